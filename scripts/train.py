@@ -1,0 +1,13 @@
+"""Train a classifier on your own pictures: a pretrained backbone, a new head, two phases."""
+
+from tlkeras.config import TrainConfig
+from tlkeras.options import parse_config, program
+from tlkeras.run.train import train
+
+
+def main() -> None:
+    train(parse_config(TrainConfig, __doc__))
+
+
+if __name__ == "__main__":
+    program(main)

@@ -1,0 +1,145 @@
+"""The table of backbones, compared with the Keras that is installed."""
+
+import inspect
+import subprocess
+import sys
+import warnings
+
+import keras
+import numpy as np
+import pytest
+from keras.src.applications import imagenet_utils
+from keras.src.utils import file_utils
+
+from tlkeras.backbones import BACKBONES, Backbone, find_backbone, find_stage
+from tlkeras.errors import UserError
+
+FAST = ["MobileNet-0.25", "MobileNetV2-0.35", "MobileNetV3Small-0.75", "VGG16", "EfficientNetB0"]
+ROWS = [row if name in FAST else pytest.param(row, marks=pytest.mark.slow) for name, row in BACKBONES.items()]
+# What `preprocess_input` makes of the RGB pixel (10, 20, 30).
+SCALED = {
+    "tf": [10 / 127.5 - 1, 20 / 127.5 - 1, 30 / 127.5 - 1],
+    "caffe": [30 - 103.939, 20 - 116.779, 10 - 123.68],
+    "torch": [(10 / 255 - 0.485) / 0.229, (20 / 255 - 0.456) / 0.224, (30 / 255 - 0.406) / 0.225],
+    "inside": [10, 20, 30],
+}
+
+
+class Asked(Exception):
+    """Keras asked this of a function that the test replaced."""
+
+
+@pytest.fixture(autouse=True)
+def clear_keras():
+    yield
+    keras.backend.clear_session()
+
+
+def build(row: Backbone, size: int, **arguments) -> keras.Model:
+    constructor = getattr(keras.applications, row.constructor)
+    return constructor(include_top=False, input_shape=(size, size, 3), **row.arguments, **arguments)
+
+
+def test_importing_the_table_does_not_load_tensorflow():
+    code = "import sys, tlkeras.backbones; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_rows_are_keyed_by_their_names_and_the_names_differ_when_spelled_freely():
+    assert all(name == row.name for name, row in BACKBONES.items())
+    assert [find_backbone(name.upper().replace("-", "_")) for name in BACKBONES] == list(BACKBONES.values())
+
+
+def test_rows_can_be_told_apart_by_their_parameters():
+    assert len({row.parameters for row in BACKBONES.values()}) == len(BACKBONES)
+
+
+@pytest.mark.parametrize(("written", "name"), [("mobilenet_v2", "MobileNetV2"), ("resnet-50", "ResNet50")])
+def test_lookup_does_not_mind_spelling(written, name):
+    assert find_backbone(written).name == name
+
+
+def test_unknown_backbone_names_close_ones_and_all():
+    with pytest.raises(UserError, match=r'"resnet51".*Did you mean ResNet50.*Known are: VGG16, .*ConvNeXtXLarge\.'):
+        find_backbone("resnet51")
+
+
+def test_stage_lookup():
+    row = find_backbone("MobileNetV2")
+    assert find_stage(row, "Block13").layer == "block_13_expand"
+    with pytest.raises(UserError, match=r'no stage of MobileNetV2 called "conv5".*block_16, Conv_1\.'):
+        find_stage(row, "conv5")
+
+
+@pytest.mark.parametrize("row", BACKBONES.values(), ids=lambda row: row.name)
+def test_stages_are_named_apart_and_never_by_automatic_layer_names(row):
+    names = [stage.name for stage in row.stages]
+    assert len(set(names)) == len(names)
+    assert find_stage(row, row.finetune_from) in row.stages[1:]
+    automatic = ("conv2d", "batch_normalization", "activation", "add", "re_lu", "input_layer", "max_pooling2d")
+    assert not [stage.layer for stage in row.stages if stage.layer.startswith(automatic)]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_row_is_true_of_the_model(row):
+    model = build(row, row.least_size, weights=None, name=row.name)
+    assert model.count_params() == row.parameters
+    assert model.output_shape == (None, 1, 1, row.features)
+    assert keras.ops.shape(model(keras.ops.ones((1, row.least_size, row.least_size, 3)))) == (1, 1, 1, row.features)
+    with pytest.raises(ValueError, match="Input size must be at least"):
+        build(row, row.least_size - 1, weights=None)
+    starts = stage_starts(model, row)
+    assert starts == sorted(set(starts))
+    most = 2 if row.constructor == "NASNetMobile" else 1
+    assert all(1 <= tensors_across(model, start) <= most for start in starts)
+
+
+def stage_starts(model: keras.Model, row: Backbone) -> list[int]:
+    names = [layer.name for layer in model.layers]
+    return [names.index(stage.layer) + stage.after for stage in row.stages]
+
+
+def tensors_across(model: keras.Model, start: int) -> int:
+    """How many tensors go from below `model.layers[start]` to it or above it.
+
+    Counted over operations because some additions (ConvNeXt) are no layers.
+    """
+    position = {id(operation): at for at, operation in enumerate(model.operations)}
+    cut = position[id(model.layers[start])]
+    across = {
+        id(tensor)
+        for operation in model.operations[cut:]
+        for node in operation._inbound_nodes
+        for tensor in node.input_tensors
+        if position.get(id(tensor._keras_history.operation), cut) < cut
+    }
+    return len(across)
+
+
+@pytest.mark.parametrize("row", BACKBONES.values(), ids=lambda row: row.name)
+def test_scaling_and_sizes_are_those_of_keras(row, monkeypatch):
+    def obtain_input_shape(input_shape, default_size, min_size, **_):
+        raise Asked(default_size, min_size)
+
+    module = inspect.getmodule(getattr(keras.applications, row.constructor))
+    assert module.preprocess_input(np.array([[[10.0, 20.0, 30.0]]])).ravel() == pytest.approx(SCALED[row.pixels])
+    if row.constructor.startswith("MobileNetV3"):
+        return  # It checks sizes by itself; test_row_is_true_of_the_model covers the least one.
+    monkeypatch.setattr(imagenet_utils, "obtain_input_shape", obtain_input_shape)
+    with pytest.raises(Asked) as asked:
+        getattr(keras.applications, row.constructor)(include_top=False, weights=None)
+    assert asked.value.args == (row.default_size, row.least_size)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_weight_file_is_the_one_keras_uses(row, monkeypatch):
+    def get_file(name, url, file_hash=None, **_):
+        raise Asked(name, url, file_hash)
+
+    monkeypatch.setattr(file_utils, "get_file", get_file)
+    fresh_sizes = row.weights_sizes if row.name in FAST else row.weights_sizes[:1]
+    for size in (*fresh_sizes, max(row.least_size, 100)):
+        with pytest.raises(Asked) as asked, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Keras warns that sizes without a file of their own get that of 224.
+            build(row, size, weights="imagenet")
+        assert asked.value.args == (*row.weights_file(size), row.weights_hash)

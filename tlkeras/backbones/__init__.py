@@ -1,0 +1,43 @@
+"""The backbones tlkeras knows, and how they are found by name. Nothing here loads TensorFlow.
+
+The rows are in `tlkeras/backbones/table.py`; adding a backbone is one row there and no other edit.
+"""
+
+import difflib
+
+from tlkeras.backbones.row import Backbone, Stage
+from tlkeras.backbones.table import BACKBONES
+from tlkeras.errors import UserError
+
+__all__ = ["BACKBONES", "Backbone", "Stage", "find_backbone", "find_stage"]
+
+
+def find_backbone(name: str) -> Backbone:
+    """The row called `name`; upper and lower case, `-`, `_` and `.` do not matter.
+
+    Raises:
+        UserError: No row has this name.
+    """
+    return _find("backbone", name, BACKBONES)
+
+
+def find_stage(backbone: Backbone, name: str) -> Stage:
+    """The stage of `backbone` called `name`; upper and lower case, `-`, `_` and `.` do not matter.
+
+    Raises:
+        UserError: The backbone has no such stage.
+    """
+    return _find(f"stage of {backbone.name}", name, {stage.name: stage for stage in backbone.stages})
+
+
+def _find(what: str, name: str, known: dict):
+    plain = {_plain(key): key for key in known}
+    if _plain(name) in plain:
+        return known[plain[_plain(name)]]
+    close = [plain[match] for match in difflib.get_close_matches(_plain(name), plain, n=3)]
+    hint = f" Did you mean {' or '.join(close)}?" if close else ""
+    raise UserError(f'There is no {what} called "{name}".{hint} Known are: {", ".join(known)}.')
+
+
+def _plain(name: str) -> str:
+    return name.lower().translate(str.maketrans("", "", "-_."))

@@ -1,0 +1,66 @@
+"""What a row of the backbone table holds."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A place up to which a backbone can be unfrozen: the stage itself and all layers above it.
+
+    Except in NASNet, the layers from here on see the ones below through one tensor only.
+
+    Attributes:
+        name: What the user writes, for example `conv5`.
+        layer: The first layer of the stage; with `after`, the layer just below it. Never a layer with an automatic name
+            such as `conv2d_72`: those depend on what was built earlier in the same process.
+        after: The stage starts just above `layer`.
+    """
+
+    name: str
+    layer: str
+    after: bool = False
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """One row of the table.
+
+    Attributes:
+        name: Name in tlkeras.
+        constructor: Attribute of `keras.applications`, to be called with the row's name as `name=` (ConvNeXt puts it in
+            front of the names of its layers).
+        arguments: Arguments of the constructor beyond `name`, `include_top`, `weights` and `input_shape`.
+        pixels: Scaling the ImageNet weights were trained with: "tf" is [-1, 1], "torch" is (x / 255 - mean) / standard
+            deviation in RGB, "caffe" is x - mean in BGR, "inside" means that the network scales 0-255 itself.
+        default_size: Side of the square images of the ImageNet training, or Keras' default, in pixels.
+        least_size: Least side in pixels that Keras builds without the classifier.
+        features: Channels of the output.
+        parameters: Weights of the network without classifier, moving statistics included.
+        stages: From input to output.
+        finetune_from: Stage that the second phase unfreezes by default: where the last resolution (stride 32) starts.
+        weights_url: ImageNet weights without classifier; `{size}` stands for one of `weights_sizes`.
+        weights_hash: MD5 (32 digits) or SHA-256 (64 digits) of that file; None where Keras does not check it.
+        weights_sizes: Image sizes that have a weight file of their own; other sizes use 224.
+        weights_name: File name in Keras' cache where it is not the one of the URL.
+    """
+
+    name: str
+    constructor: str
+    pixels: Literal["caffe", "tf", "torch", "inside"]
+    default_size: int
+    least_size: int
+    features: int
+    parameters: int
+    stages: tuple[Stage, ...]
+    finetune_from: str
+    weights_url: str
+    weights_hash: str | None
+    weights_sizes: tuple[int, ...] = ()
+    weights_name: str | None = None
+    arguments: dict[str, float] = field(default_factory=dict, hash=False)
+
+    def weights_file(self, image_size: int) -> tuple[str, str]:
+        """The name in Keras' cache and the URL of the ImageNet weights for images of `image_size` pixels a side."""
+        url = self.weights_url.format(size=image_size if image_size in self.weights_sizes else 224)
+        return self.weights_name or url.rpartition("/")[2], url

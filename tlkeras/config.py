@@ -1,0 +1,127 @@
+"""Every option of a training run, typed, with its default, its range and its help text.
+
+The groups below are dataclasses of their own so that a library function asks only for what it uses; `TrainConfig`
+inherits them all and is flat, so an option has one name on the command line, in `config.yaml` and in Python.
+Nothing here imports TensorFlow: a wrong value is refused in the first second.
+"""
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from tlkeras.errors import UserError
+
+Task = Literal["single_label", "multi_label", "regression"]
+
+
+def option(default: Any, help: str, least: float | None = None, most: float | None = None) -> Any:
+    """A dataclass field with the help text of its option and, for numbers, the range that is accepted."""
+    metadata = {"help": help, "least": least, "most": most}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def check_ranges(config: Any) -> None:
+    """Refuse numbers outside the range that their option states.
+
+    Raises:
+        UserError: naming the option, its value and the range.
+    """
+    for entry in fields(config):
+        least, most = entry.metadata.get("least"), entry.metadata.get("most")
+        given = getattr(config, entry.name)
+        for value in given if isinstance(given, list) else [given]:
+            too_low = value is not None and least is not None and value < least
+            too_high = value is not None and most is not None and value > most
+            if too_low or too_high:
+                bounds = f"at least {least}" if most is None else f"from {least} to {most}"
+                raise UserError(f"--{entry.name.replace('_', '-')} was {value}; it must be {bounds}.")
+
+
+@dataclass(kw_only=True)
+class DataOptions:
+    """Which pictures, and how they are split."""
+
+    data: str = option(
+        "digits", "folder of class folders, folder with train/validation/test, CSV of path,label, tfds:NAME, or digits"
+    )
+    task: Literal["auto", "single_label", "multi_label", "regression"] = option(
+        "auto", "what a label is: one class of many, several classes at once, or a number; auto reads it off the data"
+    )
+    validation_share: float = option(0.15, "share of the pictures that chooses the epoch", 0.01, 0.8)
+    test_share: float = option(0.15, "share of the pictures that is judged once, at the end", 0.01, 0.8)
+    max_unreadable: float = option(0.1, "share of unreadable files above which the run stops", 0.0, 1.0)
+
+
+@dataclass(kw_only=True)
+class ModelOptions:
+    """Which backbone, and the head on top of it."""
+
+    backbone: str = option("MobileNetV2", "a name from the table that scripts/summary.py prints")
+    weights: str = option("auto", "imagenet, none, a file (.h5, .weights.h5, .keras), or auto: none for digits")
+    image_size: int | None = option(None, "pixels a side that the backbone sees (default: the backbone's own)", 1, 4096)
+    pooling: Literal["avg", "max", "both"] = option("avg", "how the feature map becomes one vector")
+    hidden: list[int] = option([], "units of hidden dense layers between features and output, e.g. [256]", 1)
+    dropout: float = option(0.2, "dropout rate in front of each dense layer", 0.0, 0.95)
+    l2: float = option(0.0, "L2 penalty on the kernels of the head", 0.0, 10.0)
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = option("float32", "arithmetic of the layers")
+
+
+@dataclass(kw_only=True)
+class AugmentOptions:
+    """What is done at random to training pictures, anew in every epoch; validation and test stay as they are."""
+
+    flip: Literal["none", "horizontal", "both"] = option("horizontal", "mirror: left-right, or up-down as well")
+    crop: float = option(0.7, "least share of the area that a random crop keeps; 1 is no cropping", 0.05, 1.0)
+    rotation: float = option(10.0, "greatest rotation in degrees, either way", 0.0, 180.0)
+    colour: float = option(0.2, "greatest relative change of brightness, contrast and saturation", 0.0, 0.9)
+    mixup: float = option(0.0, "alpha of MixUp's Beta distribution; 0 is off", 0.0, 10.0)
+    cutmix: float = option(0.0, "alpha of CutMix's Beta distribution; 0 is off", 0.0, 10.0)
+
+
+@dataclass(kw_only=True)
+class TrainingOptions(AugmentOptions):
+    """The two phases."""
+
+    batch_size: int = option(32, "pictures in a step", 1, 65536)
+    frozen_epochs: int = option(10, "epochs of phase 1, in which only the head learns", 1, 10000)
+    finetune_epochs: int = option(10, "epochs of phase 2, with the top of the backbone unfrozen; 0 leaves it out", 0, 10000)
+    unfreeze: str | None = option(
+        None, "what phase 2 unfreezes: a stage and all above it, a number of layers, a share (30%), all, or none"
+    )
+    optimizer: Literal["adam", "adamw", "sgd"] = option("adamw", "optimizer of both phases")
+    frozen_rate: float = option(1e-3, "greatest learning rate of phase 1", 1e-9, 10.0)
+    finetune_rate: float = option(1e-4, "greatest learning rate of phase 2", 1e-9, 10.0)
+    schedule: Literal["cosine", "constant"] = option("cosine", "how the rate falls after the warm-up")
+    warmup: float = option(0.1, "share of a phase in which the rate climbs from zero", 0.0, 0.9)
+    stage_decay: float = option(0.8, "factor on the rate for each stage further from the head", 0.01, 1.0)
+    weight_decay: float = option(1e-4, "decoupled weight decay; adam goes without", 0.0, 1.0)
+    label_smoothing: float = option(0.0, "share of each label spread over all classes", 0.0, 0.5)
+    class_weights: Literal["none", "balanced"] = option("none", "balanced: rare classes count for more")
+    patience: int = option(10, "epochs without a better validation result after which a phase ends", 1, 10000)
+    seed: int = option(0, "of the split, the head's first weights, the order and the augmentation", 0, 2**31 - 1)
+
+
+@dataclass(kw_only=True)
+class TrainConfig(DataOptions, ModelOptions, TrainingOptions):
+    """All options of `scripts/train.py`."""
+
+    run_dir: str | None = option(None, "folder that the run is written to (default: a new one in saved_models/)")
+    overwrite: bool = option(False, "replace the run folder if it exists")
+
+    def check(self) -> None:
+        """Refuse values out of range and options that contradict each other.
+
+        Raises:
+            UserError: a sentence about the first one found.
+        """
+        check_ranges(self)
+        if self.validation_share + self.test_share > 0.9:
+            raise UserError(
+                f"--validation-share {self.validation_share} and --test-share {self.test_share} leave less than a "
+                "tenth of the pictures for training; lower them."
+            )
+        if self.task == "regression" and (self.label_smoothing or self.class_weights != "none"):
+            raise UserError("--label-smoothing and --class-weights need classes; the task is regression.")
+        if self.task == "multi_label" and self.class_weights != "none":
+            raise UserError("--class-weights balanced needs one label per picture; the task is multi_label.")

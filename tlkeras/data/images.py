@@ -1,0 +1,164 @@
+"""Decode all pictures once, on all cores, into one array; set aside the files that cannot be read."""
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+
+import numpy as np
+
+from tlkeras.data.decode import UnreadableImage, decode, read_size
+from tlkeras.data.example import Example
+from tlkeras.errors import UserError
+
+MEMORY_SHARE = 0.25  # of the machine's memory; larger arrays go to a temporary file
+SIZE_SAMPLE = 50  # pictures whose headers tell the typical size
+QUIET_SECONDS = 2.0  # before a progress line appears
+
+
+@dataclass(frozen=True)
+class DecodedImages:
+    """The pictures that could be read, and those that could not.
+
+    Attributes:
+        pixels: A uint8 array (N, size, size, 3) with RGB values 0-255, in memory or mapped from a temporary
+            file that disappears with the array.
+        examples: The N examples, in the order given; `pixels[i]` shows `examples[i]`.
+        unreadable: The other examples, each with the reason.
+        notes: What the user should know, one sentence each.
+    """
+
+    pixels: np.ndarray
+    examples: list[Example]
+    unreadable: list[tuple[Example, str]]
+    notes: list[str]
+
+
+def decode_all(examples: Sequence[Example], size: int, max_unreadable: float) -> DecodedImages:
+    """Decodes the centre square of every picture, with a thread per core (Pillow decodes without the GIL).
+
+    Args:
+        examples: The examples of a source.
+        size: Height and width in pixels.
+        max_unreadable: The largest part of the pictures that may be unreadable, from 0 to 1.
+
+    Raises:
+        UserError: More pictures are unreadable, or all are (this comes as soon as it is certain), or the disk
+            has no room for them.
+    """
+    notes: list[str] = []
+    pixels = _allocate((len(examples), size, size, 3), notes)
+    reasons: dict[int, str] = {}
+    progress = _Progress(len(examples))
+
+    def read(number: int) -> tuple[int, str | None]:
+        try:
+            pixels[number] = decode(content_of(examples[number]), size)
+        except UnreadableImage as error:
+            return number, str(error)
+        return number, None
+
+    with ThreadPool(available_cores()) as pool:  # leaving it ends the threads, after an error too
+        for number, reason in pool.imap_unordered(read, range(len(examples)), chunksize=8):
+            progress.step()
+            if reason is not None:
+                reasons[number] = reason
+                if len(reasons) > max_unreadable * len(examples) or len(reasons) == len(examples):
+                    progress.close()
+                    raise _too_many(examples, reasons, max_unreadable)
+    progress.close()
+    readable = [number for number in range(len(examples)) if number not in reasons]
+    for target, number in enumerate(readable):
+        if target != number:  # closes the gaps in place, as a second array might not fit
+            pixels[target] = pixels[number]
+    unreadable = [(examples[number], reasons[number]) for number in sorted(reasons)]
+    return DecodedImages(pixels[: len(readable)], [examples[number] for number in readable], unreadable, notes)
+
+
+def typical_short_side(examples: Sequence[Example]) -> int | None:
+    """Returns the median of the shorter sides in pixels of about 50 pictures, read from their headers only.
+
+    None if not one of them could be read.
+    """
+    sides = []
+    for number in np.unique(np.linspace(0, len(examples) - 1, SIZE_SAMPLE).astype(int)):
+        try:
+            sides.append(min(read_size(content_of(examples[number]))))
+        except UnreadableImage:
+            continue
+    return int(np.median(sides)) if sides else None
+
+
+def content_of(example: Example) -> Path | bytes:
+    """Returns what the functions of `decode` take: the file, or the encoded picture where there is none."""
+    return example.content if example.path is None else example.path
+
+
+def _allocate(shape: tuple[int, ...], notes: list[str]) -> np.ndarray:
+    """Returns an empty uint8 array, mapped from a temporary file if it is large; says so in `notes`."""
+    needed, budget = int(np.prod(shape)), _memory_budget()
+    if needed <= budget:
+        return np.empty(shape, np.uint8)
+    folder, gigabytes = tempfile.gettempdir(), needed / 1e9
+    if shutil.disk_usage(folder).free < needed:
+        raise UserError(
+            f"{shape[0]} pictures of {shape[1]}x{shape[2]} pixels take {gigabytes:.1f} GB, too much for the memory and "
+            f"for the disk at {folder}. Use a smaller image size, or set TMPDIR to a folder with room."
+        )
+    notes.append(
+        f"The decoded pictures take {gigabytes:.1f} GB, more than a quarter of the memory, so they lie in a temporary "
+        f"file in {folder} (set TMPDIR for another place); it is removed at the end."
+    )
+    # The file has no name any more, so nothing is left behind even if the program is killed.
+    with tempfile.TemporaryFile() as file:
+        return np.memmap(file, np.uint8, "w+", shape=shape)
+
+
+def _memory_budget() -> int:
+    """Returns bytes: a part of the machine's memory, or of the container's where that is smaller."""
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows
+        memory = 8 * 2**30
+    limit = Path("/sys/fs/cgroup/memory.max")
+    if limit.is_file() and (text := limit.read_text().strip()).isdigit():
+        memory = min(memory, int(text))
+    return int(memory * MEMORY_SHARE)
+
+
+def available_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _too_many(examples: Sequence[Example], reasons: dict[int, str], max_unreadable: float) -> UserError:
+    named = "; ".join(f"{examples[number].name}: {reasons[number]}" for number in sorted(reasons)[:5])
+    if len(reasons) == len(examples):
+        return UserError(f"Not one of the {len(examples)} pictures can be read ({named}). Give other pictures.")
+    return UserError(
+        f"More than {max_unreadable:.0%} of the {len(examples)} pictures cannot be read, among them {named}. "
+        f"Repair or remove these files, or allow a larger part with --max-unreadable."
+    )
+
+
+class _Progress:
+    """One line on the terminal, only while someone watches and it takes long."""
+
+    def __init__(self, total: int):
+        self.total, self.done = total, 0
+        self.next = time.monotonic() + QUIET_SECONDS if sys.stderr.isatty() else float("inf")
+        self.shown = False
+
+    def step(self) -> None:
+        self.done += 1
+        if time.monotonic() >= self.next:
+            print(f"\rReading pictures: {self.done:,} of {self.total:,}", end="", file=sys.stderr, flush=True)
+            self.next, self.shown = time.monotonic() + 0.2, True
+
+    def close(self) -> None:
+        if self.shown:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)

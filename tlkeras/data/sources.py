@@ -1,0 +1,78 @@
+"""Find examples: folder, CSV file, TensorFlow Datasets name or the built-in digits -> a `Source`.
+
+To add a kind of source, write a module beside `folders.py` that returns a `Source`, and give it a line in
+`find_examples`.
+"""
+
+from pathlib import Path
+from typing import get_args
+
+from tlkeras.data import digits, folders, tables, tfds
+from tlkeras.data.example import Example, Label, Source, Split, Task
+from tlkeras.errors import UserError
+
+__all__ = ["Example", "Label", "Source", "Split", "Task", "find_examples"]
+
+
+def find_examples(data: str, task: str = "auto") -> Source:
+    """Lists the pictures of a data set with their labels; opens none of them.
+
+    Args:
+        data: A folder with one subfolder per class, or with `train`, `validation`, `test` folders of such
+            subfolders; a `.csv` file with the columns `path`, `label` and optionally `split`; `tfds:NAME`
+            for a data set of TensorFlow Datasets; or `digits`, a built-in set of small pictures.
+        task: `single_label`, `multi_label`, `regression`, or `auto` to let the source decide.
+
+    Raises:
+        UserError: `data` cannot be used, or not for this task. The message says why and what to do.
+    """
+    if task not in ("auto", *get_args(Task)):
+        raise UserError(f"The task is {task!r}. Give auto, {', '.join(get_args(Task))}.")
+    if data == "digits":
+        source = folders.find(digits.folder(), name="digits")
+    elif data.startswith("tfds:"):
+        source = tfds.find(data.removeprefix("tfds:"))
+    elif data.lower().endswith(".csv"):
+        source = tables.find(Path(data).expanduser(), task)
+    else:
+        source = folders.find(Path(data).expanduser(), name=data)
+    _check(source, task)
+    return source
+
+
+def _check(source: Source, task: str) -> None:
+    """Refuses what no model can learn from, whatever kind of source it came from."""
+    if task not in ("auto", source.task):
+        raise UserError(
+            f"The task is {task}, but {source.name} holds {source.task} labels. Leave the task at auto, "
+            "or list the pictures in a CSV file with the columns path and label."
+        )
+    splits = {example.split for example in source.examples}
+    if splits != {None} and "train" not in splits:
+        raise UserError(f"{source.name} has no training pictures, only {' and '.join(sorted(splits))}.")
+    if source.task == "regression":
+        if len({example.label for example in source.examples}) == 1:
+            raise UserError(f"Every picture of {source.name} has the same number as its label; nothing can be learnt.")
+        return
+    if source.task == "single_label" and len(source.classes) == 1:
+        raise UserError(
+            f"{source.name} has one class only, {source.classes[0]!r}. A classifier needs two or more. If the classes "
+            f"are the subfolders of {source.classes[0]!r}, give that folder; else add a class of other pictures."
+        )
+    if not source.classes:
+        raise UserError(f"No picture of {source.name} has a label. Give at least one class name in the label column.")
+    _check_classes_in_train(source)
+
+
+def _check_classes_in_train(source: Source) -> None:
+    """A class that is validated or tested but never trained is a mistake in the data."""
+    classes: dict[Split | None, set[str]] = {}
+    for example in source.examples:
+        names = example.label if isinstance(example.label, tuple) else (example.label,)
+        classes.setdefault(example.split, set()).update(names)
+    for split in ("validation", "test"):
+        if unknown := sorted(classes.get(split, set()) - classes.get("train", set())):
+            raise UserError(
+                f"The {split} pictures of {source.name} have classes that the training pictures lack: "
+                f"{', '.join(unknown[:5])}{', ...' if unknown[5:] else ''}. Use the same class names in every split."
+            )

@@ -1,0 +1,151 @@
+"""Split examples into train, validation and test: seeded, stratified, and saved so that a run can be repeated."""
+
+import csv
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+
+from tlkeras.data.example import Example, Label, Split, Task
+from tlkeras.errors import UserError
+
+REGRESSION_BINS = 10
+
+
+def split_examples(
+    examples: Sequence[Example], task: Task, fractions: tuple[float, float], seed: int
+) -> dict[Split, np.ndarray]:
+    """Gives every example its split; the same examples in the same order and the same seed give the same splits.
+
+    Splits that the source has are kept. If it has none, train, validation and test are made; if it has some,
+    only a missing validation split is made, from its training examples.
+
+    Args:
+        examples: The examples of a source.
+        task: Says how to stratify: by class, by class of several, or by up to ten bins of the number.
+        fractions: Parts for validation and for test; 0 makes no such split.
+        seed: Any whole number from 0.
+
+    Returns:
+        For each split an ascending int64 array of indices into `examples`.
+
+    Raises:
+        UserError: The fractions are impossible, or a class has too few examples for one in every split.
+    """
+    validation, test = fractions
+    if min(fractions) < 0 or sum(fractions) >= 1:
+        raise UserError(
+            f"The parts for validation and test are {validation} and {test}. Give parts from 0 on that leave "
+            "some for training, such as 0.15 and 0.15."
+        )
+    own = np.array([example.split or "" for example in examples])
+    kept = {split: np.flatnonzero(own == split) for split in get_args(Split) if (own == split).any()}
+    parts: dict[Split, float] = {"train": 1 - sum(fractions), "validation": validation, "test": test}
+    if "validation" in kept:
+        return kept
+    if kept:
+        parts = {"train": 1 - validation, "validation": validation}
+    pool = kept.get("train", np.arange(len(examples)))
+    parts = {split: part for split, part in parts.items() if part > 0}
+    label_sets = _label_sets([examples[index].label for index in pool], task)
+    choice = _stratify(label_sets, np.array(list(parts.values())), np.random.default_rng(seed))
+    _check(label_sets, choice, list(parts), task)
+    made = {split: pool[choice == number] for number, split in enumerate(parts)}
+    return {split: {**kept, **made}[split] for split in get_args(Split) if split in {**kept, **made}}
+
+
+def _label_sets(labels: list[Label], task: Task) -> list[tuple[str, ...]]:
+    """Returns the classes of each example; for numbers, the one of the equally large bins it falls into."""
+    if task == "multi_label":
+        return [label or ("(no label)",) for label in labels]
+    if task == "single_label":
+        return [(label,) for label in labels]
+    ranks = np.argsort(np.argsort(labels, kind="stable"))
+    bins = np.clip(len(labels) // 20, 1, REGRESSION_BINS)
+    return [(f"bin {number}",) for number in ranks * bins // len(labels)]
+
+
+def _stratify(label_sets: list[tuple[str, ...]], parts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Returns a split number for each example, so that each class is spread over the splits in these parts.
+
+    Iterative stratification (Sechidis et al. 2011): the rarest class first, each of its examples goes to the
+    split that has none of the class yet, else to the one that is furthest from its part of the class, and
+    among equals from its part of everything. With one class per example this is ordinary stratification.
+    """
+    members = defaultdict(list)
+    for index in rng.permutation(len(label_sets)):
+        for label in label_sets[index]:
+            members[label].append(index)
+    have = {label: np.zeros(len(parts)) for label in members}
+    total_missing = parts * len(label_sets)
+    choice = np.full(len(label_sets), -1)
+    for label in sorted(members, key=lambda label: (len(members[label]), label)):
+        for index in members[label]:
+            if choice[index] < 0:
+                missing = parts * len(members[label]) - have[label]
+                missing[have[label] == 0] = np.inf
+                choice[index] = np.lexsort((total_missing, missing))[-1]
+                total_missing[choice[index]] -= 1
+                for other in label_sets[index]:
+                    have[other][choice[index]] += 1
+    return choice
+
+
+def _check(label_sets: list[tuple[str, ...]], choice: np.ndarray, splits: list[Split], task: Task) -> None:
+    """Refuses a split that lacks a class."""
+    counts = Counter(label for labels in label_sets for label in labels)
+    seen = {(label, number) for labels, number in zip(label_sets, choice, strict=True) for label in labels}
+    lacking = [label for label in counts if any((label, number) not in seen for number in range(len(splits)))]
+    lacking = sorted(set(lacking) - ({"(no label)"} if task == "multi_label" else set()))
+    if lacking and task == "regression":
+        raise UserError(f"{len(choice)} pictures are too few to split into {', '.join(splits)}. Add some.")
+    if lacking:
+        named = ", ".join(f"{label} ({counts[label]})" for label in lacking[:5]) + (", ..." if lacking[5:] else "")
+        raise UserError(
+            f"Each class needs at least one picture in each of {', '.join(splits)}, and these have too few "
+            f"readable ones: {named}. Add pictures to them, or leave these classes out."
+        )
+
+
+def save_split(path: Path, examples: Sequence[Example], indices: Mapping[Split, np.ndarray]) -> None:
+    """Writes which example is in which split, as CSV with the columns path, label and split; whole or not at all."""
+    beside = path.with_name(path.name + ".part")
+    with beside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("path", "label", "split"))
+        for split, numbers in indices.items():
+            for example in (examples[number] for number in numbers):
+                label = "|".join(example.label) if isinstance(example.label, tuple) else example.label
+                writer.writerow((example.name, label, split))
+    beside.replace(path)
+
+
+def load_split(path: Path, examples: Sequence[Example]) -> dict[Split, np.ndarray]:
+    """Reads a saved split back, for the examples of the same source.
+
+    Args:
+        path: What `save_split` wrote.
+        examples: The examples; any that the file does not name are in no split.
+
+    Returns:
+        As `split_examples`.
+
+    Raises:
+        UserError: There is no such file, or it names pictures that are not among the examples.
+    """
+    if not path.is_file():
+        raise UserError(f"There is no {path}. Give the folder of a finished run; training writes the file there.")
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    index = {example.name: number for number, example in enumerate(examples)}
+    if gone := [row["path"] for row in rows if row["path"] not in index]:
+        raise UserError(
+            f"{len(gone)} of the {len(rows)} pictures in {path} are missing from the data, the first is {gone[0]}. "
+            "Give the same data that the run was trained with."
+        )
+    numbers: dict[Split, list[int]] = {}
+    for row in rows:
+        numbers.setdefault(row["split"], []).append(index[row["path"]])
+    return {split: np.array(sorted(found), dtype=np.int64) for split, found in numbers.items()}

@@ -1,0 +1,88 @@
+"""Outputs and targets of a split, every example once, to figures with their count."""
+
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+from sklearn import metrics
+
+from tlkeras.config import Task
+
+
+def measure(outputs: np.ndarray, targets: np.ndarray, task: Task) -> dict[str, Any]:
+    """The figures of one split.
+
+    Args:
+        outputs: float32 `(N, K)`, what the model gave: probabilities, or numbers for regression.
+        targets: float32 `(N, K)`: one-hot, multi-hot, or numbers.
+        task: how to compare them.
+
+    Returns:
+        Always "count" and "loss" (without label smoothing or penalties). single_label: "accuracy" with its 95 %
+        interval (Wilson) and "macro_f1"; multi_label: "accuracy" (share of single decisions that are right),
+        "exact_match" and "macro_f1", at a threshold of 0.5; regression: "mae", "rmse" and "r2" in the target's unit.
+    """
+    outputs, targets = outputs.astype("float64"), targets.astype("float64")
+    if task == "regression":
+        return measure_numbers(outputs, targets)
+    safe = np.clip(outputs, 1e-7, 1 - 1e-7)
+    if task == "multi_label":
+        decided = outputs >= 0.5
+        loss = -(targets * np.log(safe) + (1 - targets) * np.log(1 - safe)).mean()
+        return {
+            "count": len(targets),
+            "loss": float(loss),
+            "accuracy": float((decided == (targets > 0.5)).mean()),
+            "exact_match": float((decided == (targets > 0.5)).all(axis=1).mean()),
+            "macro_f1": float(metrics.f1_score(targets > 0.5, decided, average="macro", zero_division=0.0)),
+        }
+    true, decided = targets.argmax(axis=1), outputs.argmax(axis=1)
+    right = int((true == decided).sum())
+    return {
+        "count": len(targets),
+        "loss": float(-np.log(safe[np.arange(len(true)), true]).mean()),
+        "accuracy": right / len(true),
+        "accuracy_interval_95": accuracy_interval(right, len(true)),
+        "right": right,
+        "macro_f1": float(metrics.f1_score(true, decided, average="macro", zero_division=0.0)),
+    }
+
+
+def measure_numbers(outputs: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
+    """The figures of a regression; "loss" is the mean squared error."""
+    squared = float(metrics.mean_squared_error(targets, outputs))
+    return {
+        "count": len(targets),
+        "loss": squared,
+        "mae": float(metrics.mean_absolute_error(targets, outputs)),
+        "rmse": squared**0.5,
+        "r2": float(metrics.r2_score(targets, outputs)) if len(targets) > 1 else None,
+    }
+
+
+def accuracy_interval(right: int, count: int) -> list[float]:
+    """Wilson's 95 % interval of a share of `right` among `count`."""
+    interval = binomtest(right, count).proportion_ci(0.95, method="wilson")
+    return [round(float(interval.low), 4), round(float(interval.high), 4)]
+
+
+def summary(figures: dict[str, Any]) -> str:
+    """The figures of one split in a line, with the count of examples."""
+    count = figures["count"]
+    if "mae" in figures:
+        return f"mean absolute error {figures['mae']:.4g} ({count:,} images; r² {figures['r2']:.3f})"
+    if "right" in figures:
+        low, high = figures["accuracy_interval_95"]
+        return f"accuracy {figures['accuracy']:.3f} ({figures['right']:,} of {count:,} images; 95 % {low:.3f}–{high:.3f})"
+    return f"accuracy {figures['accuracy']:.3f} of single labels, {figures['exact_match']:.3f} all right ({count:,} images)"
+
+
+def class_table(outputs: np.ndarray, targets: np.ndarray, task: Task, classes: list[str]) -> str:
+    """Precision, recall, F1 and count of each class, as text."""
+    if task == "multi_label":
+        true, decided = targets > 0.5, outputs >= 0.5
+    else:
+        true, decided = targets.argmax(axis=1), outputs.argmax(axis=1)
+    return metrics.classification_report(
+        true, decided, labels=range(len(classes)), target_names=classes, digits=3, zero_division=0.0
+    )

@@ -1,0 +1,166 @@
+"""Builder functions: a Keras Applications backbone with a new dense head, as one plain functional model.
+
+Every model built here takes raw RGB pixels from 0 to 255 of any size, `(B, H, W, 3)`, uint8 or float, and does the
+rest inside: the largest centre square, brought to the backbone's size, scaled the way its weights were trained.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import keras
+from keras import layers, ops
+
+from tlkeras.backbones import Backbone, find_backbone
+from tlkeras.config import Task
+from tlkeras.errors import UserError
+from tlkeras.models.weights import load_backbone_weights
+
+# Means and deviations of ImageNet, on the 0–255 scale, as in keras.applications.imagenet_utils.preprocess_input.
+CAFFE_MEAN_BGR = [103.939, 116.779, 123.68]
+TORCH_MEAN_RGB = [123.675, 116.28, 103.53]
+TORCH_VARIANCE_RGB = [58.395**2, 57.12**2, 57.375**2]
+
+
+def build_classifier(
+    backbone: str | Backbone,
+    num_outputs: int,
+    *,
+    task: Task = "single_label",
+    weights: str = "imagenet",
+    image_size: int | None = None,
+    pooling: Literal["avg", "max", "both"] = "avg",
+    hidden: Sequence[int] = (),
+    dropout: float = 0.2,
+    l2: float = 0.0,
+    target_mean: float = 0.0,
+    target_deviation: float = 1.0,
+    precision: str = "float32",
+) -> keras.Model:
+    """Build a backbone with a new head, the backbone frozen.
+
+    The output layer starts at zero, so that the first step of training does not send noise into the backbone (Big
+    Transfer, Kolesnikov et al. 2020, arXiv:1912.11370): all classes are equally likely at first.
+
+    Args:
+        backbone: a name from the table (`tlkeras.backbones`), in any spelling, or a row of it.
+        num_outputs: number of classes, or of numbers for regression.
+        task: "single_label" gives a softmax, "multi_label" a sigmoid for each class, "regression" plain numbers.
+        weights: "imagenet", "none" (random) or a weight file; see `tlkeras.models.weights`.
+        image_size: pixels a side that the backbone sees; the backbone's own default when None.
+        pooling: how `(B, h, w, C)` features become a vector: mean, maximum, or both side by side.
+        hidden: units of dense ReLU layers between the features and the output.
+        dropout: rate in front of each dense layer.
+        l2: penalty on the kernels of the head's dense layers.
+        target_mean: mean of the training targets (regression), added to the output inside the model.
+        target_deviation: standard deviation of the training targets (regression).
+        precision: dtype policy of the layers, such as "mixed_bfloat16"; input scaling and output stay float32.
+
+    Returns:
+        A functional model from `(B, H, W, 3)` pixels, 0–255, to `(B, num_outputs)` float32.
+
+    Raises:
+        UserError: for an unknown backbone, a size below its least, or weights that cannot be used.
+    """
+    row = find_backbone(backbone) if isinstance(backbone, str) else backbone
+    size = check_image_size(row, image_size)
+    inputs = keras.Input((None, None, 3), name="image")
+    x = layers.Resizing(
+        size, size, crop_to_aspect_ratio=True, antialias=True, dtype="float32", name="resize"
+    )(inputs)
+    features = build_backbone(row, size, weights, precision)
+    x = features(scale_pixels(x, row.pixels))
+    x = pool(x, pooling, precision)
+    penalty = keras.regularizers.L2(l2) if l2 else None
+    for position, units in enumerate(hidden, start=1):
+        x = layers.Dropout(dropout, name=f"dropout_{position}")(x)
+        x = layers.Dense(
+            units, activation="relu", kernel_regularizer=penalty, dtype=precision, name=f"hidden_{position}"
+        )(x)
+    x = layers.Dropout(dropout, dtype="float32", name="dropout")(x)
+    activation = {"single_label": "softmax", "multi_label": "sigmoid", "regression": None}[task]
+    x = layers.Dense(
+        num_outputs,
+        activation=activation,
+        kernel_initializer="zeros",
+        kernel_regularizer=penalty,
+        dtype="float32",
+        name="output",
+    )(x)
+    if task == "regression":
+        x = layers.Rescaling(target_deviation, offset=target_mean, dtype="float32", name="units")(x)
+    return keras.Model(inputs, x, name="classifier" if task != "regression" else "regressor")
+
+
+def check_image_size(row: Backbone, image_size: int | None) -> int:
+    """The size to build with; a UserError when the backbone cannot take it."""
+    size = image_size or row.default_size
+    if size < row.least_size:
+        raise UserError(f"--image-size was {size}; {row.name} needs at least {row.least_size} pixels a side.")
+    return size
+
+
+def build_backbone(row: Backbone, size: int, weights: str, precision: str = "float32") -> keras.Model:
+    """The backbone alone: scaled pixels `(B, size, size, 3)` to features `(B, h, w, C)`; frozen, nothing random in it.
+
+    Dropout and stochastic depth inside the backbone are set to rate zero: a frozen backbone must give the same
+    features for the same pixels, and Keras leaves them active during `fit`.
+    """
+    previous = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        constructor = getattr(keras.applications, row.constructor)
+        arguments = {"name": row.name, **row.arguments}
+        backbone = constructor(include_top=False, weights=None, input_shape=(size, size, 3), **arguments)
+    finally:
+        keras.config.set_dtype_policy(previous)
+    for layer in backbone._flatten_layers():
+        if isinstance(layer, layers.Dropout):
+            layer.rate = 0.0
+    load_backbone_weights(backbone, row, weights, size)
+    backbone.trainable = False
+    return backbone
+
+
+def scale_pixels(x: keras.KerasTensor, pixels: str) -> keras.KerasTensor:
+    """RGB 0–255 to what the backbone's weights were trained on, in float32, out of built-in layers."""
+    if pixels == "tf":
+        return layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="scale")(x)
+    if pixels == "caffe":
+        x = ops.flip(x, axis=-1)
+        return layers.Normalization(mean=CAFFE_MEAN_BGR, variance=[1.0] * 3, dtype="float32", name="scale")(x)
+    if pixels == "torch":
+        return layers.Normalization(
+            mean=TORCH_MEAN_RGB, variance=TORCH_VARIANCE_RGB, dtype="float32", name="scale"
+        )(x)
+    return x
+
+
+def pool(x: keras.KerasTensor, pooling: str, precision: str) -> keras.KerasTensor:
+    """`(B, h, w, C)` to `(B, C)`, or `(B, 2C)` for "both"."""
+    average = layers.GlobalAveragePooling2D(dtype=precision, name="average")
+    maximum = layers.GlobalMaxPooling2D(dtype=precision, name="maximum")
+    if pooling == "avg":
+        return average(x)
+    if pooling == "max":
+        return maximum(x)
+    return layers.Concatenate(dtype=precision, name="average_and_maximum")([average(x), maximum(x)])
+
+
+def build_vgg16(num_outputs: int, **options: Any) -> keras.Model:
+    """VGG16 (Simonyan and Zisserman 2015, arXiv:1409.1556) with a new head, 224 px; options of `build_classifier`."""
+    return build_classifier("VGG16", num_outputs, **options)
+
+
+def build_resnet50(num_outputs: int, **options: Any) -> keras.Model:
+    """ResNet50 (He et al. 2016, arXiv:1512.03385) with a new head, 224 px; options of `build_classifier`."""
+    return build_classifier("ResNet50", num_outputs, **options)
+
+
+def build_mobilenet_v2(num_outputs: int, **options: Any) -> keras.Model:
+    """MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381) with a new head, 224 px; options of `build_classifier`."""
+    return build_classifier("MobileNetV2", num_outputs, **options)
+
+
+def build_inception_v3(num_outputs: int, **options: Any) -> keras.Model:
+    """InceptionV3 (Szegedy et al. 2016, arXiv:1512.00567) with a new head, 299 px; options of `build_classifier`."""
+    return build_classifier("InceptionV3", num_outputs, **options)

@@ -1,0 +1,116 @@
+"""What learns and what does not: one function changes it, one object proves it."""
+
+import hashlib
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from tlkeras.backbones import Backbone, find_backbone
+from tlkeras.errors import UserError
+from tlkeras.unfreeze import parse_unfreeze
+
+
+def backbone_of(model: keras.Model) -> keras.Model:
+    """The nested backbone of a model that `build_classifier` made, or of one loaded from its file."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            return layer
+    raise UserError(f"The model {model.name} has no backbone inside; build it with tlkeras.build_classifier.")
+
+
+def first_unfrozen(backbone: keras.Model, unfreeze: str | int | float) -> int:
+    """Index into `backbone.layers` from which the layers learn.
+
+    Args:
+        backbone: the nested backbone.
+        unfreeze: a stage's name (that stage and all above it), a number of layers counted from the top (`30` or
+            "30"), a share of the layers (`0.3` or "30%"), "all" or "none".
+
+    Raises:
+        UserError: for anything else, with the stages that are known.
+    """
+    count, wanted = len(backbone.layers), parse_unfreeze(find_backbone(backbone.name), unfreeze)
+    if wanted.stage:
+        return [layer.name for layer in backbone.layers].index(wanted.stage.layer) + wanted.stage.after
+    if wanted.share is not None:
+        return count - round(wanted.share * count)
+    if wanted.layers > count:
+        raise UserError(f"--unfreeze was {unfreeze}; {backbone.name} has {count} layers, so give 0 to {count}.")
+    return count - wanted.layers
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How much of a model learns, in single weights."""
+
+    trainable: int
+    total: int
+
+    def __str__(self) -> str:
+        return f"{self.trainable:,} of {self.total:,} weights learn"
+
+
+def set_trainable(model: keras.Model, unfreeze: str | int | float) -> Learning:
+    """Unfreeze the top of the backbone, freeze the rest of it, and compile the model again if it was compiled.
+
+    BatchNormalization layers of the backbone stay frozen whatever is asked for: only `trainable = False` on each of
+    them keeps its moving statistics still under `fit` (keras issue 20285). The head always learns.
+
+    Args:
+        model: a model from `build_classifier`.
+        unfreeze: see `first_unfrozen`.
+
+    Returns:
+        The count of weights that now learn.
+    """
+    backbone = backbone_of(model)
+    first = first_unfrozen(backbone, unfreeze)
+    backbone.trainable = first < len(backbone.layers)
+    for index, layer in enumerate(backbone.layers):
+        layer.trainable = index >= first
+    for layer in backbone._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
+    if model.compiled:
+        model.compile_from_config(model.get_compile_config())
+    return Learning(trainable=count_weights(model.trainable_weights), total=count_weights(model.weights))
+
+
+def count_weights(variables: list[keras.Variable]) -> int:
+    """Single numbers in a list of variables."""
+    return sum(int(np.prod(variable.shape)) for variable in variables)
+
+
+class FrozenWeights:
+    """A fingerprint of everything in the backbone that must not move, moving statistics included."""
+
+    def __init__(self, model: keras.Model) -> None:
+        backbone = backbone_of(model)
+        learning = {id(variable) for variable in backbone.trainable_weights}
+        self._frozen = [variable for variable in backbone.weights if id(variable) not in learning]
+        self._fingerprints = [fingerprint(variable) for variable in self._frozen]
+
+    def check(self) -> None:
+        """Compare with now.
+
+        Raises:
+            RuntimeError: when a single bit of a frozen weight has changed: the run must not go on.
+        """
+        pairs = zip(self._frozen, self._fingerprints, strict=True)
+        moved = [variable.path for variable, before in pairs if fingerprint(variable) != before]
+        if moved:
+            raise RuntimeError(
+                f"{len(moved)} frozen weights of the backbone changed during training, first {moved[0]}. "
+                "The run is stopped because its result would not be what its options say."
+            )
+
+
+def fingerprint(variable: keras.Variable) -> bytes:
+    """A digest of a variable's exact bits."""
+    return hashlib.blake2b(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).tobytes(), digest_size=16).digest()
+
+
+def row_of(model: keras.Model) -> Backbone:
+    """The row of the backbone table that a model was built from."""
+    return find_backbone(backbone_of(model).name)

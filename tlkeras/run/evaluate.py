@@ -1,0 +1,92 @@
+"""Judge a run's model on pictures: those of its own split, or others."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tlkeras.data.example import Example, Source
+from tlkeras.data.images import decode_all
+from tlkeras.data.sources import find_examples
+from tlkeras.data.splits import load_split
+from tlkeras.errors import UserError
+from tlkeras.run.folder import Run, open_run
+from tlkeras.startup import load_tensorflow
+
+log = logging.getLogger("tlkeras")
+
+
+def evaluate(run_path: str, data: str | None = None, batch_size: int = 32) -> dict[str, dict[str, Any]]:
+    """Figures of a run's model, every picture once.
+
+    Args:
+        run_path: folder that `scripts/train.py` wrote.
+        data: folder, CSV, TFDS name or digits with the run's classes; the run's own data when None, of which only
+            the test pictures are judged (the validation pictures where there is no test split).
+        batch_size: pictures in a step.
+
+    Returns:
+        For each split that is judged the figures of `tlkeras.evaluation.metrics.measure`, and "table", a text with
+        the figures of each class (not for regression). Data without splits of its own is one split, "all".
+
+    Raises:
+        UserError: when the run or the data cannot be used, or the classes differ.
+    """
+    run = open_run(run_path)
+    source = find_examples(data or run.config["data"], run.task)
+    check_classes(run, source)
+    splits = own_splits(source.examples) if data else judged_split(run, source.examples)
+    decoded = {
+        name: decode_all(examples, run.config["image_size"], run.config["max_unreadable"])
+        for name, examples in splits.items()
+    }
+    load_tensorflow()
+    from tlkeras.data.targets import make_targets
+    from tlkeras.evaluation.metrics import class_table, measure
+    from tlkeras.run.model_file import load_model
+
+    model = load_model(run.path / "model.keras")
+    figures = {}
+    for name, pictures in decoded.items():
+        for example, reason in pictures.unreadable:
+            log.warning("Set aside, unreadable: %s (%s)", example.name, reason)
+        targets = make_targets(pictures.examples, run.task, run.classes)
+        outputs = predict_pixels(model, pictures.pixels, batch_size)
+        figures[name] = measure(outputs, targets, run.task)
+        if run.task != "regression":
+            figures[name]["table"] = class_table(outputs, targets, run.task, run.classes)
+    return figures
+
+
+def check_classes(run: Run, source: Source) -> None:
+    """Refuse pictures of classes that the model does not know."""
+    unknown = [name for name in source.classes if name not in run.classes]
+    if unknown:
+        raise UserError(
+            f"{source.name} has classes that the model of {run.path} does not know: {', '.join(unknown[:5])}. "
+            f"It knows {', '.join(run.classes[:20])}{' and others' if run.classes[20:] else ''}."
+        )
+
+
+def own_splits(examples: Sequence[Example]) -> dict[str, list[Example]]:
+    """Examples by the split that their source gives them; "all" where it gives none."""
+    splits: dict[str, list[Example]] = {}
+    for example in examples:
+        splits.setdefault(example.split or "all", []).append(example)
+    return splits
+
+
+def judged_split(run: Run, examples: Sequence[Example]) -> dict[str, list[Example]]:
+    """The run's test pictures, or its validation pictures where it has no test split."""
+    splits = load_split(run.path / "split.csv", examples)
+    name = "test" if "test" in splits else "validation"
+    return {name: [examples[index] for index in splits[name]]}
+
+
+def predict_pixels(model: Any, pixels: np.ndarray, batch_size: int) -> np.ndarray:
+    """Outputs `(N, K)` of a model for uint8 pixels `(N, S, S, 3)`; only one batch is in memory as floats."""
+    if len(pixels) == 0:
+        return np.zeros((0, model.output_shape[-1]), "float32")
+    starts = range(0, len(pixels), batch_size)
+    return np.concatenate([model.predict(pixels[start : start + batch_size], verbose=0) for start in starts])

@@ -1,0 +1,110 @@
+"""Predictions of a run's model for files, folders and patterns."""
+
+import glob
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlkeras.data.decode import UnreadableImage, decode
+from tlkeras.data.folders import EXTENSIONS
+from tlkeras.errors import UserError
+from tlkeras.run.evaluate import predict_pixels
+from tlkeras.run.folder import Run, open_run
+from tlkeras.startup import load_tensorflow
+
+log = logging.getLogger("tlkeras")
+CHUNK = 256  # decoded pictures in memory at once
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of one picture.
+
+    Attributes:
+        path: the file.
+        scores: `(label, probability)` from the likeliest on; for regression one pair, ("value", number).
+        error: why the file could not be read; then there are no scores.
+    """
+
+    path: str
+    scores: list[tuple[str, float]]
+    error: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The prediction as it goes into JSON."""
+        if self.error:
+            return {"path": self.path, "error": self.error}
+        scores = [{"label": label, "score": score} for label, score in self.scores]
+        return {"path": self.path, "predictions": scores}
+
+
+def predict(run_path: str, paths: Sequence[str], top_k: int = 3) -> list[Prediction]:
+    """Predict for pictures.
+
+    Args:
+        run_path: folder that `scripts/train.py` wrote.
+        paths: files, folders (searched through and through) or patterns such as `photos/*.jpg`.
+        top_k: how many labels for each picture; multi_label models give all labels of 0.5 or more if there are more.
+
+    Raises:
+        UserError: when the run cannot be used, or no picture is found.
+    """
+    run = open_run(run_path)
+    files = find_files(paths)
+    load_tensorflow()
+    from tlkeras.run.model_file import load_model
+
+    model = load_model(run.path / "model.keras")
+    predictions: list[Prediction] = []
+    for start in range(0, len(files), CHUNK):
+        predictions += predict_chunk(model, run, files[start : start + CHUNK], top_k)
+    return predictions
+
+
+def find_files(paths: Sequence[str]) -> list[Path]:
+    """The pictures that files, folders and patterns stand for, each once, in the order given.
+
+    Raises:
+        UserError: naming the first that stands for nothing.
+    """
+    found: dict[Path, None] = {}
+    for given in paths:
+        path = Path(given).expanduser()
+        if path.is_dir():
+            files = sorted(file for file in path.rglob("*") if file.suffix.lower() in EXTENSIONS and file.is_file())
+        elif path.exists():
+            files = [path]
+        else:
+            files = [Path(match) for match in sorted(glob.glob(str(path), recursive=True)) if Path(match).is_file()]
+        if not files:
+            kind = "holds no pictures" if path.is_dir() else "is neither a file nor a folder nor a pattern that fits one"
+            raise UserError(f"{given} {kind}. Give pictures, folders of pictures, or a pattern such as 'photos/*.jpg'.")
+        found.update(dict.fromkeys(files))
+    return list(found)
+
+
+def predict_chunk(model: Any, run: Run, files: Sequence[Path], top_k: int) -> list[Prediction]:
+    """Predictions for some files, in their order, the unreadable ones included."""
+    size, errors, pixels = run.config["image_size"], {}, []
+    for file in files:
+        try:
+            pixels.append(decode(file, size))
+        except UnreadableImage as error:
+            errors[file] = str(error)
+    outputs = iter(predict_pixels(model, np.array(pixels, "uint8").reshape(-1, size, size, 3), run.config["batch_size"]))
+    return [
+        Prediction(str(file), [], errors[file]) if file in errors else Prediction(str(file), rank(run, next(outputs), top_k))
+        for file in files
+    ]
+
+
+def rank(run: Run, output: np.ndarray, top_k: int) -> list[tuple[str, float]]:
+    """Labels and probabilities of one output, the likeliest first."""
+    if run.task == "regression":
+        return [("value", float(output[0]))]
+    count = max(top_k, int((output >= 0.5).sum())) if run.task == "multi_label" else top_k
+    return [(run.classes[index], float(output[index])) for index in np.argsort(-output, kind="stable")[:count]]

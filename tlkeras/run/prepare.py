@@ -1,0 +1,86 @@
+"""From options to decoded, split pictures, without TensorFlow: everything that can be wrong with the data comes first."""
+
+import csv
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tlkeras.backbones import Backbone
+from tlkeras.config import DataOptions, Task
+from tlkeras.data.example import Example
+from tlkeras.data.images import decode_all, typical_short_side
+from tlkeras.data.sources import find_examples
+from tlkeras.data.splits import split_examples
+
+log = logging.getLogger("tlkeras")
+
+# Small pictures are enlarged at most this much by default: 8-pixel digits are looked at with 64 pixels, not 224.
+GREATEST_ENLARGEMENT = 8
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """Decoded pictures of a data set and who belongs to which split.
+
+    Attributes:
+        task: what a label is.
+        classes: class names in the order of the model's outputs; empty for regression.
+        image_size: pixels a side of `pixels`.
+        pixels: uint8 `(N, S, S, 3)`, RGB 0–255.
+        examples: the N examples in the same order.
+        splits: for "train", "validation" and, where there is one, "test", indices into `examples`.
+        unreadable: examples that were set aside, with the reason.
+    """
+
+    task: Task
+    classes: list[str]
+    image_size: int
+    pixels: np.ndarray
+    examples: list[Example]
+    splits: dict[str, np.ndarray]
+    unreadable: list[tuple[Example, str]]
+
+
+def prepare_data(options: DataOptions, row: Backbone, image_size: int | None, seed: int) -> PreparedData:
+    """Find, split and decode the pictures.
+
+    Raises:
+        UserError: for whatever is wrong with the data, before anything slow where possible.
+    """
+    source = find_examples(options.data, options.task)
+    for note in source.notes:
+        log.info("Note: %s", note)
+    shares = (options.validation_share, options.test_share)
+    split_examples(source.examples, source.task, shares, seed)  # refuses too small classes before the decoding
+    size = image_size or default_image_size(row, source.examples)
+    decoded = decode_all(source.examples, size, options.max_unreadable)
+    for note in decoded.notes:
+        log.info("Note: %s", note)
+    for example, reason in decoded.unreadable:
+        log.warning("Set aside, unreadable: %s (%s)", example.name, reason)
+    splits = split_examples(decoded.examples, source.task, shares, seed)
+    counts = ", ".join(f"{name} {len(rows):,}" for name, rows in splits.items())
+    kind = "regression" if source.task == "regression" else f"{len(source.classes)} classes"
+    log.info("Data: %s, %s images, %s (%s).", source.name, f"{len(decoded.examples):,}", kind, counts)
+    return PreparedData(
+        source.task, source.classes, size, decoded.pixels, decoded.examples, dict(splits), decoded.unreadable
+    )
+
+
+def default_image_size(row: Backbone, examples: Sequence[Example]) -> int:
+    """The backbone's own size, or less where the pictures are tiny."""
+    side = typical_short_side(examples)
+    if side is None:
+        return row.default_size
+    return min(row.default_size, max(row.least_size, GREATEST_ENLARGEMENT * side))
+
+
+def write_unreadable(path: Path, unreadable: Sequence[tuple[Example, str]]) -> None:
+    """List what was set aside, as CSV of path and reason."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "reason"])
+        writer.writerows((example.name, reason) for example, reason in unreadable)

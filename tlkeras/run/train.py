@@ -1,0 +1,169 @@
+"""The whole road of `scripts/train.py`: options in, a run's folder out."""
+
+import csv
+import dataclasses
+import logging
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlkeras import __version__
+from tlkeras.backbones import Backbone, find_backbone
+from tlkeras.config import Task, TrainConfig
+from tlkeras.data.images import available_cores
+from tlkeras.data.splits import save_split
+from tlkeras.errors import UserError
+from tlkeras.run.folder import check_space, choose_run_dir, write_json, write_yaml, writing
+from tlkeras.run.prepare import PreparedData, prepare_data, write_unreadable
+from tlkeras.startup import load_tensorflow
+from tlkeras.unfreeze import parse_unfreeze
+from tlkeras.weight_files import check_weights_option
+
+if TYPE_CHECKING:
+    import keras
+
+    from tlkeras.data.pipeline import ImageSet
+    from tlkeras.training.two_phase import TrainingResult
+
+log = logging.getLogger("tlkeras")
+
+
+def train(config: TrainConfig) -> Path:
+    """Train, judge and write one run.
+
+    What can be wrong is looked at in the order of what it costs: options, files, pictures, and only then TensorFlow.
+
+    Returns:
+        The run's folder.
+
+    Raises:
+        UserError: for a mistake in options or data; nothing is left behind.
+    """
+    config.check()
+    row = find_backbone(config.backbone)
+    if config.image_size is not None and config.image_size < row.least_size:
+        raise UserError(
+            f"--image-size was {config.image_size}; {row.name} needs at least {row.least_size} pixels a side."
+        )
+    parse_unfreeze(row, config.unfreeze or row.finetune_from)
+    weights = choose_weights(config)
+    check_weights_option(row, weights, config.image_size or row.default_size)
+    path = choose_run_dir(config.run_dir, config.overwrite, config.data, row.name)
+    with writing(path) as folder:
+        data = prepare_data(config, row, config.image_size, config.seed)
+        resolved = dataclasses.replace(
+            config,
+            task=data.task,
+            weights=weights,
+            image_size=data.image_size,
+            backbone=row.name,
+            unfreeze=config.unfreeze or row.finetune_from,
+            run_dir=str(path),
+            overwrite=False,
+        )
+        load_tensorflow(config.seed)
+        train_and_write(resolved, row, data, folder)
+    print(f"Run: {path}")
+    return path
+
+
+def choose_weights(config: TrainConfig) -> str:
+    """What `auto` means: ImageNet for a user's pictures; none for digits, which must run without any download."""
+    if config.weights != "auto":
+        return config.weights
+    return "none" if config.data == "digits" else "imagenet"
+
+
+def train_and_write(config: TrainConfig, row: Backbone, data: PreparedData, folder: Path) -> None:
+    """Build, train and measure the model, and write everything into the folder."""
+    from tlkeras.data.pipeline import ImageSet
+    from tlkeras.data.targets import make_targets
+    from tlkeras.evaluation.curves import plot_curves
+    from tlkeras.evaluation.metrics import summary
+    from tlkeras.models.freezing import count_weights
+    from tlkeras.run.model_file import save_model
+    from tlkeras.training.two_phase import train_two_phases, training_view
+
+    targets = make_targets(data.examples, data.task, data.classes)
+    splits = {name: ImageSet(data.pixels, rows, targets[rows]) for name, rows in data.splits.items()}
+    model = build(config, row, data.task, splits["train"])
+    check_space(folder, count_weights(model.weights))
+    result = train_two_phases(model, splits["train"], splits["validation"], config, data.task)
+    figures = judge(training_view(model), splits, config.batch_size, data.task)
+    save_model(model, folder / "model.keras", splits["validation"].first(16)[0])
+    write_json(folder / "labels.json", {"task": data.task, "classes": data.classes})
+    write_yaml(folder / "config.yaml", dataclasses.asdict(config))
+    save_split(folder / "split.csv", data.examples, data.splits)
+    if data.unreadable:
+        write_unreadable(folder / "unreadable.csv", data.unreadable)
+    write_history(folder / "history.csv", result.history)
+    plot_curves(result.history, result.epoch, folder / "curves.png")
+    write_json(folder / "metrics.json", figures | about_run(config, result))
+    for name, values in figures.items():
+        log.info("%s %s", f"{name.capitalize()}:".ljust(11), summary(values))
+    if "test" not in figures:
+        log.info("Note: the validation pictures chose the epoch, so their figure is a little too good; no test split.")
+
+
+def build(config: TrainConfig, row: Backbone, task: Task, train: "ImageSet") -> "keras.Model":
+    """The model of a run; says where the backbone's weights come from."""
+    from tlkeras.models.builders import build_classifier
+    from tlkeras.models.calibration import calibrate_batch_norm
+
+    unit = {}
+    if task == "regression":
+        unit = {"target_mean": float(train.targets.mean()), "target_deviation": float(train.targets.std())}
+    model = build_classifier(
+        row,
+        num_outputs=train.targets.shape[1],
+        task=task,
+        weights=config.weights,
+        image_size=config.image_size,
+        pooling=config.pooling,
+        hidden=config.hidden,
+        dropout=config.dropout,
+        l2=config.l2,
+        precision=config.precision,
+        **unit,
+    )
+    if config.weights == "none":
+        log.info("Model: %s at %d px from random weights: nothing is transferred.", row.name, config.image_size)
+        calibrate_batch_norm(model, train.first(128)[0])
+    else:
+        log.info("Model: %s at %d px, weights: %s.", row.name, config.image_size, config.weights)
+    return model
+
+
+def judge(
+    view: "keras.Model", splits: dict[str, "ImageSet"], batch_size: int, task: Task
+) -> dict[str, dict[str, Any]]:
+    """The figures of each split, every picture once, without augmentation."""
+    from tlkeras.data.pipeline import evaluation_batches
+    from tlkeras.evaluation.metrics import measure
+
+    return {
+        name: measure(view.predict(evaluation_batches(split, batch_size), verbose=0), split.targets, task)
+        for name, split in splits.items()
+    }
+
+
+def write_history(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Both phases as one table: a row for each epoch."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def about_run(config: TrainConfig, result: "TrainingResult") -> dict[str, Any]:
+    """What else is needed to judge the figures and to repeat them."""
+    packages = ["tensorflow", "keras", "numpy", "pillow", "scikit-learn"]
+    return {
+        "kept_phase": result.kept,
+        "kept_epoch": result.epoch,
+        "seconds": {phase: round(seconds, 2) for phase, seconds in result.seconds.items()},
+        "seed": config.seed,
+        "cpu_count": available_cores(),
+        "versions": {"tlkeras": __version__, "python": platform.python_version()} | {name: version(name) for name in packages},
+    }

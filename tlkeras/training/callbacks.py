@@ -1,0 +1,91 @@
+"""Callbacks of one phase; each phase makes its own, because Keras' callbacks carry their best value over."""
+
+import logging
+import time
+
+import keras
+import numpy as np
+
+from tlkeras.config import Task
+
+log = logging.getLogger("tlkeras")
+
+
+def score(logs: dict[str, float], task: Task) -> tuple[float, ...]:
+    """What epochs are compared by, greater is better: accuracy and then loss for one label, else the loss alone."""
+    if task == "single_label":
+        return (logs["val_accuracy"], -logs["val_loss"])
+    return (-logs["val_loss"],)
+
+
+class BestEpoch(keras.callbacks.Callback):
+    """Remember the weights of the best epoch by validation, put them back at the end, and stop early.
+
+    Attributes:
+        best: the score of the best epoch, None before the first.
+        epoch: its number, from 0.
+        logs: its figures.
+    """
+
+    def __init__(self, task: Task, patience: int) -> None:
+        super().__init__()
+        self.best: tuple[float, ...] | None = None
+        self.epoch = -1
+        self.logs: dict[str, float] = {}
+        self._task, self._patience = task, patience
+        self._weights: list[np.ndarray] = []
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if not np.isfinite(logs["loss"]):
+            self.model.stop_training = True
+            raise FloatingPointError(f"the training loss became {logs['loss']} in epoch {epoch + 1}")
+        current = score(logs, self._task)
+        if self.best is None or current > self.best:
+            self.best, self.epoch, self.logs = current, epoch, dict(logs)
+            self._weights = [keras.ops.convert_to_numpy(weight).copy() for weight in self.model.trainable_weights]
+        elif epoch - self.epoch >= self._patience:
+            log.info("No better validation result for %d epochs: the phase ends here.", self._patience)
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        for variable, value in zip(self.model.trainable_weights, self._weights, strict=True):
+            variable.assign(value)
+
+
+class Speed(keras.callbacks.Callback):
+    """Add training images a second and the minutes left in this phase to Keras' progress bar.
+
+    It must stand after callbacks that keep the logs: times differ between equal runs.
+    """
+
+    def __init__(self, images: int, batch_size: int, last_epoch: int) -> None:
+        super().__init__()
+        self._images, self._batch_size, self._last_epoch = images, batch_size, last_epoch
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._start = time.perf_counter()
+        self._training_seconds = 0.0
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self._training_seconds = time.perf_counter() - self._start
+        logs["img/s"] = min((batch + 1) * self._batch_size, self._images) / self._training_seconds
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        seconds = time.perf_counter() - self._start
+        logs["img/s"] = self._images / self._training_seconds
+        logs["min left"] = seconds * (self._last_epoch - epoch - 1) / 60
+
+
+class HistoryTable(keras.callbacks.Callback):
+    """One row for each epoch of both phases, appended to the list that is given; also written to the log file."""
+
+    def __init__(self, rows: list[dict], phase: str) -> None:
+        super().__init__()
+        self._rows, self._phase = rows, phase
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        optimizer = self.model.optimizer
+        row = {"phase": self._phase, "epoch": epoch + 1, "rate": float(optimizer.learning_rate)}
+        row |= {name: float(value) for name, value in logs.items()}
+        self._rows.append(row)
+        log.debug("epoch %d: %s", epoch + 1, ", ".join(f"{name} {value:.4f}" for name, value in list(row.items())[2:]))

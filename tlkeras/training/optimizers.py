@@ -1,0 +1,92 @@
+"""Optimizers that give each stage its own rate, and the schedule of a phase."""
+
+import keras
+from keras import ops
+
+from tlkeras.config import TrainingOptions
+from tlkeras.models.freezing import backbone_of, row_of
+
+
+class StageRates:
+    """Mixin for a Keras optimizer: a factor on the rate of single variables, and decoupled weight decay.
+
+    Keras has one rate for all variables, and its own weight decay ignores any factor on it. Weight decay follows
+    Loshchilov and Hutter 2019 (arXiv:1711.05101) and leaves biases and normalisation alone.
+    """
+
+    def __init__(self, *args, factors: dict[str, float], decay: float, **kwargs) -> None:
+        """As the optimizer's own, and `factors` by the path of a variable (1 where absent), and the weight decay."""
+        super().__init__(*args, **kwargs)
+        self._factors_by_path, self._decay = factors, decay
+
+    def build(self, variables: list[keras.Variable]) -> None:
+        super().build(variables)
+        self._factors = [self._factors_by_path.get(variable.path, 1.0) for variable in variables]
+
+    def update_step(self, gradient, variable, learning_rate) -> None:
+        # TensorFlow's own variable arrives here, which does not know its path: hence the index.
+        rate = ops.cast(learning_rate, variable.dtype) * self._factors[self._get_variable_index(variable)]
+        if self._decay and len(variable.shape) > 1:
+            self.assign_sub(variable, variable * rate * self._decay)
+        super().update_step(gradient, variable, rate)
+
+
+class StagedAdam(StageRates, keras.optimizers.Adam):
+    """Adam (Kingma and Ba 2015, arXiv:1412.6980); with `decay` it is AdamW."""
+
+
+class StagedSGD(StageRates, keras.optimizers.SGD):
+    """Stochastic gradient descent with momentum."""
+
+
+def make_optimizer(model: keras.Model, options: TrainingOptions, rate: float, steps: int) -> keras.Optimizer:
+    """A fresh optimizer for one phase.
+
+    Args:
+        model: a model from `build_classifier`, its trainable layers already set.
+        options: which optimizer, schedule, decay and factor for each stage.
+        rate: the greatest learning rate.
+        steps: steps of the phase, over which the schedule runs.
+    """
+    schedule = make_schedule(options, rate, steps)
+    factors = stage_factors(model, options.stage_decay)
+    if options.optimizer == "sgd":
+        optimizer = StagedSGD(
+            schedule, momentum=0.9, nesterov=True, factors=factors, decay=options.weight_decay
+        )
+    else:
+        decay = options.weight_decay if options.optimizer == "adamw" else 0.0
+        optimizer = StagedAdam(schedule, factors=factors, decay=decay)
+    if any(layer.compute_dtype == "float16" for layer in backbone_of(model).layers):
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
+
+
+def make_schedule(
+    options: TrainingOptions, rate: float, steps: int
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    """A climb from zero over the warm-up steps, then half a cosine down to zero (arXiv:1608.03983), or level."""
+    warmup = min(round(options.warmup * steps), steps - 1)
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0 if warmup else rate,
+        decay_steps=steps - warmup,
+        alpha=0.0 if options.schedule == "cosine" else 1.0,
+        warmup_target=rate if warmup else None,
+        warmup_steps=warmup,
+    )
+
+
+def stage_factors(model: keras.Model, stage_decay: float) -> dict[str, float]:
+    """Factor on the rate of each learning weight of the backbone: `stage_decay ** (count of stages above it)`.
+
+    Lower rates for earlier stages are Howard and Ruder's discriminative fine-tuning (2018, arXiv:1801.06146).
+    """
+    backbone, stages = backbone_of(model), row_of(model).stages
+    names = [layer.name for layer in backbone.layers]
+    starts = [names.index(stage.layer) + stage.after for stage in stages]
+    factors = {}
+    for index, layer in enumerate(backbone.layers):
+        above = sum(start > index for start in starts)
+        for variable in layer.trainable_weights:
+            factors[variable.path] = stage_decay**above
+    return factors

@@ -1,0 +1,39 @@
+"""What `--unfreeze` can say, understood before TensorFlow loads."""
+
+from dataclasses import dataclass
+
+from tlkeras.backbones import Backbone, Stage, find_stage
+from tlkeras.errors import UserError
+
+
+@dataclass(frozen=True)
+class Unfreeze:
+    """Exactly one of the three: a stage (it and all above), a number of layers from the top, a share of them."""
+
+    stage: Stage | None = None
+    layers: int | None = None
+    share: float | None = None
+
+
+def parse_unfreeze(row: Backbone, text: str | int | float) -> Unfreeze:
+    """Understand a stage's name, a number of layers (`30`), a share (`0.3`, "30%"), "all" or "none".
+
+    Raises:
+        UserError: for anything else, with the stages that the backbone has.
+    """
+    word = str(text).strip()
+    if word.lower() in ("all", "none"):
+        return Unfreeze(share=1.0 if word.lower() == "all" else 0.0)
+    try:
+        number = float(word.removesuffix("%"))
+    except ValueError:
+        return Unfreeze(stage=find_stage(row, word))
+    if word.endswith("%"):
+        number /= 100
+    if word.endswith("%") or 0 < number < 1:
+        if not 0 <= number <= 1:
+            raise UserError(f"--unfreeze was {text}; a share must be from 0% to 100%.")
+        return Unfreeze(share=number)
+    if number != int(number) or number < 0:
+        raise UserError(f"--unfreeze was {text}; a number of layers must be a whole number from 0.")
+    return Unfreeze(layers=int(number))
