@@ -9,7 +9,9 @@ from tlkeras.run.evaluate import evaluate
 def main() -> None:
     parser = SentenceParser(description=__doc__)
     parser.add_argument("run", help="folder that scripts/train.py wrote")
-    parser.add_argument("--data", type=str | None, help="folder, CSV, tfds:NAME or digits (default: the run's own test split)")
+    parser.add_argument(
+        "--data", type=str | None, help="folder, CSV, tfds:NAME or digits (default: the run's own test split)"
+    )
     parser.add_argument("--batch-size", type=int, default=32, help="pictures in a step")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()

@@ -20,7 +20,9 @@ def main() -> None:
     if options.json:
         print(json.dumps([prediction.as_dict() for prediction in predictions], indent=2, ensure_ascii=False))
     elif options.csv:
-        csv.writer(sys.stdout, lineterminator="\n").writerows([("path", "rank", "label", "score", "error"), *rows(predictions)])
+        csv.writer(sys.stdout, lineterminator="\n").writerows(
+            [("path", "rank", "label", "score", "error"), *rows(predictions)]
+        )
     else:
         width = max(len(prediction.path) for prediction in predictions)
         for prediction in predictions:

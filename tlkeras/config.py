@@ -5,8 +5,8 @@ inherits them all and is flat, so an option has one name on the command line, in
 Nothing here imports TensorFlow: a wrong value is refused in the first second.
 """
 
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, Self
 
 from tlkeras.errors import UserError
 
@@ -73,7 +73,7 @@ class AugmentOptions:
 
     flip: Literal["none", "horizontal", "both"] = option("horizontal", "mirror: left-right, or up-down as well")
     crop: float = option(0.7, "least share of the area that a random crop keeps; 1 is no cropping", 0.05, 1.0)
-    rotation: float = option(10.0, "greatest rotation in degrees, either way", 0.0, 180.0)
+    rotation: float = option(0.0, "greatest rotation in degrees, either way", 0.0, 180.0)
     colour: float = option(0.2, "greatest relative change of brightness, contrast and saturation", 0.0, 0.9)
     mixup: float = option(0.0, "alpha of MixUp's Beta distribution; 0 is off", 0.0, 10.0)
     cutmix: float = option(0.0, "alpha of CutMix's Beta distribution; 0 is off", 0.0, 10.0)
@@ -85,21 +85,46 @@ class TrainingOptions(AugmentOptions):
 
     batch_size: int = option(32, "pictures in a step", 1, 65536)
     frozen_epochs: int = option(10, "epochs of phase 1, in which only the head learns", 1, 10000)
-    finetune_epochs: int = option(10, "epochs of phase 2, with the top of the backbone unfrozen; 0 leaves it out", 0, 10000)
+    finetune_epochs: int = option(
+        10, "epochs of phase 2, with the top of the backbone unfrozen; 0 leaves it out", 0, 10000
+    )
     unfreeze: str | None = option(
-        None, "what phase 2 unfreezes: a stage and all above it, a number of layers, a share (30%), all, or none"
+        None,
+        "what phase 2 unfreezes: a stage and all above it, a number of layers, a share (30%), all, or none "
+        "(default: the backbone's last stage, see scripts/summary.py; all from random weights)",
     )
     optimizer: Literal["adam", "adamw", "sgd"] = option("adamw", "optimizer of both phases")
     frozen_rate: float = option(1e-3, "greatest learning rate of phase 1", 1e-9, 10.0)
-    finetune_rate: float = option(1e-4, "greatest learning rate of phase 2", 1e-9, 10.0)
+    finetune_rate: float | None = option(
+        None, "greatest learning rate of phase 2 (default: 1e-4, from random weights 2e-3)", 1e-9, 10.0
+    )
     schedule: Literal["cosine", "constant"] = option("cosine", "how the rate falls after the warm-up")
     warmup: float = option(0.1, "share of a phase in which the rate climbs from zero", 0.0, 0.9)
-    stage_decay: float = option(0.8, "factor on the rate for each stage further from the head", 0.01, 1.0)
+    stage_decay: float | None = option(
+        None, "factor on the rate for each stage further from the head (default: 0.8, from random weights 1)", 0.01, 1.0
+    )
     weight_decay: float = option(1e-4, "decoupled weight decay; adam goes without", 0.0, 1.0)
     label_smoothing: float = option(0.0, "share of each label spread over all classes", 0.0, 0.5)
     class_weights: Literal["none", "balanced"] = option("none", "balanced: rare classes count for more")
     patience: int = option(10, "epochs without a better validation result after which a phase ends", 1, 10000)
     seed: int = option(0, "of the split, the head's first weights, the order and the augmentation", 0, 2**31 - 1)
+
+    def with_defaults(self, finetune_from: str, pretrained: bool = True) -> Self:
+        """A copy in which no option of phase 2 is None.
+
+        Pretrained weights are changed with care: the top only, slowly, earlier stages slower still. Random weights
+        hold nothing worth keeping, so all of them learn, at a normal rate.
+
+        Args:
+            finetune_from: the stage from which the backbone is unfrozen by default.
+            pretrained: whether the backbone knows something already.
+        """
+        defaults = {
+            "unfreeze": finetune_from if pretrained else "all",
+            "finetune_rate": 1e-4 if pretrained else 2e-3,
+            "stage_decay": 0.8 if pretrained else 1.0,
+        }
+        return replace(self, **{name: value for name, value in defaults.items() if getattr(self, name) is None})
 
 
 @dataclass(kw_only=True)

@@ -28,9 +28,9 @@ class Backbone:
 
     Attributes:
         name: Name in tlkeras.
-        constructor: Attribute of `keras.applications`, to be called with the row's name as `name=` (ConvNeXt puts it in
-            front of the names of its layers).
-        arguments: Arguments of the constructor beyond `name`, `include_top`, `weights` and `input_shape`.
+        constructor: Attribute of `keras.applications`. Call it without `name=`: ConvNeXt puts the name in front of its
+            layers' names, and EfficientNetV2 fails with any but its own.
+        arguments: Arguments of the constructor beyond `include_top`, `weights` and `input_shape`.
         pixels: Scaling the ImageNet weights were trained with: "tf" is [-1, 1], "torch" is (x / 255 - mean) / standard
             deviation in RGB, "caffe" is x - mean in BGR, "inside" means that the network scales 0-255 itself.
         default_size: Side of the square images of the ImageNet training, or Keras' default, in pixels.

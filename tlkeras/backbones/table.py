@@ -106,10 +106,10 @@ def _efficientnet_v2(kind: str, size: int, features: int, parameters: int, md5: 
 
 def _convnext(kind: str, features: int, parameters: int, sha256: str) -> Backbone:
     """Liu et al., https://arxiv.org/abs/2201.03545. A stage starts with the downsampling block in front of it."""
-    name = f"ConvNeXt{kind}"
+    name = f"convnext_{kind.lower()}"
     first = _stages(("stem", f"{name}_stem"), ("stage_0", f"{name}_stage_0_block_0_depthwise_conv"))
     stages = first + _stages(*((f"stage_{k}", f"{name}_downsampling_block_{k - 1}") for k in range(1, 4)))
-    url = f"{_HOST}convnext/convnext_{kind.lower()}_notop.h5"
+    url, name = f"{_HOST}convnext/{name}_notop.h5", f"ConvNeXt{kind}"
     return Backbone(name, name, "inside", 224, 32, features, parameters, stages, "stage_3", url, sha256)
 
 

@@ -1,5 +1,8 @@
 """Decoded pictures to batches: `tf.data` of RGB 0–255 `(B, S, S, 3)` float32, targets and weights of the examples."""
 
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +10,7 @@ import tensorflow as tf
 
 from tlkeras.config import AugmentOptions
 from tlkeras.data.augment import augment
+from tlkeras.data.images import available_cores
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,8 @@ def training_batches(
 ) -> tf.data.Dataset:
     """Batches of all epochs from `first_epoch` up to, not including, `last_epoch`, shuffled and augmented.
 
-    Order and augmentation depend on nothing but the seed, the epoch and the position in it, so an epoch can be
-    repeated exactly. An epoch has `ceil(len(data) / batch_size)` batches: give that as `steps_per_epoch`.
+    A batch depends on nothing but the seed, its epoch and its place in it, so any epoch can be repeated exactly. An
+    epoch has `ceil(len(data) / batch_size)` batches: give that as `steps_per_epoch`.
 
     Args:
         data: the training split.
@@ -57,48 +61,38 @@ def training_batches(
         first_epoch: counted over both phases, from 0.
         last_epoch: end of the range.
         seed: of order and augmentation.
-        class_weights: `(K,)`; each example is weighted by its target's share of each class.
+        class_weights: `(K,)`; each example then has a weight, by its target's share of each class.
 
     Returns:
-        `(images, targets, weights)`: float32 `(B, S, S, 3)` 0–255, float32 `(B, K)`, float32 `(B,)`.
+        `(images, targets)` or `(images, targets, weights)`: float32 `(B, S, S, 3)` 0–255, `(B, K)` and `(B,)`.
     """
-    per_class = np.ones(data.targets.shape[1], "float32") if class_weights is None else class_weights
+    steps = math.ceil(len(data) / batch_size)
+    threads = ThreadPoolExecutor(available_cores())
 
-    def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
-        order = tf.numpy_function(
-            lambda e: np.random.default_rng([seed, int(e)]).permutation(len(data)), [epoch], tf.int64
-        )
-        order.set_shape([len(data)])
-        batches = tf.data.Dataset.from_tensor_slices(order).batch(batch_size).enumerate()
-        return batches.map(lambda step, positions: (tf.stack([epoch, step]), positions))
+    def make(step: np.int64) -> tuple[np.ndarray, np.ndarray]:
+        epoch, place = divmod(int(step), steps)
+        order = np.random.default_rng([seed, epoch]).permutation(len(data))
+        images, targets = data.take(order[place * batch_size : (place + 1) * batch_size])
+        return augment(images, targets, options, np.random.default_rng([seed, epoch, place]), threads)
 
-    def load(place: tf.Tensor, positions: tf.Tensor) -> tuple:
-        return (place, *take(data, positions))
-
-    def finish(place: tf.Tensor, images: tf.Tensor, targets: tf.Tensor) -> tuple:
-        images, targets = augment(images, targets, options, seed=tf.stack([seed * 1000003 + place[0], place[1]]))
-        if class_weights is None:
-            return images, targets
-        return images, targets, tf.linalg.matvec(targets, per_class)
-
-    batches = tf.data.Dataset.range(first_epoch, last_epoch).flat_map(one_epoch)
-    return batches.map(load).map(finish, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
+    batches = stream(tf.data.Dataset.range(first_epoch * steps, last_epoch * steps), make, data)
+    if class_weights is None:
+        return batches
+    return batches.map(lambda images, targets: (images, targets, tf.linalg.matvec(targets, class_weights)))
 
 
 def evaluation_batches(data: ImageSet, batch_size: int) -> tf.data.Dataset:
     """Every picture of a split once, in order, untouched: `(images, targets)` as in `training_batches`."""
-    positions = tf.data.Dataset.range(len(data)).batch(batch_size)
+    return stream(tf.data.Dataset.range(len(data)).batch(batch_size), data.take, data)
 
-    def load(chosen: tf.Tensor) -> tuple:
-        images, targets = take(data, chosen)
+
+def stream(steps: tf.data.Dataset, make: Callable, data: ImageSet) -> tf.data.Dataset:
+    """Batches made by a NumPy function for each element of `steps`, two of them ahead of time, with known shapes."""
+
+    def load(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        images, targets = tf.numpy_function(make, [step], (tf.uint8, tf.float32))
+        images.set_shape([None, *data.images.shape[1:]])
+        targets.set_shape([None, data.targets.shape[1]])
         return tf.cast(images, tf.float32), targets
 
-    return positions.map(load).prefetch(2)
-
-
-def take(data: ImageSet, positions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """`data.take` inside a `tf.data` graph, with static shapes."""
-    images, targets = tf.numpy_function(data.take, [positions], (tf.uint8, tf.float32))
-    images.set_shape([None, *data.images.shape[1:]])
-    targets.set_shape([None, data.targets.shape[1]])
-    return images, targets
+    return steps.map(load).prefetch(2)

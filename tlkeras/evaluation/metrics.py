@@ -73,7 +73,9 @@ def summary(figures: dict[str, Any]) -> str:
         return f"mean absolute error {figures['mae']:.4g} ({count:,} images; r² {figures['r2']:.3f})"
     if "right" in figures:
         low, high = figures["accuracy_interval_95"]
-        return f"accuracy {figures['accuracy']:.3f} ({figures['right']:,} of {count:,} images; 95 % {low:.3f}–{high:.3f})"
+        return (
+            f"accuracy {figures['accuracy']:.3f} ({figures['right']:,} of {count:,} images; 95 % {low:.3f}–{high:.3f})"
+        )
     return f"accuracy {figures['accuracy']:.3f} of single labels, {figures['exact_match']:.3f} all right ({count:,} images)"
 
 

@@ -64,9 +64,7 @@ def build_classifier(
     row = find_backbone(backbone) if isinstance(backbone, str) else backbone
     size = check_image_size(row, image_size)
     inputs = keras.Input((None, None, 3), name="image")
-    x = layers.Resizing(
-        size, size, crop_to_aspect_ratio=True, antialias=True, dtype="float32", name="resize"
-    )(inputs)
+    x = layers.Resizing(size, size, crop_to_aspect_ratio=True, antialias=True, dtype="float32", name="resize")(inputs)
     features = build_backbone(row, size, weights, precision)
     x = features(scale_pixels(x, row.pixels))
     x = pool(x, pooling, precision)
@@ -129,9 +127,7 @@ def scale_pixels(x: keras.KerasTensor, pixels: str) -> keras.KerasTensor:
         x = ops.flip(x, axis=-1)
         return layers.Normalization(mean=CAFFE_MEAN_BGR, variance=[1.0] * 3, dtype="float32", name="scale")(x)
     if pixels == "torch":
-        return layers.Normalization(
-            mean=TORCH_MEAN_RGB, variance=TORCH_VARIANCE_RGB, dtype="float32", name="scale"
-        )(x)
+        return layers.Normalization(mean=TORCH_MEAN_RGB, variance=TORCH_VARIANCE_RGB, dtype="float32", name="scale")(x)
     return x
 
 

@@ -108,7 +108,9 @@ class FrozenWeights:
 
 def fingerprint(variable: keras.Variable) -> bytes:
     """A digest of a variable's exact bits."""
-    return hashlib.blake2b(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).tobytes(), digest_size=16).digest()
+    return hashlib.blake2b(
+        np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).tobytes(), digest_size=16
+    ).digest()
 
 
 def row_of(model: keras.Model) -> Backbone:

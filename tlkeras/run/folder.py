@@ -36,7 +36,9 @@ def choose_run_dir(run_dir: str | None, overwrite: bool, data: str, backbone: st
     if path.exists() and not overwrite:
         raise UserError(f"--run-dir {path} exists already. Give another folder, or --overwrite to replace it.")
     if path.exists() and not (path.is_dir() and (not any(path.iterdir()) or (path / "config.yaml").exists())):
-        raise UserError(f"--run-dir {path} is not a run's folder, so --overwrite does not replace it; give another one.")
+        raise UserError(
+            f"--run-dir {path} is not a run's folder, so --overwrite does not replace it; give another one."
+        )
     return path
 
 

@@ -81,7 +81,9 @@ def find_files(paths: Sequence[str]) -> list[Path]:
         else:
             files = [Path(match) for match in sorted(glob.glob(str(path), recursive=True)) if Path(match).is_file()]
         if not files:
-            kind = "holds no pictures" if path.is_dir() else "is neither a file nor a folder nor a pattern that fits one"
+            kind = (
+                "holds no pictures" if path.is_dir() else "is neither a file nor a folder nor a pattern that fits one"
+            )
             raise UserError(f"{given} {kind}. Give pictures, folders of pictures, or a pattern such as 'photos/*.jpg'.")
         found.update(dict.fromkeys(files))
     return list(found)
@@ -95,9 +97,13 @@ def predict_chunk(model: Any, run: Run, files: Sequence[Path], top_k: int) -> li
             pixels.append(decode(file, size))
         except UnreadableImage as error:
             errors[file] = str(error)
-    outputs = iter(predict_pixels(model, np.array(pixels, "uint8").reshape(-1, size, size, 3), run.config["batch_size"]))
+    outputs = iter(
+        predict_pixels(model, np.array(pixels, "uint8").reshape(-1, size, size, 3), run.config["batch_size"])
+    )
     return [
-        Prediction(str(file), [], errors[file]) if file in errors else Prediction(str(file), rank(run, next(outputs), top_k))
+        Prediction(str(file), [], errors[file])
+        if file in errors
+        else Prediction(str(file), rank(run, next(outputs), top_k))
         for file in files
     ]
 

@@ -53,12 +53,11 @@ def train(config: TrainConfig) -> Path:
     with writing(path) as folder:
         data = prepare_data(config, row, config.image_size, config.seed)
         resolved = dataclasses.replace(
-            config,
+            config.with_defaults(row.finetune_from, pretrained=weights != "none"),
             task=data.task,
             weights=weights,
             image_size=data.image_size,
             backbone=row.name,
-            unfreeze=config.unfreeze or row.finetune_from,
             run_dir=str(path),
             overwrite=False,
         )
@@ -135,9 +134,7 @@ def build(config: TrainConfig, row: Backbone, task: Task, train: "ImageSet") -> 
     return model
 
 
-def judge(
-    view: "keras.Model", splits: dict[str, "ImageSet"], batch_size: int, task: Task
-) -> dict[str, dict[str, Any]]:
+def judge(view: "keras.Model", splits: dict[str, "ImageSet"], batch_size: int, task: Task) -> dict[str, dict[str, Any]]:
     """The figures of each split, every picture once, without augmentation."""
     from tlkeras.data.pipeline import evaluation_batches
     from tlkeras.evaluation.metrics import measure
@@ -165,5 +162,6 @@ def about_run(config: TrainConfig, result: "TrainingResult") -> dict[str, Any]:
         "seconds": {phase: round(seconds, 2) for phase, seconds in result.seconds.items()},
         "seed": config.seed,
         "cpu_count": available_cores(),
-        "versions": {"tlkeras": __version__, "python": platform.python_version()} | {name: version(name) for name in packages},
+        "versions": {"tlkeras": __version__, "python": platform.python_version()}
+        | {name: version(name) for name in packages},
     }

@@ -51,9 +51,7 @@ def make_optimizer(model: keras.Model, options: TrainingOptions, rate: float, st
     schedule = make_schedule(options, rate, steps)
     factors = stage_factors(model, options.stage_decay)
     if options.optimizer == "sgd":
-        optimizer = StagedSGD(
-            schedule, momentum=0.9, nesterov=True, factors=factors, decay=options.weight_decay
-        )
+        optimizer = StagedSGD(schedule, momentum=0.9, nesterov=True, factors=factors, decay=options.weight_decay)
     else:
         decay = options.weight_decay if options.optimizer == "adamw" else 0.0
         optimizer = StagedAdam(schedule, factors=factors, decay=decay)
@@ -62,9 +60,7 @@ def make_optimizer(model: keras.Model, options: TrainingOptions, rate: float, st
     return optimizer
 
 
-def make_schedule(
-    options: TrainingOptions, rate: float, steps: int
-) -> keras.optimizers.schedules.LearningRateSchedule:
+def make_schedule(options: TrainingOptions, rate: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
     """A climb from zero over the warm-up steps, then half a cosine down to zero (arXiv:1608.03983), or level."""
     warmup = min(round(options.warmup * steps), steps - 1)
     return keras.optimizers.schedules.CosineDecay(

@@ -71,9 +71,10 @@ def train_two_phases(
         UserError: when the loss is no longer a number, with what to lower.
         RuntimeError: when a frozen weight moved.
     """
+    options = options.with_defaults(row_of(model).finetune_from)
     result, best = TrainingResult(), None
     view = training_view(model)
-    for phase in plan(model, options):
+    for phase in plan(options):
         learning = set_trainable(model, phase.unfreeze)
         log.info("%s: %s.", describe(phase), learning)
         before = model.get_weights()
@@ -89,13 +90,12 @@ def train_two_phases(
     return result
 
 
-def plan(model: keras.Model, options: TrainingOptions) -> list[Phase]:
+def plan(options: TrainingOptions) -> list[Phase]:
     """The phases that the options ask for."""
     first, last = options.frozen_epochs, options.frozen_epochs + options.finetune_epochs
     phases = [Phase("frozen", "none", options.frozen_rate, 0, first)]
     if options.finetune_epochs and options.unfreeze != "none":
-        unfreeze = options.unfreeze or row_of(model).finetune_from
-        phases.append(Phase("finetune", unfreeze, options.finetune_rate, first, last))
+        phases.append(Phase("finetune", options.unfreeze, options.finetune_rate, first, last))
     return phases
 
 

@@ -1,0 +1,188 @@
+"""Splits are seeded, stratified, complete and can be read back."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from tlkeras.data.example import Example
+from tlkeras.data.splits import load_split, save_split, split_examples
+from tlkeras.errors import UserError
+
+
+def examples_of(labels, splits=None) -> list[Example]:
+    splits = splits or [None] * len(labels)
+    return [
+        Example(f"{number:05d}.png", label, split)
+        for number, (label, split) in enumerate(zip(labels, splits, strict=True))
+    ]
+
+
+def sizes(indices) -> dict[str, int]:
+    return {split: len(numbers) for split, numbers in indices.items()}
+
+
+def assert_partition(indices, count) -> None:
+    together = np.concatenate(list(indices.values()))
+    assert sorted(together) == list(range(count))
+    assert all(numbers.dtype == np.int64 and (np.diff(numbers) > 0).all() for numbers in indices.values())
+
+
+def test_each_class_keeps_its_share_in_each_split():
+    examples = examples_of(["a"] * 200 + ["b"] * 100 + ["c"] * 20)
+    indices = split_examples(examples, "single_label", (0.2, 0.1), seed=0)
+    assert_partition(indices, 320)
+    counts = {split: Counter(examples[i].label for i in numbers) for split, numbers in indices.items()}
+    assert counts == {
+        "train": {"a": 140, "b": 70, "c": 14},
+        "validation": {"a": 40, "b": 20, "c": 4},
+        "test": {"a": 20, "b": 10, "c": 2},
+    }
+
+
+@pytest.mark.parametrize("count", range(3, 12))
+@pytest.mark.parametrize("fractions", [(0.15, 0.15), (0.45, 0.45), (0.05, 0.7), (0.8, 0.1), (0.01, 0.01)])
+def test_small_classes_are_in_every_split(count, fractions):
+    examples = examples_of([f"class {n % 7}" for n in range(7 * count)])
+    indices = split_examples(examples, "single_label", fractions, seed=1)
+    assert_partition(indices, 7 * count)
+    for numbers in indices.values():
+        assert {examples[i].label for i in numbers} == {f"class {n}" for n in range(7)}
+
+
+def test_many_classes_do_not_push_the_splits_off_their_size():
+    """10 pictures of each class at 15 % are 1.5: half of the classes give one, the others two."""
+    indices = split_examples(examples_of([str(n % 100) for n in range(1000)]), "single_label", (0.15, 0.15), seed=0)
+    assert sizes(indices) == {"train": 700, "validation": 150, "test": 150}
+
+
+def test_the_seed_decides():
+    examples = examples_of(["a", "b"] * 50)
+    first, again, other = (split_examples(examples, "single_label", (0.2, 0.2), seed) for seed in (3, 3, 4))
+    assert all((first[split] == again[split]).all() for split in first)
+    assert any((first[split] != other[split]).any() for split in first)
+
+
+def test_no_test_split_if_its_part_is_zero():
+    assert sizes(split_examples(examples_of(["a", "b"] * 5), "single_label", (0.2, 0), 0)) == {
+        "train": 8,
+        "validation": 2,
+    }
+
+
+def test_classes_with_too_few_pictures_are_named():
+    examples = examples_of(["ant"] * 2 + ["bee"] * 30 + ["cat"])
+    with pytest.raises(UserError, match=r"train, validation, test.*ant \(2\), cat \(1\)"):
+        split_examples(examples, "single_label", (0.1, 0.1), 0)
+    with pytest.raises(UserError, match=r"train, validation, and.*: cat \(1\)"):
+        split_examples(examples, "single_label", (0.1, 0), 0)
+
+
+@pytest.mark.parametrize("fractions", [(0.5, 0.5), (-0.1, 0.2), (1.5, 0)])
+def test_impossible_fractions(fractions):
+    with pytest.raises(UserError, match="parts for validation and test"):
+        split_examples(examples_of(["a", "b"] * 9), "single_label", fractions, 0)
+
+
+def test_own_splits_are_kept():
+    examples = examples_of(["a", "b"] * 6, ["train"] * 6 + ["test"] * 2 + ["validation"] * 4)
+    indices = split_examples(examples, "single_label", (0.5, 0.1), 0)
+    assert {split: numbers.tolist() for split, numbers in indices.items()} == {
+        "train": [0, 1, 2, 3, 4, 5],
+        "validation": [8, 9, 10, 11],
+        "test": [6, 7],
+    }
+
+
+def test_no_test_is_made_where_the_source_has_validation():
+    examples = examples_of(["a", "b"] * 6, ["train"] * 8 + ["validation"] * 4)
+    assert sizes(split_examples(examples, "single_label", (0.5, 0.1), 0)) == {"train": 8, "validation": 4}
+
+
+def test_missing_validation_is_taken_from_train():
+    examples = examples_of(["a", "b"] * 50, ["test"] * 20 + ["train"] * 80)
+    indices = split_examples(examples, "single_label", (0.25, 0.3), 0)
+    assert_partition(indices, 100)
+    assert sizes(indices) == {"train": 60, "validation": 20, "test": 20}
+    assert indices["test"].tolist() == list(range(20))
+
+
+def test_regression_splits_cover_the_whole_range():
+    values = np.random.default_rng(0).exponential(size=1000)
+    indices = split_examples(examples_of(values.tolist()), "regression", (0.2, 0.1), 0)
+    assert_partition(indices, 1000)
+    assert sizes(indices) == {"train": 700, "validation": 200, "test": 100}
+    edges = np.quantile(values, np.linspace(0, 1, 11))
+    shares = np.histogram(values[indices["validation"]], edges)[0]
+    assert shares.tolist() == [20] * 10
+
+
+@pytest.mark.parametrize("count", [3, 4, 19, 40])
+def test_few_regression_examples(count):
+    indices = split_examples(examples_of([float(n) for n in range(count)]), "regression", (0.2, 0.2), 0)
+    assert_partition(indices, count)
+    assert all(len(numbers) for numbers in indices.values())
+
+
+def test_too_few_regression_examples():
+    with pytest.raises(UserError, match="2 pictures are too few"):
+        split_examples(examples_of([1.0, 2.0]), "regression", (0.2, 0.2), 0)
+
+
+def test_multi_label_classes_keep_their_share():
+    rng = np.random.default_rng(0)
+    rates = {"sky": 0.7, "tree": 0.4, "dog": 0.1, "owl": 0.02}
+    labels = [tuple(sorted(name for name, rate in rates.items() if rng.random() < rate)) for _ in range(2000)]
+    examples = examples_of(labels)
+    indices = split_examples(examples, "multi_label", (0.15, 0.15), 0)
+    assert_partition(indices, 2000)
+    assert sizes(indices) == pytest.approx({"train": 1400, "validation": 300, "test": 300}, abs=20)
+    everything = Counter(name for label in labels for name in label)
+    for split in ("validation", "test"):
+        counts = Counter(name for i in indices[split] for name in examples[i].label)
+        for name in rates:
+            assert counts[name] == pytest.approx(0.15 * everything[name], abs=0.02 * everything[name] + 1)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_rare_labels_that_come_together_are_in_every_split(seed):
+    labels = [("a", "b")] * 3 + [("b", "c")] * 3 + [("a", "c", "d")] * 3 + [("c",)] * 40 + [()] * 2
+    examples = examples_of(labels)
+    indices = split_examples(examples, "multi_label", (0.1, 0.1), seed)
+    assert_partition(indices, len(labels))
+    for numbers in indices.values():
+        assert {name for i in numbers for name in examples[i].label} == set("abcd")
+
+
+@pytest.mark.parametrize(
+    ("task", "labels"),
+    [
+        ("single_label", ["a, b", "ü"] * 9),
+        ("multi_label", [("a", "b"), ("b",), ()] * 9),
+        ("regression", [n / 3 for n in range(27)]),
+    ],
+)
+def test_saved_split_is_read_back(task, labels, tmp_path):
+    examples = examples_of(labels)
+    indices = split_examples(examples, task, (0.2, 0.2), 0)
+    save_split(tmp_path / "split.csv", examples, indices)
+    lines = (tmp_path / "split.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "path,label,split"
+    assert len(lines) == 1 + len(examples)
+    read = load_split(tmp_path / "split.csv", [*examples[::-1], Example("new.png", "a")])
+    assert {split: [len(examples) - 1 - i for i in numbers[::-1]] for split, numbers in read.items()} == {
+        split: numbers.tolist() for split, numbers in indices.items()
+    }
+    assert [path.name for path in tmp_path.iterdir()] == ["split.csv"]
+
+
+def test_pictures_that_are_gone_are_reported(tmp_path):
+    examples = examples_of(["a", "b"] * 5)
+    save_split(tmp_path / "split.csv", examples, {"train": np.arange(10)})
+    with pytest.raises(UserError, match=r"2 of the 10 pictures .* the first is 00000.png"):
+        load_split(tmp_path / "split.csv", examples[2:])
+
+
+def test_there_is_no_saved_split(tmp_path):
+    with pytest.raises(UserError, match="There is no"):
+        load_split(tmp_path / "split.csv", [])

@@ -1,0 +1,369 @@
+"""Loading weights of every kind of file, refusing those that do not fit, and EfficientNet's pixel scaling."""
+
+import hashlib
+import io
+import os
+import shutil
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from keras.src.utils import file_utils
+
+from tlkeras import weight_files
+from tlkeras.backbones import Backbone, find_backbone
+from tlkeras.errors import UserError
+from tlkeras.models.weights import load_backbone_weights
+from tlkeras.weight_files import check_weights_option
+
+ROW = find_backbone("MobileNetV2-0.35")
+SIZE = 32
+DEVIATION = np.array([0.229, 0.224, 0.225], "float32")
+
+
+def build(row: Backbone = ROW, include_top: bool = False, weights: str | None = None) -> keras.Model:
+    constructor = getattr(keras.applications, row.constructor)
+    return constructor(include_top=include_top, weights=weights, input_shape=(SIZE, SIZE, 3), **row.arguments)
+
+
+def randomised(model: keras.Model, seed: int = 1) -> keras.Model:
+    """Give every weight, moving statistics too, values that no initialiser gives."""
+    rng = np.random.default_rng(seed)
+    for weight in model.weights:
+        if "int" not in weight.dtype:
+            weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+    return model
+
+
+def assert_same_weights(model: keras.Model, other: keras.Model) -> None:
+    values = zip(model.weights, other.weights[: len(model.weights)], strict=True)
+    assert all(np.array_equal(one, two) for one, two in values)
+
+
+@pytest.fixture(scope="module")
+def source() -> keras.Model:
+    return randomised(build())
+
+
+@pytest.fixture(scope="module")
+def with_top() -> keras.Model:
+    return randomised(build(include_top=True))
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    """An empty cache of Keras, and no network."""
+
+    def urlopen(*_, **__):
+        raise OSError("no network in tests")
+
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setattr(weight_files.urllib.request, "urlopen", urlopen)
+    folder = tmp_path / "keras" / "models"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def save(model: keras.Model, path: Path) -> str:
+    """Save as the suffix says; `.h5` as weights only, which is how keras.applications publishes them."""
+    if path.suffix == ".keras":
+        model.save(path)
+    elif path.name.endswith(".weights.h5"):
+        model.save_weights(path)
+    else:
+        with h5py.File(path, "w") as file:
+            keras.src.legacy.saving.legacy_h5_format.save_weights_to_hdf5_group(file, model)
+    return str(path)
+
+
+@pytest.mark.parametrize("top", [False, True])
+@pytest.mark.parametrize("suffix", [".h5", ".weights.h5", ".keras"])
+def test_every_weight_of_a_file_arrives(suffix, top, tmp_path, source, with_top):
+    saved = with_top if top else source
+    path = save(saved, tmp_path / f"mine{suffix}")
+    check_weights_option(ROW, path, SIZE)
+    model = build()
+    told = load_backbone_weights(model, ROW, path, SIZE)
+    assert_same_weights(model, saved)
+    assert told == f"mine{suffix}, SHA-256 {hashlib.sha256(Path(path).read_bytes()).hexdigest()}"
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_a_whole_saved_model_with_a_head_of_any_name_arrives(suffix, tmp_path, source):
+    """In a .keras file the backbone may be nested; a whole legacy .h5 keeps its layers under model_weights."""
+    pooled = keras.layers.GlobalAveragePooling2D()
+    head = keras.layers.Dense(2, name="head")
+    inputs = keras.Input((SIZE, SIZE, 3))
+    nested = keras.Model(inputs, head(pooled(source(keras.layers.Rescaling(2.0)(inputs)))))
+    flat = keras.Model(source.input, head(pooled(source.output)))
+    path = tmp_path / f"whole{suffix}"
+    (nested if suffix == ".keras" else flat).save(path)
+    check_weights_option(ROW, str(path), SIZE)
+    model = build()
+    load_backbone_weights(model, ROW, str(path), SIZE)
+    assert_same_weights(model, source)
+
+
+def test_none_leaves_the_model_as_it_is():
+    model = build()
+    before = model.get_weights()
+    check_weights_option(ROW, "none", SIZE)
+    assert load_backbone_weights(model, ROW, "none", SIZE) == "random weights"
+    assert all(np.array_equal(one, two) for one, two in zip(before, model.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("missing.h5", None, "there is no such file"),
+        ("weights.ckpt", b"", "a file that ends in .h5 or .keras"),
+        ("text.h5", b"not found", "stands for a HDF5 file"),
+        ("text.keras", b"not found", "stands for a zip archive"),
+        ("cut.h5", b"\x89HDF\r\n\x1a\n", "cannot be read as a weight file"),
+        ("cut.keras", b"PK\x03\x04", "cannot be read as a weight file"),
+    ],
+)
+def test_what_is_no_weight_file_is_refused_before_and_after_tensorflow(name, content, message, tmp_path):
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    for refuse in (check_weights_option, lambda *args: load_backbone_weights(None, *args)):
+        with pytest.raises(UserError, match=message):
+            refuse(ROW, str(path), SIZE)
+
+
+def test_hdf5_that_is_not_from_keras_and_keras_3_weights_under_a_legacy_name_are_refused(tmp_path, source):
+    h5py.File(tmp_path / "other.h5", "w").close()
+    with pytest.raises(UserError, match="holds no Keras model"):
+        check_weights_option(ROW, str(tmp_path / "other.h5"), SIZE)
+    source.save_weights(tmp_path / "mine.weights.h5")
+    (tmp_path / "mine.weights.h5").rename(tmp_path / "mine.h5")
+    with pytest.raises(UserError, match=r"rename it so that it ends in \.weights\.h5"):
+        check_weights_option(ROW, str(tmp_path / "mine.h5"), SIZE)
+
+
+@pytest.mark.parametrize("top", [False, True])
+@pytest.mark.parametrize("suffix", [".h5", ".weights.h5", ".keras"])
+def test_weights_of_another_width_are_refused_by_name(suffix, top, tmp_path):
+    path = save(build(find_backbone("MobileNetV2-0.5"), include_top=top), tmp_path / f"half{suffix}")
+    with pytest.raises(UserError, match=r"it has 706,224 parameters, which is MobileNetV2-0\.5, and .* has 410,208"):
+        check_weights_option(ROW, path, SIZE)
+
+
+def test_weights_of_no_known_backbone_are_refused(tmp_path):
+    inputs = keras.Input((4,))
+    path = save(keras.Model(inputs, keras.layers.Dense(3, name="mine")(inputs)), tmp_path / "dense.h5")
+    with pytest.raises(UserError, match="it has 15 parameters, which is no backbone that tlkeras knows"):
+        check_weights_option(ROW, path, SIZE)
+
+
+def first_kernel(file: h5py.File) -> str:
+    return f"Conv1/{file['Conv1'].attrs['weight_names'][0]}"
+
+
+def turn_axes(file: h5py.File) -> None:
+    """As many parameters, another shape."""
+    kernel = np.asarray(file[first_kernel(file)])
+    del file[first_kernel(file)]
+    file[first_kernel(file)] = kernel.transpose(3, 0, 1, 2)
+
+
+def put_nan(file: h5py.File) -> None:
+    file[first_kernel(file)][0, 0, 0, 0] = np.nan
+
+
+SPOILT = [(turn_axes, "but other layers or another order"), (put_nan, "leaves 1 weights without a finite value")]
+
+
+@pytest.mark.parametrize(("spoil", "message"), SPOILT)
+def test_a_file_that_fails_half_way_leaves_the_model_as_it_was(spoil, message, tmp_path, source):
+    path = save(source, tmp_path / "spoilt.h5")
+    with h5py.File(path, "r+") as file:
+        spoil(file)
+    model = build()
+    before = model.get_weights()
+    with pytest.raises(UserError, match=message):
+        load_backbone_weights(model, ROW, path, SIZE)
+    assert all(np.array_equal(one, two) for one, two in zip(before, model.get_weights(), strict=True))
+
+
+def test_keras_3_weights_with_a_layer_of_another_shape_leave_the_model_as_it_was(tmp_path, source):
+    path = save(source, tmp_path / "spoilt.weights.h5")
+    with h5py.File(path, "r+") as file:
+        kernel = np.asarray(file["layers/conv2d/vars/0"])
+        del file["layers/conv2d/vars/0"]
+        file["layers/conv2d/vars/0"] = kernel.transpose(3, 0, 1, 2)
+    model = build()
+    before = model.get_weights()
+    with pytest.raises(UserError, match="but other layers"):
+        load_backbone_weights(model, ROW, path, SIZE)
+    assert all(np.array_equal(one, two) for one, two in zip(before, model.get_weights(), strict=True))
+
+
+def test_weights_that_are_skipped_in_silence_are_found(tmp_path, source, monkeypatch):
+    path = save(source, tmp_path / "mine.weights.h5")
+    monkeypatch.setattr(keras.Model, "load_weights", lambda self, path: None)
+    with pytest.raises(UserError, match=r"leaves \d+ weights without a finite value"):
+        load_backbone_weights(build(), ROW, path, SIZE)
+
+
+def test_a_keras_file_with_code_inside_is_refused(tmp_path, source):
+    inputs = keras.Input((SIZE, SIZE, 3))
+    model = keras.Model(inputs, source(keras.layers.Lambda(lambda x: x)(inputs)))
+    with pytest.raises(UserError, match="in safe mode"):
+        load_backbone_weights(build(), ROW, save(model, tmp_path / "code.keras"), SIZE)
+
+
+def test_imagenet_comes_from_the_cache_without_network(cache, source):
+    name, _ = ROW.weights_file(SIZE)
+    save(source, cache / name)
+    check_weights_option(ROW, "imagenet", SIZE)
+    model = build()
+    assert load_backbone_weights(model, ROW, "imagenet", SIZE) == f"ImageNet ({name})"
+    assert_same_weights(model, source)
+
+
+def test_imagenet_file_with_another_hash_is_refused_and_kept(cache):
+    row = find_backbone("VGG16")
+    path = cache / row.weights_file(224)[0]
+    path.write_bytes(b"half a file")
+    with pytest.raises(UserError, match=r"its MD5 is \w{32} and should be 6d6bbae143d832006294945121d1f1fc"):
+        check_weights_option(row, "imagenet", 224)
+    assert path.read_bytes() == b"half a file"
+
+
+def test_sha256_is_told_from_md5(cache):
+    row = find_backbone("ConvNeXtTiny")
+    (cache / row.weights_file(224)[0]).write_bytes(b"half a file")
+    with pytest.raises(UserError, match=r"its SHA256 is \w{64} and should be d547c096"):
+        check_weights_option(row, "imagenet", 224)
+
+
+def test_imagenet_file_that_keras_has_no_hash_of_must_fit(cache):
+    name, _ = ROW.weights_file(SIZE)
+    save(build(find_backbone("MobileNetV2-0.5")), cache / name)
+    with pytest.raises(UserError, match=r"which is MobileNetV2-0\.5"):
+        check_weights_option(ROW, "imagenet", SIZE)
+    assert (cache / name).exists()
+
+
+def test_offline_says_which_file_belongs_where(cache):
+    name, url = ROW.weights_file(SIZE)
+    for refuse in (check_weights_option, lambda *args: load_backbone_weights(None, *args)):
+        with pytest.raises(UserError) as error:
+            refuse(ROW, "imagenet", SIZE)
+        assert f"Put {name} from {url} into {cache}" in str(error.value)
+    assert list(cache.iterdir()) == []
+
+
+def serve(monkeypatch, path: str | None) -> None:
+    """Let urlopen succeed and urlretrieve copy this file; None is a connection that breaks half way."""
+
+    def urlretrieve(url, target, hook):
+        if path is None:
+            Path(target).write_bytes(b"half")
+            raise OSError("connection broke")
+        shutil.copy(path, target)
+
+    monkeypatch.setattr(weight_files.urllib.request, "urlopen", lambda *_, **__: io.BytesIO())
+    monkeypatch.setattr(file_utils, "urlretrieve", urlretrieve)
+
+
+def test_download_lands_in_keras_cache_and_nothing_else_does(cache, tmp_path, source, monkeypatch):
+    serve(monkeypatch, save(source, tmp_path / "served.h5"))
+    model = build()
+    load_backbone_weights(model, ROW, "imagenet", SIZE)
+    assert_same_weights(model, source)
+    assert [path.name for path in cache.iterdir()] == [ROW.weights_file(SIZE)[0]]
+
+
+@pytest.mark.parametrize("broken", ["connection", "hash", "page"])
+def test_a_failed_download_leaves_nothing(broken, cache, tmp_path, source, monkeypatch):
+    page = tmp_path / "page.html"
+    page.write_text("<html>Log in to this network</html>")
+    served = {"connection": None, "hash": save(source, tmp_path / "other.h5"), "page": str(page)}[broken]
+    serve(monkeypatch, served)
+    row = find_backbone("VGG16") if broken == "hash" else ROW
+    with pytest.raises(UserError, match="cannot be downloaded"):
+        load_backbone_weights(None, row, "imagenet", SIZE)
+    assert list(cache.iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_written_is_read_and_downloads_go_where_keras_puts_them(cache, monkeypatch):
+    monkeypatch.setattr(weight_files.os, "access", lambda *_: False)
+    monkeypatch.setattr(weight_files.tempfile, "gettempdir", lambda: "/elsewhere")
+    assert weight_files.cache_folders() == [cache, Path("/elsewhere/.keras/models")]
+
+
+EFFICIENTNET = find_backbone("EfficientNetB0")
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory) -> tuple[Path, keras.Model]:
+    """A file as published for EfficientNet, and the model that Keras itself builds from it with weights="imagenet"."""
+    path = tmp_path_factory.mktemp("published") / "efficientnetb0_notop.h5"
+    model = randomised(build(EFFICIENTNET))
+    scaling = next(layer for layer in model.layers if isinstance(layer, keras.layers.Normalization))
+    scaling.adapt_mean.assign([0.485, 0.456, 0.406])
+    scaling.adapt_variance.assign(DEVIATION)
+    save(model, path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(file_utils, "get_file", lambda *_, **__: str(path))
+        return path, build(EFFICIENTNET, weights="imagenet")
+
+
+def stem(model: keras.Model, pixels: np.ndarray) -> np.ndarray:
+    """What the first convolution gets, and so all that pixel scaling can change, free of the network's rounding."""
+    return keras.Model(model.input, model.get_layer("stem_conv_pad").output)(pixels).numpy()
+
+
+def test_efficientnet_scales_pixels_as_keras_does_however_its_weights_come(published, tmp_path):
+    path, by_keras = published
+    pixels = np.random.default_rng(0).uniform(0, 255, (2, SIZE, SIZE, 3)).astype("float32")
+    model = build(EFFICIENTNET)
+    load_backbone_weights(model, EFFICIENTNET, str(path), SIZE)
+    np.testing.assert_allclose(stem(model, pixels), stem(by_keras, pixels), rtol=1e-5, atol=1e-5)
+    features = by_keras(pixels).numpy()
+    assert np.isfinite(features).all()
+    np.testing.assert_allclose(model(pixels), features, rtol=1e-4)
+    for suffix in (".keras", ".weights.h5", ".h5"):
+        again = build(EFFICIENTNET)
+        load_backbone_weights(again, EFFICIENTNET, save(model, tmp_path / f"ours{suffix}"), SIZE)
+        np.testing.assert_array_equal(stem(again, pixels), stem(model, pixels))
+    reloaded = keras.saving.load_model(tmp_path / "ours.keras")
+    np.testing.assert_array_equal(stem(reloaded, pixels), stem(model, pixels))
+    unknown = build(EFFICIENTNET)
+    load_backbone_weights(unknown, EFFICIENTNET, save(build(EFFICIENTNET), tmp_path / "plain.h5"), SIZE)
+    np.testing.assert_allclose(stem(unknown, pixels)[:, :SIZE, :SIZE], pixels / 255, rtol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["MobileNetV3Small", "DenseNet121", "InceptionV3", "Xception", "ConvNeXtTiny"])
+def test_files_with_top_of_other_families_arrive(name, tmp_path):
+    """Automatic layer names, separable convolutions, models nested in models."""
+    row = find_backbone(name)
+    constructor, shape = getattr(keras.applications, row.constructor), (75, 75, 3)
+    saved = randomised(constructor(include_top=True, weights=None, input_shape=shape))
+    for suffix in (".h5", ".weights.h5", ".keras"):
+        path = save(saved, tmp_path / f"top{suffix}")
+        check_weights_option(row, path, 75)
+        model = constructor(include_top=False, weights=None, input_shape=shape)
+        load_backbone_weights(model, row, path, 75)
+        assert_same_weights(model, saved)
+
+
+@pytest.mark.real
+def test_real_mobilenet_v2_weights():
+    folder = os.environ.get("TLKERAS_REAL_WEIGHTS")
+    if not folder:
+        pytest.skip("TLKERAS_REAL_WEIGHTS names no folder with weight files")
+    path = Path(folder) / "mobilenet_v2_1.0_224_imagenet_no_top.weights.h5"
+    row = find_backbone("MobileNetV2")
+    check_weights_option(row, str(path), 224)
+    model = build(row)
+    load_backbone_weights(model, row, str(path), 224)
+    with h5py.File(path) as file:
+        last = np.asarray(file["layers/batch_normalization_51/vars/3"])
+    assert np.array_equal(model.get_layer("Conv_1_bn").moving_variance, last)
