@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeVar, get_type_hints
 
 from jsonargparse import ArgumentParser
 
+from tlkeras.config import DIGITS_DEFAULTS
 from tlkeras.errors import UserError
 
 Config = TypeVar("Config")
@@ -52,11 +53,21 @@ def parse_config(config_class: type[Config], description: str | None, arguments:
         SystemExit: code 0 after `--help` or `--print_config`, code 2 after one sentence for a mistake.
         UserError: when the dataclass's own `check` refuses a value.
     """
-    parsed = make_parser(config_class, description).parse_args(arguments).as_dict()
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    parser = make_parser(config_class, description)
+    if wants_digits(arguments):
+        parser.set_defaults(DIGITS_DEFAULTS)
+    parsed = parser.parse_args(arguments).as_dict()
     parsed.pop("config", None)
     config = config_class(**parsed)
     config.check()
     return config
+
+
+def wants_digits(arguments: Sequence[str]) -> bool:
+    """Whether a command line stays with the default data set, whose defaults are its own; help shows the usual ones."""
+    words = {word for argument in arguments for word in argument.split("=")}
+    return "digits" in words or not words & {"--data", "--config", "--help", "-h"}
 
 
 def program(main: Callable[[], Any]) -> NoReturn:

@@ -163,15 +163,10 @@ def _keras3_layers(group: h5py.Group) -> list[tuple[str, int]]:
     layers = []
     for key, layer in group.items():
         sizes = []
-        layer.visititems(lambda at, item, sizes=sizes: sizes.append(_size(at, item)))
+        layer.visititems(lambda _, item, sizes=sizes: sizes.append(getattr(item, "size", 0)))
         named = layer["vars"].attrs.get("name", key) if "vars" in layer else key
         layers.append((named, sum(sizes)))
     return layers
-
-
-def _size(at: str, item: h5py.Group | h5py.Dataset) -> int:
-    """Parameters of one variable; the state of a random generator (Dropout) is none."""
-    return item.size if isinstance(item, h5py.Dataset) and "seed_generator" not in at else 0
 
 
 @contextlib.contextmanager

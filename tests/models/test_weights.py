@@ -304,7 +304,7 @@ EFFICIENTNET = find_backbone("EfficientNetB0")
 def published(tmp_path_factory) -> tuple[Path, keras.Model]:
     """A file as published for EfficientNet, and the model that Keras itself builds from it with weights="imagenet"."""
     path = tmp_path_factory.mktemp("published") / "efficientnetb0_notop.h5"
-    model = randomised(build(EFFICIENTNET))
+    model = build(EFFICIENTNET)
     scaling = next(layer for layer in model.layers if isinstance(layer, keras.layers.Normalization))
     scaling.adapt_mean.assign([0.485, 0.456, 0.406])
     scaling.adapt_variance.assign(DEVIATION)
@@ -327,7 +327,7 @@ def test_efficientnet_scales_pixels_as_keras_does_however_its_weights_come(publi
     np.testing.assert_allclose(stem(model, pixels), stem(by_keras, pixels), rtol=1e-5, atol=1e-5)
     features = by_keras(pixels).numpy()
     assert np.isfinite(features).all()
-    np.testing.assert_allclose(model(pixels), features, rtol=1e-4)
+    np.testing.assert_allclose(model(pixels), features, rtol=0, atol=1e-4 * abs(features).max())
     for suffix in (".keras", ".weights.h5", ".h5"):
         again = build(EFFICIENTNET)
         load_backbone_weights(again, EFFICIENTNET, save(model, tmp_path / f"ours{suffix}"), SIZE)

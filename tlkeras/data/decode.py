@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -108,7 +108,7 @@ def _reason(source: Path | bytes, error: Exception) -> str:
         return f"larger than {MAX_MEGAPIXELS} megapixels"
     if isinstance(error, UnidentifiedImageError):
         is_empty = not source if isinstance(source, bytes) else source.stat().st_size == 0
-        return "empty file" if is_empty else "not a JPEG, PNG, WebP, GIF, BMP or TIFF picture"
+        return "empty file" if is_empty else "not a valid JPEG, PNG, WebP, GIF, BMP or TIFF picture"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()  # no such file or directory, permission denied
     if "truncated" in str(error).lower() or isinstance(error, EOFError):
@@ -117,12 +117,12 @@ def _reason(source: Path | bytes, error: Exception) -> str:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Applies the EXIF orientation."""
+    """Turns the picture in place as its EXIF orientation says."""
     image.load()
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # unreadable EXIF data says nothing about the pixels
-        return image.copy()
+    # Odd EXIF data make it fail, though the pixels are fine: without knowing the orientation, or after turning them.
+    with suppress(Exception):
+        ImageOps.exif_transpose(image, in_place=True)
+    return image
 
 
 def _rgb(image: Image.Image) -> Image.Image:

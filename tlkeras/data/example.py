@@ -4,7 +4,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-Task = Literal["single_label", "multi_label", "regression"]
+from tlkeras.config import Task
+
+__all__ = ["SPLIT_WORDS", "Example", "Label", "Source", "Split", "Task"]
+
 Split = Literal["train", "validation", "test"]
 Label = str | tuple[str, ...] | float | None
 

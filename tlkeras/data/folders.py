@@ -41,8 +41,8 @@ def find(root: Path, name: str) -> Source:
     if not examples:
         raise UserError(f"{root} holds no pictures. {HOW_IT_SHOULD_LOOK}")
     if skipped:
-        kinds = ", ".join(f"{extension} ({count})" for extension, count in skipped.most_common())
-        notes.append(f"{_files(skipped.total())} with other extensions skipped: {kinds}.")
+        kinds = ", ".join(f"{extension} ({count})" for extension, count in sorted(skipped.items()))
+        notes.append(f"Files with other extensions were skipped: {kinds}.")
     examples.sort(key=lambda example: example.name)
     classes = sorted({str(example.label) for example in examples})
     return Source(name, examples, "single_label", classes, notes)
@@ -89,7 +89,7 @@ def _class_examples(
             "A .csv file with the columns path and label works too."
         )
     if loose:
-        notes.append(f"{_files(len(loose))} directly in {folder} skipped, as no class folder holds them.")
+        notes.append(f"Pictures directly in {folder} were skipped, as no class folder holds them: {len(loose)}.")
     return examples
 
 
@@ -110,7 +110,3 @@ def _pictures(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
                 yield path
             else:
                 skipped[path.suffix.lower() or "none"] += 1
-
-
-def _files(count: int) -> str:
-    return f"{count} file was" if count == 1 else f"{count} files were"

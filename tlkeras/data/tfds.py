@@ -45,7 +45,7 @@ def find(name: str) -> Source:
             label = tuple(sorted(classes[i] for i in set(ids))) if task == "multi_label" else classes[ids]
             examples.append(Example(f"{word}#{number}", label, split, content=row[image_key]))
         if unlabelled := builder.info.splits[word].num_examples - len(numbered):
-            notes.append(f"{unlabelled} pictures of the split {word} have no label and were left out.")
+            notes.append(f"Of the split {word}, {unlabelled} pictures have no label and were left out.")
     if not examples:
         raise UserError(f"tfds:{name} has no picture with a label. Give another data set.")
     return Source(f"tfds:{name}", examples, task, classes, notes)

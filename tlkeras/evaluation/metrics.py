@@ -76,7 +76,8 @@ def summary(figures: dict[str, Any]) -> str:
         return (
             f"accuracy {figures['accuracy']:.3f} ({figures['right']:,} of {count:,} images; 95 % {low:.3f}–{high:.3f})"
         )
-    return f"accuracy {figures['accuracy']:.3f} of single labels, {figures['exact_match']:.3f} all right ({count:,} images)"
+    right = f"{figures['accuracy']:.3f} of single labels, {figures['exact_match']:.3f} with all labels right"
+    return f"accuracy {right} ({count:,} images)"
 
 
 def class_table(outputs: np.ndarray, targets: np.ndarray, task: Task, classes: list[str]) -> str:

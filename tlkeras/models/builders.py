@@ -4,6 +4,7 @@ Every model built here takes raw RGB pixels from 0 to 255 of any size, `(B, H, W
 rest inside: the largest centre square, brought to the backbone's size, scaled the way its weights were trained.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -14,6 +15,8 @@ from tlkeras.backbones import Backbone, find_backbone
 from tlkeras.config import Task
 from tlkeras.errors import UserError
 from tlkeras.models.weights import load_backbone_weights
+
+log = logging.getLogger("tlkeras")
 
 # Means and deviations of ImageNet, on the 0–255 scale, as in keras.applications.imagenet_utils.preprocess_input.
 CAFFE_MEAN_BGR = [103.939, 116.779, 123.68]
@@ -107,14 +110,15 @@ def build_backbone(row: Backbone, size: int, weights: str, precision: str = "flo
     keras.config.set_dtype_policy(precision)
     try:
         constructor = getattr(keras.applications, row.constructor)
-        arguments = {"name": row.name, **row.arguments}
-        backbone = constructor(include_top=False, weights=None, input_shape=(size, size, 3), **arguments)
+        backbone = constructor(include_top=False, weights=None, input_shape=(size, size, 3), **row.arguments)
     finally:
         keras.config.set_dtype_policy(previous)
+    backbone.name = row.name  # not by the constructor: EfficientNetV2 and ConvNeXt use its name for other things
     for layer in backbone._flatten_layers():
         if isinstance(layer, layers.Dropout):
             layer.rate = 0.0
-    load_backbone_weights(backbone, row, weights, size)
+    description = load_backbone_weights(backbone, row, weights, size)
+    log.info("Backbone: %s at %d px, %s.", row.name, size, description)
     backbone.trainable = False
     return backbone
 

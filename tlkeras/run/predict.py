@@ -1,6 +1,5 @@
 """Predictions of a run's model for files, folders and patterns."""
 
-import glob
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,7 +78,9 @@ def find_files(paths: Sequence[str]) -> list[Path]:
         elif path.exists():
             files = [path]
         else:
-            files = [Path(match) for match in sorted(glob.glob(str(path), recursive=True)) if Path(match).is_file()]
+            files = sorted(
+                match for match in Path(path.anchor).glob(str(path.relative_to(path.anchor))) if match.is_file()
+            )
         if not files:
             kind = (
                 "holds no pictures" if path.is_dir() else "is neither a file nor a folder nor a pattern that fits one"

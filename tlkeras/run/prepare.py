@@ -1,4 +1,4 @@
-"""From options to decoded, split pictures, without TensorFlow: everything that can be wrong with the data comes first."""
+"""From options to decoded, split pictures, without TensorFlow: what can be wrong with the data comes first."""
 
 import csv
 import logging

@@ -10,9 +10,7 @@ def backbone_table() -> str:
     for row in BACKBONES.values():
         stages = [stage.name + ("*" if stage.name == row.finetune_from else "") for stage in row.stages]
         if len(stages) > 8:
-            stages = (
-                [*stages[:2], "…", *stages[-5:]] if row.finetune_from in [s.name for s in row.stages[-5:]] else stages
-            )
+            stages = [stages[0], stages[1], "…", *stages[-6:]]
         lines.append(
             f"{row.name:<20} {row.parameters:>12,} {row.default_size:>5} {row.least_size:>6}  {' '.join(stages)}"
         )

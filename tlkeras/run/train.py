@@ -47,15 +47,13 @@ def train(config: TrainConfig) -> Path:
             f"--image-size was {config.image_size}; {row.name} needs at least {row.least_size} pixels a side."
         )
     parse_unfreeze(row, config.unfreeze or row.finetune_from)
-    weights = choose_weights(config)
-    check_weights_option(row, weights, config.image_size or row.default_size)
+    check_weights_option(row, config.weights, config.image_size or row.default_size)
     path = choose_run_dir(config.run_dir, config.overwrite, config.data, row.name)
     with writing(path) as folder:
         data = prepare_data(config, row, config.image_size, config.seed)
         resolved = dataclasses.replace(
-            config.with_defaults(row.finetune_from, pretrained=weights != "none"),
+            config.with_defaults(row.finetune_from, pretrained=config.weights != "none"),
             task=data.task,
-            weights=weights,
             image_size=data.image_size,
             backbone=row.name,
             run_dir=str(path),
@@ -65,13 +63,6 @@ def train(config: TrainConfig) -> Path:
         train_and_write(resolved, row, data, folder)
     print(f"Run: {path}")
     return path
-
-
-def choose_weights(config: TrainConfig) -> str:
-    """What `auto` means: ImageNet for a user's pictures; none for digits, which must run without any download."""
-    if config.weights != "auto":
-        return config.weights
-    return "none" if config.data == "digits" else "imagenet"
 
 
 def train_and_write(config: TrainConfig, row: Backbone, data: PreparedData, folder: Path) -> None:
@@ -127,10 +118,8 @@ def build(config: TrainConfig, row: Backbone, task: Task, train: "ImageSet") -> 
         **unit,
     )
     if config.weights == "none":
-        log.info("Model: %s at %d px from random weights: nothing is transferred.", row.name, config.image_size)
+        log.info("Note: the backbone starts from random weights, so this trains from scratch; nothing is transferred.")
         calibrate_batch_norm(model, train.first(128)[0])
-    else:
-        log.info("Model: %s at %d px, weights: %s.", row.name, config.image_size, config.weights)
     return model
 
 
@@ -155,6 +144,7 @@ def write_history(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def about_run(config: TrainConfig, result: "TrainingResult") -> dict[str, Any]:
     """What else is needed to judge the figures and to repeat them."""
+    own = {"tlkeras": __version__, "python": platform.python_version()}
     packages = ["tensorflow", "keras", "numpy", "pillow", "scikit-learn"]
     return {
         "kept_phase": result.kept,
@@ -162,6 +152,5 @@ def about_run(config: TrainConfig, result: "TrainingResult") -> dict[str, Any]:
         "seconds": {phase: round(seconds, 2) for phase, seconds in result.seconds.items()},
         "seed": config.seed,
         "cpu_count": available_cores(),
-        "versions": {"tlkeras": __version__, "python": platform.python_version()}
-        | {name: version(name) for name in packages},
+        "versions": own | {name: version(name) for name in packages},
     }

@@ -73,7 +73,8 @@ class Speed(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         seconds = time.perf_counter() - self._start
         logs["img/s"] = self._images / self._training_seconds
-        logs["min left"] = seconds * (self._last_epoch - epoch - 1) / 60
+        if remaining := self._last_epoch - epoch - 1:
+            logs["min left"] = seconds * remaining / 60
 
 
 class HistoryTable(keras.callbacks.Callback):

@@ -1,0 +1,320 @@
+"""What a user can point tlkeras at, and what is said about mistakes."""
+
+import builtins
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tlkeras.data.decode import read_rgb
+from tlkeras.data.sources import find_examples
+from tlkeras.errors import UserError
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Returns a function that writes small pictures (other files are empty) and returns the root folder."""
+
+    def write(*names: str) -> Path:
+        for name in names:
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.suffix.lower() in Image.registered_extensions():
+                Image.new("RGB", (4, 4)).save(path)
+            else:
+                path.touch()
+        return tmp_path
+
+    return write
+
+
+@pytest.fixture
+def table(write):
+    """Returns a function that writes a.png to d.png and a CSV file, and returns the path of that file."""
+
+    def table(text: str, encoding: str = "utf-8") -> str:
+        path = write("a.png", "b.png", "c.png", "d.png") / "labels.csv"
+        path.write_text(text, encoding=encoding)
+        return str(path)
+
+    return table
+
+
+def listed(source) -> list[tuple]:
+    return [(example.name, example.label, example.split) for example in source.examples]
+
+
+def refusal(data, task="auto") -> str:
+    with pytest.raises(UserError) as error:
+        find_examples(str(data), task)
+    return str(error.value)
+
+
+# Folders
+
+
+def test_folder_of_class_folders(write):
+    root = write("rose/b.jpg", "rose/deep/er/a.PNG", "daisy/c.webp", "daisy/d.TIFF", "daisy/e.jfif")
+    source = find_examples(str(root))
+    assert listed(source) == [
+        ("daisy/c.webp", "daisy", None),
+        ("daisy/d.TIFF", "daisy", None),
+        ("daisy/e.jfif", "daisy", None),
+        ("rose/b.jpg", "rose", None),
+        ("rose/deep/er/a.PNG", "rose", None),
+    ]
+    assert (source.task, source.classes, source.notes) == ("single_label", ["daisy", "rose"], [])
+    assert all(example.path == root / example.name and example.content is None for example in source.examples)
+
+
+def test_hidden_files_are_ignored_and_others_are_counted(write):
+    root = write(
+        "a/1.png", "b/2.png", "a/.3.png", ".git/c/4.png", "__MACOSX/a/5.png", "a/.hidden/6.png", "a/__MACOSX/7.png",
+        "a/8.heic", "b/9.HEIC", "b/notes.txt", "b/README", "empty/.keep", "10.png",
+    )  # fmt: skip
+    source = find_examples(str(root))
+    assert [example.name for example in source.examples] == ["a/1.png", "b/2.png"]
+    assert source.notes == [
+        "The folder empty holds no pictures and was ignored.",
+        f"Pictures directly in {root} were skipped, as no class folder holds them: 1.",
+        "Files with other extensions were skipped: .heic (2), .txt (1), none (1).",
+    ]
+
+
+def test_class_folder_may_be_a_link(write, tmp_path):
+    root = write("data/a/1.png", "elsewhere/2.png") / "data"
+    (root / "b").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    assert [example.name for example in find_examples(str(root)).examples] == ["a/1.png", "b/2.png"]
+
+
+@pytest.mark.parametrize("validation", ["validation", "val", "Valid"])
+def test_train_validation_and_test_folders(write, validation):
+    root = write("Train/a/1.png", "Train/b/2.png", f"{validation}/a/3.png", "test/b/4.png")
+    assert sorted(listed(find_examples(str(root)))) == sorted(
+        [
+            ("Train/a/1.png", "a", "train"),
+            ("Train/b/2.png", "b", "train"),
+            (f"{validation}/a/3.png", "a", "validation"),
+            ("test/b/4.png", "b", "test"),
+        ]
+    )
+
+
+def test_train_and_test_only(write):
+    root = write("train/a/1.png", "train/b/2.png", "test/a/3.png")
+    assert Counter(split for _, _, split in listed(find_examples(str(root)))) == {"train": 2, "test": 1}
+
+
+def test_train_alone_is_split_like_any_folder(write):
+    assert listed(find_examples(str(write("train/a/1.png", "train/b/2.png")))) == [
+        ("train/a/1.png", "a", None),
+        ("train/b/2.png", "b", None),
+    ]
+
+
+def test_train_may_be_a_class(write):
+    assert find_examples(str(write("plane/1.png", "train/2.png", "car/3.png"))).classes == ["car", "plane", "train"]
+
+
+def test_folders_beside_train_are_mentioned(write):
+    root = write("train/a/1.png", "train/b/2.png", "val/a/3.png", "unlabelled/x/4.png")
+    source = find_examples(str(root))
+    assert len(source.examples) == 3
+    assert source.notes == ["Folders beside train were ignored: unlabelled."]
+
+
+def test_class_that_is_never_trained(write):
+    root = write("train/a/1.png", "train/b/2.png", "val/a/3.png", "val/c/4.png")
+    assert "validation pictures" in refusal(root)
+    assert "c" in refusal(root).split("lack: ")[1]
+
+
+def test_two_folders_for_one_split(write):
+    root = write("train/a/1.png", "train/b/2.png", "val/a/3.png", "valid/a/4.png")
+    assert "two folders for validation: val and valid" in refusal(root)
+
+
+def test_pictures_without_class_folders(write):
+    assert "lie directly in" in refusal(write("1.png", "2.png"))
+    assert ".csv" in refusal(write("1.png", "2.png"))
+
+
+def test_pictures_without_class_folders_below_train(write):
+    assert "lie directly in" in refusal(write("train/1.png", "test/a/1.png", "test/b/2.png"))
+
+
+def test_one_class_only(write):
+    assert "one class only, 'flowers'" in refusal(write("flowers/daisy/1.png", "flowers/rose/2.png"))
+
+
+def test_no_pictures(write):
+    message = refusal(write("a/notes.txt"))
+    assert "holds no pictures" in message
+    assert ".jfif" in message
+    assert "one subfolder per class" in message
+
+
+def test_nothing_there(tmp_path):
+    assert f"no folder or file {tmp_path / 'gone'}" in refusal(tmp_path / "gone")
+
+
+def test_file_that_is_no_table(write):
+    assert "not a .csv" in refusal(write("a.png") / "a.png")
+
+
+def test_tasks_that_a_folder_cannot_give(write):
+    root = write("a/1.png", "b/2.png")
+    assert find_examples(str(root), "single_label").task == "single_label"
+    assert "holds single_label labels" in refusal(root, "regression")
+    assert "'classify'" in refusal(root, "classify")
+
+
+# CSV files
+
+
+def test_one_label_per_picture(table):
+    source = find_examples(table("path,label\nb.png,dog\na.png,cat\n\nd.png,dog\n"))
+    assert listed(source) == [("a.png", "cat", None), ("b.png", "dog", None), ("d.png", "dog", None)]
+    assert (source.task, source.classes) == ("single_label", ["cat", "dog"])
+    assert all(example.path.is_file() for example in source.examples)
+
+
+def test_several_labels_per_picture(table):
+    source = find_examples(table("path,label\na.png,sky|dog\nb.png,\nc.png,sky | sky\n"))
+    assert [example.label for example in source.examples] == [("dog", "sky"), (), ("sky",)]
+    assert (source.task, source.classes) == ("multi_label", ["dog", "sky"])
+    assert "multi_label" in source.notes[0]
+
+
+def test_numbers_with_a_point_are_quantities(table):
+    source = find_examples(table("path,label\na.png,1\nb.png,-2.5\n"))
+    assert [example.label for example in source.examples] == [1.0, -2.5]
+    assert (source.task, source.classes) == ("regression", [])
+    assert "regression" in source.notes[0]
+
+
+def test_whole_numbers_are_classes_unless_told_otherwise(table):
+    text = "path,label\na.png,1\nb.png,2\n"
+    source = find_examples(table(text))
+    assert (source.task, source.classes) == ("single_label", ["1", "2"])
+    assert "single_label" in source.notes[0]
+    assert [example.label for example in find_examples(table(text), "regression").examples] == [1.0, 2.0]
+    assert [example.label for example in find_examples(table(text), "multi_label").examples] == [("1",), ("2",)]
+
+
+def test_explicit_task_reads_bars_as_they_are(table):
+    assert find_examples(table("path,label\na.png,x|y\nb.png,z\n"), "single_label").classes == ["x|y", "z"]
+
+
+def test_split_column(table):
+    source = find_examples(table("path,label,split\na.png,x,train\nb.png,y,Train\nc.png,x,val\nd.png,y,test\n"))
+    assert [example.split for example in source.examples] == ["train", "train", "validation", "test"]
+
+
+def test_empty_split_column(table):
+    assert {e.split for e in find_examples(table("path,label,split\na.png,x,\nb.png,y,\n")).examples} == {None}
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ('Label;Path\nx;a.png\n"y";b.png\n', "utf-8-sig"),
+        ("path\tlabel\r\na.png\tx\r\nb.png\ty\r\n", "utf-8"),
+        ("path, label ,width\n./a.png, x,3\n.\\b.png,y ,4\n", "utf-8"),
+    ],
+)
+def test_what_spreadsheets_write(table, text, encoding):
+    assert listed(find_examples(table(text, encoding))) == [("a.png", "x", None), ("b.png", "y", None)]
+
+
+def test_pictures_in_other_folders(write):
+    root = write("pictures/a.png", "tables/b.png")
+    (root / "tables" / "labels.CSV").write_text(f"path,label\n../pictures/a.png,x\n{root}/tables/b.png,y\n")
+    assert all(example.path.is_file() for example in find_examples(str(root / "tables" / "labels.CSV")).examples)
+
+
+def test_repeated_lines_are_skipped(table):
+    source = find_examples(table("path,label\na.png,x\nb.png,y\n./a.png,x\n"))
+    assert len(source.examples) == 2
+    assert "Lines that repeat an earlier line were skipped: 1." in source.notes
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("file,label\na.png,x\n", "The columns found are: file, label."),
+        ("", "The columns found are: none."),
+        ("path,label\n", "no lines below its header"),
+        ("path,label\na.png,x\nb.png,\n", "Line 3 .* has no label"),
+        ("path,label\na.png,x\n,y\n", "Line 3 .* has no path"),
+        ("path,label\na.png,x\nb.png,y\na.png,y\n", "a.png twice, .*lines 2 and 4"),
+        ("path,label,split\na.png,x,train\na.png,x,test\n", "a.png twice"),
+        ("path,label,split\na.png,x,train\nb.png,y,dev\n", "split on line 3 .* is 'dev'"),
+        ("path,label,split\na.png,x,train\nb.png,y,\n", "split on line 3 .* is ''"),
+        ("path,label,split\na.png,x,test\nb.png,y,val\n", "no training pictures, only test and validation"),
+        ("path,label,split\na.png,x,train\nb.png,y,train\nc.png,z,test\n", "test pictures .* lack: z"),
+        ("path,label\na.png,x\nb.png,x\n", "one class only, 'x'"),
+        ("path,label\na.png,1.5\nb.png,1.5\n", "same number"),
+        ("path,label\na.png,|\nb.png,\n", "No picture .* has a label"),
+        ("path,label\nx/a.png,x\nx/b.png,y\n", "None of the pictures .* exists"),
+    ],
+)
+def test_mistakes_in_tables(table, text, said):
+    with pytest.raises(UserError, match=said):
+        find_examples(table(text))
+
+
+@pytest.mark.parametrize("cell", ["high", "", "nan", "inf", "1,5"])
+def test_regression_names_the_line_of_what_is_no_number(table, cell):
+    with pytest.raises(UserError, match=r"label on line 3 of .* Regression needs a number"):
+        find_examples(table(f'path,label\na.png,1.5\nb.png,"{cell}"\n'), "regression")
+
+
+def test_table_in_another_encoding(table):
+    assert "Save it again as CSV UTF-8" in refusal(table("path,label\na.png,für\nb.png,y\n", "latin-1"))
+
+
+def test_there_is_no_table(tmp_path):
+    assert "There is no file" in refusal(tmp_path / "labels.csv")
+
+
+# Digits
+
+
+def test_digits_are_written_once_as_a_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("TLKERAS_CACHE", str(tmp_path / "cache"))
+    source = find_examples("digits")
+    assert (source.name, len(source.examples)) == ("digits", 1797)
+    assert source.classes == [str(digit) for digit in range(10)]
+    first = source.examples[0]
+    assert (first.name, first.label) == ("0/0000.png", "0")
+    image = read_rgb(first.path)
+    assert (image.size, image.getextrema()) == ((8, 8), ((0, 239),) * 3)  # 15 of the 16 levels
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["digits"]
+    first.path.unlink()
+    assert len(find_examples("digits").examples) == 1796  # read again, not written again
+
+
+def test_digits_are_not_left_half_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("TLKERAS_CACHE", str(tmp_path))
+    with monkeypatch.context() as broken:
+        broken.setattr(Image.Image, "save", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            find_examples("digits")
+    assert list(tmp_path.iterdir()) == []
+
+
+# TensorFlow Datasets; tests/data/test_tfds.py reads real ones
+
+
+def test_tfds_is_optional(monkeypatch):
+    real_import = builtins.__import__
+
+    def without_tfds(name, *args, **kwargs):
+        if name == "tensorflow_datasets":
+            raise ImportError("No module named 'tensorflow_datasets'")
+        return real_import(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without_tfds)
+    assert "pip install tensorflow-datasets" in refusal("tfds:beans")
