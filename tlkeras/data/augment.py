@@ -1,8 +1,8 @@
 """Random changes of training pictures, after the cache, on uint8 pixels.
 
 Pillow does the sampling: it reads with antialiasing and lets go of Python's lock. All randomness comes from the
-generator that is passed in, drawn for a whole batch before any thread starts, so the same generator gives the same pixels
-on any number of cores.
+generator that is passed in, drawn for a whole batch before any thread starts, so the same generator gives the same
+pixels on any number of cores.
 """
 
 import math

@@ -11,6 +11,8 @@ import tensorflow as tf
 from tlkeras.config import AugmentOptions
 from tlkeras.data.augment import augment
 from tlkeras.data.images import available_cores
+from tlkeras.data.prepare import PreparedData
+from tlkeras.data.targets import make_targets
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,12 @@ class ImageSet:
     def first(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """The first pictures and targets of this split, fewer where it is smaller."""
         return self.take(np.arange(min(count, len(self))))
+
+
+def image_sets(data: PreparedData) -> dict[str, ImageSet]:
+    """The splits of prepared data, by name, over one array of pictures."""
+    targets = make_targets(data.examples, data.task, data.classes)
+    return {name: ImageSet(data.pixels, rows, targets[rows]) for name, rows in data.splits.items()}
 
 
 def training_batches(

@@ -87,7 +87,7 @@ def check_space(folder: Path, weights: int) -> None:
 
     Args:
         folder: on the disk that is written to.
-        weights: single weights of the model, four bytes each.
+        weights: single weights of the backbone, four bytes each.
 
     Raises:
         UserError: with the space that is needed and the space that is there.

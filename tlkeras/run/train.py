@@ -12,10 +12,10 @@ from tlkeras import __version__
 from tlkeras.backbones import Backbone, find_backbone
 from tlkeras.config import Task, TrainConfig
 from tlkeras.data.images import available_cores
+from tlkeras.data.prepare import PreparedData, prepare_data, write_unreadable
 from tlkeras.data.splits import save_split
 from tlkeras.errors import UserError
 from tlkeras.run.folder import check_space, choose_run_dir, write_json, write_yaml, writing
-from tlkeras.run.prepare import PreparedData, prepare_data, write_unreadable
 from tlkeras.startup import load_tensorflow
 from tlkeras.unfreeze import parse_unfreeze
 from tlkeras.weight_files import check_weights_option
@@ -50,6 +50,7 @@ def train(config: TrainConfig) -> Path:
     check_weights_option(row, config.weights, config.image_size or row.default_size)
     path = choose_run_dir(config.run_dir, config.overwrite, config.data, row.name)
     with writing(path) as folder:
+        check_space(folder, row.parameters)
         data = prepare_data(config, row, config.image_size, config.seed)
         resolved = dataclasses.replace(
             config.with_defaults(row.finetune_from, pretrained=config.weights != "none"),
@@ -67,18 +68,14 @@ def train(config: TrainConfig) -> Path:
 
 def train_and_write(config: TrainConfig, row: Backbone, data: PreparedData, folder: Path) -> None:
     """Build, train and measure the model, and write everything into the folder."""
-    from tlkeras.data.pipeline import ImageSet
-    from tlkeras.data.targets import make_targets
+    from tlkeras.data.pipeline import image_sets
     from tlkeras.evaluation.curves import plot_curves
     from tlkeras.evaluation.metrics import summary
-    from tlkeras.models.freezing import count_weights
     from tlkeras.run.model_file import save_model
     from tlkeras.training.two_phase import train_two_phases, training_view
 
-    targets = make_targets(data.examples, data.task, data.classes)
-    splits = {name: ImageSet(data.pixels, rows, targets[rows]) for name, rows in data.splits.items()}
+    splits = image_sets(data)
     model = build(config, row, data.task, splits["train"])
-    check_space(folder, count_weights(model.weights))
     result = train_two_phases(model, splits["train"], splits["validation"], config, data.task)
     figures = judge(training_view(model), splits, config.batch_size, data.task)
     save_model(model, folder / "model.keras", splits["validation"].first(16)[0])

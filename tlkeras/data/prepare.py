@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tlkeras.backbones import Backbone
+from tlkeras.backbones import Backbone, find_backbone
 from tlkeras.config import DataOptions, Task
 from tlkeras.data.example import Example
 from tlkeras.data.images import decode_all, typical_short_side
@@ -44,12 +44,21 @@ class PreparedData:
     unreadable: list[tuple[Example, str]]
 
 
-def prepare_data(options: DataOptions, row: Backbone, image_size: int | None, seed: int) -> PreparedData:
+def prepare_data(
+    options: DataOptions, backbone: str | Backbone, image_size: int | None = None, seed: int = 0
+) -> PreparedData:
     """Find, split and decode the pictures.
+
+    Args:
+        options: which pictures, and the shares of the splits.
+        backbone: a name from the table, or a row of it: its size is what the pictures are brought to.
+        image_size: another size, pixels a side.
+        seed: of the split.
 
     Raises:
         UserError: for whatever is wrong with the data, before anything slow where possible.
     """
+    row = find_backbone(backbone) if isinstance(backbone, str) else backbone
     source = find_examples(options.data, options.task)
     for note in source.notes:
         log.info("Note: %s", note)

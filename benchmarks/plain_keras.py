@@ -1,0 +1,81 @@
+"""The two phases as the Keras guide on transfer learning writes them: what tlkeras is compared with.
+
+https://keras.io/guides/transfer_learning/: pictures squashed to a square, augmentation layers and pixel scaling inside
+the model, `base(x, training=False)`, a dropout and a dense layer, Adam at 1e-3, then the unfrozen part at 1e-5. As in
+tlkeras' default the top from the row's stage on is unfrozen, and the best epoch on validation is what counts.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+from tlkeras.backbones import find_backbone
+from tlkeras.startup import load_tensorflow
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path, help="folder with train and val")
+    parser.add_argument("--backbone", default="MobileNetV2")
+    parser.add_argument("--weights", default=None, help=".weights.h5 of the backbone; random without")
+    parser.add_argument("--epochs", type=int, default=10, help="of each phase")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    load_tensorflow(options.seed)
+    print(json.dumps(run(options)))
+
+
+def run(options: argparse.Namespace) -> dict:
+    """Train both phases; seconds of each and the validation accuracy of the best and the last epoch."""
+    import keras
+
+    row = find_backbone(options.backbone)
+    size = row.default_size
+    train, validation = (
+        keras.utils.image_dataset_from_directory(
+            options.data / split, image_size=(size, size), batch_size=32, seed=options.seed, verbose=False
+        ).prefetch(2)
+        for split in ("train", "val")
+    )
+    base = getattr(keras.applications, row.constructor)(
+        include_top=False, weights=None, input_shape=(size, size, 3), **row.arguments
+    )
+    if options.weights:
+        base.load_weights(options.weights)
+    base.trainable = False
+    inputs = keras.Input((size, size, 3))
+    x = keras.layers.RandomFlip("horizontal")(inputs)
+    x = keras.layers.RandomRotation(0.1)(x)
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1)(x)
+    x = keras.layers.GlobalAveragePooling2D()(base(x, training=False))
+    outputs = keras.layers.Dense(1)(keras.layers.Dropout(0.2)(x))
+    model = keras.Model(inputs, outputs)
+    seconds, accuracies = {}, []
+    for phase, rate in (("frozen", 1e-3), ("finetune", 1e-5)):
+        if phase == "finetune":
+            unfreeze_top(base, row)
+        model.compile(
+            optimizer=keras.optimizers.Adam(rate),
+            loss=keras.losses.BinaryCrossentropy(from_logits=True),
+            metrics=[keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)],
+            jit_compile=False,
+        )
+        start = time.perf_counter()
+        history = model.fit(train, validation_data=validation, epochs=options.epochs, verbose=0)
+        seconds[phase] = round(time.perf_counter() - start, 1)
+        accuracies += history.history["val_accuracy"]
+    return {"seed": options.seed, "best": max(accuracies), "last": accuracies[-1], "seconds": seconds}
+
+
+def unfreeze_top(base, row) -> None:
+    """As the guide has it: set the base trainable, then freeze what lies below the stage."""
+    stage = next(stage for stage in row.stages if stage.name == row.finetune_from)
+    first = [layer.name for layer in base.layers].index(stage.layer) + stage.after
+    base.trainable = True
+    for layer in base.layers[:first]:
+        layer.trainable = False
+
+
+if __name__ == "__main__":
+    main()
