@@ -93,6 +93,10 @@ class AugmentOptions:
     mixup: float = option(0.0, "alpha of MixUp's Beta distribution; 0 is off", 0.0, 10.0)
     cutmix: float = option(0.0, "alpha of CutMix's Beta distribution; 0 is off", 0.0, 10.0)
 
+    def changes_pictures(self) -> bool:
+        """Whether any of the changes to a single picture is on."""
+        return self.flip != "none" or self.crop < 1 or self.rotation > 0 or self.colour > 0
+
 
 @dataclass(kw_only=True)
 class TrainingOptions(AugmentOptions):
@@ -107,6 +111,9 @@ class TrainingOptions(AugmentOptions):
         None,
         "what phase 2 unfreezes: a stage and all above it, a number of layers, a share (30%), all, or none "
         "(default: the backbone's last stage, see scripts/summary.py; all from random weights)",
+    )
+    views: int = option(
+        4, "augmented views of each picture that go once through the frozen part and are kept; 0 keeps nothing", 0, 1000
     )
     optimizer: Literal["adam", "adamw", "sgd"] = option("adamw", "optimizer of both phases")
     frozen_rate: float | None = option(

@@ -101,7 +101,7 @@ def content_of(example: Example) -> Path | bytes:
 
 def _allocate(shape: tuple[int, ...], notes: list[str]) -> np.ndarray:
     """Returns an empty uint8 array, mapped from a temporary file if it is large; says so in `notes`."""
-    needed, budget = int(np.prod(shape)), _memory_budget()
+    needed, budget = int(np.prod(shape)), memory_budget()
     if needed <= budget:
         return np.empty(shape, np.uint8)
     folder, gigabytes = tempfile.gettempdir(), needed / 1e9
@@ -119,7 +119,7 @@ def _allocate(shape: tuple[int, ...], notes: list[str]) -> np.ndarray:
         return np.memmap(file, np.uint8, "w+", shape=shape)
 
 
-def _memory_budget() -> int:
+def memory_budget() -> int:
     """Returns bytes: a part of the machine's memory, or of the container's where that is smaller."""
     try:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

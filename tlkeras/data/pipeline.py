@@ -74,19 +74,39 @@ def training_batches(
     Returns:
         `(images, targets)` or `(images, targets, weights)`: float32 `(B, S, S, 3)` 0–255, `(B, K)` and `(B,)`.
     """
-    steps = math.ceil(len(data) / batch_size)
+    steps = steps_per_epoch(len(data), batch_size)
     threads = ThreadPoolExecutor(available_cores())
 
     def make(step: np.int64) -> tuple[np.ndarray, np.ndarray]:
         epoch, place = divmod(int(step), steps)
-        order = np.random.default_rng([seed, epoch]).permutation(len(data))
-        images, targets = data.take(order[place * batch_size : (place + 1) * batch_size])
+        chosen = positions_of_step(epoch_order(seed, epoch, len(data)), place, batch_size)
+        images, targets = data.take(chosen)
         return augment(images, targets, options, np.random.default_rng([seed, epoch, place]), threads)
 
     batches = stream(tf.data.Dataset.range(first_epoch * steps, last_epoch * steps), make, data)
+    return weighted(batches, class_weights)
+
+
+def steps_per_epoch(count: int, batch_size: int) -> int:
+    """Batches in an epoch; the last one may be smaller."""
+    return math.ceil(count / batch_size)
+
+
+def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
+    """The order of an epoch: a permutation that depends on nothing but its arguments."""
+    return np.random.default_rng([seed, epoch]).permutation(count)
+
+
+def positions_of_step(order: np.ndarray, place: int, batch_size: int) -> np.ndarray:
+    """The part of an epoch's order that makes one batch."""
+    return order[place * batch_size : (place + 1) * batch_size]
+
+
+def weighted(batches: tf.data.Dataset, class_weights: np.ndarray | None) -> tf.data.Dataset:
+    """Batches `(inputs, targets)` with a weight for each example, where classes have weights."""
     if class_weights is None:
         return batches
-    return batches.map(lambda images, targets: (images, targets, tf.linalg.matvec(targets, class_weights)))
+    return batches.map(lambda inputs, targets: (inputs, targets, tf.linalg.matvec(targets, class_weights)))
 
 
 def evaluation_batches(data: ImageSet, batch_size: int) -> tf.data.Dataset:

@@ -137,13 +137,13 @@ def scale_pixels(x: keras.KerasTensor, pixels: str) -> keras.KerasTensor:
 
 def pool(x: keras.KerasTensor, pooling: str, precision: str) -> keras.KerasTensor:
     """`(B, h, w, C)` to `(B, C)`, or `(B, 2C)` for "both"."""
-    average = layers.GlobalAveragePooling2D(dtype=precision, name="average")
-    maximum = layers.GlobalMaxPooling2D(dtype=precision, name="maximum")
     if pooling == "avg":
-        return average(x)
+        return layers.GlobalAveragePooling2D(dtype=precision, name="pool")(x)
     if pooling == "max":
-        return maximum(x)
-    return layers.Concatenate(dtype=precision, name="average_and_maximum")([average(x), maximum(x)])
+        return layers.GlobalMaxPooling2D(dtype=precision, name="pool")(x)
+    average = layers.GlobalAveragePooling2D(dtype=precision, name="average")(x)
+    maximum = layers.GlobalMaxPooling2D(dtype=precision, name="maximum")(x)
+    return layers.Concatenate(dtype=precision, name="pool")([average, maximum])
 
 
 def build_vgg16(num_outputs: int, **options: Any) -> keras.Model:

@@ -72,7 +72,8 @@ def train_and_write(config: TrainConfig, row: Backbone, data: PreparedData, fold
     from tlkeras.evaluation.curves import plot_curves
     from tlkeras.evaluation.metrics import summary
     from tlkeras.run.model_file import save_model
-    from tlkeras.training.two_phase import train_two_phases, training_view
+    from tlkeras.training.roads import training_view
+    from tlkeras.training.two_phase import train_two_phases
 
     splits = image_sets(data)
     model = build(config, row, data.task, splits["train"])

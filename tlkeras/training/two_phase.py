@@ -1,7 +1,6 @@
 """Two-phase transfer learning: the head on a frozen backbone, then the top of the backbone at a lower rate."""
 
 import logging
-import math
 import sys
 import time
 from dataclasses import dataclass, field
@@ -10,12 +9,13 @@ from typing import Literal
 import keras
 
 from tlkeras.config import Task, TrainingOptions
-from tlkeras.data.pipeline import ImageSet, evaluation_batches, training_batches
+from tlkeras.data.pipeline import ImageSet, steps_per_epoch
 from tlkeras.data.targets import balanced_class_weights
 from tlkeras.errors import UserError
 from tlkeras.models.freezing import FrozenWeights, row_of, set_trainable
 from tlkeras.training.callbacks import BestEpoch, HistoryTable, Speed
 from tlkeras.training.optimizers import make_optimizer
+from tlkeras.training.roads import Road, make_roads
 
 log = logging.getLogger("tlkeras")
 
@@ -37,7 +37,7 @@ class TrainingResult:
 
     Attributes:
         history: a row for each epoch of both phases: phase, epoch, rate, loss, metrics, and the same for validation.
-        seconds: of each phase, by its name.
+        seconds: of the pass that computes features, and of each phase, by its name.
         kept: the phase whose model was kept.
         epoch: number of the epoch whose weights were kept, from 1.
     """
@@ -73,13 +73,15 @@ def train_two_phases(
     """
     options = options.with_defaults(row_of(model).finetune_from)
     result, best = TrainingResult(), None
-    view = training_view(model)
+    start = time.perf_counter()
+    roads = make_roads(model, train, validation, options)
+    result.seconds["features"] = time.perf_counter() - start
     for phase in plan(options):
         learning = set_trainable(model, phase.unfreeze)
         log.info("%s: %s.", describe(phase), learning)
         before = model.get_weights()
         frozen = FrozenWeights(model)
-        epoch = fit_phase(model, view, phase, train, validation, options, task, result)
+        epoch = fit_phase(model, roads[phase.name], phase, train, options, task, result)
         frozen.check()
         if best is None or epoch.best > best:
             best, result.kept, result.epoch = epoch.best, phase.name, epoch.epoch + 1
@@ -106,41 +108,27 @@ def describe(phase: Phase) -> str:
     return f"Phase 2, backbone unfrozen: {phase.unfreeze}"
 
 
-def training_view(model: keras.Model) -> keras.Model:
-    """The same layers without the resizing in front: training pictures already have the right size."""
-    return keras.Model(model.get_layer("resize").output, model.output, name=model.name)
-
-
 def fit_phase(
     model: keras.Model,
-    view: keras.Model,
+    road: Road,
     phase: Phase,
     train: ImageSet,
-    validation: ImageSet,
     options: TrainingOptions,
     task: Task,
     result: TrainingResult,
 ) -> BestEpoch:
     """Compile afresh and fit; returns the callback that knows the best epoch."""
-    steps = math.ceil(len(train) / options.batch_size)
+    steps = steps_per_epoch(len(train), options.batch_size)
     optimizer = make_optimizer(model, options, phase.rate, steps * (phase.last_epoch - phase.first_epoch))
     # XLA on the CPU made MobileNetV2 fifteen times slower, and the deterministic mode goes without it anyway.
-    view.compile(optimizer=optimizer, jit_compile=False, **objective(model, options, task))
+    road.part.compile(optimizer=optimizer, jit_compile=False, **objective(model, options, task))
     weights = balanced_class_weights(train.targets) if options.class_weights == "balanced" else None
     best = BestEpoch(task, options.patience)
     start = time.perf_counter()
     try:
-        view.fit(
-            training_batches(
-                train,
-                options,
-                batch_size=options.batch_size,
-                first_epoch=phase.first_epoch,
-                last_epoch=phase.last_epoch,
-                seed=options.seed,
-                class_weights=weights,
-            ),
-            validation_data=evaluation_batches(validation, options.batch_size),
+        road.part.fit(
+            road.training(first_epoch=phase.first_epoch, last_epoch=phase.last_epoch, class_weights=weights),
+            validation_data=road.validation,
             steps_per_epoch=steps,
             shuffle=False,  # the pipeline has done it
             initial_epoch=phase.first_epoch,

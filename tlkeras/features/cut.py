@@ -1,0 +1,70 @@
+"""Cut a model in two where its frozen part ends. Both halves share the model's layers: nothing is copied back."""
+
+from dataclasses import dataclass
+
+import keras
+
+from tlkeras.models.freezing import backbone_of
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A model in parts that share its layers.
+
+    Attributes:
+        lower: resized pixels `(B, S, S, 3)`, 0–255, to the tensor at the cut (in NASNet a tuple of two or three).
+        middle: that to pooled features `(B, C)`.
+        head: pooled features to the model's output.
+        upper: middle and head in one.
+    """
+
+    lower: keras.Model
+    middle: keras.Model
+    head: keras.Model
+    upper: keras.Model
+
+
+def cut(model: keras.Model, first: int) -> Parts:
+    """Cut a model from `build_classifier` below `backbone.layers[first]`, and behind its pooling."""
+    backbone = backbone_of(model)
+    scaled, features = seam(backbone)
+    crossing = crossing_tensors(backbone, first)
+    resized, pooled = model.get_layer("resize").output, model.get_layer("pool").output
+    pixels = keras.Input(resized.shape[1:])
+    ready = pixels if resized is scaled else keras.Model(resized, scaled)(pixels)
+    lower = keras.Model(backbone.input, crossing)(ready)
+    at_cut = keras.tree.map_structure(lambda tensor: keras.Input(tensor.shape[1:], dtype=tensor.dtype), crossing)
+    top = keras.Model(crossing, backbone.output)(at_cut)
+    middle = keras.Model(at_cut, keras.Model(features, pooled)(top))
+    head = head_of(model)
+    return Parts(keras.Model(pixels, lower), middle, head, keras.Model(at_cut, head(middle.output)))
+
+
+def seam(backbone: keras.Model) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """The tensor that the model around it hands to a nested backbone, and the one that it gets back."""
+    node = backbone._inbound_nodes[0]
+    return node.input_tensors[0], node.output_tensors[0]
+
+
+def crossing_tensors(backbone: keras.Model, first: int) -> keras.KerasTensor | tuple[keras.KerasTensor, ...]:
+    """What the layers from `first` on, and all that depends on them, take from below: one tensor, or a tuple."""
+    upper = {id(layer) for layer in backbone.layers[first:]}
+    crossing: dict[int, keras.KerasTensor] = {}
+    for nodes in (backbone._nodes_by_depth[depth] for depth in sorted(backbone._nodes_by_depth, reverse=True)):
+        for node in nodes:
+            sources = [(tensor, id(tensor._keras_history.operation)) for tensor in node.input_tensors]
+            if id(node.operation) in upper or any(source in upper for _, source in sources):
+                upper.add(id(node.operation))
+                crossing |= {id(tensor): tensor for tensor, source in sources if source not in upper}
+    tensors = tuple(crossing.values())
+    return tensors if len(tensors) > 1 else tensors[0]
+
+
+def pooled_features(model: keras.Model) -> keras.Model:
+    """Resized pixels `(B, S, S, 3)` to pooled features `(B, C)`."""
+    return keras.Model(model.get_layer("resize").output, model.get_layer("pool").output)
+
+
+def head_of(model: keras.Model) -> keras.Model:
+    """Pooled features `(B, C)` to the model's output."""
+    return keras.Model(model.get_layer("pool").output, model.output)
