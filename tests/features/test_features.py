@@ -1,0 +1,134 @@
+"""Features that are computed once must change the time of a run and nothing else."""
+
+import logging
+
+import keras
+import numpy as np
+import pytest
+
+from tlkeras.backbones import find_backbone
+from tlkeras.config import TrainingOptions
+from tlkeras.data.pipeline import ImageSet
+from tlkeras.features.cache import compute
+from tlkeras.features.cut import crossing_tensors, cut
+from tlkeras.models.builders import build_classifier
+from tlkeras.models.freezing import backbone_of, first_unfrozen
+from tlkeras.training import roads
+from tlkeras.training.two_phase import train_two_phases
+
+PLAIN = {"flip": "none", "crop": 1.0, "colour": 0.0}
+
+
+def made_data(size: int = 32, count: int = 24, classes: int = 3) -> tuple[ImageSet, ImageSet]:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (count, size, size, 3), dtype="uint8")
+    targets = np.eye(classes, dtype="float32")[np.arange(count) % classes]
+    half = count * 2 // 3
+    return (
+        ImageSet(images, np.arange(half), targets[:half]),
+        ImageSet(images, np.arange(half, count), targets[half:]),
+    )
+
+
+def trained(backbone: str, data: tuple[ImageSet, ImageSet], task: str = "single_label", **options):
+    """A model after both phases, from the same first weights each time."""
+    keras.utils.set_random_seed(1)
+    model = build_classifier(
+        backbone, 3, weights="none", image_size=data[0].images.shape[1], dropout=0.3, hidden=[8], task=task
+    )
+    settings = {"frozen_epochs": 3, "finetune_epochs": 2, "batch_size": 8} | options
+    return model, train_two_phases(model, *data, TrainingOptions(**settings), task)
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        "MobileNetV2-0.35",
+        pytest.param("ConvNeXtTiny", marks=pytest.mark.slow),
+        pytest.param("NASNetMobile", marks=pytest.mark.slow),
+        pytest.param("ResNet50V2", marks=pytest.mark.slow),
+        pytest.param("EfficientNetB0", marks=pytest.mark.slow),
+    ],
+)
+def test_same_weights_and_history_as_without_the_cache(backbone):
+    data = made_data()
+    options = PLAIN | {"class_weights": "balanced", "label_smoothing": 0.1, "optimizer": "sgd"}
+    plain, plain_result = trained(backbone, data, views=0, **options)
+    cached, cached_result = trained(backbone, data, views=1, **options)
+    for one, other in zip(plain.weights, cached.weights, strict=True):
+        np.testing.assert_allclose(one.numpy(), other.numpy(), atol=1e-5, err_msg=one.path)
+    for one, other in zip(plain_result.history, cached_result.history, strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], abs=1e-5)
+        assert one["val_loss"] == pytest.approx(other["val_loss"], abs=1e-5)
+    assert (plain_result.kept, plain_result.epoch) == (cached_result.kept, cached_result.epoch)
+
+
+def test_several_labels_go_through_the_cache_too():
+    train, validation = made_data()
+    several = ImageSet(train.images, train.rows, np.maximum(train.targets, train.targets[::-1]))
+    plain, _ = trained("MobileNetV2-0.35", (several, validation), "multi_label", views=0, **PLAIN)
+    cached, _ = trained("MobileNetV2-0.35", (several, validation), "multi_label", views=1, **PLAIN)
+    for one, other in zip(plain.weights, cached.weights, strict=True):
+        np.testing.assert_allclose(one.numpy(), other.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("backbone", ["MobileNetV2-0.35", "MobileNetV3Small-0.75"])
+def test_the_parts_of_a_cut_give_the_whole_again(backbone):
+    data, _ = made_data()
+    model = build_classifier(backbone, 3, weights="none", image_size=32)
+    model.get_layer("output").kernel.assign(
+        np.random.default_rng(0).normal(size=model.get_layer("output").kernel.shape)
+    )
+    parts = cut(model, first_unfrozen(backbone_of(model), find_backbone(backbone).finetune_from))
+    at_cut = compute(parts.lower, data, None, views=1, seed=0)
+    pooled = at_cut.through(parts.middle)
+    whole = model.predict(data.images[data.rows], verbose=0)
+    np.testing.assert_allclose(parts.head.predict(pooled.arrays[0][0], verbose=0), whole, atol=1e-5)
+    np.testing.assert_allclose(parts.upper.predict(at_cut.arrays[0][0], verbose=0), whole, atol=1e-5)
+
+
+def test_each_view_is_augmented_differently_and_repeatably():
+    data, _ = made_data()
+    pixels = keras.Input((32, 32, 3))
+    same = keras.Model(pixels, keras.layers.Identity()(pixels))
+    options = TrainingOptions(crop=0.5)
+    first = compute(same, data, options, views=3, seed=5).arrays[0]
+    again = compute(same, data, options, views=3, seed=5).arrays[0]
+    np.testing.assert_array_equal(first, again)
+    assert first.shape == (3, len(data), 32, 32, 3)
+    assert np.abs(first[0] - first[1]).mean() > 5
+    assert np.abs(first - compute(same, data, options, views=3, seed=6).arrays[0]).mean() > 5
+
+
+def test_epochs_take_turns_through_the_views():
+    data, _ = made_data()
+    pixels = keras.Input((32, 32, 3))
+    features = compute(keras.Model(pixels, keras.layers.Identity()(pixels)), data, TrainingOptions(), views=2, seed=0)
+    batches = list(roads.training_features(features, batch_size=16, first_epoch=0, last_epoch=4, seed=0))
+    views = [sorted(inputs.numpy().sum(axis=(1, 2, 3)).tolist()) for inputs, _ in batches]
+    expected = [sorted(features.arrays[0][view].sum(axis=(1, 2, 3)).tolist()) for view in (0, 1, 0, 1)]
+    np.testing.assert_allclose(views, expected, rtol=1e-5)
+
+
+def test_mixing_of_pixels_goes_without_the_cache_and_says_so(caplog):
+    with caplog.at_level(logging.INFO, "tlkeras"):
+        trained("MobileNetV2-0.35", made_data(), mixup=0.2, frozen_epochs=1, finetune_epochs=1)
+    assert "MixUp and CutMix mix pixels" in caplog.text
+    assert "Features:" not in caplog.text
+
+
+def test_features_too_large_for_the_memory_are_not_kept_and_it_says_so(caplog, monkeypatch):
+    monkeypatch.setattr(roads, "memory_budget", lambda: 1000)
+    with caplog.at_level(logging.INFO, "tlkeras"):
+        _, result = trained("MobileNetV2-0.35", made_data(), frozen_epochs=1, finetune_epochs=1, **PLAIN)
+    assert "the whole network runs" in caplog.text
+    assert [row["phase"] for row in result.history] == ["frozen", "finetune"]
+
+
+@pytest.mark.slow
+def test_nasnet_is_cut_at_more_than_one_tensor():
+    model = build_classifier("NASNetMobile", 2, weights="none", image_size=32)
+    backbone = backbone_of(model)
+    tensors = crossing_tensors(backbone, first_unfrozen(backbone, "reduce_8"))
+    assert isinstance(tensors, tuple)
+    assert len(tensors) == 2
