@@ -2,27 +2,34 @@
 
 import json
 
-from tlkeras.options import SentenceParser, program
+from tlkeras.options import program
+from tlkeras.parser import SentenceParser
 from tlkeras.run.evaluate import evaluate
 
 
 def main() -> None:
     parser = SentenceParser(description=__doc__)
-    parser.add_argument("run", help="folder that scripts/train.py wrote")
+    parser.add_argument("run", metavar="RUN", help="folder that scripts/train.py wrote")
     parser.add_argument(
-        "--data", type=str | None, help="folder, CSV, tfds:NAME or digits (default: the run's own test split)"
+        "--data",
+        type=str | None,
+        metavar="TEXT",
+        help="folder, CSV, tfds:NAME or digits with the run's classes, or some of them (default: the pictures that the "
+        "run kept for its test)",
     )
-    parser.add_argument("--batch-size", type=int, default=32, help="pictures in a step")
+    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="pictures in a step")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
     figures = evaluate(options.run, options.data, options.batch_size)
     if options.json:
-        print(json.dumps(figures, indent=2))
+        print(json.dumps(figures, indent=2, ensure_ascii=False))
         return
-    from tlkeras.evaluation.metrics import summary
+    from tlkeras.evaluation.metrics import class_table, summary
 
     for split, values in figures.items():
-        print(f"{split}: {summary(values)}", values.get("table", ""), sep="\n")
+        print(f"{split.capitalize()}: {summary(values)}")
+        if "classes" in values:
+            print(class_table(values["classes"]))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,21 @@
-"""Print the backbone table, or the stages of one backbone with their weights."""
+"""Print the backbone table, or the stages of a backbone or of a trained run's model with their parameter counts."""
 
-from tlkeras.options import SentenceParser, program
+from tlkeras.options import program
+from tlkeras.parser import SentenceParser
 from tlkeras.run.summary import backbone_table, stage_table
 
 
 def main() -> None:
     parser = SentenceParser(description=__doc__)
-    parser.add_argument("backbone", nargs="?", default=None, help="a name from the table, to see its stages")
+    parser.add_argument(
+        "name",
+        metavar="NAME",
+        nargs="?",
+        default=None,
+        help="a backbone from the table, a folder that scripts/train.py wrote, or a .keras file from it",
+    )
     options = parser.parse_args()
-    print(stage_table(options.backbone) if options.backbone else backbone_table())
+    print(stage_table(options.name) if options.name else backbone_table())
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ inherits them all and is flat, so an option has one name on the command line, in
 Nothing here imports TensorFlow: a wrong value is refused in the first second.
 """
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any, Literal, Self
 
 from tlkeras.errors import UserError
@@ -21,6 +21,14 @@ def option(default: Any, help: str, least: float | None = None, most: float | No
     return field(default=default, metadata=metadata)
 
 
+def limits(entry: Field) -> str:
+    """The range that an option accepts, in words; empty where there is none."""
+    least, most = entry.metadata["least"], entry.metadata["most"]
+    if least is None:
+        return ""
+    return f"of at least {least}" if most is None else f"from {least} to {most}"
+
+
 def check_ranges(config: Any) -> None:
     """Refuse numbers outside the range that their option states.
 
@@ -34,8 +42,7 @@ def check_ranges(config: Any) -> None:
             too_low = value is not None and least is not None and value < least
             too_high = value is not None and most is not None and value > most
             if too_low or too_high:
-                bounds = f"at least {least}" if most is None else f"from {least} to {most}"
-                raise UserError(f"--{entry.name.replace('_', '-')} was {value}; it must be {bounds}.")
+                raise UserError(f"--{entry.name.replace('_', '-')} was {value}; it must be a number {limits(entry)}.")
 
 
 # The digits are 8 x 8 pixels and come without pretrained weights. Random features of a network as plain as VGG16 are

@@ -1,49 +1,23 @@
-"""From a dataclass of options to a command line, and from a mistake to one sentence and exit code 2."""
+"""From a dataclass of options to a command line and YAML files, and from a mistake to a sentence and an exit code."""
 
-import difflib
+import argparse
 import errno
+import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import Field, fields
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, get_type_hints
+from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
-from jsonargparse import ArgumentParser
+import yaml
 
-from tlkeras.config import DIGITS_DEFAULTS
+from tlkeras.config import DIGITS_DEFAULTS, limits
 from tlkeras.errors import UserError
+from tlkeras.parser import KINDS, SentenceParser, not_known
 
 Config = TypeVar("Config")
-
-
-class SentenceParser(ArgumentParser):
-    """A jsonargparse parser whose errors are sentences that list what is known."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        known = sorted(action.option_strings[-1] for action in self._actions if action.option_strings)
-        text = " ".join(str(message).split())
-        wrong = [word for word in text.replace("=", " ").split() if word.startswith("--")]
-        if "nrecognized arguments" in text or "not accepted" in text:
-            close = difflib.get_close_matches(wrong[0] if wrong else "", known, n=1)
-            hint = f" Did you mean {close[0]}?" if close else ""
-            text = f"{text}.{hint} Known options: {' '.join(known)}."
-        print(f"{self.prog}: {text}", file=sys.stderr)
-        raise SystemExit(2)
-
-
-def make_parser(config_class: type, description: str | None) -> SentenceParser:
-    """A parser with one option for each field of a dataclass made with `tlkeras.config.option`."""
-    parser = SentenceParser(description=description)
-    parser.add_argument("--config", action="config", help="YAML file with options; the command line wins over it")
-    types = get_type_hints(config_class)
-    for entry in fields(config_class):
-        name = f"--{entry.name.replace('_', '-')}"
-        default = entry.default_factory() if callable(entry.default_factory) else entry.default
-        if types[entry.name] is bool:
-            parser.add_argument(name, action="store_true", help=entry.metadata["help"])
-        else:
-            parser.add_argument(name, type=types[entry.name], default=default, help=entry.metadata["help"])
-    return parser
+METAVARS = {int: "N", float: "X", str: "TEXT", list[int]: "[N,...]"}
+HELP = {"-h", "--help"}
 
 
 def parse_config(config_class: type[Config], description: str | None, arguments: Sequence[str] | None = None) -> Config:
@@ -51,11 +25,15 @@ def parse_config(config_class: type[Config], description: str | None, arguments:
 
     Raises:
         SystemExit: code 0 after `--help` or `--print_config`, code 2 after one sentence for a mistake.
-        UserError: when the dataclass's own `check` refuses a value.
+        UserError: when a config file cannot be used, or the dataclass's own `check` refuses a value.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     parser = make_parser(config_class, description)
-    if wants_digits(arguments):
+    data, paths = look_ahead(arguments)
+    for path in paths:
+        parser.files[path] = read_config_file(path, [entry.name for entry in fields(config_class)])
+        data = data or parser.files[path].get("data")
+    if (data or "digits") == "digits" and not HELP & set(arguments):  # help shows the usual defaults
         parser.set_defaults(DIGITS_DEFAULTS)
     parsed = parser.parse_args(arguments).as_dict()
     parsed.pop("config", None)
@@ -64,29 +42,97 @@ def parse_config(config_class: type[Config], description: str | None, arguments:
     return config
 
 
-def wants_digits(arguments: Sequence[str]) -> bool:
-    """Whether a command line stays with the default data set, whose defaults are its own; help shows the usual ones."""
-    words = {word for argument in arguments for word in argument.split("=")}
-    return "digits" in words or not words & {"--data", "--config", "--help", "-h"}
+def look_ahead(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The data set and the config files that a command line names; files the last first, as the last one wins."""
+    scout = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    scout.add_argument("--data", nargs="?")
+    scout.add_argument("--config", nargs="?", action="append", default=[])
+    known = scout.parse_known_args(arguments)[0]
+    return known.data, [path for path in reversed(known.config) if path]
+
+
+def read_config_file(path: str, names: Sequence[str]) -> dict[str, Any]:
+    """The options that a YAML file holds, by their names with underscores.
+
+    Raises:
+        UserError: there is no such file, it is not a YAML mapping, or it has an option that is not among `names`.
+    """
+    look = "Give a YAML file of options, such as a run's config.yaml or what --print_config prints"
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"--config {path} cannot be read: {error.strerror}. {look}.") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f"; line {mark.line + 1} is wrong" if mark else ""
+        raise UserError(f"--config {path} is not YAML{line}. {look}.") from None
+    if not isinstance(values, dict):
+        raise UserError(f"--config {path} holds no options. {look}, with lines such as 'batch_size: 16'.")
+    values = {str(name).replace("-", "_"): value for name, value in values.items()}
+    for name in values:
+        if name not in names:
+            raise UserError(not_known("option", f"{name}, which {path} sets", name, sorted(names)))
+    return values
+
+
+def make_parser(config_class: type, description: str | None) -> SentenceParser:
+    """A parser with one option for each field of a dataclass made with `tlkeras.config.option`.
+
+    In its help the options of each dataclass that this one inherits stand under that one's docstring.
+    """
+    parser = SentenceParser(description=description, usage="%(prog)s [OPTION VALUE]...")
+    parser.add_argument("--config", action="config", help="YAML file with options; the command line wins over it")
+    show = next(action for action in parser._actions if "--print_config" in action.option_strings)
+    show.help, show.metavar = "print all options as YAML, which --config reads, and stop", ""
+    types, entries = get_type_hints(config_class), {entry.name: entry for entry in fields(config_class)}
+    for owner in reversed(config_class.__mro__[:-1]):
+        title = (owner.__doc__ or "").partition("\n")[0]
+        group = parser if owner is config_class else parser.add_argument_group(title.rstrip("."))
+        for name in vars(owner).get("__annotations__", {}):
+            add_option(parser, group, entries[name], types[name])
+    return parser
+
+
+def add_option(parser: SentenceParser, group: Any, entry: Field, kind: Any) -> None:
+    """Add one field of a dataclass to a group of a parser, with its default and its range in the help."""
+    name, text = f"--{entry.name.replace('_', '-')}", entry.metadata["help"]
+    if kind is bool:
+        group.add_argument(name, action="store_true", help=text)
+        return
+    default = entry.default_factory() if callable(entry.default_factory) else entry.default
+    bare = kind if kind in KINDS else next((one for one in get_args(kind) if one in KINDS), None)
+    span = limits(entry)
+    parser.accepted[entry.name] = f"{KINDS[bare]} {span}".strip() if bare else f"one of {', '.join(get_args(kind))}"
+    notes = "; ".join(filter(None, [f"default: {default}" if default not in (None, []) else "", span]))
+    text = f"{text[:-1]}; {notes})" if notes and text.endswith(")") else f"{text} ({notes})" if notes else text
+    metavar = METAVARS[bare] if bare else f"{{{','.join(get_args(kind))}}}"
+    action = group.add_argument(name, type=kind, default=default, help=text, metavar=metavar)
+    action.option_strings[:] = [name]  # without the --hidden+ of jsonargparse, of which nobody should have to read
 
 
 def program(main: Callable[[], Any]) -> NoReturn:
     """Run a script's main function; a user's mistake, Ctrl-C or a full disk ends in one sentence."""
     name = Path(sys.argv[0]).name
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what is half written goes
     try:
         main()
     except UserError as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        fail(name, str(error), 2)
     except KeyboardInterrupt:
-        print(f"\n{name}: stopped by Ctrl-C; nothing was written.", file=sys.stderr)
-        raise SystemExit(130) from None
+        fail(name, "stopped by Ctrl-C; nothing was written.", 130)
     except BrokenPipeError:
         raise SystemExit(0) from None
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        place = f" at {error.filename}" if error.filename else ""
-        print(f"{name}: the disk is full{place}; free some space and run the command again.", file=sys.stderr)
-        raise SystemExit(2) from None
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            place = f" at {error.filename}" if error.filename else ""
+            fail(name, f"The disk is full{place}. Free some space and run the command again.", 2)
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:
+            fail(name, f"{error.filename} cannot be opened: {error.strerror}.", 2)
+        raise
     raise SystemExit(0)
+
+
+def fail(name: str, sentence: str, code: int) -> NoReturn:
+    """Print a sentence on the standard error and leave."""
+    print(f"{name}: {sentence}", file=sys.stderr)
+    raise SystemExit(code) from None

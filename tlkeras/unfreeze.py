@@ -34,6 +34,6 @@ def parse_unfreeze(row: Backbone, text: str | int | float) -> Unfreeze:
         if not 0 <= number <= 1:
             raise UserError(f"--unfreeze was {text}; a share must be from 0% to 100%.")
         return Unfreeze(share=number)
-    if number != int(number) or number < 0:
+    if number < 0 or not number.is_integer():
         raise UserError(f"--unfreeze was {text}; a number of layers must be a whole number from 0.")
     return Unfreeze(layers=int(number))

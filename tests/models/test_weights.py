@@ -87,7 +87,7 @@ def test_every_weight_of_a_file_arrives(suffix, top, tmp_path, source, with_top)
     model = build()
     told = load_backbone_weights(model, ROW, path, SIZE)
     assert_same_weights(model, saved)
-    assert told == f"mine{suffix}, SHA-256 {hashlib.sha256(Path(path).read_bytes()).hexdigest()}"
+    assert told == f"mine{suffix}, SHA-256 {hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]}…"
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])

@@ -31,9 +31,11 @@ def find_stage(backbone: Backbone, name: str) -> Stage:
 
 
 def _find(what: str, name: str, known: dict):
+    for spelling in (str, str.lower, _plain):  # the strictest first: MobileNetV2 has a stage Conv1 and a stage Conv_1
+        same = [key for key in known if spelling(key) == spelling(name)]
+        if len(same) == 1:
+            return known[same[0]]
     plain = {_plain(key): key for key in known}
-    if _plain(name) in plain:
-        return known[plain[_plain(name)]]
     close = [plain[match] for match in difflib.get_close_matches(_plain(name), plain, n=3)]
     hint = f" Did you mean {' or '.join(close)}?" if close else ""
     raise UserError(f'There is no {what} called "{name}".{hint} Known are: {", ".join(known)}.')

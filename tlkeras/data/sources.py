@@ -14,7 +14,7 @@ from tlkeras.errors import UserError
 __all__ = ["Example", "Label", "Source", "Split", "Task", "find_examples"]
 
 
-def find_examples(data: str, task: str = "auto") -> Source:
+def find_examples(data: str, task: str = "auto", training: bool = True) -> Source:
     """Lists the pictures of a data set with their labels; opens none of them.
 
     Args:
@@ -22,6 +22,7 @@ def find_examples(data: str, task: str = "auto") -> Source:
             subfolders; a `.csv` file with the columns `path`, `label` and optionally `split`; `tfds:NAME`
             for a data set of TensorFlow Datasets; or `digits`, a built-in set of small pictures.
         task: `single_label`, `multi_label`, `regression`, or `auto` to let the source decide.
+        training: Refuse also what can be judged but not learnt from, such as pictures of one class only.
 
     Raises:
         UserError: `data` cannot be used, or not for this task. The message says why and what to do.
@@ -36,17 +37,23 @@ def find_examples(data: str, task: str = "auto") -> Source:
         source = tables.find(Path(data).expanduser(), task)
     else:
         source = folders.find(Path(data).expanduser(), name=data)
-    _check(source, task)
+    _check_task(source, task)
+    if training:
+        _check_learnable(source)
     return source
 
 
-def _check(source: Source, task: str) -> None:
-    """Refuses what no model can learn from, whatever kind of source it came from."""
+def _check_task(source: Source, task: str) -> None:
+    """Refuses labels of another kind than the task needs."""
     if task not in ("auto", source.task):
         raise UserError(
             f"The task is {task}, but {source.name} holds {source.task} labels. Leave the task at auto, "
             "or list the pictures in a CSV file with the columns path and label."
         )
+
+
+def _check_learnable(source: Source) -> None:
+    """Refuses what no model can learn from, whatever kind of source it came from."""
     splits = {example.split for example in source.examples}
     if splits != {None} and "train" not in splits:
         raise UserError(f"{source.name} has no training pictures, only {' and '.join(sorted(splits))}.")

@@ -70,7 +70,8 @@ def summary(figures: dict[str, Any]) -> str:
     """The figures of one split in a line, with the count of examples."""
     count = figures["count"]
     if "mae" in figures:
-        return f"mean absolute error {figures['mae']:.4g} ({count:,} images; r² {figures['r2']:.3f})"
+        explained = "" if figures["r2"] is None else f"; r² {figures['r2']:.3f}"
+        return f"mean absolute error {figures['mae']:.4g} ({count:,} images{explained})"
     if "right" in figures:
         low, high = figures["accuracy_interval_95"]
         return (
@@ -80,12 +81,29 @@ def summary(figures: dict[str, Any]) -> str:
     return f"accuracy {right} ({count:,} images)"
 
 
-def class_table(outputs: np.ndarray, targets: np.ndarray, task: Task, classes: list[str]) -> str:
-    """Precision, recall, F1 and count of each class, as text."""
+def measure_classes(
+    outputs: np.ndarray, targets: np.ndarray, task: Task, classes: list[str]
+) -> dict[str, dict[str, float]]:
+    """For each class by its name: "precision", "recall", "f1" and "count", how many examples have it.
+
+    A precision without a decision for the class, and a recall without an example of it, are 0.
+    """
     if task == "multi_label":
         true, decided = targets > 0.5, outputs >= 0.5
     else:
         true, decided = targets.argmax(axis=1), outputs.argmax(axis=1)
-    return metrics.classification_report(
-        true, decided, labels=range(len(classes)), target_names=classes, digits=3, zero_division=0.0
-    )
+    figures = metrics.precision_recall_fscore_support(true, decided, labels=range(len(classes)), zero_division=0.0)
+    return {
+        name: {"precision": float(precision), "recall": float(recall), "f1": float(f1), "count": int(count)}
+        for name, precision, recall, f1, count in zip(classes, *figures, strict=True)
+    }
+
+
+def class_table(classes: dict[str, dict[str, float]]) -> str:
+    """The figures of `measure_classes` as text, a line for each class."""
+    width = max(len("class"), *map(len, classes))
+    lines = [f"{'class':<{width}}  precision  recall     f1  count"]
+    for name, row in classes.items():
+        figures = f"{row['precision']:>9.3f}  {row['recall']:>6.3f}  {row['f1']:>5.3f}  {row['count']:>5,}"
+        lines.append(f"{name:<{width}}  {figures}")
+    return "\n".join(lines)

@@ -51,7 +51,7 @@ def load_backbone_weights(model: keras.Model, backbone: Backbone, weights: str, 
     else:
         path = weight_file(weights)
         check_fits(path, backbone)
-        source = f"{path.name}, SHA-256 {file_hash(path, 'sha256')}"
+        source = f"{path.name}, SHA-256 {file_hash(path, 'sha256')[:12]}…"
     with all_or_nothing(model, path):
         read_into(model, path)
     correct_efficientnet(model)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,14 +28,16 @@ def evaluate(run_path: str, data: str | None = None, batch_size: int = 32) -> di
         batch_size: pictures in a step.
 
     Returns:
-        For each split that is judged the figures of `tlkeras.evaluation.metrics.measure`, and "table", a text with
-        the figures of each class (not for regression). Data without splits of its own is one split, "all".
+        For each split that is judged the figures of `tlkeras.evaluation.metrics.measure`, and (not for regression)
+        "classes", the figures of each class by its name. Data without splits of its own is one split, "all".
 
     Raises:
         UserError: when the run or the data cannot be used, or the classes differ.
     """
+    if batch_size < 1:
+        raise UserError(f"--batch-size was {batch_size}; it must be a whole number of at least 1.")
     run = open_run(run_path)
-    source = find_examples(data or run.config["data"], run.task)
+    source = find_examples(data or own_data(run), run.task, training=False)
     check_classes(run, source)
     splits = own_splits(source.examples) if data else judged_split(run, source.examples)
     decoded = {
@@ -43,10 +46,10 @@ def evaluate(run_path: str, data: str | None = None, batch_size: int = 32) -> di
     }
     load_tensorflow()
     from tlkeras.data.targets import make_targets
-    from tlkeras.evaluation.metrics import class_table, measure
+    from tlkeras.evaluation.metrics import measure, measure_classes
     from tlkeras.run.model_file import load_model
 
-    model = load_model(run.path / "model.keras")
+    model = load_model(run.path / "model.keras", outputs=len(run.classes) or 1)
     figures = {}
     for name, pictures in decoded.items():
         for example, reason in pictures.unreadable:
@@ -55,8 +58,20 @@ def evaluate(run_path: str, data: str | None = None, batch_size: int = 32) -> di
         outputs = predict_pixels(model, pictures.pixels, batch_size)
         figures[name] = measure(outputs, targets, run.task)
         if run.task != "regression":
-            figures[name]["table"] = class_table(outputs, targets, run.task, run.classes)
+            figures[name]["classes"] = measure_classes(outputs, targets, run.task, run.classes)
     return figures
+
+
+def own_data(run: Run) -> str:
+    """The data that a run was trained on, if it is still where it was."""
+    data = run.config["data"]
+    if data != "digits" and not data.startswith("tfds:") and not Path(data).expanduser().exists():
+        place = "" if Path(data).is_absolute() else f" in {Path.cwd()}"
+        raise UserError(
+            f"{run.path} was trained on {data}, and there is no such folder or file{place}. "
+            "Run the command where the training ran, or say with --data where the pictures are."
+        )
+    return data
 
 
 def check_classes(run: Run, source: Source) -> None:

@@ -1,12 +1,14 @@
 """A run's folder: written beside under another name, renamed when it is whole."""
 
 import contextlib
+import itertools
 import json
 import logging
 import os
 import re
 import shutil
 import sys
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +32,7 @@ def choose_run_dir(run_dir: str | None, overwrite: bool, data: str, backbone: st
     """
     if run_dir is None:
         stem = re.sub(r"[^a-z0-9]+", "-", f"{Path(data).stem} {backbone}".lower()).strip("-")
-        names = (stem if number == 1 else f"{stem}-{number}" for number in range(1, 100_000))
-        return next(RUNS / name for name in names if not (RUNS / name).exists())
+        return free_name(RUNS / stem)
     path = Path(run_dir)
     if path.exists() and not overwrite:
         raise UserError(f"--run-dir {path} exists already. Give another folder, or --overwrite to replace it.")
@@ -42,9 +43,22 @@ def choose_run_dir(run_dir: str | None, overwrite: bool, data: str, backbone: st
     return path
 
 
+def free_name(path: Path) -> Path:
+    """The path, or with -2, -3, … behind it the first that is neither there nor being written by another run."""
+    taken = {entry.name.partition(".partial-")[0].lstrip(".") for entry in path.parent.glob("*")}
+    names = (path.name if number == 1 else f"{path.name}-{number}" for number in itertools.count(1))
+    return path.with_name(next(name for name in names if name not in taken))
+
+
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """A folder to write the run into; it becomes `path` when the block ends well, and is removed when it does not."""
+    """A folder to write the run into; it becomes `path` when the block ends well, and is removed when it does not.
+
+    Raises:
+        UserError: the folder cannot be made; or another run made `path` meanwhile: then this one lies beside it.
+    """
+    replace = path.exists()
+    parents = [parent for parent in path.parents if not parent.exists()]
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         partial.mkdir(parents=True)
@@ -53,15 +67,27 @@ def writing(path: Path) -> Iterator[Path]:
     try:
         with log_file(partial / "log.txt"):
             yield partial
-        if path.exists():
-            replaced = path.with_name(f".{path.name}.replaced-{os.getpid()}")
-            path.rename(replaced)
-            partial.rename(path)
-            shutil.rmtree(replaced)
-        else:
-            partial.rename(path)
+        put_in_place(partial, path, replace)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        with contextlib.suppress(OSError):  # folders that hold the run, or another one, stay
+            for parent in parents:
+                parent.rmdir()
+
+
+def put_in_place(partial: Path, path: Path, replace: bool) -> None:
+    """Rename a whole run to its place; what is there goes only if `replace`, and only after the new one is there."""
+    if path.exists() and not replace:
+        beside = free_name(path)
+        partial.rename(beside)
+        raise UserError(f"{path} was made by another program while this run went on. This run lies in {beside}.")
+    if path.exists():
+        replaced = path.with_name(f".{path.name}.replaced-{os.getpid()}")
+        path.rename(replaced)
+        partial.rename(path)
+        shutil.rmtree(replaced)
+    else:
+        partial.rename(path)
 
 
 @contextlib.contextmanager
@@ -135,29 +161,34 @@ def open_run(path: str) -> Run:
     """
     folder = Path(path)
     if not folder.is_dir():
-        raise UserError(f"There is no run folder {folder}. Give the folder that scripts/train.py wrote.")
+        raise UserError(f"There is no run folder {folder}. Give a folder that scripts/train.py wrote.")
     try:
         labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
         config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
         run = Run(folder, labels["task"], labels["classes"], config)
         config["image_size"] + config["batch_size"]
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
         raise UserError(
-            f"{folder} is not a whole run folder: labels.json or config.yaml is missing or damaged "
-            f"({type(error).__name__}). Give a folder that scripts/train.py wrote."
+            f"{folder} is not a whole run folder: labels.json or config.yaml is missing or damaged. "
+            "Give a folder that scripts/train.py wrote."
         ) from None
     check_model_file(folder / "model.keras")
     return run
 
 
 def check_model_file(path: Path) -> None:
-    """Refuse what cannot be a Keras model, by its first bytes.
+    """Refuse what cannot be a Keras model, as far as that can be told without TensorFlow.
 
     Raises:
-        UserError: when the file is missing or is not a zip archive.
+        UserError: when the file is missing, is not a zip archive, or holds no configuration and weights.
     """
     if not path.is_file():
         raise UserError(f"There is no model file {path}.")
-    with path.open("rb") as file:
-        if file.read(4) != b"PK\x03\x04":
-            raise UserError(f"{path} is not a Keras model: a .keras file is a zip archive, and this is none.")
+    what = "a .keras file is a zip archive with config.json and model.weights.h5 inside"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            whole = {"config.json", "model.weights.h5"} <= set(archive.namelist())
+    except (zipfile.BadZipFile, EOFError):
+        raise UserError(f"{path} is not a Keras model: {what}, and this is no archive, or a damaged one.") from None
+    if not whole:
+        raise UserError(f"{path} is not a Keras model: {what}, and this one lacks them.")

@@ -27,14 +27,24 @@ def save_model(model: keras.Model, path: Path, images: np.ndarray) -> None:
         raise RuntimeError(f"The saved model differs from the trained one by {difference:.2g}; it must not be used.")
 
 
-def load_model(path: Path) -> keras.Model:
+def load_model(path: Path, outputs: int | None = None) -> keras.Model:
     """Load a `.keras` file in safe mode, not compiled.
 
+    Args:
+        path: the file.
+        outputs: how many outputs it must have, when given.
+
     Raises:
-        UserError: when it is not a model that Keras can open.
+        UserError: when it is not a model that Keras can open, or it has other outputs.
     """
     try:
-        return keras.models.load_model(path, safe_mode=True, compile=False)
+        model = keras.models.load_model(path, safe_mode=True, compile=False)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{path} cannot be opened as a Keras model: {reason}") from None
+        raise UserError(f"{path} cannot be opened as a Keras model: {reason.rstrip('.')}.") from None
+    if outputs is not None and model.output_shape != (None, outputs):
+        raise UserError(
+            f"{path} gives outputs of shape {model.output_shape} and labels.json beside it names {outputs} of them. "
+            "They are not of one run; put the run's own files back."
+        )
+    return model

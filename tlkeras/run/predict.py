@@ -1,5 +1,9 @@
 """Predictions of a run's model for files, folders and patterns."""
 
+import csv
+import glob
+import io
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,12 +56,14 @@ def predict(run_path: str, paths: Sequence[str], top_k: int = 3) -> list[Predict
     Raises:
         UserError: when the run cannot be used, or no picture is found.
     """
+    if top_k < 1:
+        raise UserError(f"--top-k was {top_k}; it must be a whole number of at least 1.")
     run = open_run(run_path)
     files = find_files(paths)
     load_tensorflow()
     from tlkeras.run.model_file import load_model
 
-    model = load_model(run.path / "model.keras")
+    model = load_model(run.path / "model.keras", outputs=len(run.classes) or 1)
     predictions: list[Prediction] = []
     for start in range(0, len(files), CHUNK):
         predictions += predict_chunk(model, run, files[start : start + CHUNK], top_k)
@@ -74,13 +80,12 @@ def find_files(paths: Sequence[str]) -> list[Path]:
     for given in paths:
         path = Path(given).expanduser()
         if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if file.suffix.lower() in EXTENSIONS and file.is_file())
+            files = [file for file in sorted(path.rglob("*")) if is_picture(file.relative_to(path)) and file.is_file()]
         elif path.exists():
             files = [path]
         else:
-            files = sorted(
-                match for match in Path(path.anchor).glob(str(path.relative_to(path.anchor))) if match.is_file()
-            )
+            matches = map(Path, sorted(glob.glob(str(path), recursive=True)))  # noqa: PTH207, it takes any pattern
+            files = [match for match in matches if match.is_file()]
         if not files:
             kind = (
                 "holds no pictures" if path.is_dir() else "is neither a file nor a folder nor a pattern that fits one"
@@ -88,6 +93,12 @@ def find_files(paths: Sequence[str]) -> list[Path]:
             raise UserError(f"{given} {kind}. Give pictures, folders of pictures, or a pattern such as 'photos/*.jpg'.")
         found.update(dict.fromkeys(files))
     return list(found)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file found in a folder counts as a picture: by its extension, and not hidden."""
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return path.suffix.lower() in EXTENSIONS and not hidden
 
 
 def predict_chunk(model: Any, run: Run, files: Sequence[Path], top_k: int) -> list[Prediction]:
@@ -115,3 +126,31 @@ def rank(run: Run, output: np.ndarray, top_k: int) -> list[tuple[str, float]]:
         return [("value", float(output[0]))]
     count = max(top_k, int((output >= 0.5).sum())) if run.task == "multi_label" else top_k
     return [(run.classes[index], float(output[index])) for index in np.argsort(-output, kind="stable")[:count]]
+
+
+def as_table(predictions: Sequence[Prediction]) -> str:
+    """A line for each picture."""
+    width = max(len(prediction.path) for prediction in predictions)
+    lines = []
+    for prediction in predictions:
+        labels = "  ".join(f"{label} {score:.3f}" for label, score in prediction.scores)
+        lines.append(f"{prediction.path:<{width}}  {labels or f'unreadable: {prediction.error}'}")
+    return "\n".join(lines)
+
+
+def as_csv(predictions: Sequence[Prediction]) -> str:
+    """A row for each label of each picture; a picture that could not be read has one row with its error."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("path", "rank", "label", "score", "error"))
+    for prediction in predictions:
+        if prediction.error:
+            writer.writerow((prediction.path, "", "", "", prediction.error))
+        for place, (label, score) in enumerate(prediction.scores, start=1):
+            writer.writerow((prediction.path, place, label, score, ""))
+    return text.getvalue().rstrip("\n")
+
+
+def as_json(predictions: Sequence[Prediction]) -> str:
+    """A list with the path of each picture and its predictions or its error."""
+    return json.dumps([prediction.as_dict() for prediction in predictions], indent=2, ensure_ascii=False)

@@ -1,7 +1,14 @@
-"""The backbone table, and the stages of one backbone, as text."""
+"""The backbone table, and the stages of a backbone or of a run's model, as text."""
 
-from tlkeras.backbones import BACKBONES, Backbone, find_backbone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tlkeras.backbones import BACKBONES, find_backbone
+from tlkeras.run.folder import check_model_file, open_run
 from tlkeras.startup import load_tensorflow
+
+if TYPE_CHECKING:
+    import keras
 
 
 def backbone_table() -> str:
@@ -17,28 +24,56 @@ def backbone_table() -> str:
     return "\n".join(lines)
 
 
-def stage_table(backbone: str) -> str:
-    """The stages of a backbone, read from the real layers, with the weights that learn when each is unfrozen."""
-    row = find_backbone(backbone)
+def stage_table(name: str) -> str:
+    """The stages of a backbone, read from the real layers, with the weights that learn when each is unfrozen.
+
+    Args:
+        name: a backbone of the table, a run's folder, or a `.keras` file that tlkeras wrote.
+
+    Raises:
+        UserError: for anything else.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        path = open_run(name).path / "model.keras"
+    elif name.endswith(".keras"):
+        check_model_file(path)
+    else:
+        row = find_backbone(name)
+        load_tensorflow()
+        from tlkeras.models.builders import build_classifier
+
+        return describe_stages(build_classifier(row, 1, weights="none"))
     load_tensorflow()
-    from tlkeras.models.builders import build_classifier
+    from tlkeras.run.model_file import load_model
 
-    return describe_stages(build_classifier(row, 1, weights="none"), row)
+    model = load_model(path)
+    return f"{path}, {describe_model(model)}\n{describe_stages(model)}"
 
 
-def describe_stages(model, row: Backbone) -> str:
-    """A line for each stage: its first layer, layers, weights, and the weights that learn from it upwards."""
-    from tlkeras.models.freezing import backbone_of, count_weights, first_unfrozen, set_trainable
+def describe_model(model: "keras.Model") -> str:
+    """Backbone, image size and parameter counts of a model in a line."""
+    from tlkeras.models.freezing import backbone_of
 
     backbone = backbone_of(model)
+    total, below = model.count_params(), backbone.count_params()
+    counts = f"{total:,} parameters, {below:,} in the backbone and {total - below:,} in the head"
+    return f"{backbone.name} at {backbone.input_shape[1]} px: {counts}"
+
+
+def describe_stages(model: "keras.Model") -> str:
+    """A line for each stage: its first layer, layers, weights, and the weights that learn from it upwards."""
+    from tlkeras.models.freezing import backbone_of, count_weights, first_unfrozen, row_of, set_trainable
+
+    backbone, row = backbone_of(model), row_of(model)
     head = set_trainable(model, "none").trainable
     starts = [first_unfrozen(backbone, stage.name) for stage in row.stages] + [len(backbone.layers)]
-    lines = [f"{'stage':<12} {'first layer':<36} {'layers':>6} {'weights':>12} {'learn from here up':>20}"]
+    lines = [f"{'stage':<12} {'first layer':<36} {'layers':>6} {'parameters':>12} {'learn from here up':>20}"]
     for stage, start, end in zip(row.stages, starts, starts[1:], strict=False):
         layers = backbone.layers[start:end]
         weights = sum(count_weights(layer.weights) for layer in layers)
         learn = set_trainable(model, stage.name).trainable - head
         mark = "*" if stage.name == row.finetune_from else ""
         lines.append(f"{stage.name + mark:<12} {layers[0].name:<36} {len(layers):>6} {weights:>12,} {learn:>20,}")
-    lines.append(f"Phase 2 unfreezes from * by default; {backbone.count_params():,} weights in all.")
+    lines.append(f"Phase 2 unfreezes from * by default; the backbone has {backbone.count_params():,} parameters.")
     return "\n".join(lines)

@@ -36,9 +36,10 @@ class BestEpoch(keras.callbacks.Callback):
         self._weights: list[np.ndarray] = []
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        if not np.isfinite(logs["loss"]):
-            self.model.stop_training = True
-            raise FloatingPointError(f"the training loss became {logs['loss']} in epoch {epoch + 1}")
+        for what, name in (("training", "loss"), ("validation", "val_loss")):  # the last step can spoil the latter only
+            if not np.isfinite(logs[name]):
+                self.model.stop_training = True
+                raise FloatingPointError(f"the {what} loss became {logs[name]} in epoch {epoch + 1}")
         current = score(logs, self._task)
         if self.best is None or current > self.best:
             self.best, self.epoch, self.logs = current, epoch, dict(logs)
@@ -89,4 +90,4 @@ class HistoryTable(keras.callbacks.Callback):
         row = {"phase": self._phase, "epoch": epoch + 1, "rate": float(optimizer.learning_rate)}
         row |= {name: float(value) for name, value in logs.items()}
         self._rows.append(row)
-        log.debug("epoch %d: %s", epoch + 1, ", ".join(f"{name} {value:.4f}" for name, value in list(row.items())[2:]))
+        log.debug("epoch %d: %s", epoch + 1, ", ".join(f"{name} {value:.4g}" for name, value in list(row.items())[2:]))

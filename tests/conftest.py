@@ -1,0 +1,81 @@
+"""What several test files share: a quiet TensorFlow, made pictures, and a backbone small enough to train in seconds."""
+
+import os
+
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before anything imports TensorFlow
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from tlkeras.backbones import BACKBONES, Backbone, Stage
+
+
+def tiny_row() -> Backbone:
+    return Backbone(
+        name="Tiny",
+        constructor="Tiny",
+        pixels="tf",
+        default_size=16,
+        least_size=8,
+        features=8,
+        parameters=6 * (27 + 1) + 6 * 4 + 6 * (54 + 1) + 6 * 4 + 8 * (54 + 1) + 8 * 4,
+        stages=(Stage("stage1", "conv1"), Stage("stage2", "conv2"), Stage("stage3", "relu2", after=True)),
+        finetune_from="stage3",
+        weights_url="https://example.org/tiny.h5",
+        weights_hash=None,
+    )
+
+
+@pytest.fixture
+def tiny(monkeypatch) -> Iterator[str]:
+    """The name of a backbone of three stages, for the time of one test a row of the table like any other."""
+    import keras
+
+    monkeypatch.setitem(BACKBONES, "Tiny", tiny_row())
+    monkeypatch.setattr(keras.applications, "Tiny", build_tiny, raising=False)
+    keras.utils.set_random_seed(0)
+    yield "Tiny"
+    keras.backend.clear_session()
+
+
+def build_tiny(include_top: bool, weights: None, input_shape: tuple[int, int, int]):
+    """Three stages of convolution, BatchNormalization, ReLU; the arguments are those of Keras Applications."""
+    from keras import Input, Model, layers
+
+    inputs = x = Input(input_shape)
+    for stage, filters in enumerate((6, 6, 8), start=1):
+        x = layers.Conv2D(filters, 3, strides=2, padding="same", name=f"conv{stage}")(x)
+        x = layers.BatchNormalization(name=f"bn{stage}")(x)
+        x = layers.ReLU(name=f"relu{stage}")(x)
+    return Model(inputs, layers.Dropout(0.5, name="inner_dropout")(x), name="tiny")
+
+
+@pytest.fixture
+def noise() -> Callable[..., np.ndarray]:
+    """Random pixels: `noise(count, height, width)` is uint8 `(count, height, width, 3)`, the same at each call."""
+
+    def make(count: int, height: int, width: int | None = None) -> np.ndarray:
+        return np.random.default_rng(7).integers(0, 256, (count, height, width or height, 3), dtype=np.uint8)
+
+    return make
+
+
+@pytest.fixture
+def coloured() -> Callable:
+    """Made sets of pictures whose colour is the label: red, green, blue in turn, each with a little noise.
+
+    `coloured(count)` is an `ImageSet` of 16 x 16 pixels with one-hot targets; `labels` gives other targets from the
+    class numbers.
+    """
+    from tlkeras.data.pipeline import ImageSet
+
+    def make(count: int, labels: Callable[[np.ndarray], np.ndarray] = lambda classes: np.eye(3)[classes], seed=0):
+        classes = np.arange(count) % 3
+        rng = np.random.default_rng(seed)
+        images = rng.integers(0, 40, (count, 16, 16, 3)) + 180 * np.eye(3, dtype=int)[classes][:, None, None, :]
+        return ImageSet(images.astype("uint8"), np.arange(count), labels(classes).astype("float32"))
+
+    return make

@@ -1,0 +1,109 @@
+"""Batches: what each epoch sees, in which order, and that any epoch can be repeated alone."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tlkeras.config import AugmentOptions
+from tlkeras.data.example import Example
+from tlkeras.data.pipeline import ImageSet, evaluation_batches, training_batches
+from tlkeras.data.targets import balanced_class_weights, make_targets
+
+PLAIN = AugmentOptions(flip="none", crop=1.0, colour=0.0)
+BUSY = AugmentOptions(flip="both", crop=0.5, rotation=20.0, colour=0.3, mixup=0.2, cutmix=1.0)
+COUNT, STEPS = 10, 3  # in batches of 4, 4 and 2
+
+
+@pytest.fixture
+def data() -> ImageSet:
+    """Every second of 20 pictures; each has its own target."""
+    images = np.random.default_rng(0).integers(0, 256, (2 * COUNT, 8, 8, 3), dtype=np.uint8)
+    return ImageSet(images, np.arange(1, 2 * COUNT, 2), np.arange(COUNT, dtype="float32")[:, None])
+
+
+def epochs(data: ImageSet, options=PLAIN, first: int = 0, last: int = 1, **arguments) -> list[list[tuple]]:
+    settings = {"batch_size": 4, "seed": 0} | arguments
+    dataset = training_batches(data, options, first_epoch=first, last_epoch=last, **settings)
+    batches = [tuple(np.array(part) for part in batch) for batch in dataset]
+    assert len(batches) == STEPS * (last - first)
+    return [batches[start : start + STEPS] for start in range(0, len(batches), STEPS)]
+
+
+def order(epoch: list[tuple]) -> list[int]:
+    return np.concatenate([batch[1] for batch in epoch])[:, 0].astype(int).tolist()
+
+
+def equal(one: list[list[tuple]], other: list[list[tuple]]) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(tf.nest.flatten(one), tf.nest.flatten(other), strict=True))
+
+
+def test_each_epoch_sees_every_picture_once_in_another_order(data):
+    orders = [order(epoch) for epoch in epochs(data, last=4)]
+    assert [sorted(seen) for seen in orders] == [list(range(COUNT))] * 4
+    assert len({tuple(seen) for seen in orders}) == 4
+
+
+def test_pictures_stay_with_their_targets_and_keep_their_pixels(data):
+    (epoch,) = epochs(data)
+    assert [len(images) for images, _ in epoch] == [4, 4, 2]
+    for images, targets in epoch:
+        assert images.dtype == np.float32
+        assert np.array_equal(images, data.images[2 * targets[:, 0].astype(int) + 1])
+
+
+def test_the_same_seed_gives_the_same_batches_and_another_seed_others(data):
+    assert equal(epochs(data, BUSY, last=2, seed=3), epochs(data, BUSY, last=2, seed=3))
+    assert not equal(epochs(data, BUSY, last=2, seed=3), epochs(data, BUSY, last=2, seed=4))
+
+
+def test_an_epoch_is_the_same_when_training_starts_with_it(data):
+    assert equal(epochs(data, BUSY, first=3, last=5), epochs(data, BUSY, last=5)[3:])
+
+
+def test_augmentation_is_new_in_every_epoch(data):
+    options = AugmentOptions(flip="none", crop=0.5, colour=0.0)
+    first, second = epochs(data, options, last=2)
+    pictures = [
+        dict(zip(order(epoch), np.concatenate([x for x, _ in epoch]), strict=True)) for epoch in (first, second)
+    ]
+    assert not any(np.array_equal(pictures[0][number], pictures[1][number]) for number in range(COUNT))
+
+
+def test_evaluation_is_in_order_and_untouched(data):
+    images, targets = (np.concatenate(parts) for parts in zip(*evaluation_batches(data, 4), strict=True))
+    assert np.array_equal(images, data.images[1::2])
+    assert np.array_equal(targets, data.targets)
+
+
+def test_shapes_are_known_before_the_first_batch(data):
+    for dataset in (training_batches(data, BUSY, batch_size=4, first_epoch=0, last_epoch=1, seed=0),
+                    evaluation_batches(data, 4)):  # fmt: skip
+        images, targets = dataset.element_spec
+        assert (images.shape.as_list(), images.dtype) == ([None, 8, 8, 3], tf.float32)
+        assert (targets.shape.as_list(), targets.dtype) == ([None, 1], tf.float32)
+
+
+def test_class_weights_become_weights_of_examples(data):
+    classes = np.arange(COUNT) % 2
+    data = ImageSet(data.images, data.rows, np.eye(2, dtype="float32")[classes])
+    (epoch,) = epochs(data, class_weights=np.array([0.5, 3.0], "float32"))
+    for _, targets, weights in epoch:
+        assert weights.shape == (len(targets),)
+        assert np.array_equal(weights, np.where(targets[:, 1] == 1, 3.0, 0.5))
+
+
+def test_balanced_class_weights_let_each_class_count_the_same():
+    targets = np.eye(3, dtype="float32")[[0] * 6 + [1] * 2 + [2]]
+    weights = balanced_class_weights(targets)
+    assert weights * [6, 2, 1] == pytest.approx([3, 3, 3])
+
+
+def test_targets_of_each_task():
+    def examples(*labels):
+        return [Example(path=f"{number}.png", label=label) for number, label in enumerate(labels)]
+
+    assert make_targets(examples("b", "a"), "single_label", ["a", "b"]).tolist() == [[0, 1], [1, 0]]
+    several = make_targets(examples(("c", "a"), (), ("b",)), "multi_label", ["a", "b", "c"])
+    assert several.tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
+    numbers = make_targets(examples(1.5, -2.0), "regression", [])
+    assert (numbers.tolist(), numbers.dtype) == ([[1.5], [-2.0]], np.float32)

@@ -1,0 +1,255 @@
+"""Each mistake gives one sentence on stderr and exit code 2, before TensorFlow loads, and leaves no run folder."""
+
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+
+import h5py
+import pytest
+
+from tlkeras.startup import load_tensorflow
+
+
+@pytest.fixture
+def train(call, colours, tiny_options, monkeypatch):
+    """`train("--data", …)` with options that would work; what is given replaces them. TensorFlow must not load."""
+
+    def refuse(seed=None):
+        raise AssertionError("TensorFlow would have loaded")
+
+    monkeypatch.setattr("tlkeras.run.train.load_tensorflow", refuse)
+    return lambda *arguments: call("train.py", "--data", colours, *tiny_options, "--run-dir", "runs/new", *arguments)
+
+
+def check_sentence(answer, *words: str, script: str = "train.py") -> None:
+    """One line on stderr, nothing else, exit code 2, no folder; and the words are in it."""
+    assert answer.code == 2
+    assert "Traceback" not in answer.err and "usage:" not in answer.err
+    assert answer.err.count("\n") == 1 and answer.err.startswith(f"{script}: ") and answer.err.endswith(".\n")
+    for word in words:
+        assert word in answer.err
+    assert not Path("runs").exists()
+
+
+def test_no_such_folder(train):
+    check_sentence(train("--data", "nowhere"), "nowhere", "There is no folder or file")
+
+
+def test_no_images(train):
+    Path("empty/a").mkdir(parents=True)
+    Path("empty/a/notes.txt").write_text("no picture")
+    check_sentence(train("--data", "empty"), "empty holds no pictures", ".jpg")
+
+
+def test_one_class(train, made):
+    check_sentence(train("--data", made({"red": 9})), "one class only", "'red'")
+
+
+def test_a_class_with_too_few_images(train, made):
+    check_sentence(train("--data", made({"red": 9, "blue": 2})), "blue (2)", "train, validation, test")
+
+
+def test_all_files_unreadable(train):
+    for name in ("a", "b"):
+        Path("broken", name).mkdir(parents=True)
+        for number in range(5):
+            Path("broken", name, f"{number}.jpg").write_text("no picture")
+    check_sentence(train("--data", "broken"), "cannot be read", ".jpg")
+    check_sentence(
+        train("--data", "broken", "--max-unreadable", 1), "Not one of the 10 pictures can be read", "a/0.jpg"
+    )
+
+
+def test_too_many_files_unreadable(train, colours):
+    answer = train("--max-unreadable", 0.01)
+    check_sentence(answer, "More than 1% of the 37 pictures", "red/broken.png", "--max-unreadable")
+
+
+def test_image_size_below_the_least(train):
+    check_sentence(train("--image-size", 31), "--image-size was 31", "MobileNet-0.25 needs at least 32")
+
+
+def test_unknown_backbone(train):
+    check_sentence(train("--backbone", "ResNet5"), "ResNet5", "Did you mean ResNet50", "VGG16", "ConvNeXtXLarge")
+
+
+def test_unknown_stage(train):
+    check_sentence(train("--unfreeze", "block_99"), "block_99", "Known are:")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--epochs", 3], ["--epochs", "--frozen-epochs", "--backbone"]),
+        (["--frozen-epoch", 3], ["There is no option --frozen-epoch", "Did you mean --frozen-epochs"]),
+        (["extra"], ["extra was not expected", "--data"]),
+        (["--overwrite", "yes"], ["yes was not expected"]),
+        (["--batch-size"], ["--batch-size needs a value"]),
+        (["--batch-size", 0], ["--batch-size was 0", "from 1 to 65536"]),
+        (["--batch-size", "many"], ["--batch-size was many", "a whole number from 1 to 65536"]),
+        (["--batch-size", 2.5], ["--batch-size was 2.5", "a whole number"]),
+        (["--image-size", "big"], ["--image-size was big", "a whole number from 1 to 4096"]),
+        (["--dropout", "nan"], ["--dropout was nan", "from 0.0 to 0.95"]),
+        (["--dropout", 1.5], ["--dropout was 1.5", "from 0.0 to 0.95"]),
+        (["--optimizer", "lion"], ["--optimizer was lion", "one of adam, adamw, sgd"]),
+        (["--hidden", 256], ["--hidden was 256", "[256,128]"]),
+        (["--unfreeze", "150%"], ["--unfreeze was 150%", "from 0% to 100%"]),
+        (["--seed", -1], ["--seed was -1"]),
+        (["--validation-share", 0.5, "--test-share", 0.45], ["--validation-share 0.5", "lower them"]),
+    ],
+)
+def test_wrong_options(train, arguments, words):
+    check_sentence(train(*arguments), *words)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("epoch: 3", ["There is no option epoch, which my.yaml sets", "frozen_epochs"]),
+        ("batch_size: many", ["batch_size in my.yaml was many", "a whole number"]),
+        ("data: [a", ["my.yaml is not YAML", "line"]),
+        ("only text", ["my.yaml holds no options"]),
+        ("", ["my.yaml holds no options"]),
+        (b"\xff\xfe\x00", ["my.yaml is not YAML"]),
+    ],
+)
+def test_wrong_config_file(train, text, words):
+    Path("my.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    check_sentence(train("--config", "my.yaml"), *words)
+
+
+def test_no_config_file(train, tmp_path):
+    check_sentence(train("--config", "my.yaml"), "--config my.yaml cannot be read: No such file", "--print_config")
+    check_sentence(train("--config", tmp_path), "cannot be read: Is a directory")
+
+
+def test_weights_that_do_not_fit(train):
+    """The file has as many parameters as VGG16 without its classifier."""
+    with h5py.File("vgg.h5", "w") as file:
+        file.attrs["layer_names"] = [b"block1_conv1"]
+        group = file.create_group("block1_conv1")
+        group.attrs["weight_names"] = [b"kernel"]
+        group.create_dataset("kernel", shape=(14_714_688,), dtype="float32")  # takes no room until it is written
+    check_sentence(train("--weights", "vgg.h5"), "vgg.h5 does not fit", "VGG16", "MobileNet-0.25")
+
+
+def test_missing_weight_files(train):
+    check_sentence(train("--weights", "my.h5"), "my.h5", "there is no such file")
+    Path("my.h5").write_text("no weights")
+    check_sentence(train("--weights", "my.h5"), "my.h5 is not a weight file")
+    check_sentence(train("--weights", "random"), '"random"', "imagenet, none, or a file")
+
+
+def test_imagenet_offline(train, monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    words = ["mobilenet_2_5_224_tf_no_top.h5", "https://storage.googleapis.com/", str(tmp_path / "keras" / "models")]
+    check_sentence(train("--weights", "imagenet"), *words)
+
+
+def test_no_disk_space(train, monkeypatch):
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=2**20))
+    check_sentence(train(), "The run needs about", "1 MiB are free")
+
+
+def test_the_run_folder_cannot_be_made(train):
+    Path("file").write_text("")
+    check_sentence(train("--run-dir", "file/run"), "file/run cannot be made: Not a directory")
+    check_sentence(train("--run-dir", "/proc/run"), "/proc/run cannot be made")
+
+
+def test_the_run_folder_exists(train, colours):
+    Path("old").mkdir()
+    Path("old/thesis.txt").write_text("years of work")
+    check_sentence(train("--run-dir", "old"), "--run-dir old exists already", "--overwrite")
+    check_sentence(train("--run-dir", "old", "--overwrite"), "old is not a run's folder")
+    assert Path("old/thesis.txt").read_text() == "years of work"
+
+
+@pytest.fixture
+def damaged(trained, tmp_path) -> Path:
+    """A copy of the run, to damage."""
+    shutil.copytree(trained.path, tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize("script", ["evaluate.py", "predict.py"])
+class TestModelFile:
+    """What is not a model is refused by both scripts; only a file that looks like one costs the start of TensorFlow."""
+
+    def check(self, call, script, colours, *words):
+        answer = call(script, "run", *([colours] if script == "predict.py" else []))
+        check_sentence(answer, *words, script=script)
+        assert answer.out == ""
+
+    def test_text(self, call, script, colours, damaged):
+        (damaged / "model.keras").write_text("PK, but no zip archive")
+        self.check(call, script, colours, "model.keras is not a Keras model", "zip archive")
+
+    def test_another_zip(self, call, script, colours, damaged):
+        with zipfile.ZipFile(damaged / "model.keras", "w") as archive:
+            archive.writestr("holiday.txt", "sun")
+        self.check(call, script, colours, "model.keras is not a Keras model", "config.json")
+
+    def test_a_zip_that_looks_like_a_model(self, call, script, colours, damaged):
+        with zipfile.ZipFile(damaged / "model.keras", "w") as archive:
+            for name in ("config.json", "metadata.json", "model.weights.h5"):
+                archive.writestr(name, "{}")
+        self.check(call, script, colours, "model.keras cannot be opened as a Keras model")
+
+    def test_cut_off(self, call, script, colours, damaged):
+        whole = (damaged / "model.keras").read_bytes()
+        (damaged / "model.keras").write_bytes(whole[: len(whole) // 2])
+        self.check(call, script, colours, "model.keras is not a Keras model")
+
+    def test_missing(self, call, script, colours, damaged):
+        (damaged / "model.keras").unlink()
+        self.check(call, script, colours, "There is no model file run/model.keras")
+
+    def test_labels_of_another_run(self, call, script, made, damaged):
+        (damaged / "labels.json").write_text('{"task": "single_label", "classes": ["blue", "red"]}')
+        data = made({"red": 3, "blue": 3})
+        extra = ["--data", data] if script == "evaluate.py" else [data]
+        check_sentence(call(script, "run", *extra), "labels.json", "(None, 3)", script=script)
+
+    def test_damaged_labels(self, call, script, colours, damaged):
+        (damaged / "labels.json").write_text("{")
+        self.check(call, script, colours, "run is not a whole run folder")
+
+    def test_no_run(self, call, script, colours):
+        self.check(call, script, colours, "There is no run folder run")
+
+
+def test_in_a_process_of_its_own(run_script, colours, tmp_path):
+    """The same without any test harness: quick, and nothing printed but the sentence."""
+    answer = run_script("train.py", "--data", colours, "--backbone", "nonet", "--run-dir", "runs/new", cwd=tmp_path)
+    assert (answer.code, answer.out) == (2, "") and answer.err.startswith(
+        'train.py: There is no backbone called "nonet".'
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_disk_fills_up_while_the_run_is_written(call, colours, tiny_options, monkeypatch, small_disk):
+    monkeypatch.setattr("tlkeras.run.train.check_space", lambda *_: None)
+    monkeypatch.setattr(
+        "tlkeras.run.train.load_tensorflow", lambda seed: load_tensorflow()
+    )  # not deterministic for all
+    answer = call("train.py", "--data", colours, *tiny_options, "--run-dir", small_disk / "run")
+    assert answer.code == 2 and answer.err == "train.py: The disk is full. Free some space and run the command again.\n"
+    assert list(small_disk.iterdir()) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 600 KB, where the test may mount one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(place)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting a small disk needs root")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)

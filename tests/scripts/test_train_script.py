@@ -1,0 +1,146 @@
+"""scripts/train.py as a user runs it: what a run holds, that it repeats, and that it is whole or not there."""
+
+import csv
+import json
+import re
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+FILES = {
+    "model.keras",
+    "labels.json",
+    "config.yaml",
+    "split.csv",
+    "history.csv",
+    "metrics.json",
+    "curves.png",
+    "log.txt",
+    "unreadable.csv",
+}
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_folder_of_a_run(trained):
+    assert {file.name for file in trained.path.iterdir()} == FILES
+    assert [entry.name for entry in trained.path.parent.iterdir()] == ["first"]
+    assert json.loads((trained.path / "labels.json").read_text()) == {
+        "task": "single_label",
+        "classes": ["blue", "green", "red"],
+    }
+    config = yaml.safe_load((trained.path / "config.yaml").read_text())
+    assert config["image_size"] == 32 and config["unfreeze"] == "all" and config["run_dir"] == "runs/first"
+    assert [row["phase"] for row in rows(trained.path / "history.csv")] == ["frozen", "finetune"]
+    with Image.open(trained.path / "curves.png") as picture:
+        assert picture.width > 800
+
+
+def test_the_figures_of_a_run(trained):
+    metrics = json.loads((trained.path / "metrics.json").read_text())
+    split = rows(trained.path / "split.csv")
+    for name in ("train", "validation", "test"):
+        assert metrics[name]["count"] == sum(row["split"] == name for row in split)
+        assert 0 <= metrics[name]["accuracy"] <= 1 and metrics[name]["loss"] > 0
+    assert len(split) == 36
+    assert {"frozen", "finetune"} <= set(metrics["seconds"]) and metrics["cpu_count"] >= 1 and metrics["seed"] == 0
+    assert {"tlkeras", "python", "tensorflow", "keras"} <= set(metrics["versions"])
+
+
+def test_an_unreadable_file_is_named_and_set_aside(trained):
+    assert "red/broken.png" in trained.answer.out
+    assert [row["path"] for row in rows(trained.path / "unreadable.csv")] == ["red/broken.png"]
+    assert "red/broken.png" not in {row["path"] for row in rows(trained.path / "split.csv")}
+
+
+def test_what_the_terminal_says(trained):
+    """Nothing of TensorFlow's, no Python warnings; the result with its count and the place of the run."""
+    assert trained.answer.err == ""
+    assert re.search(r"^Test: +accuracy 0\.\d+ \(\d of 6 images; 95 % ", trained.answer.out, re.MULTILINE)
+    assert "random weights" in trained.answer.out
+    assert trained.answer.out.splitlines()[-1] == "Run: runs/first"
+    assert "\r" not in trained.answer.out and "\b" not in trained.answer.out
+    log = (trained.path / "log.txt").read_text()
+    assert "epoch 1:" in log and "Test:" in log
+
+
+def test_config_of_a_run_repeats_it_and_overwrite_replaces_a_run(trained, run_script, tmp_path):
+    """Two runs with one seed give the same history to the last bit; the folder that was there is gone whole."""
+    shutil.copytree(trained.path, tmp_path / "second")
+    (tmp_path / "second" / "old.txt").write_text("of the run before")
+    arguments = ("--config", trained.path / "config.yaml", "--run-dir", "second", "--overwrite")
+    answer = run_script("train.py", *arguments, cwd=tmp_path)
+    assert answer.code == 0, answer.err
+    assert {file.name for file in (tmp_path / "second").iterdir()} == FILES
+    for name in ("history.csv", "split.csv"):
+        assert (tmp_path / "second" / name).read_bytes() == (trained.path / name).read_bytes()
+    config, first = (yaml.safe_load((path / "config.yaml").read_text()) for path in (tmp_path / "second", trained.path))
+    assert config == first | {"run_dir": "second"}
+    assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stop", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_stopped_leaves_nothing(colours, tiny_options, start_script, tmp_path, stop, code):
+    arguments = ("--data", colours, *tiny_options, "--frozen-epochs", 2000, "--patience", 2000, "--run-dir", "a/b")
+    process = start_script("train.py", *arguments, cwd=tmp_path)
+    next(line for line in process.stdout if "Epoch 5/" in line)
+    process.send_signal(stop)
+    begin = time.monotonic()
+    _, err = process.communicate(timeout=60)
+    assert time.monotonic() - begin < 10
+    assert process.returncode == code
+    assert err == ("train.py: stopped by Ctrl-C; nothing was written.\n" if stop == signal.SIGINT else "")
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.slow
+def test_progress_bars_on_a_terminal(colours, tiny_options, start_script, tmp_path):
+    import os
+    import pty
+
+    ours, theirs = pty.openpty()
+    arguments = ("--data", colours, *tiny_options, "--batch-size", 4, "--run-dir", "run")
+    process = start_script("train.py", *arguments, cwd=tmp_path, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    said = b""
+    try:
+        while piece := os.read(ours, 65536):
+            said += piece
+    except OSError:  # the other end is closed
+        pass
+    os.close(ours)
+    assert process.wait() == 0
+    text = said.decode()
+    assert "━" in text and "img/s" in text
+    assert text.rstrip().endswith("Run: run")
+    assert "Warning" not in text and "tensorflow" not in text.lower()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["multi_label", "regression"])
+def test_a_csv_goes_all_the_way(colours, tiny_options, run_script, call, tmp_path, kind):
+    labels = {"blue": 1.5, "green": 20.5, "red": 300.25}
+    lines = ["path,label"]
+    for number in range(12):
+        for name, value in labels.items():
+            label = f"{name}|{'odd' if number % 2 else 'even'}" if kind == "multi_label" else value + number
+            lines.append(f"{colours / name / f'{number}.png'},{label}")
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    answer = run_script("train.py", "--data", "table.csv", *tiny_options, "--run-dir", "run", cwd=tmp_path)
+    assert answer.code == 0 and answer.err == "", answer.err
+    figures = json.loads(call("evaluate.py", "run", "--json").out)["test"]
+    assert figures["count"] == 6
+    assert figures == pytest.approx(json.loads((tmp_path / "run" / "metrics.json").read_text())["test"] | figures)
+    predictions = json.loads(call("predict.py", "run", colours / "red", "--json", "--top-k", "2").out)
+    shown = [entry["label"] for entry in predictions[0]["predictions"]]
+    assert shown == ["value"] if kind == "regression" else len(shown) >= 2
+    assert call("evaluate.py", "run").out.startswith("Test: ")

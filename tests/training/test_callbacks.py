@@ -1,0 +1,87 @@
+"""Which epoch is best, and what an epoch's row says."""
+
+import types
+
+import keras
+import numpy as np
+import pytest
+
+from tlkeras.training.callbacks import BestEpoch, HistoryTable, Speed, score
+
+
+def logs(val_loss: float, val_accuracy: float = 0.5, loss: float = 1.0) -> dict[str, float]:
+    return {"loss": loss, "val_loss": val_loss, "val_accuracy": val_accuracy}
+
+
+def model_of(*values: float) -> types.SimpleNamespace:
+    weights = [keras.Variable(value) for value in values]
+    return types.SimpleNamespace(trainable_weights=weights, stop_training=False)
+
+
+def watch(epochs: list[dict[str, float]], patience: int = 10, task: str = "single_label") -> BestEpoch:
+    """A callback that has seen these epochs; the model's one weight counts them from 1."""
+    best = BestEpoch(task, patience)
+    best.set_model(model_of(0.0))
+    for number, figures in enumerate(epochs):
+        best.model.trainable_weights[0].assign(number + 1.0)
+        best.on_epoch_end(number, figures)
+        if best.model.stop_training:
+            break
+    return best
+
+
+def test_one_label_is_judged_by_accuracy_and_a_tie_by_loss():
+    assert watch([logs(0.2, 0.8), logs(0.9, 0.9), logs(0.8, 0.9), logs(0.85, 0.9)]).epoch == 2
+
+
+@pytest.mark.parametrize("task", ["multi_label", "regression"])
+def test_other_tasks_are_judged_by_the_loss(task):
+    assert watch([logs(0.3, 0.8), logs(0.2, 0.1), logs(0.25, 0.9)], task=task).epoch == 1
+    assert score({"val_loss": 0.5, "val_mae": 1.0}, task) == (-0.5,)
+
+
+def test_the_first_of_equal_epochs_is_kept_and_its_weights_come_back():
+    best = watch([logs(0.3), logs(0.2), logs(0.2), logs(0.4)])
+    assert (best.epoch, best.logs) == (1, logs(0.2))
+    assert float(best.model.trainable_weights[0]) == 4.0
+    best.on_train_end()
+    assert float(best.model.trainable_weights[0]) == 2.0
+
+
+def test_patience_counts_epochs_since_the_best():
+    best = watch([logs(0.3), logs(0.2), logs(0.4), logs(0.2), logs(0.1)], patience=2)
+    assert best.model.stop_training
+    assert float(best.model.trainable_weights[0]) == 4.0  # the fifth epoch was not run
+    assert not watch([logs(0.3), logs(0.2), logs(0.4), logs(0.2), logs(0.1)], patience=3).model.stop_training
+
+
+@pytest.mark.parametrize("figure", [float("nan"), float("inf")])
+@pytest.mark.parametrize(("name", "said"), [("loss", "training"), ("val_loss", "validation")])
+def test_a_loss_that_is_no_number_ends_the_phase(name, said, figure):
+    with pytest.raises(FloatingPointError, match=f"the {said} loss became {figure} in epoch 2"):
+        watch([logs(0.3), logs(0.2) | {name: figure}])
+
+
+def test_rows_of_both_phases_go_into_one_table():
+    rows = []
+    for phase, epoch in (("frozen", 0), ("finetune", 1)):
+        callback = HistoryTable(rows, phase)
+        callback.set_model(types.SimpleNamespace(optimizer=keras.optimizers.SGD(0.25)))
+        callback.on_epoch_end(epoch, {"loss": np.float32(0.5), "val_loss": 0.75})
+    assert rows == [
+        {"phase": "frozen", "epoch": 1, "rate": 0.25, "loss": 0.5, "val_loss": 0.75},
+        {"phase": "finetune", "epoch": 2, "rate": 0.25, "loss": 0.5, "val_loss": 0.75},
+    ]
+
+
+def test_speed_and_time_left(monkeypatch):
+    clock = iter([0.0, 2.0, 4.0, 6.0])  # epoch begins, two steps, epoch ends after validation
+    monkeypatch.setattr("tlkeras.training.callbacks.time.perf_counter", lambda: next(clock))
+    speed, shown = Speed(images=30, batch_size=20, last_epoch=11), {}
+    speed.on_epoch_begin(0)
+    speed.on_train_batch_end(0, shown)
+    assert shown["img/s"] == 10.0  # 20 pictures in 2 s
+    speed.on_train_batch_end(1, shown)
+    assert shown["img/s"] == 7.5  # 30, not 40, in 4 s
+    speed.on_epoch_end(0, shown)
+    assert shown == {"img/s": 7.5, "min left": 1.0}  # ten epochs of 6 s

@@ -1,0 +1,228 @@
+"""Two phases on made pictures whose colour is the label, with a backbone that trains in a second."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from tlkeras.config import TrainingOptions
+from tlkeras.errors import UserError
+from tlkeras.models.builders import build_classifier
+from tlkeras.models.calibration import calibrate_batch_norm
+from tlkeras.models.freezing import backbone_of
+from tlkeras.training import two_phase
+from tlkeras.training.two_phase import train_two_phases
+
+# 30 pictures make 3 steps an epoch.
+PLAIN = {"batch_size": 10, "flip": "none", "crop": 1.0, "colour": 0.0}
+# Enough for the tiny backbone to learn a colour from random weights.
+LEARN = {"frozen_epochs": 5, "finetune_epochs": 10, "unfreeze": "all", "frozen_rate": 0.1, "finetune_rate": 0.02}
+
+
+def build(data, task: str = "single_label", **options) -> keras.Model:
+    options = {"weights": "none", "dropout": 0.0} | options
+    model = build_classifier("Tiny", data.targets.shape[1], task=task, **options)
+    calibrate_batch_norm(model, data.images)
+    return model
+
+
+def measure(model: keras.Model, data) -> tuple[float, float]:
+    """Loss and accuracy of a classifier, computed here."""
+    probabilities = model.predict_on_batch(data.images)
+    right = probabilities.argmax(axis=1) == data.targets.argmax(axis=1)
+    return -np.log((probabilities * data.targets).sum(axis=1)).mean(), right.mean()
+
+
+def scores(monkeypatch, *values: float) -> None:
+    """Let the epochs score these values, whatever they are really like."""
+    given = iter(values)
+    monkeypatch.setattr("tlkeras.training.callbacks.score", lambda logs, task: (next(given),))
+
+
+def weights_of(model: keras.Model) -> list[np.ndarray]:
+    return [np.array(weight) for weight in model.weights]
+
+
+def same(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_both_phases_learn_and_are_one_table(tiny, coloured):
+    train, validation = coloured(30), coloured(15, seed=1)
+    model = build(train)
+    result = train_two_phases(model, train, validation, TrainingOptions(**PLAIN, **LEARN))
+    expected = [("frozen", epoch) for epoch in range(1, 6)] + [("finetune", epoch) for epoch in range(6, 16)]
+    assert [(row["phase"], row["epoch"]) for row in result.history] == expected
+    assert set(result.history[0]) == {"phase", "epoch", "rate", "loss", "accuracy", "val_loss", "val_accuracy"}
+    assert {"frozen", "finetune"} <= set(result.seconds)
+    kept = result.history[result.epoch - 1]
+    assert kept["phase"] == result.kept
+    assert (kept["val_loss"], kept["val_accuracy"]) == pytest.approx(measure(model, validation), rel=1e-4)
+    assert kept["val_accuracy"] == 1.0
+    assert not backbone_of(model).trainable_weights
+
+
+def test_phase_1_is_kept_when_phase_2_is_worse(tiny, coloured):
+    train, validation = coloured(30), coloured(15, seed=1)
+    model = build(train)
+    options = {"frozen_epochs": 3, "frozen_rate": 0.05, "finetune_epochs": 2, "finetune_rate": 5.0, "unfreeze": "all"}
+    backbone = weights_of(backbone_of(model))
+    result = train_two_phases(model, train, validation, TrainingOptions(**PLAIN, **options, optimizer="adam"))
+    assert result.history[-1]["val_loss"] > 1 > result.history[2]["val_loss"]
+    assert (result.kept, result.epoch) == ("frozen", 3)
+    assert same(weights_of(backbone_of(model)), backbone)
+    assert measure(model, validation)[0] == pytest.approx(result.history[2]["val_loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept", "epoch"),
+    [((1, 3, 2, 0, 4, 2), "finetune", 5), ((1, 3, 2, 3, 0, 2), "frozen", 2), ((5, 3, 2, 1, 2, 3), "frozen", 1)],
+    ids=["phase 2 better", "phase 2 no better", "first epoch"],
+)
+def test_the_model_holds_the_weights_of_the_best_epoch(tiny, coloured, monkeypatch, given, kept, epoch):
+    scores(monkeypatch, *given)
+    train, validation = coloured(30), coloured(15, seed=1)
+    model = build(train)
+    options = TrainingOptions(**PLAIN, frozen_epochs=3, finetune_epochs=3, unfreeze="all")
+    result = train_two_phases(model, train, validation, options)
+    assert (result.kept, result.epoch, len(result.history)) == (kept, epoch, 6)
+    assert measure(model, validation)[0] == pytest.approx(result.history[epoch - 1]["val_loss"], rel=1e-4)
+
+
+def test_a_phase_stops_when_nothing_gets_better(tiny, coloured, monkeypatch):
+    scores(monkeypatch, 1, 0, 2, 2, 1, 3, 2, 2)  # the second phase starts with the 3
+    model, train = build(coloured(30)), coloured(30)
+    options = TrainingOptions(**PLAIN, frozen_epochs=9, finetune_epochs=9, patience=2)
+    result = train_two_phases(model, train, train, options)
+    assert [row["phase"] for row in result.history] == ["frozen"] * 5 + ["finetune"] * 3
+    assert [row["epoch"] for row in result.history] == [1, 2, 3, 4, 5, 10, 11, 12]
+
+
+@pytest.mark.parametrize("left_out", [{"finetune_epochs": 0}, {"unfreeze": "none"}])
+@pytest.mark.parametrize("views", [0, 1])
+def test_phase_2_can_be_left_out(tiny, coloured, left_out, views):
+    model, train = build(coloured(30)), coloured(30)
+    backbone = weights_of(backbone_of(model))
+    result = train_two_phases(model, train, train, TrainingOptions(**PLAIN, **left_out, frozen_epochs=2, views=views))
+    assert [row["phase"] for row in result.history] == ["frozen", "frozen"]
+    assert result.kept == "frozen"
+    assert same(weights_of(backbone_of(model)), backbone)
+
+
+def test_each_phase_has_a_fresh_optimizer_of_its_own_rate(tiny, coloured, monkeypatch):
+    made = []
+
+    def make_optimizer(*arguments):
+        made.append(real(*arguments))
+        return made[-1]
+
+    real = two_phase.make_optimizer
+    monkeypatch.setattr(two_phase, "make_optimizer", make_optimizer)
+    model, train = build(coloured(30)), coloured(30)
+    options = {"frozen_epochs": 2, "finetune_epochs": 3, "frozen_rate": 0.03, "finetune_rate": 0.002}
+    result = train_two_phases(model, train, train, TrainingOptions(**PLAIN, **options, schedule="constant", warmup=0.2))
+    first, second = made
+    assert first is not second
+    assert (int(first.iterations), int(second.iterations)) == (6, 9)
+    assert [row["rate"] for row in result.history] == pytest.approx([0.03] * 2 + [0.002] * 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "weights", "smoothing"),
+    [({}, [1, 1, 1], 0), ({"class_weights": "balanced"}, [20 / 45, 20 / 12, 20 / 3], 0),
+     ({"label_smoothing": 0.3}, [1, 1, 1], 0.3)],
+    ids=["plain", "class weights", "label smoothing"],
+)  # fmt: skip
+def test_what_the_loss_counts(tiny, coloured, options, weights, smoothing):
+    """Of 20 pictures 15, 4 and 1 belong to the classes; the head starts with an opinion, so they lose differently."""
+    train = coloured(20, lambda classes: np.eye(3)[[0] * 15 + [1] * 4 + [2]])
+    model = build(train)
+    model.get_layer("output").bias.assign([2.0, 1.0, 0.0])
+    options = TrainingOptions(**PLAIN | options | {"batch_size": 20}, frozen_epochs=1, finetune_epochs=0)
+    result = train_two_phases(model, train, train, options)
+    opinion = np.log(np.exp([2.0, 1.0, 0.0]) / np.exp([2.0, 1.0, 0.0]).sum())
+    losses = -(train.targets * (1 - smoothing) + smoothing / 3) @ opinion
+    assert result.history[0]["loss"] == pytest.approx((losses * (train.targets @ weights)).mean(), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("phase", "sentence"),
+    [("frozen", r"epoch 1\. Lower --frozen-rate \(it was 1e\+30\)"),
+     ("finetune", r"epoch 2\. Lower --finetune-rate \(it was 1e\+30\)")],
+)  # fmt: skip
+@pytest.mark.parametrize("steps", [1, 3], ids=["seen on validation only", "seen in training"])
+def test_a_loss_that_is_no_number_stops_the_run_and_names_the_option(tiny, coloured, phase, sentence, steps):
+    train = coloured(30, lambda classes: classes[:, None])
+    options = {"optimizer": "sgd", "frozen_epochs": 1, "finetune_epochs": 1, "warmup": 0.0, f"{phase}_rate": 1e30}
+    with pytest.raises(UserError, match=rf"Training went wrong: the .* loss became (nan|inf) in {sentence}"):
+        train_two_phases(
+            build(train, "regression"),
+            train,
+            train,
+            TrainingOptions(**PLAIN | {"batch_size": 30 // steps} | options),
+            "regression",
+        )
+
+
+def test_several_labels_are_learned(tiny, coloured):
+    def labels(classes: np.ndarray) -> np.ndarray:
+        """Red and green are "warm", red is "red", blue is nothing at all."""
+        return np.stack([classes < 2, classes == 0], axis=1)
+
+    train, validation = coloured(30, labels), coloured(15, labels, seed=1)
+    model = build(train, "multi_label")
+    options = TrainingOptions(**PLAIN, **LEARN)
+    train_two_phases(model, train, validation, options, "multi_label")
+    assert ((model.predict_on_batch(validation.images) > 0.5) == validation.targets).all()
+
+
+def test_numbers_are_learned_in_their_units(tiny, coloured):
+    def labels(classes: np.ndarray) -> np.ndarray:
+        return 1000.0 + 300.0 * classes[:, None]
+
+    train, validation = coloured(30, labels), coloured(15, labels, seed=1)
+    model = build(train, "regression", target_mean=1300.0, target_deviation=245.0)
+    options = TrainingOptions(**PLAIN, **LEARN)
+    result = train_two_phases(model, train, validation, options, "regression")
+    kept = result.history[result.epoch - 1]
+    error = np.abs(model.predict_on_batch(validation.images) - validation.targets).mean()
+    assert kept["val_mae"] == pytest.approx(error, rel=1e-3)
+    assert error < 30
+    assert result.history[0]["loss"] < 3  # in units of the targets' variance, so that rates fit any unit
+
+
+REPEAT = """
+import numpy as np
+from conftest import build_tiny, tiny_row
+from tlkeras.startup import load_tensorflow
+
+load_tensorflow(seed=5)
+import keras
+from tlkeras.backbones import BACKBONES
+from tlkeras.config import TrainingOptions
+from tlkeras.data.pipeline import ImageSet
+from tlkeras.models.builders import build_classifier
+from tlkeras.training.two_phase import train_two_phases
+
+BACKBONES["Tiny"], keras.applications.Tiny = tiny_row(), build_tiny
+images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), dtype=np.uint8)
+data = ImageSet(images, np.arange(40), np.eye(4, dtype="float32")[np.arange(40) % 4])
+model = build_classifier("Tiny", 4, weights="none", hidden=[8], dropout=0.5)
+options = TrainingOptions(frozen_epochs=2, finetune_epochs=2, unfreeze="all", seed=5, mixup=0.2)
+print("HISTORY", train_two_phases(model, data, data, options).history)
+"""
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_history_in_another_process():
+    command, here = [sys.executable, "-c", REPEAT], Path(__file__).parents[1]
+    both = [subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, text=True, env=os.environ) for _ in range(2)]
+    first, second = (
+        [line for line in process.communicate()[0].splitlines() if line.startswith("HISTORY")] for process in both
+    )
+    assert len(first) == 1
+    assert first == second
