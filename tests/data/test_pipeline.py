@@ -100,7 +100,7 @@ def test_balanced_class_weights_let_each_class_count_the_same():
 
 def test_targets_of_each_task():
     def examples(*labels):
-        return [Example(path=f"{number}.png", label=label) for number, label in enumerate(labels)]
+        return [Example(f"{number}.png", label) for number, label in enumerate(labels)]
 
     assert make_targets(examples("b", "a"), "single_label", ["a", "b"]).tolist() == [[0, 1], [1, 0]]
     several = make_targets(examples(("c", "a"), (), ("b",)), "multi_label", ["a", "b", "c"])

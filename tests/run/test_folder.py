@@ -16,13 +16,15 @@ def names(place: Path) -> list[str]:
 
 
 def test_it_appears_when_it_is_whole(tmp_path):
+    log = logging.getLogger("tlkeras")
+    before = (log.handlers[:], log.level, log.propagate)
     with writing(tmp_path / "a" / "run") as partial:
         (partial / "model.keras").write_text("model")
         assert names(tmp_path / "a") == [partial.name] and partial.name.startswith(".")
-        logging.getLogger("tlkeras").info("said")
+        log.info("said")
     assert names(tmp_path / "a") == ["run"] and names(tmp_path / "a" / "run") == ["log.txt", "model.keras"]
     assert "said" in (tmp_path / "a" / "run" / "log.txt").read_text()
-    assert logging.getLogger("tlkeras").handlers == []
+    assert (log.handlers, log.level, log.propagate) == before
 
 
 @pytest.mark.parametrize("error", [UserError, ValueError, KeyboardInterrupt, SystemExit])

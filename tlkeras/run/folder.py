@@ -96,6 +96,7 @@ def log_file(path: Path) -> Iterator[None]:
     to_file, to_terminal = logging.FileHandler(path, encoding="utf-8"), logging.StreamHandler(sys.stdout)
     to_file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     to_terminal.setLevel(logging.INFO)
+    before = log.level, log.propagate
     log.setLevel(logging.DEBUG)
     log.propagate = False
     for handler in (to_file, to_terminal):
@@ -106,6 +107,8 @@ def log_file(path: Path) -> Iterator[None]:
         for handler in (to_file, to_terminal):
             log.removeHandler(handler)
             handler.close()
+        log.setLevel(before[0])
+        log.propagate = before[1]
 
 
 def check_space(folder: Path, weights: int) -> None:
