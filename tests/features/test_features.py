@@ -63,11 +63,11 @@ def test_same_weights_and_history_as_without_the_cache(backbone):
     assert (plain_result.kept, plain_result.epoch) == (cached_result.kept, cached_result.epoch)
 
 
-def test_several_labels_go_through_the_cache_too():
+def test_several_labels_go_through_the_cache_too(tiny):
     train, validation = made_data()
     several = ImageSet(train.images, train.rows, np.maximum(train.targets, train.targets[::-1]))
-    plain, _ = trained("MobileNetV2-0.35", (several, validation), "multi_label", views=0, **PLAIN)
-    cached, _ = trained("MobileNetV2-0.35", (several, validation), "multi_label", views=1, **PLAIN)
+    plain, _ = trained(tiny, (several, validation), "multi_label", views=0, **PLAIN)
+    cached, _ = trained(tiny, (several, validation), "multi_label", views=1, **PLAIN)
     for one, other in zip(plain.weights, cached.weights, strict=True):
         np.testing.assert_allclose(one.numpy(), other.numpy(), atol=1e-5)
 
@@ -110,17 +110,17 @@ def test_epochs_take_turns_through_the_views():
     np.testing.assert_allclose(views, expected, rtol=1e-5)
 
 
-def test_mixing_of_pixels_goes_without_the_cache_and_says_so(caplog):
+def test_mixing_of_pixels_goes_without_the_cache_and_says_so(caplog, tiny):
     with caplog.at_level(logging.INFO, "tlkeras"):
-        trained("MobileNetV2-0.35", made_data(), mixup=0.2, frozen_epochs=1, finetune_epochs=1)
+        trained(tiny, made_data(), mixup=0.2, frozen_epochs=1, finetune_epochs=1)
     assert "MixUp and CutMix mix pixels" in caplog.text
     assert "Features:" not in caplog.text
 
 
-def test_features_too_large_for_the_memory_are_not_kept_and_it_says_so(caplog, monkeypatch):
+def test_features_too_large_for_the_memory_are_not_kept_and_it_says_so(caplog, monkeypatch, tiny):
     monkeypatch.setattr(roads, "memory_budget", lambda: 1000)
     with caplog.at_level(logging.INFO, "tlkeras"):
-        _, result = trained("MobileNetV2-0.35", made_data(), frozen_epochs=1, finetune_epochs=1, **PLAIN)
+        _, result = trained(tiny, made_data(), frozen_epochs=1, finetune_epochs=1, **PLAIN)
     assert "the whole network runs" in caplog.text
     assert [row["phase"] for row in result.history] == ["frozen", "finetune"]
 
