@@ -29,6 +29,12 @@ def tiny_row() -> Backbone:
     )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_the_tests(tmp_path_factory) -> None:
+    """Features of test runs, those of scripts too, go into a folder of their own."""
+    os.environ["TLKERAS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture
 def tiny(monkeypatch) -> Iterator[str]:
     """The name of a backbone of three stages, for the time of one test a row of the table like any other."""

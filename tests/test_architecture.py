@@ -32,6 +32,8 @@ LIGHT_MODULES = [
     "data.images",
     "data.splits",
     "data.prepare",
+    "features.store",
+    "run.cache",
     "run.train",
     "run.evaluate",
     "run.predict",

@@ -5,6 +5,7 @@ inherits them all and is flat, so an option has one name on the command line, in
 Nothing here imports TensorFlow: a wrong value is refused in the first second.
 """
 
+import importlib.util
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any, Literal, Self
 
@@ -59,7 +60,30 @@ DIGITS_DEFAULTS = {
 
 
 @dataclass(kw_only=True)
-class DataOptions:
+class CacheOptions:
+    """Where decoded pictures and features lie."""
+
+    memory: float | None = option(
+        None,
+        "gigabytes of memory that the pictures may take, and the features again; more goes to disk (default: a quarter "
+        "of the machine's memory)",
+        0.0,
+        1e6,
+    )
+    cache_disk: float = option(
+        10.0,
+        "gigabytes of disk for features that are kept for the next run, see scripts/cache.py; 0 keeps none",
+        0.0,
+        1e6,
+    )
+    feature_dtype: Literal["float32", "float16"] = option("float32", "of the features; float16 takes half the room")
+    engine: Literal["tensorflow", "openvino", "openvino_bf16"] = option(
+        "tensorflow", "what computes the features; openvino needs 'pip install openvino'"
+    )
+
+
+@dataclass(kw_only=True)
+class DataOptions(CacheOptions):
     """Which pictures, and how they are split."""
 
     data: str = option(
@@ -91,7 +115,7 @@ class ModelOptions:
 
 @dataclass(kw_only=True)
 class AugmentOptions:
-    """What is done at random to training pictures, anew in every epoch; validation and test stay as they are."""
+    """What is done at random to training pictures; validation and test stay as they are."""
 
     flip: Literal["none", "horizontal", "both"] = option("horizontal", "mirror: left-right, or up-down as well")
     crop: float = option(0.7, "least share of the area that a random crop keeps; 1 is no cropping", 0.05, 1.0)
@@ -106,7 +130,7 @@ class AugmentOptions:
 
 
 @dataclass(kw_only=True)
-class TrainingOptions(AugmentOptions):
+class TrainingOptions(AugmentOptions, CacheOptions):
     """The two phases."""
 
     batch_size: int = option(32, "pictures in a step", 1, 65536)
@@ -173,6 +197,8 @@ class TrainConfig(TrainingOptions, ModelOptions, DataOptions):
             UserError: a sentence about the first one found.
         """
         check_ranges(self)
+        if self.engine.startswith("openvino") and importlib.util.find_spec("openvino") is None:
+            raise UserError(f"--engine {self.engine} needs OpenVINO, which is not installed: pip install openvino.")
         if self.validation_share + self.test_share > 0.9:
             raise UserError(
                 f"--validation-share {self.validation_share} and --test-share {self.test_share} leave less than a "

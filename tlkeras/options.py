@@ -78,14 +78,16 @@ def read_config_file(path: str, names: Sequence[str]) -> dict[str, Any]:
 def make_parser(config_class: type, description: str | None) -> SentenceParser:
     """A parser with one option for each field of a dataclass made with `tlkeras.config.option`.
 
-    In its help the options of each dataclass that this one inherits stand under that one's docstring.
+    In its help the options of each dataclass that this one inherits stand under that one's docstring, and those that
+    several others build on come last.
     """
     parser = SentenceParser(description=description, usage="%(prog)s [OPTION VALUE]...")
     parser.add_argument("--config", action="config", help="YAML file with options; the command line wins over it")
     show = next(action for action in parser._actions if "--print_config" in action.option_strings)
     show.help, show.metavar = "print all options as YAML, which --config reads, and stop", ""
     types, entries = get_type_hints(config_class), {entry.name: entry for entry in fields(config_class)}
-    for owner in reversed(config_class.__mro__[:-1]):
+    owners = reversed(config_class.__mro__[:-1])
+    for owner in sorted(owners, key=lambda owner: sum(issubclass(other, owner) for other in config_class.__mro__)):
         title = (owner.__doc__ or "").partition("\n")[0]
         group = parser if owner is config_class else parser.add_argument_group(title.rstrip("."))
         for name in vars(owner).get("__annotations__", {}):

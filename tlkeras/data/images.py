@@ -14,6 +14,7 @@ import numpy as np
 
 from tlkeras.data.decode import UnreadableImage, decode, read_size
 from tlkeras.data.example import Example
+from tlkeras.data.file_array import FileArray
 from tlkeras.errors import UserError
 
 MEMORY_SHARE = 0.25  # of the machine's memory; larger arrays go to a temporary file
@@ -26,33 +27,36 @@ class DecodedImages:
     """The pictures that could be read, and those that could not.
 
     Attributes:
-        pixels: A uint8 array (N, size, size, 3) with RGB values 0-255, in memory or mapped from a temporary
-            file that disappears with the array.
+        pixels: A uint8 array (N, size, size, 3) with RGB values 0-255, in memory or in a temporary file that
+            disappears with the array.
         examples: The N examples, in the order given; `pixels[i]` shows `examples[i]`.
         unreadable: The other examples, each with the reason.
         notes: What the user should know, one sentence each.
     """
 
-    pixels: np.ndarray
+    pixels: np.ndarray | FileArray
     examples: list[Example]
     unreadable: list[tuple[Example, str]]
     notes: list[str]
 
 
-def decode_all(examples: Sequence[Example], size: int, max_unreadable: float) -> DecodedImages:
+def decode_all(
+    examples: Sequence[Example], size: int, max_unreadable: float, memory: float | None = None
+) -> DecodedImages:
     """Decodes the centre square of every picture, with a thread per core (Pillow decodes without the GIL).
 
     Args:
         examples: The examples of a source.
         size: Height and width in pixels.
         max_unreadable: The largest part of the pictures that may be unreadable, from 0 to 1.
+        memory: Gigabytes that they may take in memory; see `memory_budget`.
 
     Raises:
         UserError: More pictures are unreadable, or all are (this comes as soon as it is certain), or the disk
             has no room for them.
     """
     notes: list[str] = []
-    pixels = _allocate((len(examples), size, size, 3), notes)
+    pixels = _allocate((len(examples), size, size, 3), memory_budget(memory), notes)
     reasons: dict[int, str] = {}
     progress = _Progress(len(examples))
 
@@ -76,8 +80,10 @@ def decode_all(examples: Sequence[Example], size: int, max_unreadable: float) ->
     for target, number in enumerate(readable):
         if target != number:  # closes the gaps in place, as a second array might not fit
             pixels[target] = pixels[number]
+    in_file = isinstance(pixels, FileArray)
+    pixels = pixels.shortened(len(readable)) if in_file else pixels[: len(readable)]
     unreadable = [(examples[number], reasons[number]) for number in sorted(reasons)]
-    return DecodedImages(pixels[: len(readable)], [examples[number] for number in readable], unreadable, notes)
+    return DecodedImages(pixels, [examples[number] for number in readable], unreadable, notes)
 
 
 def typical_short_side(examples: Sequence[Example]) -> int | None:
@@ -99,9 +105,9 @@ def content_of(example: Example) -> Path | bytes:
     return example.content if example.path is None else example.path
 
 
-def _allocate(shape: tuple[int, ...], notes: list[str]) -> np.ndarray:
-    """Returns an empty uint8 array, mapped from a temporary file if it is large; says so in `notes`."""
-    needed, budget = int(np.prod(shape)), memory_budget()
+def _allocate(shape: tuple[int, ...], budget: int, notes: list[str]) -> np.ndarray | FileArray:
+    """Returns an empty uint8 array, in a temporary file if it is larger than the budget; says so in `notes`."""
+    needed = int(np.prod(shape))
     if needed <= budget:
         return np.empty(shape, np.uint8)
     folder, gigabytes = tempfile.gettempdir(), needed / 1e9
@@ -111,16 +117,19 @@ def _allocate(shape: tuple[int, ...], notes: list[str]) -> np.ndarray:
             f"for the disk at {folder}. Use a smaller image size, or set TMPDIR to a folder with room."
         )
     notes.append(
-        f"The decoded pictures take {gigabytes:.1f} GB, more than a quarter of the memory, so they lie in a temporary "
-        f"file in {folder} (set TMPDIR for another place); it is removed at the end."
+        f"The decoded pictures take {gigabytes:.1f} GB, more than the {budget / 1e9:.1f} GB of memory that they may "
+        f"take (--memory), so they lie in a temporary file in {folder} (set TMPDIR for another place)."
     )
     # The file has no name any more, so nothing is left behind even if the program is killed.
-    with tempfile.TemporaryFile() as file:
-        return np.memmap(file, np.uint8, "w+", shape=shape)
+    file = tempfile.TemporaryFile()  # noqa: SIM115 (the array closes it)
+    file.truncate(needed)
+    return FileArray(file, shape, np.uint8)
 
 
-def memory_budget() -> int:
-    """Returns bytes: a part of the machine's memory, or of the container's where that is smaller."""
+def memory_budget(gigabytes: float | None = None) -> int:
+    """Returns bytes: what is asked for, or a part of the machine's memory, or of the container's if that is smaller."""
+    if gigabytes is not None:
+        return int(gigabytes * 1e9)
     try:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # Windows

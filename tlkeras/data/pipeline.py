@@ -1,5 +1,6 @@
 """Decoded pictures to batches: `tf.data` of RGB 0–255 `(B, S, S, 3)` float32, targets and weights of the examples."""
 
+import functools
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 from tlkeras.config import AugmentOptions
 from tlkeras.data.augment import augment
+from tlkeras.data.file_array import FileArray
 from tlkeras.data.images import available_cores
 from tlkeras.data.prepare import PreparedData
 from tlkeras.data.targets import make_targets
@@ -20,12 +22,12 @@ class ImageSet:
     """Decoded pictures of one split.
 
     Attributes:
-        images: uint8 `(N, S, S, 3)`, RGB; an array in memory or mapped from a file. It may hold other splits too.
+        images: uint8 `(N, S, S, 3)`, RGB; an array in memory or in a file. It may hold other splits too.
         rows: int64 `(n,)`, which pictures of `images` belong to this split.
         targets: float32 `(n, K)`, in the order of `rows`.
     """
 
-    images: np.ndarray
+    images: np.ndarray | FileArray
     rows: np.ndarray
     targets: np.ndarray
 
@@ -92,6 +94,7 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
     return math.ceil(count / batch_size)
 
 
+@functools.lru_cache(maxsize=2)  # every step of an epoch asks for it
 def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
     """The order of an epoch: a permutation that depends on nothing but its arguments."""
     return np.random.default_rng([seed, epoch]).permutation(count)

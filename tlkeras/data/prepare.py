@@ -11,6 +11,7 @@ import numpy as np
 from tlkeras.backbones import Backbone, find_backbone
 from tlkeras.config import DataOptions, Task
 from tlkeras.data.example import Example
+from tlkeras.data.file_array import FileArray
 from tlkeras.data.images import decode_all, typical_short_side
 from tlkeras.data.sources import find_examples
 from tlkeras.data.splits import split_examples
@@ -29,7 +30,7 @@ class PreparedData:
         task: what a label is.
         classes: class names in the order of the model's outputs; empty for regression.
         image_size: pixels a side of `pixels`.
-        pixels: uint8 `(N, S, S, 3)`, RGB 0–255.
+        pixels: uint8 `(N, S, S, 3)`, RGB 0–255, in memory or in a file.
         examples: the N examples in the same order.
         splits: for "train", "validation" and, where there is one, "test", indices into `examples`.
         unreadable: examples that were set aside, with the reason.
@@ -38,7 +39,7 @@ class PreparedData:
     task: Task
     classes: list[str]
     image_size: int
-    pixels: np.ndarray
+    pixels: np.ndarray | FileArray
     examples: list[Example]
     splits: dict[str, np.ndarray]
     unreadable: list[tuple[Example, str]]
@@ -65,7 +66,7 @@ def prepare_data(
     shares = (options.validation_share, options.test_share)
     split_examples(source.examples, source.task, shares, seed)  # refuses too small classes before the decoding
     size = image_size or default_image_size(row, source.examples)
-    decoded = decode_all(source.examples, size, options.max_unreadable)
+    decoded = decode_all(source.examples, size, options.max_unreadable, options.memory)
     for note in decoded.notes:
         log.info("Note: %s", note)
     for example, reason in decoded.unreadable:

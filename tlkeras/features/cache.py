@@ -1,149 +1,132 @@
-"""Run each picture once through what stays frozen, and keep what comes out.
+"""Where features lie, and whether they have to be computed at all."""
 
-A frozen layer gives the same output for the same pixels, so running it again in every epoch is waste. With augmentation
-a few views of each training picture are kept, and the epochs take turns through them.
-"""
-
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+import functools
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from tlkeras.config import AugmentOptions
-from tlkeras.data.augment import augment
-from tlkeras.data.images import available_cores
-from tlkeras.data.pipeline import ImageSet, epoch_order, positions_of_step, steps_per_epoch, weighted
+from tlkeras.config import AugmentOptions, TrainingOptions
+from tlkeras.data.images import available_cores, memory_budget
+from tlkeras.data.pipeline import ImageSet
+from tlkeras.features.compute import Features, compute, digest_model, digest_pixels
+from tlkeras.features.engine import Engine, make_engine
+from tlkeras.features.store import ShardedArray, Store, cache_folder
 
-PASS_BATCH = 32  # pictures in a step of the pass
+log = logging.getLogger("tlkeras")
+
+Arrays = Sequence[np.ndarray | ShardedArray]
 
 
 @dataclass(frozen=True)
-class Features:
-    """What came out at a cut.
+class Job:
+    """Pictures, and what is done to them before they go through the frozen part."""
 
-    Attributes:
-        arrays: for each tensor that crosses the cut an array `(views, N, …)`.
-        targets: float32 `(N, K)`.
-    """
-
-    arrays: list[np.ndarray]
-    targets: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.targets)
+    data: ImageSet
+    options: TrainingOptions
+    augmented: bool
 
     @property
-    def nbytes(self) -> int:
-        """Memory that the features take."""
-        return sum(array.nbytes for array in self.arrays)
+    def views(self) -> int:
+        """How often each picture goes through."""
+        return self.options.views if self.augmented else 1
 
-    def through(self, model: keras.Model) -> "Features":
-        """The features after some more frozen layers."""
-        views, count = self.arrays[0].shape[:2]
-        flat = Features([array.reshape(1, views * count, *array.shape[2:]) for array in self.arrays], self.targets)
-        outputs = run(model, (flat.rows(0, chosen) for chosen in chunks(views * count)), views * count)
-        return Features([array.reshape(views, count, *array.shape[1:]) for array in outputs], self.targets)
+    def shapes(self, model: keras.Model) -> list[list[int]]:
+        """Of the features."""
+        return [[self.views * len(self.data), *tensor.shape[1:]] for tensor in model.outputs]
 
-    def rows(self, view: int, positions: np.ndarray) -> list[np.ndarray]:
-        """Features of some pictures in one view."""
-        return [array[view, positions] for array in self.arrays]
+    def key(self) -> dict[str, Any]:
+        """What the features depend on, the model aside."""
+        key = {"pictures": len(self.data), "pixels": digest_pixels(self.data), "views": self.views}
+        if self.augmented:
+            names = [entry.name for entry in fields(AugmentOptions)]
+            key |= {name: value for name, value in asdict(self.options).items() if name in [*names, "seed"]}
+        return key
+
+    def compute(self, engine: Engine, arrays: Arrays) -> None:
+        """Fill the arrays."""
+        compute(engine, self.data, self.options if self.augmented else None, self.views, self.options.seed, arrays)
 
 
-def compute(model: keras.Model, data: ImageSet, options: AugmentOptions | None, views: int, seed: int) -> Features:
-    """One pass over the pictures for each view.
+def features_of(
+    model: keras.Model, name: str, train: ImageSet, validation: ImageSet, options: TrainingOptions
+) -> tuple[Features, Features] | None:
+    """Features of both splits: read, or computed in one pass and kept for the next run.
+
+    They lie in memory where they fit, else on disk; a line is logged that says where, and why.
 
     Args:
-        model: lower half of a cut.
-        data: the pictures.
-        options: the augmentation; None for none.
-        views: how many augmented views of each picture.
-        seed: of the augmentation.
+        model: `below` of a cut.
+        name: what these features are, for those who list the cache.
+        train: has `options.views` augmented views of each picture, one where nothing is augmented.
+        validation: as it is.
+        options: augmentation, seed, budgets and engine.
+
+    Returns:
+        None where neither memory nor disk has room.
     """
-    threads = ThreadPoolExecutor(available_cores())
+    start = time.perf_counter()
+    jobs = [Job(train, options, options.changes_pictures()), Job(validation, options, False)]
+    count = sum(int(np.prod(shape)) for job in jobs for shape in job.shapes(model))
+    nbytes = count * np.dtype(options.feature_dtype).itemsize
+    memory = memory_budget(options.memory)
+    fits = nbytes <= memory
+    store = Store(cache_folder(), int(options.cache_disk * 1e9))
+    keep = store.has_room(nbytes)
+    if not (fits or keep):
+        log.info("Note: %s would take %.2f GB, more than --memory (%.1f GB) and --cache-disk (%.1f GB) allow.",
+                 name, nbytes / 1e9, memory / 1e9, options.cache_disk)  # fmt: skip
+        return None
+    engine = functools.cache(lambda: make_engine(model, options.engine))
+    about = {"features": name, "model": digest_model(model), "engine": options.engine, "cores": available_cores()}
+    about |= {package: version(package) for package in ("tensorflow", "keras", "pillow")}
+    arrays, hits = [], 0
+    for job in jobs:
+        key, shapes = about | job.key(), job.shapes(model)
+        kept = store.read(key, options.feature_dtype) if keep else None
+        hits += kept is not None
+        if kept is None:
+            kept = computed(
+                job, engine, shapes, options.feature_dtype, (store, key) if keep else None, nbytes <= memory
+            )
+        arrays.append([in_memory(array) for array in kept] if nbytes <= memory else kept)
+    log.info(
+        "Features: %s %s in %.1f s, %.2f GB, %s.", name, "read from the cache" if hits == len(jobs) else "computed",
+        time.perf_counter() - start, nbytes / 1e9,
+        "in memory" if fits else f"on disk, as more than {memory / 1e9:.1f} GB (--memory)",
+    )  # fmt: skip
+    return tuple(Features(kept, job.data.targets, job.views) for job, kept in zip(jobs, arrays, strict=True))
 
-    def batches() -> Iterator[list[np.ndarray]]:
-        for view in range(views):
-            for number, chosen in enumerate(chunks(len(data))):
-                images, targets = data.take(chosen)
-                if options is not None:
-                    rng = np.random.default_rng([seed, view, number])
-                    images, _ = augment(images, targets, options, rng, threads)
-                yield [images]
 
-    outputs = run(model, batches(), views * len(data))
-    return Features([array.reshape(views, len(data), *array.shape[1:]) for array in outputs], data.targets)
-
-
-def run(model: keras.Model, batches: Iterator[list[np.ndarray]], count: int) -> list[np.ndarray]:
-    """Outputs of a model in inference mode for all batches, written into arrays as they come."""
-    signature = [tf.TensorSpec(tensor.shape, "float32") for tensor in model.inputs]
-
-    @tf.function(input_signature=signature)
-    def step(*inputs: tf.Tensor) -> list[tf.Tensor]:
-        return keras.tree.flatten(model(one_or_all(inputs), training=False))
-
-    arrays = [np.empty((count, *tensor.shape[1:]), "float32") for tensor in model.outputs]
-    done = 0
-    for batch in batches:
-        outputs = step(*(tf.cast(part, "float32") for part in batch))
-        for array, part in zip(arrays, outputs, strict=True):
-            array[done : done + len(part)] = part
-        done += len(batch[0])
+def computed(
+    job: Job,
+    engine: Callable[[], Engine],
+    shapes: list[list[int]],
+    dtype: str,
+    place: tuple[Store, dict[str, Any]] | None,
+    fits_memory: bool,
+) -> Arrays:
+    """New features: in an entry of the store or, where there is no place for them, in memory."""
+    if place:
+        store, key = place
+        try:
+            with store.writing(key, shapes, dtype) as arrays:
+                job.compute(engine(), arrays)
+            return arrays
+        except OSError as error:
+            if not fits_memory:
+                raise
+            log.info("Note: features are not kept for the next run; %s: %s.", store.folder, error.strerror)
+    arrays = [np.empty(shape, dtype) for shape in shapes]
+    job.compute(engine(), arrays)
     return arrays
 
 
-def one_or_all(parts: Sequence) -> Any:
-    """Inputs as the models of `tlkeras.features.cut` take them: a tuple only where there are several."""
-    return tuple(parts) if len(parts) > 1 else parts[0]
-
-
-def chunks(count: int) -> list[np.ndarray]:
-    """Positions 0 to `count`, a batch of the pass at a time."""
-    return np.split(np.arange(count), range(PASS_BATCH, count, PASS_BATCH))
-
-
-def training_features(
-    features: Features,
-    *,
-    batch_size: int,
-    first_epoch: int,
-    last_epoch: int,
-    seed: int,
-    class_weights: np.ndarray | None = None,
-) -> tf.data.Dataset:
-    """As `tlkeras.data.pipeline.training_batches`, in the same order, with features in place of pictures."""
-    steps, views = steps_per_epoch(len(features), batch_size), len(features.arrays[0])
-
-    def make(step: np.int64) -> tuple[np.ndarray, ...]:
-        epoch, place = divmod(int(step), steps)
-        chosen = positions_of_step(epoch_order(seed, epoch, len(features)), place, batch_size)
-        return *features.rows(epoch % views, chosen), features.targets[chosen]
-
-    batches = stream(tf.data.Dataset.range(first_epoch * steps, last_epoch * steps), make, features)
-    return weighted(batches, class_weights)
-
-
-def evaluation_features(features: Features, batch_size: int) -> tf.data.Dataset:
-    """Every picture once, in order, first view."""
-
-    def make(chosen: np.ndarray) -> tuple[np.ndarray, ...]:
-        return *features.rows(0, chosen), features.targets[chosen]
-
-    return stream(tf.data.Dataset.range(len(features)).batch(batch_size), make, features)
-
-
-def stream(steps: tf.data.Dataset, make: Callable, features: Features) -> tf.data.Dataset:
-    """Batches made by a NumPy function, two of them ahead of time, with known shapes."""
-    shapes = [array.shape[2:] for array in features.arrays] + [features.targets.shape[1:]]
-
-    def load(step: tf.Tensor) -> tuple:
-        parts = tf.numpy_function(make, [step], [tf.float32] * len(shapes))
-        for part, shape in zip(parts, shapes, strict=True):
-            part.set_shape([None, *shape])
-        return one_or_all(parts[:-1]), parts[-1]
-
-    return steps.map(load).prefetch(2)
+def in_memory(array: np.ndarray | ShardedArray) -> np.ndarray:
+    """All rows of an array."""
+    return array if isinstance(array, np.ndarray) else array[np.arange(len(array))]

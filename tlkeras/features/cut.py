@@ -1,4 +1,4 @@
-"""Cut a model in two where its frozen part ends. Both halves share the model's layers: nothing is copied back."""
+"""Cut a model in two where its frozen part ends. The parts share the model's layers: nothing is copied back."""
 
 from dataclasses import dataclass
 
@@ -12,32 +12,34 @@ class Parts:
     """A model in parts that share its layers.
 
     Attributes:
-        lower: resized pixels `(B, S, S, 3)`, 0–255, to the tensor at the cut (in NASNet a tuple of two or three).
-        middle: that to pooled features `(B, C)`.
+        below: resized pixels `(B, S, S, 3)`, 0–255, to the pooled features `(B, C)` and, where the model is cut, the
+            tensors at the cut: one, in NASNet two or three. The layers between the cut and the pooling are in it too,
+            as phase 1 wants to know what comes out of them.
         head: pooled features to the model's output.
-        upper: middle and head in one.
+        upper: the tensors at the cut to the model's output; None without a cut.
     """
 
-    lower: keras.Model
-    middle: keras.Model
+    below: keras.Model
     head: keras.Model
-    upper: keras.Model
+    upper: keras.Model | None
 
 
 def cut(model: keras.Model, first: int) -> Parts:
-    """Cut a model from `build_classifier` below `backbone.layers[first]`, and behind its pooling."""
+    """Cut a model from `build_classifier` behind its pooling and, unless `first` is 0, below backbone layer `first`."""
+    resized, pooled = model.get_layer("resize").output, model.get_layer("pool").output
+    head = keras.Model(pooled, model.output)
+    if not first:
+        return Parts(keras.Model(resized, [pooled]), head, None)
     backbone = backbone_of(model)
     scaled, features = seam(backbone)
     crossing = crossing_tensors(backbone, first)
-    resized, pooled = model.get_layer("resize").output, model.get_layer("pool").output
     pixels = keras.Input(resized.shape[1:])
     ready = pixels if resized is scaled else keras.Model(resized, scaled)(pixels)
     lower = keras.Model(backbone.input, crossing)(ready)
     at_cut = keras.tree.map_structure(lambda tensor: keras.Input(tensor.shape[1:], dtype=tensor.dtype), crossing)
-    top = keras.Model(crossing, backbone.output)(at_cut)
-    middle = keras.Model(at_cut, keras.Model(features, pooled)(top))
-    head = head_of(model)
-    return Parts(keras.Model(pixels, lower), middle, head, keras.Model(at_cut, head(middle.output)))
+    top, pooling = keras.Model(crossing, backbone.output), keras.Model(features, pooled)
+    below = keras.Model(pixels, [pooling(top(lower)), *keras.tree.flatten(lower)])
+    return Parts(below, head, keras.Model(at_cut, head(pooling(top(at_cut)))))
 
 
 def seam(backbone: keras.Model) -> tuple[keras.KerasTensor, keras.KerasTensor]:
@@ -58,13 +60,3 @@ def crossing_tensors(backbone: keras.Model, first: int) -> keras.KerasTensor | t
                 crossing |= {id(tensor): tensor for tensor, source in sources if source not in upper}
     tensors = tuple(crossing.values())
     return tensors if len(tensors) > 1 else tensors[0]
-
-
-def pooled_features(model: keras.Model) -> keras.Model:
-    """Resized pixels `(B, S, S, 3)` to pooled features `(B, C)`."""
-    return keras.Model(model.get_layer("resize").output, model.get_layer("pool").output)
-
-
-def head_of(model: keras.Model) -> keras.Model:
-    """Pooled features `(B, C)` to the model's output."""
-    return keras.Model(model.get_layer("pool").output, model.output)

@@ -1,20 +1,19 @@
 """What a phase runs: the whole network on pictures, or its upper part on features that were computed once."""
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tlkeras.config import TrainingOptions
-from tlkeras.data.images import memory_budget
 from tlkeras.data.pipeline import ImageSet, evaluation_batches, training_batches
-from tlkeras.features.cache import Features, compute, evaluation_features, training_features
-from tlkeras.features.cut import crossing_tensors, cut, head_of, pooled_features
+from tlkeras.features.batches import evaluation_features, training_features
+from tlkeras.features.cache import features_of
+from tlkeras.features.compute import Features
+from tlkeras.features.cut import cut
 from tlkeras.models.freezing import backbone_of, first_unfrozen
 
 log = logging.getLogger("tlkeras")
@@ -47,27 +46,19 @@ def make_roads(model: keras.Model, train: ImageSet, validation: ImageSet, option
         partial(training_batches, train, options, batch_size=options.batch_size, seed=options.seed),
         evaluation_batches(validation, options.batch_size),
     )
-    if options.views == 0 or options.mixup or options.cutmix:
-        if options.views:
-            log.info("Note: MixUp and CutMix mix pixels, so the whole network runs in every epoch.")
-        return {"frozen": whole, "finetune": whole}
-    views = options.views if options.changes_pictures() else 1
-    first = deepest_cut(model, options, views * len(train) + len(validation))
-    start = time.perf_counter()
-    lower = cut(model, first).lower if first else pooled_features(model)
-    at_cut = [compute(lower, train, options, views, options.seed), compute(lower, validation, None, 1, options.seed)]
-    log.info(
-        "Features: all pictures went once through the frozen part, %d views for training; %.1f s, %.0f MB.",
-        views, time.perf_counter() - start, sum(features.nbytes for features in at_cut) / 1e6,
-    )  # fmt: skip
-    if not first:
-        return {"frozen": feature_road(head_of(model), *at_cut, options), "finetune": whole}
-    parts = cut(model, first)
-    pooled = [features.through(parts.middle) for features in at_cut]
-    return {
-        "frozen": feature_road(parts.head, *pooled, options),
-        "finetune": feature_road(parts.upper, *at_cut, options),
-    }
+    roads = {"frozen": whole, "finetune": whole}
+    if options.mixup or options.cutmix:
+        log.info("Note: MixUp and CutMix mix pixels, so the whole network runs in every epoch.")
+    elif options.views:
+        for first in sorted({cut_index(model, options), 0}, reverse=True):
+            parts = cut(model, first)
+            if features := features_of(parts.below, describe_cut(model, first), train, validation, options):
+                roads["frozen"] = feature_road(parts.head, *(of_split.only(slice(1)) for of_split in features), options)
+                if parts.upper:
+                    at_cut = (of_split.only(slice(1, None)) for of_split in features)
+                    roads["finetune"] = feature_road(parts.upper, *at_cut, options)
+                break
+    return roads
 
 
 def feature_road(part: keras.Model, train: Features, validation: Features, options: TrainingOptions) -> Road:
@@ -76,25 +67,15 @@ def feature_road(part: keras.Model, train: Features, validation: Features, optio
     return Road(part, training, evaluation_features(validation, options.batch_size))
 
 
-def deepest_cut(model: keras.Model, options: TrainingOptions, count: int) -> int:
-    """Index of the first backbone layer that phase 2 unfreezes, if the features in front of it fit into memory.
-
-    Returns:
-        0 where there is no such cut: phase 2 is left out or unfreezes everything, or the features are too large.
-    """
+def cut_index(model: keras.Model, options: TrainingOptions) -> int:
+    """Index of the first backbone layer that phase 2 unfreezes; 0 if there is no phase 2, or it unfreezes all."""
     backbone = backbone_of(model)
     first = first_unfrozen(backbone, options.unfreeze)
-    if not options.finetune_epochs or first in (0, len(backbone.layers)):
-        return 0
-    needed = (
-        4
-        * count
-        * sum(int(np.prod(tensor.shape[1:])) for tensor in keras.tree.flatten(crossing_tensors(backbone, first)))
-    )
-    if needed > memory_budget():
-        log.info(
-            "Note: the features that phase 2 starts from would take %.1f GB, more than a quarter of the memory, so the "
-            "whole network runs in each of its epochs.", needed / 1e9,
-        )  # fmt: skip
-        return 0
-    return first
+    return first if options.finetune_epochs and first < len(backbone.layers) else 0
+
+
+def describe_cut(model: keras.Model, first: int) -> str:
+    """What is computed once, in words."""
+    backbone = backbone_of(model)
+    name = f"{backbone.name} at {backbone.input_shape[1]} px"
+    return f"{name}, pooled and below {backbone.layers[first].name}" if first else f"{name}, pooled"

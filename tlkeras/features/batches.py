@@ -1,0 +1,53 @@
+"""Features to batches, in the order that pictures would have had."""
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from tlkeras.data.pipeline import epoch_order, positions_of_step, steps_per_epoch, weighted
+from tlkeras.features.compute import Features
+from tlkeras.features.engine import one_or_all
+
+
+def training_features(
+    features: Features,
+    *,
+    batch_size: int,
+    first_epoch: int,
+    last_epoch: int,
+    seed: int,
+    class_weights: np.ndarray | None = None,
+) -> tf.data.Dataset:
+    """As `tlkeras.data.pipeline.training_batches`, in the same order, with features in place of pictures."""
+    steps = steps_per_epoch(len(features), batch_size)
+
+    def make(step: np.int64) -> tuple[np.ndarray, ...]:
+        epoch, place = divmod(int(step), steps)
+        chosen = positions_of_step(epoch_order(seed, epoch, len(features)), place, batch_size)
+        return *features.rows(epoch % features.views, chosen), features.targets[chosen]
+
+    batches = stream(tf.data.Dataset.range(first_epoch * steps, last_epoch * steps), make, features)
+    return weighted(batches, class_weights)
+
+
+def evaluation_features(features: Features, batch_size: int) -> tf.data.Dataset:
+    """Every picture once, in order, first view."""
+
+    def make(chosen: np.ndarray) -> tuple[np.ndarray, ...]:
+        return *features.rows(0, chosen), features.targets[chosen]
+
+    return stream(tf.data.Dataset.range(len(features)).batch(batch_size), make, features)
+
+
+def stream(steps: tf.data.Dataset, make: Callable, features: Features) -> tf.data.Dataset:
+    """Batches made by a NumPy function, two of them ahead of time, with known shapes."""
+    shapes = [array.shape[1:] for array in features.arrays] + [features.targets.shape[1:]]
+
+    def load(step: tf.Tensor) -> tuple:
+        parts = tf.numpy_function(make, [step], [tf.float32] * len(shapes))
+        for part, shape in zip(parts, shapes, strict=True):
+            part.set_shape([None, *shape])
+        return one_or_all(parts[:-1]), parts[-1]
+
+    return steps.map(load).prefetch(2)

@@ -1,0 +1,108 @@
+"""Run each picture once through what stays frozen, and keep what comes out.
+
+A frozen layer gives the same output for the same pixels, so running it again in every epoch is waste. With augmentation
+a few views of each training picture are kept, and the epochs take turns through them.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tlkeras.config import AugmentOptions
+from tlkeras.data.augment import augment
+from tlkeras.data.images import available_cores
+from tlkeras.data.pipeline import ImageSet, stream
+from tlkeras.features.engine import PASS_BATCH, Engine
+from tlkeras.features.store import ShardedArray
+
+
+@dataclass(frozen=True)
+class Features:
+    """What came out of some tensors of a model.
+
+    Attributes:
+        arrays: for each tensor an array `(views * N, …)`, float32 or float16, in memory or on disk; view by view.
+        targets: float32 `(N, K)`.
+        views: how many there are of each picture.
+    """
+
+    arrays: Sequence[np.ndarray | ShardedArray]
+    targets: np.ndarray
+    views: int
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def rows(self, view: int, positions: np.ndarray) -> list[np.ndarray]:
+        """Features of some pictures in one view, float32."""
+        return [np.asarray(array[view * len(self) + positions], "float32") for array in self.arrays]
+
+    def only(self, places: slice) -> "Features":
+        """The same of some of the tensors."""
+        return Features(self.arrays[places], self.targets, self.views)
+
+
+def compute(
+    engine: Engine,
+    data: ImageSet,
+    options: AugmentOptions | None,
+    views: int,
+    seed: int,
+    arrays: Sequence[np.ndarray | ShardedArray],
+) -> None:
+    """One pass over the pictures for each view; the next batch is augmented while one is computed.
+
+    Args:
+        engine: from resized pixels to some tensors.
+        data: the pictures.
+        options: the augmentation; None for none.
+        views: how many augmented views of each picture.
+        seed: of the augmentation.
+        arrays: take the outputs; for each tensor `(views * N, …)`.
+    """
+    done = 0
+    for images in view_batches(data, options, views, seed):
+        for array, part in zip(arrays, engine([images]), strict=True):
+            array[done : done + len(images)] = part
+        done += len(images)
+
+
+def view_batches(data: ImageSet, options: AugmentOptions | None, views: int, seed: int) -> Iterator[np.ndarray]:
+    """Float32 pictures `(B, S, S, 3)` of one view after the other."""
+    chunks = np.split(np.arange(len(data)), range(PASS_BATCH, len(data), PASS_BATCH))
+    threads = ThreadPoolExecutor(available_cores())
+
+    def make(step: np.int64) -> tuple[np.ndarray, np.ndarray]:
+        view, number = divmod(int(step), len(chunks))
+        images, targets = data.take(chunks[number])
+        if options is None:
+            return images, targets
+        return augment(images, targets, options, np.random.default_rng([seed, view, number]), threads)
+
+    for images, _ in stream(tf.data.Dataset.range(views * len(chunks)), make, data):
+        yield images.numpy()
+
+
+def digest_pixels(data: ImageSet) -> str:
+    """SHA-256 of the pictures of a split, in order."""
+    result = hashlib.sha256(str(data.images.shape[1:]).encode())
+    for start in range(0, len(data), PASS_BATCH):
+        result.update(data.images[data.rows[start : start + PASS_BATCH]])
+    return result.hexdigest()
+
+
+def digest_model(model: keras.Model) -> str:
+    """SHA-256 of what a model computes: its layers without their names, its outputs' shapes, and its weights."""
+    leaves = [layer for layer in model._flatten_layers() if not isinstance(layer, keras.Model)]
+    layers = [(type(layer).__name__, layer.get_config() | {"name": ""}) for layer in leaves]
+    described = json.dumps([layers, [tensor.shape for tensor in model.outputs]], default=str)
+    result = hashlib.sha256(described.encode())
+    for value in model.get_weights():
+        result.update(f"{value.dtype}{value.shape}".encode() + value.tobytes())
+    return result.hexdigest()
