@@ -20,6 +20,7 @@ def main() -> None:
     parser.add_argument("--backbone", default="MobileNetV2")
     parser.add_argument("--weights", default=None, help=".weights.h5 of the backbone; random without")
     parser.add_argument("--epochs", type=int, default=10, help="of each phase")
+    parser.add_argument("--no-augmentation", action="store_true", help="leave out the random layers")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     load_tensorflow(options.seed)
@@ -44,9 +45,10 @@ def run(options: argparse.Namespace) -> dict:
     if options.weights:
         base.load_weights(options.weights)
     base.trainable = False
-    inputs = keras.Input((size, size, 3))
-    x = keras.layers.RandomFlip("horizontal")(inputs)
-    x = keras.layers.RandomRotation(0.1)(x)
+    inputs = x = keras.Input((size, size, 3))
+    if not options.no_augmentation:
+        x = keras.layers.RandomFlip("horizontal")(x)
+        x = keras.layers.RandomRotation(0.1)(x)
     x = keras.layers.Rescaling(1 / 127.5, offset=-1)(x)
     x = keras.layers.GlobalAveragePooling2D()(base(x, training=False))
     outputs = keras.layers.Dense(1)(keras.layers.Dropout(0.2)(x))

@@ -1,5 +1,6 @@
 """scripts/cache.py: what is kept, and how it goes."""
 
+import numpy as np
 import pytest
 
 from tlkeras.features.store import Store
@@ -12,7 +13,7 @@ def kept(tmp_path, monkeypatch):
     for pictures in (1200, 7):
         key = {"features": "VGG16 at 224 px, pooled", "pictures": pictures, "views": 4}
         with Store(tmp_path / "cache", 10**9).writing(key, [[pictures, 250]], "float32") as (array,):
-            array[0:1] = 1
+            array[0:1] = np.ones((1, 250))
     (tmp_path / "cache" / "notes.txt").write_text("mine")
     return tmp_path / "cache"
 

@@ -1,0 +1,93 @@
+"""Seconds of both phases of tlkeras, or of the floor under them; `two_phase.py` calls it and says what is counted."""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+from tlkeras.backbones import find_backbone
+from tlkeras.config import DataOptions, TrainingOptions
+from tlkeras.data.prepare import prepare_data
+from tlkeras.startup import load_tensorflow
+
+PLAIN = {"flip": "none", "crop": 1.0, "colour": 0.0}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path, help="folder with train and val")
+    parser.add_argument("--backbone", default="MobileNetV2")
+    parser.add_argument("--weights", default="none")
+    parser.add_argument("--no-augmentation", action="store_true")
+    parser.add_argument("--engine", default="tensorflow")
+    parser.add_argument("--floor", action="store_true", help="measure the floor instead")
+    arguments = parser.parse_args()
+    options = TrainingOptions(
+        engine=arguments.engine, cache_disk=0.0, patience=10000, **PLAIN if arguments.no_augmentation else {}
+    )
+    row = find_backbone(arguments.backbone)
+    load_tensorflow(0)
+    from tlkeras.data.pipeline import image_sets
+    from tlkeras.models.builders import build_classifier
+
+    start = time.perf_counter()
+    splits = image_sets(prepare_data(DataOptions(data=str(arguments.data)), row))
+    read = time.perf_counter() - start
+    model = build_classifier(row, 2, weights=arguments.weights)
+    seconds = floor(model, splits, options) if arguments.floor else both_phases(model, splits, options, read)
+    print(json.dumps({"seconds": seconds}))
+
+
+def both_phases(model, splits, options: TrainingOptions, read: float) -> dict[str, float]:
+    """A run of both phases; reading and features belong to the first."""
+    from tlkeras.training.two_phase import train_two_phases
+
+    seconds = train_two_phases(model, splits["train"], splits["validation"], options).seconds
+    return {"frozen": read + seconds["features"] + seconds["frozen"], "finetune": seconds["finetune"]}
+
+
+def floor(model, splits, options: TrainingOptions) -> dict[str, float]:
+    """One pass of all pictures, and the epochs' passes through the unfrozen part, after a warm-up."""
+    import tensorflow as tf
+
+    from tlkeras.features.cut import cut
+    from tlkeras.features.engine import PASS_BATCH, make_engine
+    from tlkeras.models.freezing import backbone_of, first_unfrozen, row_of, set_trainable
+
+    stage = row_of(model).finetune_from
+    parts = cut(model, first_unfrozen(backbone_of(model), stage))
+    engine = make_engine(parts.below, options.engine)
+    views = options.views if options.changes_pictures() else 1
+    images = splits["train"].first(PASS_BATCH)[0].astype("float32")
+    _, *at_cut = engine([images])
+    start = time.perf_counter()
+    for _ in range(round((views * len(splits["train"]) + len(splits["validation"])) / PASS_BATCH)):
+        engine([images])
+    seconds = {"frozen": time.perf_counter() - start}
+    set_trainable(model, stage)
+    weights = parts.upper.trainable_weights
+    inputs = [tf.constant(part) for part in at_cut]
+    inputs = tuple(inputs) if len(inputs) > 1 else inputs[0]
+
+    @tf.function
+    def forward():
+        return parts.upper(inputs, training=False)
+
+    @tf.function
+    def forward_and_backward():
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(parts.upper(inputs, training=True)[:, 0])
+        return tape.gradient(loss, [weight.value for weight in weights])
+
+    forward(), forward_and_backward()
+    start = time.perf_counter()
+    for _ in range(options.finetune_epochs):
+        for _ in range(round(len(splits["train"]) / PASS_BATCH)):
+            forward_and_backward()
+        for _ in range(round(len(splits["validation"]) / PASS_BATCH)):
+            forward()
+    return seconds | {"finetune": time.perf_counter() - start}
+
+
+if __name__ == "__main__":
+    main()
