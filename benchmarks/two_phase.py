@@ -31,9 +31,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1, help="rounds; medians are printed, and the range of ratios")
     parser.add_argument("--engine", default="tensorflow", help="what computes the features in tlkeras and in the floor")
     options = parser.parse_args()
-    print(
-        f"{'backbone':<12} {'':>8} {'plain s':>8} {'tlkeras s':>9} {'ratio':>6} {'range':>11} {'floor s':>8} {'to floor':>8}"
-    )
+    titles = ("plain s", "tlkeras s", "ratio", "range", "floor s", "to floor")
+    print(f"{'backbone':<12} {'':>8}" + "".join(f" {title:>9}" for title in titles))
     for backbone in options.backbones:
         rounds = [one_round(options, backbone) for _ in range(options.repeats)]
         for phase in ("phase 1", "phase 2", "both"):
