@@ -1,5 +1,6 @@
 """Predict the labels of pictures with a trained run."""
 
+from tlkeras.errors import UserError
 from tlkeras.options import program
 from tlkeras.parser import SentenceParser
 from tlkeras.run.predict import as_csv, as_json, as_table, predict
@@ -19,7 +20,10 @@ def main() -> None:
     formats.add_argument("--csv", action="store_true", help="print CSV with the columns path,rank,label,score,error")
     options = parser.parse_args()
     write = as_json if options.json else as_csv if options.csv else as_table
-    print(write(predict(options.run, options.paths, options.top_k)))
+    predictions = predict(options.run, options.paths, options.top_k)
+    print(write(predictions))
+    if all(prediction.error for prediction in predictions):
+        raise UserError("Not one of these pictures can be read. Give others.")
 
 
 if __name__ == "__main__":

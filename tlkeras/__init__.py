@@ -4,6 +4,8 @@ The names below are what notebooks and scripts need; each is imported when it is
 does not load TensorFlow.
 """
 
+import logging
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -28,6 +30,11 @@ _HOMES = {
     "UserError": "tlkeras.errors",
 }
 __all__ = sorted(_HOMES)
+
+
+if "ipykernel" in sys.modules and not logging.getLogger(__name__).handlers:  # a notebook shows what a script shows
+    logging.getLogger(__name__).addHandler(logging.StreamHandler(sys.stdout))
+    logging.getLogger(__name__).setLevel(logging.INFO)
 
 
 def __getattr__(name: str) -> Any:

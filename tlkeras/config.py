@@ -7,11 +7,19 @@ Nothing here imports TensorFlow: a wrong value is refused in the first second.
 
 import importlib.util
 from dataclasses import Field, dataclass, field, fields, replace
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
 from tlkeras.errors import UserError
 
 Task = Literal["single_label", "multi_label", "regression"]
+
+KINDS = {
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    bool: "true or false",
+    list[int]: "a list of whole numbers such as [256,128]",
+}
 
 
 def option(default: Any, help: str, least: float | None = None, most: float | None = None) -> Any:
@@ -30,20 +38,40 @@ def limits(entry: Field) -> str:
     return f"of at least {least}" if most is None else f"from {least} to {most}"
 
 
-def check_ranges(config: Any) -> None:
-    """Refuse numbers outside the range that their option states.
+def check_values(config: Any) -> None:
+    """Refuse values of a wrong kind, that are not among the choices, or outside the range that their option states.
 
     Raises:
-        UserError: naming the option, its value and the range.
+        UserError: naming the option, its value and what it must be.
     """
+    hints = get_type_hints(type(config))
     for entry in fields(config):
-        least, most = entry.metadata.get("least"), entry.metadata.get("most")
         given = getattr(config, entry.name)
-        for value in given if isinstance(given, list) else [given]:
-            too_low = value is not None and least is not None and value < least
-            too_high = value is not None and most is not None and value > most
-            if too_low or too_high:
-                raise UserError(f"--{entry.name.replace('_', '-')} was {value}; it must be a number {limits(entry)}.")
+        if not fits(given, hints[entry.name], entry):
+            raise UserError(
+                f"--{entry.name.replace('_', '-')} was {given}; it must be {must(hints[entry.name], entry)}."
+            )
+
+
+def fits(value: Any, hint: Any, entry: Field) -> bool:
+    """Whether a value is what a type hint and the range of its option allow."""
+    choices = get_args(hint)
+    if get_origin(hint) is list:
+        return isinstance(value, list | tuple) and all(fits(one, choices[0], entry) for one in value)
+    if get_origin(hint) is Literal:
+        return value in choices
+    if choices:  # X | None
+        return any(fits(value, choice, entry) for choice in choices)
+    if isinstance(value, bool) or hint not in (int, float):
+        return isinstance(value, hint)
+    least, most = entry.metadata["least"], entry.metadata["most"]
+    return isinstance(value, hint | int) and (least is None or value >= least) and (most is None or value <= most)
+
+
+def must(hint: Any, entry: Field) -> str:
+    """What the value of an option must be, in words."""
+    bare = hint if hint in KINDS else next((one for one in get_args(hint) if one in KINDS), None)
+    return f"{KINDS[bare]} {limits(entry)}".strip() if bare else f"one of {', '.join(get_args(hint))}"
 
 
 # The digits are 8 x 8 pixels and come without pretrained weights. Random features of a network as plain as VGG16 are
@@ -191,14 +219,16 @@ class TrainConfig(TrainingOptions, ModelOptions, DataOptions):
     overwrite: bool = option(False, "replace the run folder if it exists")
 
     def check(self) -> None:
-        """Refuse values out of range and options that contradict each other.
+        """Refuse values that are no good and options that contradict each other; `task` may be known by now.
 
         Raises:
             UserError: a sentence about the first one found.
         """
-        check_ranges(self)
+        check_values(self)
         if self.engine.startswith("openvino") and importlib.util.find_spec("openvino") is None:
             raise UserError(f"--engine {self.engine} needs OpenVINO, which is not installed: pip install openvino.")
+        if not self.data:
+            raise UserError("--data was empty; give a folder, a CSV file, tfds:NAME or digits.")
         if self.validation_share + self.test_share > 0.9:
             raise UserError(
                 f"--validation-share {self.validation_share} and --test-share {self.test_share} leave less than a "

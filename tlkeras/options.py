@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import logging
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -11,9 +12,9 @@ from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
 import yaml
 
-from tlkeras.config import DIGITS_DEFAULTS, limits
+from tlkeras.config import DIGITS_DEFAULTS, KINDS, limits, must
 from tlkeras.errors import UserError
-from tlkeras.parser import KINDS, SentenceParser, not_known
+from tlkeras.parser import SentenceParser, not_known
 
 Config = TypeVar("Config")
 METAVARS = {int: "N", float: "X", str: "TEXT", list[int]: "[N,...]"}
@@ -29,12 +30,13 @@ def parse_config(config_class: type[Config], description: str | None, arguments:
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     parser = make_parser(config_class, description)
-    data, paths = look_ahead(arguments)
+    data, backbone, paths = look_ahead(arguments)
     for path in paths:
-        parser.files[path] = read_config_file(path, [entry.name for entry in fields(config_class)])
-        data = data or parser.files[path].get("data")
+        values = parser.files[path] = read_config_file(path, [entry.name for entry in fields(config_class)])
+        data, backbone = data or values.get("data"), backbone or values.get("backbone")
     if (data or "digits") == "digits" and not HELP & set(arguments):  # help shows the usual defaults
-        parser.set_defaults(DIGITS_DEFAULTS)
+        other = backbone not in (None, DIGITS_DEFAULTS["backbone"])  # which may need larger pictures
+        parser.set_defaults(DIGITS_DEFAULTS | ({"image_size": None} if other else {}))
     parsed = parser.parse_args(arguments).as_dict()
     parsed.pop("config", None)
     config = config_class(**parsed)
@@ -42,13 +44,14 @@ def parse_config(config_class: type[Config], description: str | None, arguments:
     return config
 
 
-def look_ahead(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
-    """The data set and the config files that a command line names; files the last first, as the last one wins."""
+def look_ahead(arguments: Sequence[str]) -> tuple[str | None, str | None, list[str]]:
+    """Data set, backbone and config files that a command line names; files the last first, as the last one wins."""
     scout = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     scout.add_argument("--data", nargs="?")
+    scout.add_argument("--backbone", nargs="?")
     scout.add_argument("--config", nargs="?", action="append", default=[])
     known = scout.parse_known_args(arguments)[0]
-    return known.data, [path for path in reversed(known.config) if path]
+    return known.data, known.backbone, [path for path in reversed(known.config) if path]
 
 
 def read_config_file(path: str, names: Sequence[str]) -> dict[str, Any]:
@@ -104,7 +107,7 @@ def add_option(parser: SentenceParser, group: Any, entry: Field, kind: Any) -> N
     default = entry.default_factory() if callable(entry.default_factory) else entry.default
     bare = kind if kind in KINDS else next((one for one in get_args(kind) if one in KINDS), None)
     span = limits(entry)
-    parser.accepted[entry.name] = f"{KINDS[bare]} {span}".strip() if bare else f"one of {', '.join(get_args(kind))}"
+    parser.accepted[entry.name] = must(kind, entry)
     notes = "; ".join(filter(None, [f"default: {default}" if default not in (None, []) else "", span]))
     text = f"{text[:-1]}; {notes})" if notes and text.endswith(")") else f"{text} ({notes})" if notes else text
     metavar = METAVARS[bare] if bare else f"{{{','.join(get_args(kind))}}}"
@@ -115,6 +118,7 @@ def add_option(parser: SentenceParser, group: Any, entry: Field, kind: Any) -> N
 def program(main: Callable[[], Any]) -> NoReturn:
     """Run a script's main function; a user's mistake, Ctrl-C or a full disk ends in one sentence."""
     name = Path(sys.argv[0]).name
+    logging.raiseExceptions = False  # a closed pipe is no reason for a traceback
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what is half written goes
     try:
         main()

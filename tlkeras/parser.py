@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
-KINDS = {int: "a whole number", float: "a number", str: "text", list[int]: "a list of whole numbers such as [256,128]"}
+from tlkeras.config import KINDS
 
 
 class PlainHelp(DefaultHelpFormatter):

@@ -75,6 +75,13 @@ def test_evaluation_is_in_order_and_untouched(data):
     assert np.array_equal(targets, data.targets)
 
 
+def test_a_sample_has_pictures_from_all_over(data):
+    images, targets = data.spread(4)
+    assert len(images) == len(targets) == 4
+    assert np.array_equal(images[-1], data.take(np.array([len(data) - 1]))[0][0])
+    assert len(data.spread(1000)[0]) == len(data)
+
+
 def test_shapes_are_known_before_the_first_batch(data):
     for dataset in (training_batches(data, BUSY, batch_size=4, first_epoch=0, last_epoch=1, seed=0),
                     evaluation_batches(data, 4)):  # fmt: skip

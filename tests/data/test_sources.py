@@ -1,6 +1,7 @@
 """What a user can point tlkeras at, and what is said about mistakes."""
 
 import builtins
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -115,6 +116,23 @@ def test_train_alone_is_split_like_any_folder(write):
 
 def test_train_may_be_a_class(write):
     assert find_examples(str(write("plane/1.png", "train/2.png", "car/3.png"))).classes == ["car", "plane", "train"]
+
+
+def test_train_with_class_folders_is_a_split_whatever_lies_beside_it(write):
+    source = find_examples(str(write("train/a/1.png", "train/b/1.png", "extra/1.png")))
+    assert listed(source) == [("train/a/1.png", "a", None), ("train/b/1.png", "b", None)]
+    assert "Folders beside train were ignored: extra." in source.notes
+
+
+def test_class_folder_that_cannot_be_opened(write, monkeypatch):
+    def scandir(path):
+        if Path(path).name == "b":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    real = os.scandir
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert "b cannot be opened: Permission denied" in refusal(write("a/1.png", "b/1.png"))
 
 
 def test_folders_beside_train_are_mentioned(write):
@@ -255,7 +273,7 @@ def test_repeated_lines_are_skipped(table):
         ("path,label,split\na.png,x,test\nb.png,y,val\n", "no training pictures, only test and validation"),
         ("path,label,split\na.png,x,train\nb.png,y,train\nc.png,z,test\n", "test pictures .* lack: z"),
         ("path,label\na.png,x\nb.png,x\n", "one class only, 'x'"),
-        ("path,label\na.png,1.5\nb.png,1.5\n", "same number"),
+        ("path,label\na.png,1.5\nb.png,1.5\n", "have the number 1.5"),
         ("path,label\na.png,|\nb.png,\n", "No picture .* has a label"),
         ("path,label\nx/a.png,x\nx/b.png,y\n", "None of the pictures .* exists"),
     ],

@@ -39,7 +39,7 @@ def trained(backbone: str, data: tuple[ImageSet, ImageSet], task="single_label",
         precision=precision,
     )  # fmt: skip
     settings = {"frozen_epochs": 3, "finetune_epochs": 2, "batch_size": 8} | options
-    return model, train_two_phases(model, *data, TrainingOptions(**settings), task)
+    return model, train_two_phases(model, *data, TrainingOptions(**settings))
 
 
 @pytest.mark.parametrize(

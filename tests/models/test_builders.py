@@ -1,5 +1,7 @@
 """The head's options, and what the builders promise for any backbone."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from tlkeras import build_inception_v3, build_mobilenet_v2, build_resnet50, build_vgg16
 from tlkeras.backbones import BACKBONES, find_backbone
 from tlkeras.errors import UserError
-from tlkeras.models.builders import build_backbone, build_classifier
+from tlkeras.models.builders import build_backbone, build_classifier, task_of
 from tlkeras.models.calibration import calibrate_batch_norm
 from tlkeras.models.freezing import backbone_of
 
@@ -24,6 +26,28 @@ def give_head_random_weights(model: keras.Model) -> None:
     rng = np.random.default_rng(1)
     layer = model.get_layer("output")
     layer.set_weights([rng.normal(size=weight.shape) for weight in layer.weights])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"pooling": "mean"}, "--pooling was mean; it must be one of avg, max, both"),
+        ({"image_size": 0}, "--image-size was 0; it must be a whole number from 1 to 4096"),
+        ({"task": "multi-label"}, "The task was multi-label; it must be one of single_label, multi_label, regression"),
+        ({"weights": None}, 'Weights were "None"; give imagenet, none, or a file'),
+        ({"hidden": [0]}, "--hidden was"),
+        ({"dropout": 1.0}, "--dropout was 1.0"),
+        ({"precision": "float64"}, "--precision was float64"),
+    ],
+)
+def test_wrong_values_are_refused(tiny, options, said):
+    with pytest.raises(UserError, match=re.escape(said)):
+        build_classifier(tiny, 3, **{"weights": "none"} | options)
+
+
+@pytest.mark.parametrize("task", ["single_label", "multi_label", "regression"])
+def test_a_model_knows_its_task(tiny, task):
+    assert task_of(build_classifier(tiny, 3, weights="none", task=task)) == task
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 import h5py
 import pytest
 
+from tlkeras.errors import UserError
 from tlkeras.startup import load_tensorflow
 
 
@@ -66,6 +67,34 @@ def test_too_many_files_unreadable(train, colours):
     check_sentence(answer, "More than 1% of the 37 pictures", "red/broken.png", "--max-unreadable")
 
 
+@pytest.mark.parametrize("data", ["nowhere", "tiny"])
+def test_data_come_before_weights(train, made, data):
+    """Offline and without weights at hand: a mistake in the data is what is said."""
+    folder = made({"red": 9, "blue": 2}) if data == "tiny" else data
+    check_sentence(train("--data", folder, "--weights", "imagenet"), "blue (2)" if data == "tiny" else "nowhere")
+
+
+def test_weights_are_asked_for_at_the_size_that_is_used(call, colours, monkeypatch):
+    """Small pictures are enlarged so far and no further; at that size MobileNetV2 has another weight file."""
+
+    def stop(*_):
+        raise UserError("That is enough.")
+
+    asked = []
+    monkeypatch.setattr("tlkeras.data.prepare.GREATEST_ENLARGEMENT", 4)
+    monkeypatch.setattr("tlkeras.run.train.check_weights_option", lambda row, weights, size: asked.append(size))
+    monkeypatch.setattr("tlkeras.run.train.decode_data", stop)
+    check_sentence(call("train.py", "--data", colours, "--run-dir", "runs/new"), "That is enough.")
+    assert asked == [160]
+
+
+def test_class_weights_need_one_label_whatever_the_task_option_says(train, colours):
+    rows = [f"{path},{number}.5" for number, path in enumerate(sorted(colours.glob("*/*.png")))]
+    Path("numbers.csv").write_text("path,label\n" + "\n".join(rows))
+    arguments = ("--data", "numbers.csv", "--class-weights", "balanced", "--max-unreadable", 0.5)
+    check_sentence(train(*arguments), "--class-weights need classes; the task is regression")
+
+
 def test_image_size_below_the_least(train):
     check_sentence(train("--image-size", 31), "--image-size was 31", "MobileNet-0.25 needs at least 32")
 
@@ -96,6 +125,8 @@ def test_unknown_stage(train):
         (["--hidden", 256], ["--hidden was 256", "[256,128]"]),
         (["--unfreeze", "150%"], ["--unfreeze was 150%", "from 0% to 100%"]),
         (["--seed", -1], ["--seed was -1"]),
+        (["--data", ""], ["--data was empty"]),
+        (["--engine", "onnx"], ["--engine was onnx", "openvino"]),
         (["--validation-share", 0.5, "--test-share", 0.45], ["--validation-share 0.5", "lower them"]),
     ],
 )
@@ -109,6 +140,10 @@ def test_wrong_options(train, arguments, words):
         ("epoch: 3", ["There is no option epoch, which my.yaml sets", "frozen_epochs"]),
         ("batch_size: many", ["batch_size in my.yaml was many", "a whole number"]),
         ("data: [a", ["my.yaml is not YAML", "line"]),
+        ("seed: null", ["--seed was None; it must be a whole number"]),
+        ("batch_size: null", ["--batch-size was None"]),
+        ("overwrite: null", ["--overwrite was None; it must be true or false"]),
+        ("hidden: null", ["--hidden was None; it must be a list"]),
         ("only text", ["my.yaml holds no options"]),
         ("", ["my.yaml holds no options"]),
         (b"\xff\xfe\x00", ["my.yaml is not YAML"]),

@@ -38,6 +38,14 @@ def test_evaluate_other_pictures(call, trained, made):
     assert figures["all"]["count"] == 4
 
 
+def test_evaluate_says_which_pictures_the_run_knows(call, trained, made, colours, caplog):
+    call("evaluate.py", trained.path, "--data", colours, "--json")
+    assert "the run was trained on 24 of these 37 pictures" in caplog.text
+    caplog.clear()
+    call("evaluate.py", trained.path, "--data", made({"red": 2, "blue": 3}), "--json")
+    assert caplog.text == ""
+
+
 def test_evaluate_pictures_with_splits_of_their_own(call, trained, made):
     Path("pictures").mkdir()
     for split, counts in (("train", {"red": 2, "blue": 2}), ("test", {"red": 3})):
@@ -116,7 +124,9 @@ def test_predict_does_not_stop_at_an_unreadable_picture(call, trained, made):
     assert [row["rank"] for row in table] == ["", *"123", *"123"]
     assert table[0]["error"].startswith("not a valid")
     assert float(table[1]["score"]) >= float(table[2]["score"])
-    entries = json.loads(call("predict.py", trained.path, "pictures/broken.jpg", "--json").out)
+    answer = call("predict.py", trained.path, "pictures/broken.jpg", "--json")
+    assert answer.code == 2 and "Not one of these pictures can be read" in answer.err
+    entries = json.loads(answer.out)
     assert entries == [{"path": "pictures/broken.jpg", "error": table[0]["error"]}]
 
 

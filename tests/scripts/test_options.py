@@ -89,6 +89,13 @@ def test_what_is_given_wins_over_the_defaults_of_the_digits():
     assert (config.data, config.backbone, config.image_size, config.weights) == ("digits", "ResNet50", 64, "none")
 
 
+def test_another_backbone_sees_the_digits_at_a_size_of_its_own(tmp_path):
+    assert parse_config(TrainConfig, None, ["--backbone", "InceptionV3"]).image_size is None
+    (tmp_path / "my.yaml").write_text("backbone: InceptionV3")
+    assert parse_config(TrainConfig, None, ["--config", str(tmp_path / "my.yaml")]).image_size is None
+    assert parse_config(TrainConfig, None, []).image_size == 32
+
+
 @pytest.mark.parametrize("name", [entry.name for entry in dataclasses.fields(TrainConfig)])
 def test_every_default_is_accepted_and_every_range_is_kept(name):
     entry = next(entry for entry in dataclasses.fields(TrainConfig) if entry.name == name)

@@ -67,21 +67,28 @@ def test_rows_of_both_phases_go_into_one_table():
     for phase, epoch in (("frozen", 0), ("finetune", 1)):
         callback = HistoryTable(rows, phase)
         callback.set_model(types.SimpleNamespace(optimizer=keras.optimizers.SGD(0.25)))
+        callback.set_params({"steps": 3})
+        for batch, rate in enumerate((0.1, 0.5, 0.0)):
+            callback.model.optimizer.learning_rate = rate
+            callback.on_train_batch_begin(batch)
         callback.on_epoch_end(epoch, {"loss": np.float32(0.5), "val_loss": 0.75})
     assert rows == [
-        {"phase": "frozen", "epoch": 1, "rate": 0.25, "loss": 0.5, "val_loss": 0.75},
-        {"phase": "finetune", "epoch": 2, "rate": 0.25, "loss": 0.5, "val_loss": 0.75},
+        {"phase": "frozen", "epoch": 1, "rate": 0.5, "loss": 0.5, "val_loss": 0.75},
+        {"phase": "finetune", "epoch": 2, "rate": 0.5, "loss": 0.5, "val_loss": 0.75},
     ]
 
 
 def test_speed_and_time_left(monkeypatch):
-    clock = iter([0.0, 2.0, 4.0, 6.0])  # epoch begins, two steps, epoch ends after validation
+    clock = iter([0.0, 2.0, 4.0, 6.0, 10.0, 12.0])  # an epoch begins, two steps, it ends after validation; the next
     monkeypatch.setattr("tlkeras.training.callbacks.time.perf_counter", lambda: next(clock))
     speed, shown = Speed(images=30, batch_size=20, last_epoch=11), {}
     speed.on_epoch_begin(0)
     speed.on_train_batch_end(0, shown)
-    assert shown["img/s"] == 10.0  # 20 pictures in 2 s
+    assert shown == {"img/s": 10, "s left": 31}  # 20 pictures in 2 s: 3 s an epoch
     speed.on_train_batch_end(1, shown)
-    assert shown["img/s"] == 7.5  # 30, not 40, in 4 s
+    assert shown == {"img/s": 8, "s left": 40}  # 30, not 40, in 4 s
     speed.on_epoch_end(0, shown)
-    assert shown == {"img/s": 7.5, "min left": 1.0}  # ten epochs of 6 s
+    assert shown == {"img/s": 8, "s left": 60}  # ten epochs of 6 s
+    speed.on_epoch_begin(1)
+    speed.on_train_batch_end(0, shown)
+    assert shown == {"img/s": 10, "s left": 58}  # 6 s an epoch, as the last one took

@@ -102,7 +102,7 @@ def test_a_phase_stops_when_nothing_gets_better(tiny, coloured, monkeypatch):
     assert [row["epoch"] for row in result.history] == [1, 2, 3, 4, 5, 10, 11, 12]
 
 
-@pytest.mark.parametrize("left_out", [{"finetune_epochs": 0}, {"unfreeze": "none"}])
+@pytest.mark.parametrize("left_out", [{"finetune_epochs": 0}, {"unfreeze": "none"}, {"unfreeze": "0%"}])
 @pytest.mark.parametrize("views", [0, 1])
 def test_phase_2_can_be_left_out(tiny, coloured, left_out, views):
     model, train = build(coloured(30)), coloured(30)
@@ -124,7 +124,7 @@ def test_each_phase_has_a_fresh_optimizer_of_its_own_rate(tiny, coloured, monkey
     monkeypatch.setattr(two_phase, "make_optimizer", make_optimizer)
     model, train = build(coloured(30)), coloured(30)
     options = {"frozen_epochs": 2, "finetune_epochs": 3, "frozen_rate": 0.03, "finetune_rate": 0.002}
-    result = train_two_phases(model, train, train, TrainingOptions(**PLAIN, **options, schedule="constant", warmup=0.2))
+    result = train_two_phases(model, train, train, TrainingOptions(**PLAIN, **options, schedule="constant", warmup=0.1))
     first, second = made
     assert first is not second
     assert (int(first.iterations), int(second.iterations)) == (6, 9)
@@ -149,23 +149,50 @@ def test_what_the_loss_counts(tiny, coloured, options, weights, smoothing):
     assert result.history[0]["loss"] == pytest.approx((losses * (train.targets @ weights)).mean(), rel=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("phase", "sentence"),
-    [("frozen", r"epoch 1\. Lower --frozen-rate \(it was 1e\+30\)"),
-     ("finetune", r"epoch 2\. Lower --finetune-rate \(it was 1e\+30\)")],
-)  # fmt: skip
+@pytest.fixture
+def any_rate(monkeypatch) -> None:
+    """Rates beyond the range of the option, so that one step is enough."""
+    monkeypatch.setattr(two_phase, "check_values", lambda options: None)
+
+
+WILD = {"optimizer": "sgd", "frozen_epochs": 1, "finetune_epochs": 1, "warmup": 0.0}
+
+
 @pytest.mark.parametrize("steps", [1, 3], ids=["seen on validation only", "seen in training"])
-def test_a_loss_that_is_no_number_stops_the_run_and_names_the_option(tiny, coloured, phase, sentence, steps):
+def test_a_loss_that_is_no_number_stops_phase_1_and_names_the_option(tiny, coloured, steps, any_rate):
     train = coloured(30, lambda classes: classes[:, None])
-    options = {"optimizer": "sgd", "frozen_epochs": 1, "finetune_epochs": 1, "warmup": 0.0, f"{phase}_rate": 1e30}
-    with pytest.raises(UserError, match=rf"Training went wrong: the .* loss became (nan|inf) in {sentence}"):
-        train_two_phases(
-            build(train, "regression"),
-            train,
-            train,
-            TrainingOptions(**PLAIN | {"batch_size": 30 // steps} | options),
-            "regression",
-        )
+    options = TrainingOptions(**PLAIN | {"batch_size": 30 // steps} | WILD, frozen_rate=1e30)
+    said = r"Training went wrong: the .* loss became (nan|inf) in epoch 1\. Lower --frozen-rate \(it was 1e\+30\)"
+    with pytest.raises(UserError, match=said):
+        train_two_phases(build(train, "regression"), train, train, options)
+
+
+@pytest.mark.parametrize("steps", [1, 3], ids=["seen on validation only", "seen in training"])
+def test_a_loss_that_is_no_number_in_phase_2_leaves_phase_1s_model(tiny, coloured, steps, any_rate, caplog):
+    train = coloured(30, lambda classes: classes[:, None])
+    options = TrainingOptions(**PLAIN | {"batch_size": 30 // steps} | WILD, finetune_rate=1e30)
+    model = build(train, "regression")
+    with caplog.at_level("WARNING", "tlkeras"):
+        result = train_two_phases(model, train, train, options)
+    assert "Lower --finetune-rate (it was 1e+30). Phase 1's model is kept." in caplog.text
+    assert result.kept == "frozen"
+    errors = model.predict_on_batch(train.images) - train.targets
+    assert np.mean(errors**2) == pytest.approx(result.history[0]["val_loss"], rel=1e-4)
+
+
+def test_pictures_and_targets_must_fit_the_model(tiny, coloured):
+    train = coloured(30)
+    with pytest.raises(UserError, match=r"have 16 pixels a side and the model takes 32"):
+        train_two_phases(build_classifier(tiny, 3, weights="none", image_size=32), train, train, TrainingOptions())
+    with pytest.raises(UserError, match=r"have 3 columns and the model has 2 outputs"):
+        train_two_phases(build_classifier(tiny, 2, weights="none", image_size=16), train, train, TrainingOptions())
+
+
+@pytest.mark.parametrize("options", [{"optimizer": "rmsprop"}, {"batch_size": 0}, {"schedule": None}, {"warmup": "a"}])
+def test_options_are_checked_before_anything_runs(tiny, coloured, options):
+    name = next(iter(options)).replace("_", "-")
+    with pytest.raises(UserError, match=rf"--{name} was {next(iter(options.values()))}; it must be "):
+        train_two_phases(build(coloured(30)), coloured(30), coloured(30), TrainingOptions(**options))
 
 
 def test_several_labels_are_learned(tiny, coloured):
@@ -176,7 +203,7 @@ def test_several_labels_are_learned(tiny, coloured):
     train, validation = coloured(30, labels), coloured(15, labels, seed=1)
     model = build(train, "multi_label")
     options = TrainingOptions(**PLAIN, **LEARN)
-    train_two_phases(model, train, validation, options, "multi_label")
+    train_two_phases(model, train, validation, options)
     assert ((model.predict_on_batch(validation.images) > 0.5) == validation.targets).all()
 
 
@@ -187,7 +214,7 @@ def test_numbers_are_learned_in_their_units(tiny, coloured):
     train, validation = coloured(30, labels), coloured(15, labels, seed=1)
     model = build(train, "regression", target_mean=1300.0, target_deviation=245.0)
     options = TrainingOptions(**PLAIN, **LEARN)
-    result = train_two_phases(model, train, validation, options, "regression")
+    result = train_two_phases(model, train, validation, options)
     kept = result.history[result.epoch - 1]
     error = np.abs(model.predict_on_batch(validation.images) - validation.targets).mean()
     assert kept["val_mae"] == pytest.approx(error, rel=1e-3)

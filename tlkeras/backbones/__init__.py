@@ -4,10 +4,13 @@ The rows are in `tlkeras/backbones/table.py`; adding a backbone is one row there
 """
 
 import difflib
+from typing import TypeVar
 
 from tlkeras.backbones.row import Backbone, Stage
 from tlkeras.backbones.table import BACKBONES
 from tlkeras.errors import UserError
+
+Found = TypeVar("Found")
 
 __all__ = ["BACKBONES", "Backbone", "Stage", "find_backbone", "find_stage"]
 
@@ -30,7 +33,7 @@ def find_stage(backbone: Backbone, name: str) -> Stage:
     return _find(f"stage of {backbone.name}", name, {stage.name: stage for stage in backbone.stages})
 
 
-def _find(what: str, name: str, known: dict):
+def _find(what: str, name: str, known: dict[str, Found]) -> Found:
     for spelling in (str, str.lower, _plain):  # the strictest first: MobileNetV2 has a stage Conv1 and a stage Conv_1
         same = [key for key in known if spelling(key) == spelling(name)]
         if len(same) == 1:

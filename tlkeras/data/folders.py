@@ -63,8 +63,8 @@ def _split_folders(root: Path, notes: list[str]) -> list[tuple[Split | None, Pat
             )
         else:
             found[split] = folder
-    # A lone "train" among other folders is a class (beside plane and bus); with a partner it is a split.
-    if "train" not in found or (others and len(found) == 1):
+    # A lone "train" among other folders is a class (beside plane and bus), unless it holds folders of its own.
+    if "train" not in found or (others and len(found) == 1 and not _visible_folders(found["train"])):
         return [(None, root)]
     if others:
         notes.append(f"Folders beside train were ignored: {', '.join(others)}.")
@@ -101,9 +101,13 @@ def _is_visible(name: str) -> bool:
     return not name.startswith(".") and name != "__MACOSX"
 
 
+def _refuse(error: OSError) -> None:
+    raise UserError(f"{error.filename} cannot be opened: {error.strerror}. Allow it, or move it elsewhere.") from None
+
+
 def _pictures(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
     """Yields the pictures in a folder and its subfolders; counts the extensions of all other visible files."""
-    for parent, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder, onerror=_refuse):
         folders[:] = filter(_is_visible, folders)
         for path in (Path(parent, file) for file in files if _is_visible(file)):
             if path.suffix.lower() in EXTENSIONS:

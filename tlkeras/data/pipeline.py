@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -37,6 +37,10 @@ class ImageSet:
     def take(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pictures and targets at some positions of this split."""
         return self.images[self.rows[positions]], self.targets[positions]
+
+    def spread(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Pictures and targets from all over this split, as pictures of one class lie side by side."""
+        return self.take(np.unique(np.linspace(0, len(self) - 1, count).astype(int)))
 
     def first(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """The first pictures and targets of this split, fewer where it is smaller."""
@@ -118,12 +122,30 @@ def evaluation_batches(data: ImageSet, batch_size: int) -> tf.data.Dataset:
 
 
 def stream(steps: tf.data.Dataset, make: Callable, data: ImageSet) -> tf.data.Dataset:
-    """Batches made by a NumPy function for each element of `steps`, two of them ahead of time, with known shapes."""
+    """Batches of pictures and targets made by a NumPy function for each element of `steps`."""
+    shapes = [(tf.uint8, data.images.shape[1:]), (tf.float32, data.targets.shape[1:])]
+    batches = numpy_batches(steps, make, shapes)
+    return batches.map(lambda images, targets: (tf.cast(images, tf.float32), targets))
 
-    def load(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        images, targets = tf.numpy_function(make, [step], (tf.uint8, tf.float32))
-        images.set_shape([None, *data.images.shape[1:]])
-        targets.set_shape([None, data.targets.shape[1]])
-        return tf.cast(images, tf.float32), targets
 
-    return steps.map(load).prefetch(2)
+def numpy_batches(
+    steps: tf.data.Dataset, make: Callable, parts: Sequence[tuple[tf.DType, tuple[int, ...]]]
+) -> tf.data.Dataset:
+    """Tuples of arrays made by a NumPy function for each element of `steps`, two of them ahead of time.
+
+    Args:
+        steps: what the function is called with.
+        make: returns an array `(B, …)` for each part.
+        parts: dtype and shape without the first axis of each.
+    """
+
+    def load(step: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        arrays = tf.numpy_function(make, [step], [dtype for dtype, _ in parts])
+        for array, (_, shape) in zip(arrays, parts, strict=True):
+            array.set_shape([None, *shape])
+        return tuple(arrays)
+
+    options = tf.data.Options()
+    # There is nothing to tune, and the tuner's thread can keep the end of `fit` waiting for eight seconds.
+    options.autotune.enabled = False
+    return steps.map(load).prefetch(2).with_options(options)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from tlkeras.backbones import Backbone, find_backbone
-from tlkeras.config import DataOptions, Task
-from tlkeras.data.example import Example
+from tlkeras.config import DataOptions, Task, check_values
+from tlkeras.data.example import Example, Source
 from tlkeras.data.file_array import FileArray
 from tlkeras.data.images import decode_all, typical_short_side
 from tlkeras.data.sources import find_examples
@@ -45,6 +45,19 @@ class PreparedData:
     unreadable: list[tuple[Example, str]]
 
 
+@dataclass(frozen=True)
+class FoundData:
+    """Pictures that were found, none of them decoded yet.
+
+    Attributes:
+        source: the examples and what they are.
+        image_size: pixels a side that they will be brought to.
+    """
+
+    source: Source
+    image_size: int
+
+
 def prepare_data(
     options: DataOptions, backbone: str | Backbone, image_size: int | None = None, seed: int = 0
 ) -> PreparedData:
@@ -57,26 +70,43 @@ def prepare_data(
         seed: of the split.
 
     Raises:
-        UserError: for whatever is wrong with the data, before anything slow where possible.
+        UserError: for whatever is wrong with the data or the options, before anything slow where possible.
     """
+    check_values(options)
     row = find_backbone(backbone) if isinstance(backbone, str) else backbone
+    return decode_data(find_data(options, row, image_size, seed), options, seed)
+
+
+def find_data(options: DataOptions, row: Backbone, image_size: int | None, seed: int) -> FoundData:
+    """The first, quick half of `prepare_data`: all that can be told without decoding."""
     source = find_examples(options.data, options.task)
+    split_examples(source.examples, source.task, (options.validation_share, options.test_share), seed)
     for note in source.notes:
         log.info("Note: %s", note)
-    shares = (options.validation_share, options.test_share)
-    split_examples(source.examples, source.task, shares, seed)  # refuses too small classes before the decoding
-    size = image_size or default_image_size(row, source.examples)
-    decoded = decode_all(source.examples, size, options.max_unreadable, options.memory)
+    return FoundData(source, image_size or default_image_size(row, source.examples))
+
+
+def decode_data(found: FoundData, options: DataOptions, seed: int) -> PreparedData:
+    """The second half of `prepare_data`."""
+    source = found.source
+    decoded = decode_all(source.examples, found.image_size, options.max_unreadable, options.memory)
     for note in decoded.notes:
         log.info("Note: %s", note)
     for example, reason in decoded.unreadable:
         log.warning("Set aside, unreadable: %s (%s)", example.name, reason)
+    shares = (options.validation_share, options.test_share)
     splits = split_examples(decoded.examples, source.task, shares, seed)
     counts = ", ".join(f"{name} {len(rows):,}" for name, rows in splits.items())
     kind = "regression" if source.task == "regression" else f"{len(source.classes)} classes"
     log.info("Data: %s, %s images, %s (%s).", source.name, f"{len(decoded.examples):,}", kind, counts)
     return PreparedData(
-        source.task, source.classes, size, decoded.pixels, decoded.examples, dict(splits), decoded.unreadable
+        task=source.task,
+        classes=source.classes,
+        image_size=found.image_size,
+        pixels=decoded.pixels,
+        examples=decoded.examples,
+        splits=dict(splits),
+        unreadable=decoded.unreadable,
     )
 
 

@@ -58,8 +58,12 @@ def _check_learnable(source: Source) -> None:
     if splits != {None} and "train" not in splits:
         raise UserError(f"{source.name} has no training pictures, only {' and '.join(sorted(splits))}.")
     if source.task == "regression":
-        if len({example.label for example in source.examples}) == 1:
-            raise UserError(f"Every picture of {source.name} has the same number as its label; nothing can be learnt.")
+        training = [example for example in source.examples if example.split in (None, "train")]
+        if len({example.label for example in training}) == 1:
+            raise UserError(
+                f"All training pictures of {source.name} have the number {training[0].label} as their label: there is "
+                "nothing to learn. Give pictures of other numbers too."
+            )
         return
     if source.task == "single_label" and len(source.classes) == 1:
         raise UserError(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from tlkeras.data.pipeline import epoch_order, positions_of_step, steps_per_epoch, weighted
+from tlkeras.data.pipeline import epoch_order, numpy_batches, positions_of_step, steps_per_epoch, weighted
 from tlkeras.features.compute import Features
 from tlkeras.features.engine import one_or_all
 
@@ -41,13 +41,7 @@ def evaluation_features(features: Features, batch_size: int) -> tf.data.Dataset:
 
 
 def stream(steps: tf.data.Dataset, make: Callable, features: Features) -> tf.data.Dataset:
-    """Batches made by a NumPy function, two of them ahead of time, with known shapes."""
+    """Batches of features and targets made by a NumPy function for each element of `steps`."""
     shapes = [array.shape[1:] for array in features.arrays] + [features.targets.shape[1:]]
-
-    def load(step: tf.Tensor) -> tuple:
-        parts = tf.numpy_function(make, [step], [tf.float32] * len(shapes))
-        for part, shape in zip(parts, shapes, strict=True):
-            part.set_shape([None, *shape])
-        return one_or_all(parts[:-1]), parts[-1]
-
-    return steps.map(load).prefetch(2)
+    batches = numpy_batches(steps, make, [(tf.float32, shape) for shape in shapes])
+    return batches.map(lambda *parts: (one_or_all(parts[:-1]), parts[-1]))

@@ -6,13 +6,14 @@ rest inside: the largest centre square, brought to the backbone's size, scaled t
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import keras
 from keras import layers, ops
 
 from tlkeras.backbones import Backbone, find_backbone
-from tlkeras.config import Task
+from tlkeras.config import ModelOptions, Task, check_values
 from tlkeras.errors import UserError
 from tlkeras.models.weights import load_backbone_weights
 
@@ -23,13 +24,15 @@ CAFFE_MEAN_BGR = [103.939, 116.779, 123.68]
 TORCH_MEAN_RGB = [123.675, 116.28, 103.53]
 TORCH_VARIANCE_RGB = [58.395**2, 57.12**2, 57.375**2]
 
+ACTIVATIONS: dict[Task, str] = {"single_label": "softmax", "multi_label": "sigmoid", "regression": "linear"}
+
 
 def build_classifier(
     backbone: str | Backbone,
     num_outputs: int,
     *,
     task: Task = "single_label",
-    weights: str = "imagenet",
+    weights: str | Path = "imagenet",
     image_size: int | None = None,
     pooling: Literal["avg", "max", "both"] = "avg",
     hidden: Sequence[int] = (),
@@ -62,15 +65,40 @@ def build_classifier(
         A functional model from `(B, H, W, 3)` pixels, 0–255, to `(B, num_outputs)` float32.
 
     Raises:
-        UserError: for an unknown backbone, a size below its least, or weights that cannot be used.
+        UserError: for an unknown backbone, a value that an option cannot have, a size below the backbone's least, or
+            weights that cannot be used.
     """
     row = find_backbone(backbone) if isinstance(backbone, str) else backbone
+    check_values(
+        ModelOptions(
+            weights=str(weights), image_size=image_size, pooling=pooling, hidden=hidden, dropout=dropout, l2=l2,
+            precision=precision,
+        )
+    )  # fmt: skip
+    if task not in ACTIVATIONS:
+        raise UserError(f"The task was {task}; it must be one of {', '.join(ACTIVATIONS)}.")
     size = check_image_size(row, image_size)
     inputs = keras.Input((None, None, 3), name="image")
     x = layers.Resizing(size, size, crop_to_aspect_ratio=True, antialias=True, dtype="float32", name="resize")(inputs)
-    features = build_backbone(row, size, weights, precision)
+    features = build_backbone(row, size, str(weights), precision)
     x = features(scale_pixels(x, row.pixels))
     x = pool(x, pooling, precision)
+    x = add_head(x, num_outputs, ACTIVATIONS[task], hidden, dropout, l2, precision)
+    if task == "regression":
+        x = layers.Rescaling(target_deviation, offset=target_mean, dtype="float32", name="units")(x)
+    return keras.Model(inputs, x, name="classifier" if task != "regression" else "regressor")
+
+
+def add_head(
+    x: keras.KerasTensor,
+    num_outputs: int,
+    activation: str,
+    hidden: Sequence[int],
+    dropout: float,
+    l2: float,
+    precision: str,
+) -> keras.KerasTensor:
+    """Pooled features `(B, C)` to outputs `(B, num_outputs)`: hidden layers, dropout in front of each, output layer."""
     penalty = keras.regularizers.L2(l2) if l2 else None
     for position, units in enumerate(hidden, start=1):
         x = layers.Dropout(dropout, name=f"dropout_{position}")(x)
@@ -78,8 +106,7 @@ def build_classifier(
             units, activation="relu", kernel_regularizer=penalty, dtype=precision, name=f"hidden_{position}"
         )(x)
     x = layers.Dropout(dropout, dtype="float32", name="dropout")(x)
-    activation = {"single_label": "softmax", "multi_label": "sigmoid", "regression": None}[task]
-    x = layers.Dense(
+    return layers.Dense(
         num_outputs,
         activation=activation,
         kernel_initializer="zeros",
@@ -87,14 +114,17 @@ def build_classifier(
         dtype="float32",
         name="output",
     )(x)
-    if task == "regression":
-        x = layers.Rescaling(target_deviation, offset=target_mean, dtype="float32", name="units")(x)
-    return keras.Model(inputs, x, name="classifier" if task != "regression" else "regressor")
+
+
+def task_of(model: keras.Model) -> Task:
+    """What the outputs of a model from `build_classifier` mean, read from its last layers."""
+    activation = keras.activations.serialize(model.get_layer("output").activation)
+    return next(task for task, name in ACTIVATIONS.items() if name == activation)
 
 
 def check_image_size(row: Backbone, image_size: int | None) -> int:
     """The size to build with; a UserError when the backbone cannot take it."""
-    size = image_size or row.default_size
+    size = row.default_size if image_size is None else image_size
     if size < row.least_size:
         raise UserError(f"--image-size was {size}; {row.name} needs at least {row.least_size} pixels a side.")
     return size

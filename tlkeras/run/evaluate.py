@@ -1,5 +1,6 @@
 """Judge a run's model on pictures: those of its own split, or others."""
 
+import csv
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,6 +41,8 @@ def evaluate(run_path: str, data: str | None = None, batch_size: int = 32) -> di
     source = find_examples(data or own_data(run), run.task, training=False)
     check_classes(run, source)
     splits = own_splits(source.examples) if data else judged_split(run, source.examples)
+    if data:
+        mention_known_pictures(run, data, source.examples)
     decoded = {
         name: decode_all(examples, run.config["image_size"], run.config["max_unreadable"])
         for name, examples in splits.items()
@@ -97,6 +100,19 @@ def judged_split(run: Run, examples: Sequence[Example]) -> dict[str, list[Exampl
     splits = load_split(run.path / "split.csv", examples)
     name = "test" if "test" in splits else "validation"
     return {name: [examples[index] for index in splits[name]]}
+
+
+def mention_known_pictures(run: Run, data: str, examples: Sequence[Example]) -> None:
+    """Say so when pictures are judged that the run was trained on."""
+    if Path(data).expanduser().resolve() != Path(run.config["data"]).expanduser().resolve():
+        return
+    with (run.path / "split.csv").open(newline="", encoding="utf-8") as file:
+        trained = {row["path"] for row in csv.DictReader(file) if row["split"] == "train"}
+    if known := sum(example.name in trained for example in examples):
+        log.warning(
+            "Note: the run was trained on %d of these %d pictures, so the figures are too good. Leave --data out to "
+            "judge its test pictures alone.", known, len(examples),
+        )  # fmt: skip
 
 
 def predict_pixels(model: Any, pixels: np.ndarray, batch_size: int) -> np.ndarray:

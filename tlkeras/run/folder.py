@@ -33,7 +33,7 @@ def choose_run_dir(run_dir: str | None, overwrite: bool, data: str, backbone: st
     if run_dir is None:
         stem = re.sub(r"[^a-z0-9]+", "-", f"{Path(data).stem} {backbone}".lower()).strip("-")
         return free_name(RUNS / stem)
-    path = Path(run_dir)
+    path = Path(run_dir).expanduser()
     if path.exists() and not overwrite:
         raise UserError(f"--run-dir {path} exists already. Give another folder, or --overwrite to replace it.")
     if path.exists() and not (path.is_dir() and (not any(path.iterdir()) or (path / "config.yaml").exists())):
@@ -162,14 +162,14 @@ def open_run(path: str) -> Run:
     Raises:
         UserError: when it is not one.
     """
-    folder = Path(path)
+    folder = Path(path).expanduser()
     if not folder.is_dir():
         raise UserError(f"There is no run folder {folder}. Give a folder that scripts/train.py wrote.")
     try:
         labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
         config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
         run = Run(folder, labels["task"], labels["classes"], config)
-        config["image_size"] + config["batch_size"]
+        config["image_size"] + config["batch_size"] + config["max_unreadable"] + len(config["data"])
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
         raise UserError(
             f"{folder} is not a whole run folder: labels.json or config.yaml is missing or damaged. "

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlkeras.backbones import BACKBONES, find_backbone
+from tlkeras.errors import UserError
 from tlkeras.run.folder import check_model_file, open_run
 from tlkeras.startup import load_tensorflow
 
@@ -38,6 +39,8 @@ def stage_table(name: str) -> str:
         path = open_run(name).path / "model.keras"
     elif name.endswith(".keras"):
         check_model_file(path)
+    elif path.is_file():
+        raise UserError(f"{path} holds no model; give a .keras file, a run's folder or a backbone's name.")
     else:
         row = find_backbone(name)
         load_tensorflow()

@@ -12,7 +12,7 @@ from tlkeras import __version__
 from tlkeras.backbones import Backbone, find_backbone
 from tlkeras.config import Task, TrainConfig
 from tlkeras.data.images import available_cores
-from tlkeras.data.prepare import PreparedData, prepare_data, write_unreadable
+from tlkeras.data.prepare import PreparedData, decode_data, find_data, write_unreadable
 from tlkeras.data.splits import save_split
 from tlkeras.errors import UserError
 from tlkeras.run.folder import check_space, choose_run_dir, write_json, write_yaml, writing
@@ -47,11 +47,13 @@ def train(config: TrainConfig) -> Path:
             f"--image-size was {config.image_size}; {row.name} needs at least {row.least_size} pixels a side."
         )
     parse_unfreeze(row, config.unfreeze or row.finetune_from)
-    check_weights_option(row, config.weights, config.image_size or row.default_size)
     path = choose_run_dir(config.run_dir, config.overwrite, config.data, row.name)
     with writing(path) as folder:
         check_space(folder, row.parameters)
-        data = prepare_data(config, row, config.image_size, config.seed)
+        found = find_data(config, row, config.image_size, config.seed)
+        dataclasses.replace(config, task=found.source.task).check()
+        check_weights_option(row, config.weights, found.image_size)
+        data = decode_data(found, config, config.seed)
         resolved = dataclasses.replace(
             config.with_defaults(row.finetune_from, pretrained=config.weights != "none"),
             task=data.task,
@@ -77,7 +79,7 @@ def train_and_write(config: TrainConfig, row: Backbone, data: PreparedData, fold
 
     splits = image_sets(data)
     model = build(config, row, data.task, splits["train"])
-    result = train_two_phases(model, splits["train"], splits["validation"], config, data.task)
+    result = train_two_phases(model, splits["train"], splits["validation"], config)
     figures = judge(training_view(model), splits, config.batch_size, data.task)
     save_model(model, folder / "model.keras", splits["validation"].first(16)[0])
     write_json(folder / "labels.json", {"task": data.task, "classes": data.classes})
@@ -101,7 +103,7 @@ def build(config: TrainConfig, row: Backbone, task: Task, train: "ImageSet") -> 
 
     unit = {}
     if task == "regression":
-        unit = {"target_mean": float(train.targets.mean()), "target_deviation": float(train.targets.std())}
+        unit = {"target_mean": float(train.targets.mean()), "target_deviation": float(train.targets.std()) or 1.0}
     model = build_classifier(
         row,
         num_outputs=train.targets.shape[1],
@@ -117,7 +119,7 @@ def build(config: TrainConfig, row: Backbone, task: Task, train: "ImageSet") -> 
     )
     if config.weights == "none":
         log.info("Note: the backbone starts from random weights, so this trains from scratch; nothing is transferred.")
-        calibrate_batch_norm(model, train.first(128)[0])
+        calibrate_batch_norm(model, train.spread(128)[0])
     return model
 
 

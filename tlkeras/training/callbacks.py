@@ -54,40 +54,51 @@ class BestEpoch(keras.callbacks.Callback):
 
 
 class Speed(keras.callbacks.Callback):
-    """Add training images a second and the minutes left in this phase to Keras' progress bar.
+    """Add training images a second, and the seconds left in this phase, to Keras' progress bar.
 
-    It must stand after callbacks that keep the logs: times differ between equal runs.
+    Where features are computed once, an image is one read as features. It must stand after callbacks that keep the
+    logs: times differ between equal runs.
     """
 
     def __init__(self, images: int, batch_size: int, last_epoch: int) -> None:
         super().__init__()
         self._images, self._batch_size, self._last_epoch = images, batch_size, last_epoch
+        self._last_seconds = 0.0  # of the epoch before, validation included
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self._start = time.perf_counter()
-        self._training_seconds = 0.0
+        self._start, self._after = time.perf_counter(), self._last_epoch - epoch - 1
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        self._training_seconds = time.perf_counter() - self._start
-        logs["img/s"] = min((batch + 1) * self._batch_size, self._images) / self._training_seconds
+        seconds, done = time.perf_counter() - self._start, min((batch + 1) * self._batch_size, self._images)
+        self._speed = round(done / seconds)
+        whole = self._last_seconds or seconds * self._images / done
+        logs["img/s"] = self._speed
+        if left := round(max(whole - seconds, 0.0) + whole * self._after):  # Keras prints nought as 0.0000e+00
+            logs["s left"] = left
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        seconds = time.perf_counter() - self._start
-        logs["img/s"] = self._images / self._training_seconds
-        if remaining := self._last_epoch - epoch - 1:
-            logs["min left"] = seconds * remaining / 60
+        self._last_seconds = time.perf_counter() - self._start
+        logs["img/s"] = self._speed
+        if self._after:
+            logs["s left"] = round(self._last_seconds * self._after)
 
 
 class HistoryTable(keras.callbacks.Callback):
-    """One row for each epoch of both phases, appended to the list that is given; also written to the log file."""
+    """One row for each epoch of both phases, appended to the list that is given; also written to the log file.
+
+    The rate is that of the epoch's middle step.
+    """
 
     def __init__(self, rows: list[dict], phase: str) -> None:
         super().__init__()
         self._rows, self._phase = rows, phase
 
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        if batch == self.params["steps"] // 2:
+            self._rate = float(self.model.optimizer.learning_rate)
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        optimizer = self.model.optimizer
-        row = {"phase": self._phase, "epoch": epoch + 1, "rate": float(optimizer.learning_rate)}
+        row = {"phase": self._phase, "epoch": epoch + 1, "rate": self._rate}
         row |= {name: float(value) for name, value in logs.items()}
         self._rows.append(row)
         log.debug("epoch %d: %s", epoch + 1, ", ".join(f"{name} {value:.4g}" for name, value in list(row.items())[2:]))

@@ -8,11 +8,12 @@ from typing import Literal
 
 import keras
 
-from tlkeras.config import Task, TrainingOptions
+from tlkeras.config import Task, TrainingOptions, check_values
 from tlkeras.data.pipeline import ImageSet, steps_per_epoch
 from tlkeras.data.targets import balanced_class_weights
 from tlkeras.errors import UserError
-from tlkeras.models.freezing import FrozenWeights, row_of, set_trainable
+from tlkeras.models.builders import task_of
+from tlkeras.models.freezing import FrozenWeights, backbone_of, first_unfrozen, row_of, set_trainable
 from tlkeras.training.callbacks import BestEpoch, HistoryTable, Speed
 from tlkeras.training.optimizers import make_optimizer
 from tlkeras.training.roads import Road, make_roads
@@ -49,7 +50,7 @@ class TrainingResult:
 
 
 def train_two_phases(
-    model: keras.Model, train: ImageSet, validation: ImageSet, options: TrainingOptions, task: Task = "single_label"
+    model: keras.Model, train: ImageSet, validation: ImageSet, options: TrainingOptions
 ) -> TrainingResult:
     """Train a model from `build_classifier` in place.
 
@@ -61,27 +62,37 @@ def train_two_phases(
         model: from `build_classifier`.
         train: pictures that are learned from.
         validation: pictures that choose the epoch, and nothing else.
-        options: epochs, rates and all else; `TrainConfig` is one too.
-        task: as the model was built.
+        options: epochs, rates and all else; `TrainConfig` is one too. Dropout and hidden layers start from Keras' own
+            seed: call `keras.utils.set_random_seed` before the model is built to repeat a run.
 
     Returns:
         History, times, and which epoch was kept. The model holds the kept weights.
 
     Raises:
-        UserError: when the loss is no longer a number, with what to lower.
+        UserError: when an option is no good, the pictures or targets do not fit the model, or the loss of phase 1 is no
+            longer a number, with what to lower.
         RuntimeError: when a frozen weight moved.
     """
+    check_values(options)
+    check_data(model, train, validation)
     options = options.with_defaults(row_of(model).finetune_from)
     result, best = TrainingResult(), None
     start = time.perf_counter()
     roads = make_roads(model, train, validation, options)
     result.seconds["features"] = time.perf_counter() - start
-    for phase in plan(options):
+    for phase in plan(model, options):
         learning = set_trainable(model, phase.unfreeze)
         log.info("%s: %s.", describe(phase), learning)
         before = model.get_weights()
         frozen = FrozenWeights(model)
-        epoch = fit_phase(model, roads[phase.name], phase, train, options, task, result)
+        try:
+            epoch = fit_phase(model, roads[phase.name], phase, train, options, result)
+        except UserError as error:  # the loss became infinite
+            if best is None:
+                raise
+            log.warning("%s Phase 1's model is kept.", error)
+            model.set_weights(before)
+            break
         frozen.check()
         if best is None or epoch.best > best:
             best, result.kept, result.epoch = epoch.best, phase.name, epoch.epoch + 1
@@ -92,11 +103,28 @@ def train_two_phases(
     return result
 
 
-def plan(options: TrainingOptions) -> list[Phase]:
-    """The phases that the options ask for."""
+def check_data(model: keras.Model, train: ImageSet, validation: ImageSet) -> None:
+    """Refuse pictures and targets that do not fit the model.
+
+    Raises:
+        UserError: with both sizes.
+    """
+    size, outputs = backbone_of(model).input_shape[1], model.output_shape[-1]
+    for data in (train, validation):
+        if data.images.shape[1:3] != (size, size):
+            raise UserError(f"The pictures have {data.images.shape[1]} pixels a side and the model takes {size}: give "
+                            "the same image_size to prepare_data and to the builder.")  # fmt: skip
+        if data.targets.shape[1] != outputs:
+            raise UserError(f"The targets have {data.targets.shape[1]} columns and the model has {outputs} outputs: "
+                            "build it with as many outputs as there are classes.")  # fmt: skip
+
+
+def plan(model: keras.Model, options: TrainingOptions) -> list[Phase]:
+    """The phases that the options ask for; no second one where it would unfreeze nothing."""
     first, last = options.frozen_epochs, options.frozen_epochs + options.finetune_epochs
     phases = [Phase("frozen", "none", options.frozen_rate, 0, first)]
-    if options.finetune_epochs and options.unfreeze != "none":
+    backbone = backbone_of(model)
+    if options.finetune_epochs and first_unfrozen(backbone, options.unfreeze) < len(backbone.layers):
         phases.append(Phase("finetune", options.unfreeze, options.finetune_rate, first, last))
     return phases
 
@@ -114,11 +142,10 @@ def fit_phase(
     phase: Phase,
     train: ImageSet,
     options: TrainingOptions,
-    task: Task,
     result: TrainingResult,
 ) -> BestEpoch:
     """Compile afresh and fit; returns the callback that knows the best epoch."""
-    steps = steps_per_epoch(len(train), options.batch_size)
+    task, steps = task_of(model), steps_per_epoch(len(train), options.batch_size)
     optimizer = make_optimizer(model, options, phase.rate, steps * (phase.last_epoch - phase.first_epoch))
     # XLA on the CPU made MobileNetV2 fifteen times slower, and the deterministic mode goes without it anyway.
     road.part.compile(optimizer=optimizer, jit_compile=False, **objective(model, options, task))
