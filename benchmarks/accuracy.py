@@ -22,6 +22,7 @@ def main() -> None:
     parser.add_argument("--weights", required=True, help="weights of MobileNetV2, no top")
     parser.add_argument("--seeds", type=int, default=5, help="runs of tlkeras")
     parser.add_argument("--plain-seeds", type=int, default=3, help="runs of the plain loop; 0 leaves it out")
+    parser.add_argument("--engine", default="tensorflow", help="what computes the features of tlkeras")
     options = parser.parse_args()
     ours, plain = [], []
     for seed in range(max(options.seeds, options.plain_seeds)):
@@ -47,6 +48,7 @@ def run_tlkeras(options: argparse.Namespace, seed: int) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         arguments = ["--data", options.data, "--weights", options.weights, "--seed", seed, "--run-dir", run]
+        arguments += ["--engine", options.engine]
         execute(HERE.parent / "scripts" / "train.py", "--backbone", "MobileNetV2", *arguments)
         return json.loads((run / "metrics.json").read_text())
 

@@ -229,7 +229,6 @@ def test_half_precision_costs_little(features):
 
 @pytest.mark.parametrize(("engine", "tolerance"), [("openvino", 1e-4), ("openvino_bf16", 0.05)])
 def test_openvino_gives_the_same_features(features, engine, tolerance):
-    pytest.importorskip("openvino")
     for one, other in zip(features(), features(engine=engine), strict=True):
         scale = np.abs(one.arrays[0]).max()
         np.testing.assert_allclose(other.arrays[0], one.arrays[0], atol=tolerance * scale)

@@ -79,8 +79,10 @@ def features_of(
     store = Store(cache_folder(), int(options.cache_disk * 1e9))
     keep = store.has_room(nbytes)
     if not (fits or keep):
-        log.info("Note: %s would take %.2f GB, more than --memory (%.1f GB) and --cache-disk (%.1f GB) allow.",
-                 name, nbytes / 1e9, memory / 1e9, options.cache_disk)  # fmt: skip
+        log.info(
+            "Note: features (%s) would take %.2f GB, more than --memory (%.1f GB) and --cache-disk (%.1f GB) allow, so "
+            "they are computed anew in each epoch.", name, nbytes / 1e9, memory / 1e9, options.cache_disk,
+        )  # fmt: skip
         return None
     engine = functools.cache(lambda: make_engine(model, options.engine))
     about = {"features": name, "model": digest_model(model), "engine": options.engine, "cores": available_cores()}
@@ -96,8 +98,8 @@ def features_of(
             )
         arrays.append([in_memory(array) for array in kept] if nbytes <= memory else kept)
     log.info(
-        "Features: %s %s in %.1f s, %.2f GB, %s.", name, "read from the cache" if hits == len(jobs) else "computed",
-        time.perf_counter() - start, nbytes / 1e9,
+        "Features (%s): %s in %.1f s, %s MB, %s.", name, "read from the cache" if hits == len(jobs) else "computed",
+        time.perf_counter() - start, f"{nbytes / 1e6:,.0f}",
         "in memory" if fits else f"on disk, as more than {memory / 1e9:.1f} GB (--memory)",
     )  # fmt: skip
     return tuple(Features(kept, job.data.targets, job.views) for job, kept in zip(jobs, arrays, strict=True))

@@ -79,8 +79,8 @@ class Speed(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._last_seconds = time.perf_counter() - self._start
         logs["img/s"] = self._speed
-        if self._after:
-            logs["s left"] = round(self._last_seconds * self._after)
+        if left := round(self._last_seconds * self._after):
+            logs["s left"] = left
 
 
 class HistoryTable(keras.callbacks.Callback):

@@ -1,0 +1,71 @@
+"""Seconds and resident memory of a whole run of scripts/train.py for more and more pictures.
+
+    python benchmarks/scale.py
+
+The pictures are made: JPEGs of 64 x 64 pixels in two classes. The run has one epoch in each phase, MobileNetV2-0.35
+from random weights, and may keep 50 MB of pictures, and of features, in memory: nearly all goes through the disk.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+TRAIN = Path(__file__).parents[1] / "scripts" / "train.py"
+OPTIONS = ["--backbone", "MobileNetV2-0.35", "--weights", "none", "--image-size", "64", "--frozen-epochs", "1"]
+OPTIONS += ["--finetune-epochs", "1", "--unfreeze", "block_16", "--views", "1", "--memory", "0.05"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--counts", type=int, nargs="+", default=[1_000, 10_000, 100_000], help="numbers of pictures")
+    options = parser.parse_args()
+    print(f"{'pictures':>9} {'seconds':>8} {'ms/picture':>10} {'peak MB':>8}")
+    for count in options.counts:
+        with tempfile.TemporaryDirectory() as folder:
+            make_pictures(Path(folder) / "pictures", count)
+            seconds, megabytes = measure(Path(folder))
+        print(f"{count:>9,} {seconds:>8.1f} {1000 * seconds / count:>10.2f} {megabytes:>8,.0f}", flush=True)
+
+
+def make_pictures(folder: Path, count: int) -> None:
+    """Red ones and blue ones, `count` together, with noise of their own each."""
+    with ProcessPoolExecutor() as pool:
+        list(pool.map(make_thousand, [folder] * (count // 1000), range(0, count, 1000)))
+
+
+def make_thousand(folder: Path, first: int) -> None:
+    """The pictures `first` to `first + 999`."""
+    for number in range(first, first + 1000):
+        rng = np.random.default_rng(number)
+        coarse = rng.integers(0, 120, (8, 8, 3), dtype=np.uint8)
+        coarse[..., 2 * (number % 2)] += 120
+        place = folder / ("red", "blue")[number % 2] / f"{number}.jpg"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(coarse).resize((64, 64), Image.Resampling.BICUBIC).save(place)
+
+
+def measure(folder: Path) -> tuple[float, float]:
+    """Seconds of a run, start of Python and TensorFlow included, and the most memory that it held at a time."""
+    command = [sys.executable, TRAIN, "--data", folder / "pictures", "--run-dir", folder / "run", *OPTIONS]
+    environment = os.environ | {"TLKERAS_CACHE": str(folder / "cache"), "TMPDIR": str(folder)}
+    start = time.perf_counter()
+    with (folder / "log.txt").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"train.py failed:\n{(folder / 'log.txt').read_text()}")
+    shutil.rmtree(folder / "cache")
+    return time.perf_counter() - start, usage.ru_maxrss / 1000
+
+
+if __name__ == "__main__":
+    main()
