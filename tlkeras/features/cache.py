@@ -93,14 +93,13 @@ def features_of(
         kept = store.read(key, options.feature_dtype) if keep else None
         hits += kept is not None
         if kept is None:
-            kept = computed(
-                job, engine, shapes, options.feature_dtype, (store, key) if keep else None, nbytes <= memory
-            )
-        arrays.append([in_memory(array) for array in kept] if nbytes <= memory else kept)
+            kept = computed(job, engine, shapes, options.feature_dtype, (store, key) if keep else None, fits)
+        arrays.append([in_memory(array) for array in kept] if fits else kept)
     log.info(
-        "Features (%s): %s in %.1f s, %s MB, %s.", name, "read from the cache" if hits == len(jobs) else "computed",
-        time.perf_counter() - start, f"{nbytes / 1e6:,.0f}",
+        "Features (%s): %s in %.1f s, %s MB, %s%s.", name, "read from the cache" if hits == len(jobs) else "computed",
+        time.perf_counter() - start, f"{nbytes / 1e6:,.1f}",
         "in memory" if fits else f"on disk, as more than {memory / 1e9:.1f} GB (--memory)",
+        f"; kept for the next run in {store.folder}" if keep and hits < len(jobs) else "",
     )  # fmt: skip
     return tuple(Features(kept, job.data.targets, job.views) for job, kept in zip(jobs, arrays, strict=True))
 
