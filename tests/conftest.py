@@ -44,7 +44,7 @@ def tiny(monkeypatch) -> Iterator[str]:
     monkeypatch.setattr(keras.applications, "Tiny", build_tiny, raising=False)
     keras.utils.set_random_seed(0)
     yield "Tiny"
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)  # collecting garbage takes half a second
 
 
 def build_tiny(include_top: bool, weights: None, input_shape: tuple[int, int, int]):

@@ -32,7 +32,7 @@ class Asked(Exception):
 @pytest.fixture(autouse=True)
 def clear_keras():
     yield
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)  # collecting garbage takes half a second
 
 
 def build(row: Backbone, size: int, **arguments) -> keras.Model:

@@ -14,9 +14,11 @@ import tensorflow as tf
 from tlkeras.backbones import BACKBONES, Backbone
 from tlkeras.config import TrainingOptions
 from tlkeras.data.pipeline import ImageSet
+from tlkeras.features.cut import cut
+from tlkeras.features.engine import one_or_all
 from tlkeras.models.builders import build_classifier
 from tlkeras.models.calibration import backbone_input, calibrate_batch_norm
-from tlkeras.models.freezing import backbone_of, set_trainable
+from tlkeras.models.freezing import backbone_of, first_unfrozen, set_trainable
 from tlkeras.training.two_phase import train_two_phases
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`")
@@ -31,8 +33,9 @@ ROWS = [
 ]
 CLASSES = 3
 OPTIONS = TrainingOptions(
-    frozen_epochs=1, finetune_epochs=1, batch_size=4, optimizer="adam", warmup=0.0, flip="none", crop=1.0, colour=0.0
-)
+    frozen_epochs=1, finetune_epochs=1, batch_size=4, optimizer="adam", warmup=0.0, flip="none", crop=1.0, colour=0.0,
+    views=0,
+)  # fmt: skip
 # Opens models in safe mode where tlkeras cannot be imported. Line by line: a model, pictures, where outputs go.
 PLAIN_KERAS = """
 import sys
@@ -149,6 +152,14 @@ def test_every_stage_can_be_unfrozen(row, model):
         head = model.get_layer("output").weights
         assert {id(weight) for weight in model.trainable_weights} == {id(weight) for weight in weights + head}
         assert learning.trainable == sum(np.prod(weight.shape, dtype=int) for weight in weights + head)
+
+
+def test_the_parts_of_a_cut_give_the_whole_again(row, model, images):
+    first = first_unfrozen(backbone_of(model), row.finetune_from)
+    parts, whole = cut(model, first), outputs(model, images)
+    pooled, *at_cut = parts.below(images.astype("float32"), training=False)
+    np.testing.assert_allclose(parts.head(pooled, training=False), whole, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(parts.upper(one_or_all(at_cut), training=False), whole, rtol=0, atol=1e-5)
 
 
 def test_one_step_of_each_phase_moves_what_learns_and_nothing_else(row, model, images, monkeypatch):

@@ -319,6 +319,7 @@ def stem(model: keras.Model, pixels: np.ndarray) -> np.ndarray:
     return keras.Model(model.input, model.get_layer("stem_conv_pad").output)(pixels).numpy()
 
 
+@pytest.mark.slow
 def test_efficientnet_scales_pixels_as_keras_does_however_its_weights_come(published, tmp_path):
     path, by_keras = published
     pixels = np.random.default_rng(0).uniform(0, 255, (2, SIZE, SIZE, 3)).astype("float32")
