@@ -65,9 +65,10 @@ def compare(backbone: str, weights: Path | None, rounds: int) -> None:
 
 def plain_engine(model):
     """The model in a `tf.function`, as Keras' own `predict` has it."""
+    import keras
     import tensorflow as tf
 
-    step = tf.function(lambda images: model(images, training=False), reduce_retracing=True)
+    step = tf.function(lambda images: keras.tree.flatten(model(images, training=False)))
     return lambda inputs: [output.numpy() for output in step(tf.convert_to_tensor(inputs[0]))]
 
 
