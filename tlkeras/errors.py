@@ -7,3 +7,7 @@ class UserError(Exception):
     The message is whole sentences: what was given, what was expected, what to do. Scripts print it
     without a traceback and leave with exit code 2; in a notebook it is an ordinary exception.
     """
+
+
+class Terminated(KeyboardInterrupt):
+    """The program was told to end by SIGTERM, as Ctrl-C tells it."""

@@ -12,8 +12,8 @@ from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
 import yaml
 
-from tlkeras.config import DIGITS_DEFAULTS, KINDS, limits, must
-from tlkeras.errors import UserError
+from tlkeras.config import DIGITS_DEFAULTS, KINDS, TrainConfig, limits, must
+from tlkeras.errors import Terminated, UserError
 from tlkeras.parser import SentenceParser, not_known
 
 Config = TypeVar("Config")
@@ -34,7 +34,8 @@ def parse_config(config_class: type[Config], description: str | None, arguments:
     for path in paths:
         values = parser.files[path] = read_config_file(path, [entry.name for entry in fields(config_class)])
         data, backbone = data or values.get("data"), backbone or values.get("backbone")
-    if (data or "digits") == "digits" and not HELP & set(arguments):  # help shows the usual defaults
+    digits = (data or "digits") == "digits" and issubclass(config_class, TrainConfig)
+    if digits and not HELP & set(arguments):  # help shows the usual defaults
         other = backbone not in (None, DIGITS_DEFAULTS["backbone"])  # which may need larger pictures
         parser.set_defaults(DIGITS_DEFAULTS | ({"image_size": None} if other else {}))
     parsed = parser.parse_args(arguments).as_dict()
@@ -93,8 +94,8 @@ def make_parser(config_class: type, description: str | None) -> SentenceParser:
     for owner in sorted(owners, key=lambda owner: sum(issubclass(other, owner) for other in config_class.__mro__)):
         title = (owner.__doc__ or "").partition("\n")[0]
         group = parser if owner is config_class else parser.add_argument_group(title.rstrip("."))
-        for name in vars(owner).get("__annotations__", {}):
-            add_option(parser, group, entries[name], types[name])
+        for name in [name for name in vars(owner).get("__annotations__", {}) if name in entries]:
+            add_option(parser, group, entries.pop(name), types[name])  # once, where a class has another default
     return parser
 
 
@@ -119,23 +120,30 @@ def program(main: Callable[[], Any]) -> NoReturn:
     """Run a script's main function; a user's mistake, Ctrl-C or a full disk ends in one sentence."""
     name = Path(sys.argv[0]).name
     logging.raiseExceptions = False  # a closed pipe is no reason for a traceback
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what is half written goes
+    signal.signal(signal.SIGTERM, terminate)
     try:
         main()
     except UserError as error:
         fail(name, str(error), 2)
-    except KeyboardInterrupt:
-        fail(name, "stopped by Ctrl-C; nothing was written.", 130)
+    except KeyboardInterrupt as stop:
+        how, code = ("SIGTERM", 143) if isinstance(stop, Terminated) else ("Ctrl-C", 130)
+        fail(name, f"stopped by {how}; {stop.args[0] if stop.args else 'nothing was written.'}", code)
     except BrokenPipeError:
         raise SystemExit(0) from None
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             place = f" at {error.filename}" if error.filename else ""
-            fail(name, f"The disk is full{place}. Free some space and run the command again.", 2)
+            then = " ".join(getattr(error, "__notes__", ["Run the command again."]))
+            fail(name, f"The disk is full{place}. Free some space. {then}", 2)
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:
             fail(name, f"{error.filename} cannot be opened: {error.strerror}.", 2)
         raise
     raise SystemExit(0)
+
+
+def terminate(*_: Any) -> NoReturn:
+    """What SIGTERM does: the same as Ctrl-C, so that what is half written goes, and what can be gone on with stays."""
+    raise Terminated
 
 
 def fail(name: str, sentence: str, code: int) -> NoReturn:

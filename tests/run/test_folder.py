@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tlkeras.errors import UserError
+from tlkeras.errors import Terminated, UserError
 from tlkeras.run import folder
-from tlkeras.run.folder import choose_run_dir, writing
+from tlkeras.run.folder import choose_run_dir, finished_before, writing
 
 
 def names(place: Path) -> list[str]:
@@ -20,7 +20,7 @@ def test_it_appears_when_it_is_whole(tmp_path):
     before = (log.handlers[:], log.level, log.propagate)
     with writing(tmp_path / "a" / "run") as partial:
         (partial / "model.keras").write_text("model")
-        assert names(tmp_path / "a") == [partial.name] and partial.name.startswith(".")
+        assert names(tmp_path / "a") == [".run.lock", ".run.partial"] and partial.name == ".run.partial"
         log.info("said")
     assert names(tmp_path / "a") == ["run"] and names(tmp_path / "a" / "run") == ["log.txt", "model.keras"]
     assert "said" in (tmp_path / "a" / "run" / "log.txt").read_text()
@@ -64,13 +64,13 @@ def test_a_run_that_appeared_meanwhile_is_kept(tmp_path):
 
 def test_default_names(tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "RUNS", tmp_path)
-    assert choose_run_dir(None, False, "/data/My Pets.csv", "ResNet50") == tmp_path / "my-pets-resnet50"
+    assert choose_run_dir(None, False, None, "/data/My Pets.csv", "ResNet50") == tmp_path / "my-pets-resnet50"
     with writing(tmp_path / "pets-vgg16"):
-        assert choose_run_dir(None, False, "pets", "VGG16") == tmp_path / "pets-vgg16-2"
-    assert choose_run_dir(None, False, "pets", "VGG16") == tmp_path / "pets-vgg16-2"
-    assert choose_run_dir(None, False, "pet", "VGG16") == tmp_path / "pet-vgg16"
-    assert choose_run_dir(None, False, "tfds:beans", "VGG16") == tmp_path / "tfds-beans-vgg16"
-    assert choose_run_dir(None, False, "犬", "VGG16").parent == tmp_path
+        assert choose_run_dir(None, False, None, "pets", "VGG16") == tmp_path / "pets-vgg16-2"
+    assert choose_run_dir(None, False, None, "pets", "VGG16") == tmp_path / "pets-vgg16-2"
+    assert choose_run_dir(None, False, None, "pet", "VGG16") == tmp_path / "pet-vgg16"
+    assert choose_run_dir(None, False, None, "tfds:beans", "VGG16") == tmp_path / "tfds-beans-vgg16"
+    assert choose_run_dir(None, False, None, "犬", "VGG16").parent == tmp_path
 
 
 def test_overwrite_takes_only_runs_and_empty_folders(tmp_path):
@@ -81,13 +81,107 @@ def test_overwrite_takes_only_runs_and_empty_folders(tmp_path):
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "thesis.txt").write_text("")
     for name in ("empty", "run"):
-        assert choose_run_dir(str(tmp_path / name), True, "pets", "VGG16") == tmp_path / name
+        assert choose_run_dir(str(tmp_path / name), True, None, "pets", "VGG16") == tmp_path / name
     for name in ("file", "work"):
         with pytest.raises(UserError, match="not a run's folder"):
-            choose_run_dir(str(tmp_path / name), True, "pets", "VGG16")
+            choose_run_dir(str(tmp_path / name), True, None, "pets", "VGG16")
     for name in ("empty", "run", "file", "work"):
         with pytest.raises(UserError, match="exists already"):
-            choose_run_dir(str(tmp_path / name), False, "pets", "VGG16")
+            choose_run_dir(str(tmp_path / name), False, None, "pets", "VGG16")
+
+
+def make(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def keep_epoch(partial: Path) -> None:
+    (partial / "checkpoints").mkdir(exist_ok=True)
+    (partial / "checkpoints" / "000001-0.npz").write_text("an epoch")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, Terminated, OSError(28, "No space left on device")])
+def test_a_stopped_run_can_be_gone_on_with(tmp_path, error):
+    with pytest.raises(error if isinstance(error, type) else OSError) as raised, writing(tmp_path / "run") as partial:
+        keep_epoch(partial)
+        raise error
+    said = raised.value.args[0] if isinstance(error, type) else raised.value.__notes__[0]
+    assert "the same command with --resume" in said.lower()
+    assert names(tmp_path) == [".run.partial"]
+    with pytest.raises(UserError), writing(tmp_path / "run", resume=True) as partial:
+        assert names(partial / "checkpoints") == ["000001-0.npz"]
+        raise UserError("other data than before")  # which is no reason to lose the epoch
+    with writing(tmp_path / "run", resume=True) as partial:
+        assert names(partial / "checkpoints") == ["000001-0.npz"]
+    assert names(tmp_path) == ["run"] and names(tmp_path / "run") == ["log.txt"]
+
+
+def test_a_mistake_leaves_nothing_to_go_on_with(tmp_path):
+    with pytest.raises(UserError), writing(tmp_path / "run") as partial:
+        keep_epoch(partial)
+        raise UserError("the loss became nan")
+    assert names(tmp_path) == []
+
+
+def test_what_a_killed_run_left_is_cleared_or_gone_on_with(tmp_path):
+    keep_epoch(make(tmp_path / ".run.partial"))
+    with pytest.raises(UserError, match=r"begun and not finished\. Give --resume"):
+        choose_run_dir(str(tmp_path / "run"), False, None, "pets", "VGG16")
+    for overwrite, resume in ((True, None), (False, "model.keras")):
+        assert choose_run_dir(str(tmp_path / "run"), overwrite, resume, "pets", "VGG16") == tmp_path / "run"
+    with writing(tmp_path / "run") as partial:
+        assert names(partial) == ["log.txt"]
+
+
+def test_resume_without_a_folder_finds_the_unfinished_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(folder, "RUNS", tmp_path)
+    for number, name in enumerate(("pets-vgg16", "pets-vgg16-2", "pets-vgg16-large", "pets-vgg16-3")):
+        partial = make(tmp_path / f".{name}.partial")
+        if name != "pets-vgg16-3":  # it had not come to its first epoch
+            keep_epoch(partial)
+            os.utime(partial / "checkpoints" / "000001-0.npz", (number, number))
+    assert choose_run_dir(None, False, "model.keras", "pets", "VGG16") == tmp_path / "pets-vgg16-2"
+    assert capsys.readouterr().out == ""
+    assert choose_run_dir(None, False, None, "pets", "VGG16") == tmp_path / "pets-vgg16-4"
+    assert "pets-vgg16-2 was begun and not finished; this command with --resume" in capsys.readouterr().out
+    assert choose_run_dir(None, False, "model.keras", "dogs", "VGG16") == tmp_path / "dogs-vgg16"
+
+
+def test_resume_takes_no_other_folder(tmp_path):
+    """A run of another program, or one of which the model is gone."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text("seed: 0")
+    with pytest.raises(UserError, match="exists already"):
+        choose_run_dir(str(tmp_path / "run"), False, "model.keras", "pets", "VGG16")
+    (tmp_path / "run" / "model.keras").write_text("")
+    assert choose_run_dir(str(tmp_path / "run"), False, "model.keras", "pets", "VGG16") == tmp_path / "run"
+    assert finished_before(tmp_path / "run", "model.keras")
+    keep_epoch(make(tmp_path / ".run.partial"))  # it was being replaced when it was stopped
+    assert not finished_before(tmp_path / "run", "model.keras")
+
+
+def test_an_error_of_the_program_keeps_the_epochs(tmp_path):
+    with pytest.raises(MemoryError) as raised, writing(tmp_path / "run") as partial:
+        keep_epoch(partial)
+        raise MemoryError
+    assert "--resume" in raised.value.__notes__[0]
+    assert names(tmp_path) == [".run.partial"]
+
+
+def test_a_run_that_is_written_now_is_not_gone_on_with(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(folder, "RUNS", tmp_path)
+    with writing(tmp_path / "pets-vgg16") as partial:
+        keep_epoch(partial)
+        assert choose_run_dir(None, False, "model.keras", "pets", "VGG16") == tmp_path / "pets-vgg16-2"
+    assert capsys.readouterr().out == ""
+
+
+def test_two_programs_do_not_write_one_run(tmp_path):
+    with writing(tmp_path / "run"):
+        with pytest.raises(UserError, match="being written by another program"), writing(tmp_path / "run", True):
+            pass
+        assert ".run.partial" in names(tmp_path)
+    assert names(tmp_path) == ["run"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

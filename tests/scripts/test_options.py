@@ -10,7 +10,7 @@ from tlkeras.config import DIGITS_DEFAULTS, TrainConfig
 from tlkeras.errors import UserError
 from tlkeras.options import parse_config
 
-SCRIPTS = ["train.py", "evaluate.py", "predict.py", "summary.py", "cache.py"]
+SCRIPTS = ["train.py", "evaluate.py", "predict.py", "summary.py", "cache.py", "pretrain.py", "transfer_gain.py"]
 HEAVY = ("tensorflow", "keras", "sklearn", "matplotlib", "scipy")
 
 

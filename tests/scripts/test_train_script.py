@@ -87,19 +87,57 @@ def test_config_of_a_run_repeats_it_and_overwrite_replaces_a_run(trained, run_sc
     assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")] == []
 
 
+@pytest.fixture(scope="module")
+def finished(colours, tiny_options, run_script, tmp_path_factory):
+    """A run of eight epochs that nobody stopped, with an augmented view of its own in each."""
+    place = tmp_path_factory.mktemp("finished")
+    options = (*tiny_options, "--frozen-epochs", 5, "--finetune-epochs", 3, "--unfreeze", "block_12", "--views", 8)
+    arguments = ("train.py", "--data", colours, *options, "--run-dir", "run")
+    answer = run_script(*arguments, cwd=place)
+    assert answer.code == 0, answer.err
+    return arguments, place / "run"
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("stop", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_run_that_is_stopped_leaves_nothing(colours, tiny_options, start_script, tmp_path, stop, code):
-    arguments = ("--data", colours, *tiny_options, "--frozen-epochs", 2000, "--patience", 2000, "--run-dir", "a/b")
-    process = start_script("train.py", *arguments, cwd=tmp_path)
-    next(line for line in process.stdout if "Epoch 5/" in line)
+@pytest.mark.parametrize(
+    ("stop", "code", "after"),
+    [(signal.SIGINT, 130, 2), (signal.SIGTERM, 143, 5), (signal.SIGKILL, -9, 6), (signal.SIGKILL, -9, 8)],
+)
+def test_a_stopped_run_ends_like_a_whole_one(finished, run_script, start_script, tmp_path, stop, code, after):
+    arguments, whole = finished
+    process = start_script(*arguments, cwd=tmp_path)
+    kept = tmp_path / ".run.partial" / "checkpoints"
+    while max((int(file.name[:6]) for file in kept.glob("0*.npz")), default=0) < after and process.poll() is None:
+        time.sleep(0.005)
     process.send_signal(stop)
     begin = time.monotonic()
     _, err = process.communicate(timeout=60)
-    assert time.monotonic() - begin < 10
-    assert process.returncode == code
-    assert err == ("train.py: stopped by Ctrl-C; nothing was written.\n" if stop == signal.SIGINT else "")
-    assert not (tmp_path / "a").exists()
+    assert time.monotonic() - begin < 10 and process.returncode == code
+    how = "the same command with --resume (and without --overwrite) goes on after the last epoch that was finished.\n"
+    assert err == (
+        "" if stop == signal.SIGKILL else f"train.py: stopped by {'Ctrl-C' if code == 130 else 'SIGTERM'}; {how}"
+    )
+    refused = run_script(*arguments, cwd=tmp_path)
+    assert refused.code == 2 and "Give --resume to go on" in refused.err
+    other = run_script(*arguments, "--resume", "--seed", 1, cwd=tmp_path)
+    assert other.code == 2 and "begun with --seed 0" in other.err
+    answer = run_script(*arguments, "--resume", cwd=tmp_path)
+    assert answer.code == 0 and answer.err == "" and "Going on after epoch" in answer.out
+    assert {file.name for file in (tmp_path / "run").iterdir()} == FILES
+    assert (tmp_path / "run" / "history.csv").read_bytes() == (whole / "history.csv").read_bytes()
+    one, two = (json.loads((path / "metrics.json").read_text()) | {"seconds": 0} for path in (whole, tmp_path / "run"))
+    assert one == two
+    assert weights_in(tmp_path / "run") == weights_in(whole)
+    again = run_script(*arguments, "--resume", cwd=tmp_path)
+    assert again.code == 0 and again.out == "Run: run (it was finished before)\n"
+
+
+def weights_in(run: Path) -> list[bytes]:
+    """The bits of every weight of a run's model."""
+    import keras
+
+    model = keras.models.load_model(run / "model.keras")
+    return [keras.ops.convert_to_numpy(weight).tobytes() for weight in model.weights]
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tlkeras.training.callbacks import BestEpoch, HistoryTable, Speed, score
+from tlkeras.training.callbacks import BestEpoch, FiniteLoss, HistoryTable, Speed, score
 
 
 def logs(val_loss: float, val_accuracy: float = 0.5, loss: float = 1.0) -> dict[str, float]:
@@ -58,8 +58,12 @@ def test_patience_counts_epochs_since_the_best():
 @pytest.mark.parametrize("figure", [float("nan"), float("inf")])
 @pytest.mark.parametrize(("name", "said"), [("loss", "training"), ("val_loss", "validation")])
 def test_a_loss_that_is_no_number_ends_the_phase(name, said, figure):
+    callback = FiniteLoss()
+    callback.set_model(model_of(0.0))
+    callback.on_epoch_end(0, logs(0.3))
     with pytest.raises(FloatingPointError, match=f"the {said} loss became {figure} in epoch 2"):
-        watch([logs(0.3), logs(0.2) | {name: figure}])
+        callback.on_epoch_end(1, logs(0.2) | {name: figure})
+    assert callback.model.stop_training
 
 
 def test_rows_of_both_phases_go_into_one_table():

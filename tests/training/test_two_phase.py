@@ -14,7 +14,7 @@ from tlkeras.errors import UserError
 from tlkeras.models.builders import build_classifier
 from tlkeras.models.calibration import calibrate_batch_norm
 from tlkeras.models.freezing import backbone_of
-from tlkeras.training import two_phase
+from tlkeras.training import phase, two_phase
 from tlkeras.training.two_phase import train_two_phases
 
 # 30 pictures make 3 steps an epoch.
@@ -120,8 +120,8 @@ def test_each_phase_has_a_fresh_optimizer_of_its_own_rate(tiny, coloured, monkey
         made.append(real(*arguments))
         return made[-1]
 
-    real = two_phase.make_optimizer
-    monkeypatch.setattr(two_phase, "make_optimizer", make_optimizer)
+    real = phase.make_optimizer
+    monkeypatch.setattr(phase, "make_optimizer", make_optimizer)
     model, train = build(coloured(30)), coloured(30)
     options = {"frozen_epochs": 2, "finetune_epochs": 3, "frozen_rate": 0.03, "finetune_rate": 0.002}
     result = train_two_phases(model, train, train, TrainingOptions(**PLAIN, **options, schedule="constant", warmup=0.1))

@@ -12,7 +12,7 @@ from tlkeras.errors import UserError
 
 Found = TypeVar("Found")
 
-__all__ = ["BACKBONES", "Backbone", "Stage", "find_backbone", "find_stage"]
+__all__ = ["BACKBONES", "Backbone", "Stage", "check_image_size", "find_backbone", "find_stage"]
 
 
 def find_backbone(name: str) -> Backbone:
@@ -31,6 +31,18 @@ def find_stage(backbone: Backbone, name: str) -> Stage:
         UserError: The backbone has no such stage.
     """
     return _find(f"stage of {backbone.name}", name, {stage.name: stage for stage in backbone.stages})
+
+
+def check_image_size(row: Backbone, image_size: int | None) -> int:
+    """The size to build with: pixels a side, the backbone's own where None is given.
+
+    Raises:
+        UserError: The backbone cannot take it.
+    """
+    size = row.default_size if image_size is None else image_size
+    if size < row.least_size:
+        raise UserError(f"--image-size was {size}; {row.name} needs at least {row.least_size} pixels a side.")
+    return size
 
 
 def _find(what: str, name: str, known: dict[str, Found]) -> Found:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import keras
 from keras import layers, ops
 
-from tlkeras.backbones import Backbone, find_backbone
+from tlkeras.backbones import Backbone, check_image_size, find_backbone
 from tlkeras.config import ModelOptions, Task, check_values
 from tlkeras.errors import UserError
 from tlkeras.models.weights import load_backbone_weights
@@ -120,14 +120,6 @@ def task_of(model: keras.Model) -> Task:
     """What the outputs of a model from `build_classifier` mean, read from its last layers."""
     activation = keras.activations.serialize(model.get_layer("output").activation)
     return next(task for task, name in ACTIVATIONS.items() if name == activation)
-
-
-def check_image_size(row: Backbone, image_size: int | None) -> int:
-    """The size to build with; a UserError when the backbone cannot take it."""
-    size = row.default_size if image_size is None else image_size
-    if size < row.least_size:
-        raise UserError(f"--image-size was {size}; {row.name} needs at least {row.least_size} pixels a side.")
-    return size
 
 
 def build_backbone(row: Backbone, size: int, weights: str, precision: str = "float32") -> keras.Model:

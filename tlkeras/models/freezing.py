@@ -91,6 +91,10 @@ class FrozenWeights:
         self._frozen = [variable for variable in backbone.weights if id(variable) not in learning]
         self._fingerprints = [fingerprint(variable) for variable in self._frozen]
 
+    def digest(self) -> str:
+        """One digest of all of them."""
+        return hashlib.blake2b(b"".join(self._fingerprints), digest_size=16).hexdigest()
+
     def check(self) -> None:
         """Compare with now.
 

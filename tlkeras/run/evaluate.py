@@ -13,7 +13,7 @@ from tlkeras.data.images import decode_all
 from tlkeras.data.sources import find_examples
 from tlkeras.data.splits import load_split
 from tlkeras.errors import UserError
-from tlkeras.run.folder import Run, open_run
+from tlkeras.run.opening import Run, open_run
 from tlkeras.startup import load_tensorflow
 
 log = logging.getLogger("tlkeras")

@@ -2,77 +2,139 @@
 
 import contextlib
 import itertools
-import json
 import logging
 import os
 import re
 import shutil
 import sys
-import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from tlkeras.config import Task
 from tlkeras.errors import UserError
+from tlkeras.run.lock import is_locked, locked
 
 log = logging.getLogger("tlkeras")
 RUNS = Path("saved_models")
+CHECKPOINTS = "checkpoints"  # in the folder of a run that is not finished
 MEBIBYTE = 2**20
 
 
-def choose_run_dir(run_dir: str | None, overwrite: bool, data: str, backbone: str) -> Path:
+def choose_run_dir(run_dir: str | None, overwrite: bool, resume: str | None, data: str, backbone: str) -> Path:
     """Where the run goes: the folder that was asked for, or the first free `saved_models/DATA-BACKBONE[-N]`.
 
+    Args:
+        run_dir: the folder that was asked for.
+        overwrite: whether it may replace a run that is there.
+        resume: to go on with a run that was begun, the file that tells a finished one; else None. Without a folder it
+            is the one with a default name that was touched last.
+        data: the data set, for the default name.
+        backbone: the same.
+
     Raises:
-        UserError: when it exists and may not be replaced, or cannot be written.
+        UserError: when it exists and may not be replaced.
     """
     if run_dir is None:
         stem = re.sub(r"[^a-z0-9]+", "-", f"{Path(data).stem} {backbone}".lower()).strip("-")
+        if found := unfinished(stem):
+            if resume:
+                return found[-1]
+            print(f"Note: {found[-1]} was begun and not finished; this command with --resume would go on with it.")
         return free_name(RUNS / stem)
     path = Path(run_dir).expanduser()
-    if path.exists() and not overwrite:
+    begun = has_checkpoints(partial_of(path))
+    if path.exists() and not (overwrite or (resume and (begun or (path / resume).exists()))):
         raise UserError(f"--run-dir {path} exists already. Give another folder, or --overwrite to replace it.")
     if path.exists() and not (path.is_dir() and (not any(path.iterdir()) or (path / "config.yaml").exists())):
         raise UserError(
             f"--run-dir {path} is not a run's folder, so --overwrite does not replace it; give another one."
         )
+    if begun and not (overwrite or resume):
+        raise UserError(f"--run-dir {path} was begun and not finished. Give --resume to go on with it, --overwrite to "
+                        "begin anew, or another folder.")  # fmt: skip
     return path
+
+
+def finished_before(path: Path, file: str) -> bool:
+    """Whether there is nothing to go on with, as the run is whole."""
+    return (path / file).exists() and not has_checkpoints(partial_of(path))
+
+
+def unfinished(stem: str) -> list[Path]:
+    """The runs of a default name that were begun and that nobody works on now, the last touched one last."""
+    pattern = re.compile(rf"\.({re.escape(stem)}(-\d+)?)\.partial")
+    found = {partial: [file.stat().st_mtime for file in (partial / CHECKPOINTS).glob("*.npz")]
+             for partial in RUNS.glob(".*.partial") if pattern.fullmatch(partial.name)}  # fmt: skip
+    paths = [(max(times), partial.with_name(pattern.fullmatch(partial.name)[1]))
+             for partial, times in found.items() if times]  # fmt: skip
+    return [path for _, path in sorted(paths) if not is_locked(lock_of(path))]
+
+
+def lock_of(path: Path) -> Path:
+    """The file whose lock the program holds that writes a run."""
+    return path.with_name(f".{path.name}.lock")
+
+
+def partial_of(path: Path) -> Path:
+    """The folder that a run is written to until it is whole."""
+    return path.with_name(f".{path.name}.partial")
+
+
+def has_checkpoints(partial: Path) -> bool:
+    """Whether there is anything to go on with."""
+    return any((partial / CHECKPOINTS).glob("*.npz"))
 
 
 def free_name(path: Path) -> Path:
     """The path, or with -2, -3, … behind it the first that is neither there nor being written by another run."""
-    taken = {entry.name.partition(".partial-")[0].lstrip(".") for entry in path.parent.glob("*")}
+    taken = {entry.name.removesuffix(".partial").lstrip(".") for entry in path.parent.glob("*")}
     names = (path.name if number == 1 else f"{path.name}-{number}" for number in itertools.count(1))
     return path.with_name(next(name for name in names if name not in taken))
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[Path]:
-    """A folder to write the run into; it becomes `path` when the block ends well, and is removed when it does not.
+def writing(path: Path, resume: bool = False) -> Iterator[Path]:
+    """A folder to write the run into; it becomes `path` when the block ends well.
+
+    Where it does not, the folder is removed, unless there are checkpoints to go on with: after a stop, a full disk, or
+    a mistake in going on. What a killed run left there is gone on with when `resume` asks for it, else cleared.
 
     Raises:
-        UserError: the folder cannot be made; or another run made `path` meanwhile: then this one lies beside it.
+        UserError: the folder cannot be made; or another run writes it now; or one made `path` meanwhile: then this one
+            lies beside it.
     """
-    replace = path.exists()
     parents = [parent for parent in path.parents if not parent.exists()]
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    partial = partial_of(path)
     try:
-        partial.mkdir(parents=True)
-    except OSError as error:
-        raise UserError(f"The run folder {path} cannot be made: {error.strerror}. Give another --run-dir.") from None
-    try:
-        with log_file(partial / "log.txt"):
-            yield partial
-        put_in_place(partial, path, replace)
+        with locked(lock_of(path), f"The run folder {path}"):
+            replace = path.exists()
+            if not (resume and has_checkpoints(partial)):
+                shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(exist_ok=True)
+            with kept_if_stopped(partial), log_file(partial / "log.txt"):
+                yield partial
+            put_in_place(partial, path, replace)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
         with contextlib.suppress(OSError):  # folders that hold the run, or another one, stay
             for parent in parents:
                 parent.rmdir()
+
+
+@contextlib.contextmanager
+def kept_if_stopped(partial: Path) -> Iterator[None]:
+    """Remove the folder when the block fails, unless it can be gone on with; then the message says so."""
+    begun = has_checkpoints(partial)
+    how = "the same command with --resume (and without --overwrite) goes on after the last epoch that was finished."
+    try:
+        yield
+    except BaseException as error:
+        mistake = isinstance(error, UserError)
+        if not has_checkpoints(partial) or (mistake and not begun):
+            shutil.rmtree(partial, ignore_errors=True)
+        elif isinstance(error, KeyboardInterrupt):
+            raise type(error)(how) from None
+        elif not mistake:
+            error.add_note(how.capitalize())
+        raise
 
 
 def put_in_place(partial: Path, path: Path, replace: bool) -> None:
@@ -80,6 +142,7 @@ def put_in_place(partial: Path, path: Path, replace: bool) -> None:
     if path.exists() and not replace:
         beside = free_name(path)
         partial.rename(beside)
+        shutil.rmtree(beside / CHECKPOINTS, ignore_errors=True)
         raise UserError(f"{path} was made by another program while this run went on. This run lies in {beside}.")
     if path.exists():
         replaced = path.with_name(f".{path.name}.replaced-{os.getpid()}")
@@ -88,6 +151,7 @@ def put_in_place(partial: Path, path: Path, replace: bool) -> None:
         shutil.rmtree(replaced)
     else:
         partial.rename(path)
+    shutil.rmtree(path / CHECKPOINTS, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -127,71 +191,3 @@ def check_space(folder: Path, weights: int) -> None:
             f"The run needs about {needed / MEBIBYTE:,.0f} MiB in {folder.parent}, and {free / MEBIBYTE:,.0f} MiB are "
             "free. Free some space, or give another --run-dir."
         )
-
-
-def write_yaml(path: Path, values: dict[str, Any]) -> None:
-    """A mapping as YAML, in its own order."""
-    path.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")
-
-
-def write_json(path: Path, values: Any) -> None:
-    """Values as indented JSON."""
-    path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-@dataclass(frozen=True)
-class Run:
-    """What `evaluate.py` and `predict.py` need of a run's folder, without its model.
-
-    Attributes:
-        path: the folder.
-        task: what the outputs mean.
-        classes: names of the outputs; empty for regression.
-        config: options of the run, with the image size and weights that were really used.
-    """
-
-    path: Path
-    task: Task
-    classes: list[str]
-    config: dict[str, Any]
-
-
-def open_run(path: str) -> Run:
-    """Read a run's folder, as far as that goes without TensorFlow.
-
-    Raises:
-        UserError: when it is not one.
-    """
-    folder = Path(path).expanduser()
-    if not folder.is_dir():
-        raise UserError(f"There is no run folder {folder}. Give a folder that scripts/train.py wrote.")
-    try:
-        labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        run = Run(folder, labels["task"], labels["classes"], config)
-        config["image_size"] + config["batch_size"] + config["max_unreadable"] + len(config["data"])
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
-        raise UserError(
-            f"{folder} is not a whole run folder: labels.json or config.yaml is missing or damaged. "
-            "Give a folder that scripts/train.py wrote."
-        ) from None
-    check_model_file(folder / "model.keras")
-    return run
-
-
-def check_model_file(path: Path) -> None:
-    """Refuse what cannot be a Keras model, as far as that can be told without TensorFlow.
-
-    Raises:
-        UserError: when the file is missing, is not a zip archive, or holds no configuration and weights.
-    """
-    if not path.is_file():
-        raise UserError(f"There is no model file {path}.")
-    what = "a .keras file is a zip archive with config.json and model.weights.h5 inside"
-    try:
-        with zipfile.ZipFile(path) as archive:
-            whole = {"config.json", "model.weights.h5"} <= set(archive.namelist())
-    except (zipfile.BadZipFile, EOFError):
-        raise UserError(f"{path} is not a Keras model: {what}, and this is no archive, or a damaged one.") from None
-    if not whole:
-        raise UserError(f"{path} is not a Keras model: {what}, and this one lacks them.")

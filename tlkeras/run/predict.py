@@ -16,7 +16,7 @@ from tlkeras.data.decode import UnreadableImage, decode
 from tlkeras.data.folders import EXTENSIONS
 from tlkeras.errors import UserError
 from tlkeras.run.evaluate import predict_pixels
-from tlkeras.run.folder import Run, open_run
+from tlkeras.run.opening import Run, open_run
 from tlkeras.startup import load_tensorflow
 
 log = logging.getLogger("tlkeras")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from tlkeras.backbones import BACKBONES, find_backbone
 from tlkeras.errors import UserError
-from tlkeras.run.folder import check_model_file, open_run
+from tlkeras.run.opening import check_model_file, open_run
 from tlkeras.startup import load_tensorflow
 
 if TYPE_CHECKING:

@@ -1,22 +1,20 @@
 """The whole road of `scripts/train.py`: options in, a run's folder out."""
 
-import csv
 import dataclasses
 import logging
-import platform
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlkeras import __version__
-from tlkeras.backbones import Backbone, find_backbone
+from tlkeras.backbones import Backbone, check_image_size, find_backbone
 from tlkeras.config import Task, TrainConfig
 from tlkeras.data.images import available_cores
 from tlkeras.data.prepare import PreparedData, decode_data, find_data, write_unreadable
 from tlkeras.data.splits import save_split
-from tlkeras.errors import UserError
-from tlkeras.run.folder import check_space, choose_run_dir, write_json, write_yaml, writing
+from tlkeras.run.folder import CHECKPOINTS, check_space, choose_run_dir, finished_before, writing
+from tlkeras.run.identity import check_identity
+from tlkeras.run.records import versions, write_history, write_json, write_yaml
 from tlkeras.startup import load_tensorflow
+from tlkeras.training.checkpoint import Checkpoints
 from tlkeras.unfreeze import parse_unfreeze
 from tlkeras.weight_files import check_weights_option
 
@@ -27,6 +25,8 @@ if TYPE_CHECKING:
     from tlkeras.training.two_phase import TrainingResult
 
 log = logging.getLogger("tlkeras")
+
+MODEL = "model.keras"
 
 
 def train(config: TrainConfig) -> Path:
@@ -42,14 +42,14 @@ def train(config: TrainConfig) -> Path:
     """
     config.check()
     row = find_backbone(config.backbone)
-    if config.image_size is not None and config.image_size < row.least_size:
-        raise UserError(
-            f"--image-size was {config.image_size}; {row.name} needs at least {row.least_size} pixels a side."
-        )
+    check_image_size(row, config.image_size)
     parse_unfreeze(row, config.unfreeze or row.finetune_from)
-    path = choose_run_dir(config.run_dir, config.overwrite, config.data, row.name)
-    with writing(path) as folder:
-        check_space(folder, row.parameters)
+    path = choose_run_dir(config.run_dir, config.overwrite, MODEL if config.resume else None, config.data, row.name)
+    if config.resume and finished_before(path, MODEL):
+        print(f"Run: {path} (it was finished before)")
+        return path
+    with writing(path, config.resume) as folder:
+        check_space(folder, 4 * row.parameters)  # of the checkpoints too
         found = find_data(config, row, config.image_size, config.seed)
         dataclasses.replace(config, task=found.source.task).check()
         check_weights_option(row, config.weights, found.image_size)
@@ -61,7 +61,9 @@ def train(config: TrainConfig) -> Path:
             backbone=row.name,
             run_dir=str(path),
             overwrite=False,
+            resume=False,
         )
+        check_identity(folder / CHECKPOINTS, resolved, data)
         load_tensorflow(config.seed)
         train_and_write(resolved, row, data, folder)
     print(f"Run: {path}")
@@ -79,9 +81,10 @@ def train_and_write(config: TrainConfig, row: Backbone, data: PreparedData, fold
 
     splits = image_sets(data)
     model = build(config, row, data.task, splits["train"])
-    result = train_two_phases(model, splits["train"], splits["validation"], config)
+    checkpoints = Checkpoints(folder / CHECKPOINTS)
+    result = train_two_phases(model, splits["train"], splits["validation"], config, checkpoints)
     figures = judge(training_view(model), splits, config.batch_size, data.task)
-    save_model(model, folder / "model.keras", splits["validation"].first(16)[0])
+    save_model(model, folder / MODEL, splits["validation"].first(16)[0])
     write_json(folder / "labels.json", {"task": data.task, "classes": data.classes})
     write_yaml(folder / "config.yaml", dataclasses.asdict(config))
     save_split(folder / "split.csv", data.examples, data.splits)
@@ -134,23 +137,13 @@ def judge(view: "keras.Model", splits: dict[str, "ImageSet"], batch_size: int, t
     }
 
 
-def write_history(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Both phases as one table: a row for each epoch."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def about_run(config: TrainConfig, result: "TrainingResult") -> dict[str, Any]:
     """What else is needed to judge the figures and to repeat them."""
-    own = {"tlkeras": __version__, "python": platform.python_version()}
-    packages = ["tensorflow", "keras", "numpy", "pillow", "scikit-learn"]
     return {
         "kept_phase": result.kept,
         "kept_epoch": result.epoch,
         "seconds": {phase: round(seconds, 2) for phase, seconds in result.seconds.items()},
         "seed": config.seed,
         "cpu_count": available_cores(),
-        "versions": own | {name: version(name) for name in packages},
+        "versions": versions(),
     }

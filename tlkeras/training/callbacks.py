@@ -1,7 +1,9 @@
 """Callbacks of one phase; each phase makes its own, because Keras' callbacks carry their best value over."""
 
 import logging
+import sys
 import time
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,6 +20,21 @@ def score(logs: dict[str, float], task: Task) -> tuple[float, ...]:
     return (-logs["val_loss"],)
 
 
+def fit_verbosity() -> int:
+    """For `fit`: a bar where someone watches, a line for each epoch where not."""
+    return 1 if sys.stdout.isatty() or "ipykernel" in sys.modules else 2
+
+
+class FiniteLoss(keras.callbacks.Callback):
+    """Stop with a FloatingPointError when a loss is no longer a number."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        for what, name in (("training", "loss"), ("validation", "val_loss")):  # the last step can spoil the latter only
+            if not np.isfinite(logs[name]):
+                self.model.stop_training = True
+                raise FloatingPointError(f"the {what} loss became {logs[name]} in epoch {epoch + 1}")
+
+
 class BestEpoch(keras.callbacks.Callback):
     """Remember the weights of the best epoch by validation, put them back at the end, and stop early.
 
@@ -25,6 +42,8 @@ class BestEpoch(keras.callbacks.Callback):
         best: the score of the best epoch, None before the first.
         epoch: its number, from 0.
         logs: its figures.
+        weights: what the trainable weights held then.
+        done: whether the phase ended early.
     """
 
     def __init__(self, task: Task, patience: int) -> None:
@@ -33,23 +52,29 @@ class BestEpoch(keras.callbacks.Callback):
         self.epoch = -1
         self.logs: dict[str, float] = {}
         self._task, self._patience = task, patience
-        self._weights: list[np.ndarray] = []
+        self.weights: list[np.ndarray] = []
+        self.done = False
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        for what, name in (("training", "loss"), ("validation", "val_loss")):  # the last step can spoil the latter only
-            if not np.isfinite(logs[name]):
-                self.model.stop_training = True
-                raise FloatingPointError(f"the {what} loss became {logs[name]} in epoch {epoch + 1}")
         current = score(logs, self._task)
         if self.best is None or current > self.best:
             self.best, self.epoch, self.logs = current, epoch, dict(logs)
-            self._weights = [keras.ops.convert_to_numpy(weight).copy() for weight in self.model.trainable_weights]
+            self.weights = [keras.ops.convert_to_numpy(weight).copy() for weight in self.model.trainable_weights]
         elif epoch - self.epoch >= self._patience:
             log.info("No better validation result for %d epochs: the phase ends here.", self._patience)
-            self.model.stop_training = True
+            self.model.stop_training = self.done = True
+
+    def state(self) -> dict[str, Any]:
+        """All but the weights, as JSON has it."""
+        return {"best": list(self.best), "epoch": self.epoch, "logs": self.logs, "done": self.done}
+
+    def go_on(self, state: dict[str, Any], weights: list[np.ndarray]) -> None:
+        """Be as a callback was whose `state()` and weights these are."""
+        self.best, self.epoch, self.logs, self.done = tuple(state["best"]), state["epoch"], state["logs"], state["done"]
+        self.weights = weights
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        for variable, value in zip(self.model.trainable_weights, self._weights, strict=True):
+        for variable, value in zip(self.model.trainable_weights, self.weights, strict=True):
             variable.assign(value)
 
 

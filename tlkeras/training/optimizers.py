@@ -48,27 +48,41 @@ def make_optimizer(model: keras.Model, options: TrainingOptions, rate: float, st
         rate: the greatest learning rate.
         steps: steps of the phase, over which the schedule runs.
     """
-    schedule = make_schedule(options, rate, steps)
+    schedule = make_schedule(rate, steps, options.warmup, level=options.schedule == "constant")
     factors = stage_factors(model, options.stage_decay)
     if options.optimizer == "sgd":
         optimizer = StagedSGD(schedule, momentum=0.9, nesterov=True, factors=factors, decay=options.weight_decay)
     else:
         decay = options.weight_decay if options.optimizer == "adamw" else 0.0
         optimizer = StagedAdam(schedule, factors=factors, decay=decay)
+    return loss_scaled(model, optimizer)
+
+
+def loss_scaled(model: keras.Model, optimizer: keras.Optimizer) -> keras.Optimizer:
+    """The optimizer, with its loss scaled where the backbone computes in float16 and gradients would become zero."""
     if any(layer.compute_dtype == "float16" for layer in backbone_of(model).layers):
         return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
 
 
-def make_schedule(options: TrainingOptions, rate: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """A climb from zero over the warm-up steps, then half a cosine down to zero (arXiv:1608.03983), or level."""
-    warmup = min(round(options.warmup * steps), steps - 1)
+def make_schedule(
+    rate: float, steps: int, warmup: float, level: bool = False
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    """A climb from zero over a share of the steps, then half a cosine down to zero (arXiv:1608.03983), or level.
+
+    Args:
+        rate: the greatest rate.
+        steps: of the whole schedule.
+        warmup: share of the steps in which the rate climbs.
+        level: stay at the greatest rate after the climb.
+    """
+    climb = min(round(warmup * steps), steps - 1)
     return keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0 if warmup else rate,
-        decay_steps=steps - warmup,
-        alpha=0.0 if options.schedule == "cosine" else 1.0,
-        warmup_target=rate if warmup else None,
-        warmup_steps=warmup,
+        initial_learning_rate=0.0 if climb else rate,
+        decay_steps=steps - climb,
+        alpha=1.0 if level else 0.0,
+        warmup_target=rate if climb else None,
+        warmup_steps=climb,
     )
 
 

@@ -27,11 +27,13 @@ class Road:
         part: the layers; they are the model's own, so what they learn the model knows.
         training: batches of a range of epochs; takes `first_epoch`, `last_epoch` and `class_weights`.
         validation: every validation picture once.
+        cached: whether these are features that were computed once.
     """
 
     part: keras.Model
     training: Callable[..., tf.data.Dataset]
     validation: tf.data.Dataset
+    cached: bool
 
 
 def training_view(model: keras.Model) -> keras.Model:
@@ -45,6 +47,7 @@ def make_roads(model: keras.Model, train: ImageSet, validation: ImageSet, option
         training_view(model),
         partial(training_batches, train, options, batch_size=options.batch_size, seed=options.seed),
         evaluation_batches(validation, options.batch_size),
+        cached=False,
     )
     roads = {"frozen": whole, "finetune": whole}
     if options.mixup or options.cutmix:
@@ -64,7 +67,7 @@ def make_roads(model: keras.Model, train: ImageSet, validation: ImageSet, option
 def feature_road(part: keras.Model, train: Features, validation: Features, options: TrainingOptions) -> Road:
     """The road of a part of the model on features."""
     training = partial(training_features, train, batch_size=options.batch_size, seed=options.seed)
-    return Road(part, training, evaluation_features(validation, options.batch_size))
+    return Road(part, training, evaluation_features(validation, options.batch_size), cached=True)
 
 
 def cut_index(model: keras.Model, options: TrainingOptions) -> int:

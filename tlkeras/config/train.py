@@ -2,77 +2,14 @@
 
 The groups below are dataclasses of their own so that a library function asks only for what it uses; `TrainConfig`
 inherits them all and is flat, so an option has one name on the command line, in `config.yaml` and in Python.
-Nothing here imports TensorFlow: a wrong value is refused in the first second.
 """
 
 import importlib.util
-from dataclasses import Field, dataclass, field, fields, replace
-from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
+from tlkeras.config.fields import check_values, option
 from tlkeras.errors import UserError
-
-Task = Literal["single_label", "multi_label", "regression"]
-
-KINDS = {
-    int: "a whole number",
-    float: "a number",
-    str: "text",
-    bool: "true or false",
-    list[int]: "a list of whole numbers such as [256,128]",
-}
-
-
-def option(default: Any, help: str, least: float | None = None, most: float | None = None) -> Any:
-    """A dataclass field with the help text of its option and, for numbers, the range that is accepted."""
-    metadata = {"help": help, "least": least, "most": most}
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
-
-
-def limits(entry: Field) -> str:
-    """The range that an option accepts, in words; empty where there is none."""
-    least, most = entry.metadata["least"], entry.metadata["most"]
-    if least is None:
-        return ""
-    return f"of at least {least}" if most is None else f"from {least} to {most}"
-
-
-def check_values(config: Any) -> None:
-    """Refuse values of a wrong kind, that are not among the choices, or outside the range that their option states.
-
-    Raises:
-        UserError: naming the option, its value and what it must be.
-    """
-    hints = get_type_hints(type(config))
-    for entry in fields(config):
-        given = getattr(config, entry.name)
-        if not fits(given, hints[entry.name], entry):
-            raise UserError(
-                f"--{entry.name.replace('_', '-')} was {given}; it must be {must(hints[entry.name], entry)}."
-            )
-
-
-def fits(value: Any, hint: Any, entry: Field) -> bool:
-    """Whether a value is what a type hint and the range of its option allow."""
-    choices = get_args(hint)
-    if get_origin(hint) is list:
-        return isinstance(value, list | tuple) and all(fits(one, choices[0], entry) for one in value)
-    if get_origin(hint) is Literal:
-        return value in choices
-    if choices:  # X | None
-        return any(fits(value, choice, entry) for choice in choices)
-    if isinstance(value, bool) or hint not in (int, float):
-        return isinstance(value, hint)
-    least, most = entry.metadata["least"], entry.metadata["most"]
-    return isinstance(value, hint | int) and (least is None or value >= least) and (most is None or value <= most)
-
-
-def must(hint: Any, entry: Field) -> str:
-    """What the value of an option must be, in words."""
-    bare = hint if hint in KINDS else next((one for one in get_args(hint) if one in KINDS), None)
-    return f"{KINDS[bare]} {limits(entry)}".strip() if bare else f"one of {', '.join(get_args(hint))}"
-
 
 # The digits are 8 x 8 pixels and come without pretrained weights. Random features of a network as plain as VGG16 are
 # of some use, those of deeper ones are not (a logistic regression on them: VGG16 0.98, MobileNetV2-0.35 0.25).
@@ -88,8 +25,8 @@ DIGITS_DEFAULTS = {
 
 
 @dataclass(kw_only=True)
-class CacheOptions:
-    """Where decoded pictures and features lie."""
+class MemoryOptions:
+    """What may lie in memory."""
 
     memory: float | None = option(
         None,
@@ -98,6 +35,12 @@ class CacheOptions:
         0.0,
         1e6,
     )
+
+
+@dataclass(kw_only=True)
+class CacheOptions(MemoryOptions):
+    """How features are computed and kept."""
+
     cache_disk: float = option(
         10.0,
         "gigabytes of disk for features that are kept for the next run, see scripts/cache.py; 0 keeps none",
@@ -111,7 +54,7 @@ class CacheOptions:
 
 
 @dataclass(kw_only=True)
-class DataOptions(CacheOptions):
+class DataOptions(MemoryOptions):
     """Which pictures, and how they are split."""
 
     data: str = option(
@@ -132,7 +75,10 @@ class ModelOptions:
     """Which backbone, and the head on top of it."""
 
     backbone: str = option("MobileNetV2", "a name from the table that scripts/summary.py prints")
-    weights: str = option("imagenet", "imagenet, none (random), or a file: .h5, .weights.h5, .keras")
+    weights: str = option(
+        "imagenet", "imagenet, bundled (in the repository, of MobileNetV2-0.35 alone), none (random), or a file: .h5, "
+        ".weights.h5, .keras",
+    )  # fmt: skip
     image_size: int | None = option(None, "pixels a side that the backbone sees (default: the backbone's own)", 1, 4096)
     pooling: Literal["avg", "max", "both"] = option("avg", "how the feature map becomes one vector")
     hidden: list[int] = option([], "units of hidden dense layers between features and output, e.g. [256]", 1)
@@ -217,6 +163,7 @@ class TrainConfig(TrainingOptions, ModelOptions, DataOptions):
 
     run_dir: str | None = option(None, "folder that the run is written to (default: a new one in saved_models/)")
     overwrite: bool = option(False, "replace the run folder if it exists")
+    resume: bool = option(False, "go on with the run that this command began and did not finish, where there is one")
 
     def check(self) -> None:
         """Refuse values that are no good and options that contradict each other; `task` may be known by now.
@@ -225,6 +172,8 @@ class TrainConfig(TrainingOptions, ModelOptions, DataOptions):
             UserError: a sentence about the first one found.
         """
         check_values(self)
+        if self.overwrite and self.resume:
+            raise UserError("Both --overwrite and --resume were given; begin anew, or go on: give one of them.")
         if self.engine.startswith("openvino") and importlib.util.find_spec("openvino") is None:
             raise UserError(f"--engine {self.engine} needs OpenVINO, which is not installed: pip install openvino.")
         if not self.data:

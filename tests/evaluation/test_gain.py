@@ -1,0 +1,52 @@
+"""What transfer gains, from figures that were made up."""
+
+import pytest
+from PIL import Image
+
+from tlkeras.evaluation.gain import Trial, by_size, interval, line, plot_gain, savings
+
+
+def trials(percent: int, pretrained: list[float], random: list[float], seconds: tuple[float, float]) -> list[Trial]:
+    taken = dict(zip(("pretrained", "random"), seconds, strict=True))
+    return [
+        Trial(percent, percent * 2, seed, {"pretrained": one, "random": two}, taken)
+        for seed, (one, two) in enumerate(zip(pretrained, random, strict=True))
+    ]
+
+
+SMALL = trials(10, [0.8, 0.9], [0.3, 0.5], (2.0, 5.0))
+POOR = trials(10, [0.1, 0.2], [0.1, 0.1], (2, 2))
+LARGE = trials(100, [0.9, 0.9], [0.8, 0.9], (10.0, 40.0))
+
+
+def test_an_interval_by_students_t():
+    """Three values of mean 2 and deviation 1: 2 ± 4.303 / √3."""
+    assert interval([1.0, 2.0, 3.0]) == pytest.approx((2.0, 2 - 2.4841, 2 + 2.4841), abs=1e-3)
+
+
+def test_the_gain_is_taken_trial_by_trial():
+    size = by_size([*LARGE, *SMALL])[0]
+    assert (size.percent, size.images, size.seconds("random")) == (10, 20, 5.0)
+    centre, low, high = size.gain()  # 0.5 and 0.4
+    assert centre == pytest.approx(0.45) and low == pytest.approx(0.45 - 12.706 * 0.05, abs=1e-3)
+    assert high - centre == pytest.approx(centre - low)
+    assert line(size).split()[:5] == ["10", "20", "0.850", "0.400", "+0.450"]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ([*SMALL, *LARGE], "need 20 pictures or fewer and 2.0 s (0.850): 90% less data, 95% less time."),
+        ([*POOR, *LARGE], "need 200 pictures and 10.0 s (0.900): no less data, 75% less time."),
+        ([*SMALL, *trials(100, [0.9, 0.9], [0.7, 0.7], (1.0, 1.0))], "90% less data, 100% more time."),
+        (trials(100, [0.5, 0.6], [0.8, 0.9], (1.0, 1.0)), "here, transfer saves nothing."),
+    ],
+)  # fmt: skip
+def test_what_is_saved_counts_measured_sizes_only(sizes, said):
+    assert said in savings(by_size(sizes))
+
+
+def test_the_plot(tmp_path):
+    plot_gain(by_size([*SMALL, *LARGE]), "digits, 269 test pictures", tmp_path / "gain.png")
+    with Image.open(tmp_path / "gain.png") as picture:
+        assert picture.width > 600

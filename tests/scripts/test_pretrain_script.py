@@ -1,0 +1,134 @@
+"""scripts/pretrain.py: weights that --weights takes, a card, a stop that costs nothing; and transfer_gain.py."""
+
+import csv
+import hashlib
+import signal
+import time
+
+import keras
+import numpy as np
+import pytest
+
+OPTIONS = ("--backbone", "MobileNet-0.25", "--image-size", "32", "--batch-size", "8", "--about", "made; no terms")
+
+
+@pytest.fixture(scope="module")
+def pretrained(colours, run_script, tmp_path_factory):
+    """Two epochs on made colours; do not write into it."""
+    place = tmp_path_factory.mktemp("pretrained")
+    answer = run_script("pretrain.py", "--data", colours, *OPTIONS, "--epochs", 2, "--run-dir", "runs/tiny", cwd=place)
+    assert answer.code == 0, answer.err
+    assert answer.out.splitlines()[-1] == "Weights: runs/tiny/MobileNet-0.25.weights.h5" and answer.err == ""
+    return place / "runs" / "tiny"
+
+
+def test_what_is_written(pretrained):
+    assert {file.name for file in pretrained.iterdir()} == {
+        "MobileNet-0.25.weights.h5", "MobileNet-0.25.md", "config.yaml", "history.csv", "metrics.json", "log.txt",
+    }  # fmt: skip
+    with (pretrained / "history.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
+    card = (pretrained / "MobileNet-0.25.md").read_text()
+    digest = hashlib.sha256((pretrained / "MobileNet-0.25.weights.h5").read_bytes()).hexdigest()
+    command = "python scripts/pretrain.py --data pictures --backbone MobileNet-0.25 --image-size 32 --epochs 2"
+    for said in (digest, "made; no terms", "top-1, validation | accuracy ", "keras 3.", "3 classes"):
+        assert said in card
+    line = next(line for line in card.splitlines() if line.startswith("python"))
+    assert set(line.split()) == {*command.split(), "--batch-size", "8"}
+
+
+def read(weights=None) -> keras.Model:
+    """What plain Keras makes of a file of weights."""
+    model = keras.applications.MobileNet(alpha=0.25, include_top=False, weights=None, input_shape=(32, 32, 3))
+    if weights:
+        model.load_weights(weights)
+    return model
+
+
+def test_plain_keras_reads_the_weights(pretrained):
+    model = read(pretrained / "MobileNet-0.25.weights.h5")
+    assert not any(np.array_equal(one, two) for one, two in zip(model.weights, read().weights, strict=True))
+
+
+def test_train_takes_the_weights(pretrained, colours, call):
+    weights = pretrained / "MobileNet-0.25.weights.h5"
+    answer = call("train.py", "--data", colours, *OPTIONS[:6], "--weights", weights, "--frozen-epochs", 1,
+                  "--finetune-epochs", 1)  # fmt: skip
+    assert answer.code == 0 and "MobileNet-0.25.weights.h5, SHA-256" in answer.out
+
+
+def test_a_stopped_training_goes_on(pretrained, colours, run_script, start_script, tmp_path):
+    """Stopped after the first epoch; the weights are those of the run that was not stopped."""
+    command = ("pretrain.py", "--data", colours, *OPTIONS, "--epochs", 2, "--run-dir", "runs/tiny")
+    process = start_script(*command, cwd=tmp_path)
+    folder, partial = tmp_path / "runs" / "tiny", tmp_path / "runs" / ".tiny.partial"
+    while not list(partial.glob("checkpoints/000001-*.npz")) and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 143
+    assert not folder.exists()
+    answer = run_script(*command, "--resume", cwd=tmp_path)
+    assert answer.code == 0 and "Going on after epoch" in answer.out
+    one, two = (read(place / "MobileNet-0.25.weights.h5") for place in (pretrained, folder))
+    assert all(np.array_equal(a, b) for a, b in zip(one.weights, two.weights, strict=True))
+
+
+def test_a_finished_training_is_kept(pretrained, colours, call):
+    options = ("pretrain.py", "--data", colours, *OPTIONS, "--epochs", 2, "--run-dir", pretrained)
+    assert "exists already" in call(*options).err
+    assert "(finished before)" in call(*options, "--resume").out
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "Nothing was given for --data"),
+        (("--data", "nowhere"), "nowhere"),
+        (("--data", "digits", "--task", "regression"), "a backbone is pretrained on classes"),
+        (("--data", "digits", "--backbone", "VGG16", "--image-size", "8"), "at least 32"),
+        (("--data", "digits", "--run-dir", "full", "--overwrite"), "is not a run's folder"),
+        (("--data", "digits", "--overwrite", "--resume"), "give one of them"),
+        (("--data", "digits", "--average", "2"), "--average was 2"),
+    ],
+)
+def test_mistakes_are_sentences(call, tmp_path, options, said):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter.txt").write_text("mine")
+    answer = call("pretrain.py", *options)
+    assert answer.code == 2 and said in answer.err and answer.err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["full"]
+
+
+@pytest.mark.slow
+def test_transfer_gain(pretrained, made, run_script, tmp_path):
+    weights = pretrained / "MobileNet-0.25.weights.h5"
+    pictures = made({"blue": 20, "green": 20})
+    answer = run_script(
+        "transfer_gain.py", "--data", pictures, *OPTIONS[:6], "--weights", weights, "--percents", "[25,100]",
+        "--seeds", 2, "--scratch-epochs", 2, "--frozen-epochs", 1, "--finetune-epochs", 1, "--run-dir", "gain",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert answer.code == 0 and answer.err == ""
+    lines = answer.out.splitlines()
+    assert lines[-1] == "Comparison: gain" and "pretrained weights" in lines[-2]
+    assert [line.split()[:2] for line in lines[3:5]] == [["25", "7"], ["100", "28"]]
+    assert {file.name for file in (tmp_path / "gain").iterdir()} == {"gain.png", "trials.csv", "config.yaml", "log.txt"}
+    with (tmp_path / "gain" / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["percent"], row["seed"]) for row in rows] == [("25", "0"), ("25", "1"), ("100", "0"), ("100", "1")]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--weights", "none"), "give the pretrained weights"),
+        (("--percents", "[]"), "--percents was empty"),
+        (("--percents", "[0,50]"), "--percents was"),
+        (("--seeds", "1"), "--seeds was 1"),
+        (("--task", "regression"), "measured in accuracy"),
+    ],
+)
+def test_mistakes_of_transfer_gain_are_sentences(call, tmp_path, options, said):
+    answer = call("transfer_gain.py", *options)
+    assert answer.code == 2 and said in answer.err and answer.err.count("\n") == 1
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,36 @@
+"""Every option of every program, as typed dataclasses.
+
+Nothing here imports TensorFlow: a wrong value is refused in the first second.
+"""
+
+from tlkeras.config.fields import KINDS, Task, check_values, limits, must, option
+from tlkeras.config.gain import GainConfig
+from tlkeras.config.pretrain import PretrainConfig, ScratchOptions
+from tlkeras.config.train import (
+    DIGITS_DEFAULTS,
+    AugmentOptions,
+    CacheOptions,
+    DataOptions,
+    ModelOptions,
+    TrainConfig,
+    TrainingOptions,
+)
+
+__all__ = [
+    "DIGITS_DEFAULTS",
+    "KINDS",
+    "AugmentOptions",
+    "CacheOptions",
+    "DataOptions",
+    "GainConfig",
+    "ModelOptions",
+    "PretrainConfig",
+    "ScratchOptions",
+    "Task",
+    "TrainConfig",
+    "TrainingOptions",
+    "check_values",
+    "limits",
+    "must",
+    "option",
+]

@@ -1,0 +1,68 @@
+"""What an option is: a dataclass field with a help text and a range, and the check of its value."""
+
+from dataclasses import Field, field, fields
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from tlkeras.errors import UserError
+
+Task = Literal["single_label", "multi_label", "regression"]
+
+KINDS = {
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    bool: "true or false",
+    list[int]: "a list of whole numbers such as [256,128]",
+}
+
+
+def option(default: Any, help: str, least: float | None = None, most: float | None = None) -> Any:
+    """A dataclass field with the help text of its option and, for numbers, the range that is accepted."""
+    metadata = {"help": help, "least": least, "most": most}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def limits(entry: Field) -> str:
+    """The range that an option accepts, in words; empty where there is none."""
+    least, most = entry.metadata["least"], entry.metadata["most"]
+    if least is None:
+        return ""
+    return f"of at least {least}" if most is None else f"from {least} to {most}"
+
+
+def check_values(config: Any) -> None:
+    """Refuse values of a wrong kind, that are not among the choices, or outside the range that their option states.
+
+    Raises:
+        UserError: naming the option, its value and what it must be.
+    """
+    hints = get_type_hints(type(config))
+    for entry in fields(config):
+        given = getattr(config, entry.name)
+        if not fits(given, hints[entry.name], entry):
+            raise UserError(
+                f"--{entry.name.replace('_', '-')} was {given}; it must be {must(hints[entry.name], entry)}."
+            )
+
+
+def fits(value: Any, hint: Any, entry: Field) -> bool:
+    """Whether a value is what a type hint and the range of its option allow."""
+    choices = get_args(hint)
+    if get_origin(hint) is list:
+        return isinstance(value, list | tuple) and all(fits(one, choices[0], entry) for one in value)
+    if get_origin(hint) is Literal:
+        return value in choices
+    if choices:  # X | None
+        return any(fits(value, choice, entry) for choice in choices)
+    if isinstance(value, bool) or hint not in (int, float):
+        return isinstance(value, hint)
+    least, most = entry.metadata["least"], entry.metadata["most"]
+    return isinstance(value, hint | int) and (least is None or value >= least) and (most is None or value <= most)
+
+
+def must(hint: Any, entry: Field) -> str:
+    """What the value of an option must be, in words."""
+    bare = hint if hint in KINDS else next((one for one in get_args(hint) if one in KINDS), None)
+    return f"{KINDS[bare]} {limits(entry)}".strip() if bare else f"one of {', '.join(get_args(hint))}"

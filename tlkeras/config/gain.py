@@ -1,0 +1,32 @@
+"""Options of measuring what transfer gains."""
+
+from dataclasses import dataclass
+
+from tlkeras.config.fields import option
+from tlkeras.config.train import TrainConfig
+from tlkeras.errors import UserError
+
+
+@dataclass(kw_only=True)
+class GainConfig(TrainConfig):
+    """All options of `scripts/transfer_gain.py`: those of a run, and how often to run it."""
+
+    percents: list[int] = option([5, 10, 25, 50, 100], "sizes of the training set, in percent of it", 1, 100)
+    seeds: int = option(5, "runs at each size, each with a choice of pictures and first weights of its own", 2, 1000)
+    scratch_epochs: int = option(60, "epochs of the model from random weights, all of its layers learning", 1, 100000)
+
+    def check(self) -> None:
+        """As for a run; and there must be something to compare.
+
+        Raises:
+            UserError: a sentence about the first value found that is no good.
+        """
+        super().check()
+        if self.resume:
+            raise UserError("--resume was given; a comparison cannot be gone on with, only begun.")
+        if self.task == "regression":
+            raise UserError("The task was regression; the gain is measured in accuracy, so give classes.")
+        if not self.percents:
+            raise UserError("--percents was empty; give sizes such as [10,100].")
+        if self.weights == "none":
+            raise UserError("--weights was none; give the pretrained weights that are to be compared with random ones.")

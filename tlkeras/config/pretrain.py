@@ -1,0 +1,57 @@
+"""Options of training a backbone from nothing."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tlkeras.config.fields import check_values, option
+from tlkeras.config.train import AugmentOptions, DataOptions
+from tlkeras.errors import UserError
+
+
+@dataclass(kw_only=True)
+class ScratchOptions(AugmentOptions):
+    """Training from random weights."""
+
+    crop: float = option(0.25, "least share of the area that a random crop keeps; 1 is no cropping", 0.05, 1.0)
+    colour: float = option(0.4, "greatest relative change of brightness, contrast and saturation", 0.0, 0.9)
+    epochs: int = option(100, "rounds through the pictures", 1, 100000)
+    batch_size: int = option(128, "pictures in a step", 1, 65536)
+    rate: float = option(2e-3, "greatest learning rate, of AdamW", 1e-9, 10.0)
+    warmup: float = option(0.05, "share of the steps in which the rate climbs from zero; a cosine follows", 0.0, 0.9)
+    weight_decay: float = option(0.05, "decoupled weight decay; not on biases and BatchNormalization", 0.0, 1.0)
+    label_smoothing: float = option(0.1, "share of each label spread over all classes", 0.0, 0.5)
+    average: float = option(
+        0.02, "share of the steps that the running average of the weights, which is what is kept, looks back; 0 is off",
+        0.0, 1.0,
+    )  # fmt: skip
+    seed: int = option(0, "of the split, the first weights, the order and the augmentation", 0, 2**31 - 1)
+
+
+@dataclass(kw_only=True)
+class PretrainConfig(ScratchOptions, DataOptions):
+    """All options of `scripts/pretrain.py`."""
+
+    data: str = option(
+        "", "the source: folder of class folders, folder with train/validation/test, CSV of path,label, or tfds:NAME"
+    )
+    backbone: str = option("MobileNetV2-0.35", "a name from the table that scripts/summary.py prints")
+    image_size: int | None = option(None, "pixels a side that the backbone sees (default: the backbone's own)", 1, 4096)
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = option("float32", "arithmetic of the layers")
+    about: str = option("", "what the data are, where they come from and under which terms, for the card")
+    run_dir: str | None = option(None, "folder of weights and card (default: a new one in saved_models/)")
+    overwrite: bool = option(False, "replace the run folder if it exists")
+    resume: bool = option(False, "go on with the training that this command began and did not finish")
+
+    def check(self) -> None:
+        """Refuse values that are no good.
+
+        Raises:
+            UserError: a sentence about the first one found.
+        """
+        check_values(self)
+        if self.overwrite and self.resume:
+            raise UserError("Both --overwrite and --resume were given; begin anew, or go on: give one of them.")
+        if not self.data:
+            raise UserError("Nothing was given for --data: a folder of class folders, a CSV file or tfds:NAME.")
+        if self.task == "regression":
+            raise UserError("The task was regression; a backbone is pretrained on classes.")

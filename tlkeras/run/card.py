@@ -1,0 +1,81 @@
+"""The card of a file of weights: what it learned from, how, and how good it is."""
+
+import dataclasses
+import shlex
+from pathlib import Path
+from typing import Any
+
+from tlkeras.config import PretrainConfig
+from tlkeras.data.images import available_cores
+from tlkeras.data.prepare import PreparedData
+from tlkeras.run.identity import MAY_CHANGE
+from tlkeras.run.records import versions
+from tlkeras.weight_files import file_hash
+
+CARD = """# {backbone}, pretrained at {size} px
+
+Weights of `keras.applications` without its classifier: `{file}`, SHA-256 `{digest}`.
+`--weights {file}` takes them, or `load_weights` of the plain Keras model.
+
+| | |
+|---|---|
+| data | {data}: {train:,} pictures of {classes} classes to learn from |
+| where from, terms | {about} |
+{figures}
+| time | {hours:.1f} h on {cores} CPU cores{accelerators} |
+| versions | {versions} |
+
+Validation and test pictures chose nothing: the last epoch was kept. Made by
+
+```sh
+{command}
+```
+"""
+
+
+def write_card(
+    weights: Path, config: PretrainConfig, data: PreparedData, figures: dict[str, dict[str, Any]], seconds: float
+) -> None:
+    """Write the card beside the weights, as `NAME.md`.
+
+    Args:
+        weights: the file, named after the backbone.
+        config: options of the training, its image size known.
+        data: what it learned from.
+        figures: of each split that was judged.
+        seconds: of all epochs, those before a stop too.
+    """
+    import keras
+
+    from tlkeras.evaluation.metrics import summary
+
+    accelerators = len(keras.distribution.list_devices("gpu"))
+    what = "top-1" if data.task == "single_label" else "figures"
+    rows = [f"| {what}, {name} | {summary(values)} |" for name, values in figures.items()]
+    text = CARD.format(
+        backbone=config.backbone,
+        size=data.image_size,
+        file=weights.name,
+        digest=file_hash(weights, "sha256"),
+        data=Path(config.data).name,
+        train=len(data.splits["train"]),
+        classes=len(data.classes),
+        about=config.about or "not given",
+        figures="\n".join(rows),
+        hours=seconds / 3600,
+        cores=available_cores(),
+        accelerators=f" and {accelerators} GPU" if accelerators else "",
+        versions=", ".join(f"{name} {number}" for name, number in versions().items()),
+        command=command(config),
+    )
+    weights.with_name(weights.name.replace(".weights.h5", ".md")).write_text(text, encoding="utf-8")
+
+
+def command(config: PretrainConfig) -> str:
+    """The command that repeats a training: every option that is not at its default."""
+    words = ["python", "scripts/pretrain.py"]
+    for entry in dataclasses.fields(config):
+        value = getattr(config, entry.name)
+        if value != entry.default and entry.name not in (*MAY_CHANGE, "task"):
+            words += [f"--{entry.name.replace('_', '-')}", Path(value).name if entry.name == "data" else str(value)]
+    return shlex.join(words)

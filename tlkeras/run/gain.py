@@ -1,0 +1,174 @@
+"""The whole road of `scripts/transfer_gain.py`: does it help that the backbone was pretrained, on these pictures?"""
+
+import contextlib
+import dataclasses
+import io
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tlkeras.backbones import Backbone, check_image_size, find_backbone
+from tlkeras.config import AugmentOptions, GainConfig, ScratchOptions, Task
+from tlkeras.data.prepare import PreparedData, decode_data, find_data
+from tlkeras.data.splits import split_examples
+from tlkeras.run.folder import choose_run_dir, writing
+from tlkeras.run.records import write_history, write_yaml
+from tlkeras.startup import load_tensorflow
+from tlkeras.weight_files import check_weights_option
+
+if TYPE_CHECKING:
+    import keras
+
+    from tlkeras.data.pipeline import ImageSet
+    from tlkeras.evaluation.gain import Trial
+
+log = logging.getLogger("tlkeras")
+
+
+def transfer_gain(config: GainConfig) -> Path:
+    """Compare pretrained with random weights at several sizes of the training set.
+
+    Returns:
+        The folder with the trials, the table and the plot.
+
+    Raises:
+        UserError: for a mistake in options or data; nothing is left behind.
+    """
+    config.check()
+    row = find_backbone(config.backbone)
+    check_image_size(row, config.image_size)
+    path = choose_run_dir(config.run_dir, config.overwrite, None, f"gain {Path(config.data).stem}", row.name)
+    with writing(path) as folder:
+        found = find_data(config, row, config.image_size, config.seed)
+        dataclasses.replace(config, task=found.source.task).check()
+        check_weights_option(row, config.weights, found.image_size)
+        data = decode_data(found, config, config.seed)
+        resolved = dataclasses.replace(
+            config, task=data.task, image_size=data.image_size, backbone=row.name, run_dir=str(path), overwrite=False
+        )
+        load_tensorflow(config.seed)
+        write_yaml(folder / "config.yaml", dataclasses.asdict(resolved))
+        compare(resolved, row, data, folder)
+    print(f"Comparison: {path}")
+    return path
+
+
+def compare(config: GainConfig, row: Backbone, data: PreparedData, folder: Path) -> None:
+    """Run all trials, print a line for each size as it is done, and write what came out."""
+    from tlkeras.evaluation.gain import TITLE, by_size, line, plot_gain, savings
+
+    judged = "test" if "test" in data.splits else "validation"
+    seeds = range(config.seed, config.seed + config.seeds)
+    trials: list[Trial] = []
+    log.info("%s", TITLE)
+    for percent in sorted(set(config.percents)):
+        with quiet():
+            trials += [trial(config, row, data, percent, seed) for seed in seeds]
+        sizes = by_size(trials)
+        log.info("%s", line(sizes[-1]))
+    log.info("%s", savings(sizes))
+    if judged == "validation":
+        log.info("Note: there is no test split; validation chose the epoch of the pretrained model, and judged both.")
+    plot_gain(sizes, f"{config.data}, {data.splits[judged].size:,} {judged} pictures", folder / "gain.png")
+    write_history(folder / "trials.csv", [row_of(one) for one in trials])
+
+
+def trial(config: GainConfig, row: Backbone, data: PreparedData, percent: int, seed: int) -> "Trial":
+    """Train both models on the same share of the training pictures, and judge them on the same others."""
+    import keras
+
+    from tlkeras.data.pipeline import image_sets
+    from tlkeras.evaluation.gain import Trial
+
+    keras.backend.clear_session()  # of the models of the trial before
+    splits = split_examples(data.examples, data.task, (config.validation_share, config.test_share), seed)
+    splits["train"] = take_share(data, splits["train"], percent, seed)
+    sets = image_sets(dataclasses.replace(data, splits=splits))
+    accuracy, seconds = {}, {}
+    for arm, run in (("pretrained", train_pretrained), ("random", train_random)):
+        accuracy[arm], seconds[arm] = run(config, row, data.task, sets, seed)
+    return Trial(percent, len(sets["train"]), seed, accuracy, seconds)
+
+
+def take_share(data: PreparedData, rows: np.ndarray, percent: int, seed: int) -> np.ndarray:
+    """Some of the training pictures, of each class as many in proportion, and one at least.
+
+    Raises:
+        UserError: a class has too few pictures for that.
+    """
+    if percent == 100:
+        return rows
+    examples = [dataclasses.replace(data.examples[place], split=None) for place in rows]
+    return rows[split_examples(examples, data.task, (percent / 100, 0.0), seed)["validation"]]
+
+
+def train_pretrained(
+    config: GainConfig, row: Backbone, task: Task, sets: dict[str, "ImageSet"], seed: int
+) -> tuple[float, float]:
+    """Accuracy and seconds of two-phase training from the pretrained weights; features are never read from disk."""
+    import keras
+
+    from tlkeras.run.train import build
+    from tlkeras.training.two_phase import train_two_phases
+
+    keras.utils.set_random_seed(seed)
+    model = build(config, row, task, sets["train"])
+    start = time.perf_counter()
+    train_two_phases(model, sets["train"], sets["validation"], dataclasses.replace(config, seed=seed, cache_disk=0.0))
+    return judged_accuracy(model, sets, config, task, time.perf_counter() - start)
+
+
+def train_random(
+    config: GainConfig, row: Backbone, task: Task, sets: dict[str, "ImageSet"], seed: int
+) -> tuple[float, float]:
+    """Accuracy and seconds of the same model from random weights, by the recipe of `scripts/pretrain.py`."""
+    import keras
+
+    from tlkeras.run.train import build
+    from tlkeras.training.from_scratch import train_from_scratch
+
+    keras.utils.set_random_seed(seed)
+    model = build(dataclasses.replace(config, weights="none"), row, task, sets["train"])
+    augmentation = {entry.name: getattr(config, entry.name) for entry in dataclasses.fields(AugmentOptions)}
+    options = ScratchOptions(**augmentation, epochs=config.scratch_epochs, batch_size=config.batch_size, seed=seed)
+    start = time.perf_counter()
+    train_from_scratch(model, sets["train"], sets["validation"], options)
+    return judged_accuracy(model, sets, config, task, time.perf_counter() - start)
+
+
+def judged_accuracy(
+    model: "keras.Model", sets: dict[str, "ImageSet"], config: GainConfig, task: Task, seconds: float
+) -> tuple[float, float]:
+    """Accuracy on the test pictures, or on the validation pictures where there are no others; and the seconds."""
+    from tlkeras.run.train import judge
+    from tlkeras.training.roads import training_view
+
+    name = "test" if "test" in sets else "validation"
+    figures = judge(training_view(model), {name: sets[name]}, config.batch_size, task)
+    return figures[name]["accuracy"], seconds
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what the single trainings say out of the terminal: the table is what counts."""
+    tensorflow = logging.getLogger("tensorflow")  # which wonders about so many models in one program
+    levels = log.level, tensorflow.level
+    log.setLevel(logging.WARNING)
+    tensorflow.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        log.setLevel(levels[0])
+        tensorflow.setLevel(levels[1])
+
+
+def row_of(one: "Trial") -> dict[str, float]:
+    """A trial as a row of `trials.csv`."""
+    row = {"percent": one.percent, "pictures": one.images, "seed": one.seed}
+    row |= {f"accuracy_{arm}": value for arm, value in one.accuracy.items()}
+    return row | {f"seconds_{arm}": round(value, 2) for arm, value in one.seconds.items()}

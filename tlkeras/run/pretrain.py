@@ -1,0 +1,84 @@
+"""The whole road of `scripts/pretrain.py`: a source data set in, weights with their card out."""
+
+import dataclasses
+import logging
+from pathlib import Path
+
+from tlkeras.backbones import Backbone, check_image_size, find_backbone
+from tlkeras.config import PretrainConfig
+from tlkeras.data.prepare import PreparedData, decode_data, find_data
+from tlkeras.errors import UserError
+from tlkeras.run.card import write_card
+from tlkeras.run.folder import CHECKPOINTS, check_space, choose_run_dir, finished_before, writing
+from tlkeras.run.identity import check_identity
+from tlkeras.run.records import write_history, write_json, write_yaml
+from tlkeras.startup import load_tensorflow
+from tlkeras.training.checkpoint import Checkpoints
+
+log = logging.getLogger("tlkeras")
+
+
+def pretrain(config: PretrainConfig) -> Path:
+    """Train a backbone from nothing, or go on with a training that was stopped.
+
+    Returns:
+        The file of weights, which `--weights` takes.
+
+    Raises:
+        UserError: for a mistake in options or data.
+    """
+    config.check()
+    row = find_backbone(config.backbone)
+    check_image_size(row, config.image_size)
+    name = f"pretrained {Path(config.data).stem}"
+    file = f"{row.name}.weights.h5"
+    path = choose_run_dir(config.run_dir, config.overwrite, file if config.resume else None, name, row.name)
+    weights = path / file
+    if config.resume and finished_before(path, file):
+        print(f"Weights: {weights} (finished before)")
+        return weights
+    with writing(path, config.resume) as folder:
+        check_space(folder, 12 * row.parameters)  # of three checkpoints, with what the optimizer keeps
+        found = find_data(config, row, config.image_size, config.seed)
+        if found.source.task == "regression":
+            raise UserError(f"The labels of {found.source.name} are numbers; a backbone is pretrained on classes.")
+        data = decode_data(found, config, config.seed)
+        resolved = dataclasses.replace(
+            config, backbone=row.name, image_size=data.image_size, task=data.task, run_dir=str(path), overwrite=False,
+            resume=False,
+        )  # fmt: skip
+        check_identity(folder / CHECKPOINTS, resolved, data)
+        load_tensorflow(config.seed)
+        train_and_write(resolved, row, data, folder)
+    print(f"Weights: {weights}")
+    return weights
+
+
+def train_and_write(config: PretrainConfig, row: Backbone, data: PreparedData, folder: Path) -> None:
+    """Train, judge, and write weights, history and card."""
+    from tlkeras.data.pipeline import image_sets
+    from tlkeras.evaluation.metrics import summary
+    from tlkeras.models.builders import build_classifier
+    from tlkeras.models.freezing import backbone_of
+    from tlkeras.run.train import judge
+    from tlkeras.training.from_scratch import train_from_scratch
+    from tlkeras.training.roads import training_view
+
+    splits = image_sets(data)
+    model = build_classifier(
+        row, splits["train"].targets.shape[1], task=data.task, weights="none", image_size=data.image_size, dropout=0.0,
+        precision=config.precision,
+    )  # fmt: skip
+    history = train_from_scratch(
+        model, splits["train"], splits["validation"], config, Checkpoints(folder / CHECKPOINTS)
+    )
+    judged = {name: split for name, split in splits.items() if name != "train"}
+    figures = judge(training_view(model), judged, config.batch_size, data.task)
+    weights = folder / f"{row.name}.weights.h5"
+    backbone_of(model).save_weights(weights)
+    write_yaml(folder / "config.yaml", dataclasses.asdict(config))
+    write_history(folder / "history.csv", history)
+    write_json(folder / "metrics.json", figures)
+    write_card(weights, config, data, figures, sum(epoch["seconds"] for epoch in history))
+    for name, values in figures.items():
+        log.info("%s %s", f"{name.capitalize()}:".ljust(11), summary(values))

@@ -1,0 +1,138 @@
+"""Train a whole backbone from random weights: how pretrained weights are made."""
+
+import logging
+import time
+
+import keras
+
+from tlkeras.config import ScratchOptions, check_values
+from tlkeras.data.pipeline import ImageSet, evaluation_batches, steps_per_epoch, training_batches
+from tlkeras.errors import UserError
+from tlkeras.models.builders import task_of
+from tlkeras.models.freezing import backbone_of
+from tlkeras.training.callbacks import FiniteLoss, HistoryTable, Speed, fit_verbosity
+from tlkeras.training.checkpoint import Checkpoints
+from tlkeras.training.objective import objective
+from tlkeras.training.optimizers import loss_scaled, make_schedule
+from tlkeras.training.progress import KeepEpoch, assign, changing, values
+from tlkeras.training.roads import training_view
+from tlkeras.training.two_phase import check_data
+
+log = logging.getLogger("tlkeras")
+
+# How far BatchNormalization's moving statistics look back: this share of all steps, within these bounds.
+STATISTICS_STEPS = (10, 100)  # at least, at most
+STATISTICS_SHARE = 0.02
+
+
+def train_from_scratch(
+    model: keras.Model,
+    train: ImageSet,
+    validation: ImageSet,
+    options: ScratchOptions,
+    checkpoints: Checkpoints | None = None,
+) -> list[dict]:
+    """Train all layers of a model from `build_classifier`, in place.
+
+    AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) under a cosine with warm-up, label smoothing (Szegedy et al.
+    2016, arXiv:1512.00567), and at the end the running average of the weights (Polyak and Juditsky 1992). The last
+    epoch is kept, so validation chooses nothing and its figure is an honest one. Unlike in two-phase training,
+    BatchNormalization learns and updates its statistics: there are none worth keeping.
+
+    Args:
+        model: from `build_classifier`, from random weights as a rule.
+        train: pictures that are learned from.
+        validation: pictures that each epoch is judged on, with the weights before averaging.
+        options: epochs, rate and all else.
+        checkpoints: where each epoch is kept, and where a training that was stopped goes on from.
+
+    Returns:
+        A row for each epoch, as `history.csv` has them, with the seconds that it took.
+
+    Raises:
+        UserError: an option is no good, the data do not fit the model, or the loss is no longer a number.
+    """
+    check_values(options)
+    check_data(model, train, validation)
+    steps = steps_per_epoch(len(train), options.batch_size)
+    backbone_of(model).trainable = True
+    set_statistics_memory(model, steps * options.epochs)
+    view = training_view(model)
+    goal = objective(model, options.label_smoothing, task_of(model))
+    optimizer = loss_scaled(model, scratch_optimizer(options, steps * options.epochs))
+    view.compile(optimizer=optimizer, jit_compile=False, **goal)
+    learned = changing(view)
+    history = resume(learned, checkpoints) if checkpoints else []
+    callbacks = [FiniteLoss(), HistoryTable(history, "scratch"), EpochSeconds(history)]
+    if checkpoints:
+        callbacks.append(KeepEpoch(checkpoints, lambda: {"changing": values(learned)}, lambda: {"history": history}))
+    batches = training_batches(
+        train, options, batch_size=options.batch_size, first_epoch=len(history), last_epoch=options.epochs,
+        seed=options.seed,
+    )  # fmt: skip
+    try:
+        view.fit(
+            batches,
+            validation_data=evaluation_batches(validation, options.batch_size),
+            steps_per_epoch=steps,
+            shuffle=False,
+            initial_epoch=len(history),
+            epochs=options.epochs,
+            callbacks=[*callbacks, Speed(len(train), options.batch_size, options.epochs)],
+            verbose=fit_verbosity(),
+        )
+    except FloatingPointError as error:
+        raise UserError(f"Training went wrong: {error}. Lower the rate (it was {options.rate}).") from None
+    return history
+
+
+def scratch_optimizer(options: ScratchOptions, steps: int) -> keras.Optimizer:
+    """AdamW for `steps` steps; Keras puts the average into the model when `fit` ends."""
+    optimizer = keras.optimizers.AdamW(
+        make_schedule(options.rate, steps, options.warmup),
+        weight_decay=options.weight_decay,
+        use_ema=options.average > 0,
+        ema_momentum=momentum(options.average * steps),
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def set_statistics_memory(model: keras.Model, steps: int) -> None:
+    """Let BatchNormalization forget at a pace that fits the length of the training.
+
+    Keras' MobileNetV2 looks back a thousand steps, in which a small data set would never arrive at its statistics.
+    """
+    least, most = STATISTICS_STEPS
+    for layer in backbone_of(model)._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = momentum(min(max(STATISTICS_SHARE * steps, least), most))
+
+
+def momentum(steps: float) -> float:
+    """Of a running average that looks back about so many steps."""
+    return 1 - 1 / max(steps, 1)
+
+
+def resume(learned: list[keras.Variable], checkpoints: Checkpoints) -> list[dict]:
+    """Put the newest checkpoint, if there is one, into what learns; returns the history up to there."""
+    found = checkpoints.latest()
+    if found is None:
+        return []
+    assign(learned, found.arrays["changing"])
+    log.info("Going on after epoch %d.", found.number)
+    return found.state["history"]
+
+
+class EpochSeconds(keras.callbacks.Callback):
+    """Note how long each epoch took, in its row of the history; it must stand behind `HistoryTable`."""
+
+    def __init__(self, rows: list[dict]) -> None:
+        super().__init__()
+        self._rows = rows
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._rows[-1]["seconds"] = round(time.perf_counter() - self._start, 1)
