@@ -3,10 +3,10 @@
     python benchmarks/kill.py
 
 Each run is killed with SIGKILL once, at a moment drawn from the whole time that a run takes, and gone on with by
-`--resume`. Then runs get a disk of their own (a tmpfs, for which the program needs `unshare`) that is too small by a
-random amount; it is made larger, and they go on. Compared with a run that nobody disturbed are the bits of all weights,
-history.csv and metrics.json, times aside. "lost s" is what both parts took beyond an undisturbed run, the second start
-of Python and TensorFlow included.
+`--resume`. Then runs get a disk of their own (a tmpfs, for which the program needs `unshare`) that is filled to the
+last byte at a random moment; they must say so, and go on when there is room again. Compared with a run that nobody
+disturbed are the bits of all weights, history.csv and metrics.json, times aside. "lost s" is what both parts took
+beyond an undisturbed run, the second start of Python and TensorFlow included.
 """
 
 import argparse
@@ -30,10 +30,9 @@ import numpy as np
 from PIL import Image
 
 TRAIN = Path(__file__).parents[1] / "scripts" / "train.py"
-OPTIONS = ["--backbone", "MobileNet-0.25", "--weights", "none", "--image-size", "64", "--unfreeze", "block_12"]
+OPTIONS = ["--backbone", "MobileNet-0.25", "--weights", "none", "--image-size", "64", "--unfreeze", "all"]
 OPTIONS += ["--frozen-epochs", "8", "--finetune-epochs", "8", "--batch-size", "8", "--views", "4", "--cache-disk", "0"]
 STAGES = ["start", "data scan", "feature pass", "phase 1", "between the phases", "phase 2", "export"]
-DISK = (50_000, 3_000_000)  # bytes; the largest is about what a run needs
 
 
 def main() -> None:
@@ -93,32 +92,34 @@ def killed(place: Path, whole: str, seconds: float, rng: random.Random) -> tuple
     said = start(place, run, "--resume").communicate()[0]
     lost = time.perf_counter() - begin - seconds
     same = outcome(run, said) == whole
-    shutil.rmtree(run)
+    for path in (run, run.with_name(f".{run.name}.partial")):
+        shutil.rmtree(path, ignore_errors=True)
     return stage, same, lost
 
 
 def full_disk(place: Path, whole: str, seconds: float, rng: random.Random) -> tuple[str, bool, float]:
-    """The same for a run whose disk was full: what it left is copied out, the disk made larger, and the run goes on."""
+    """The same for a run whose disk becomes full at a random moment; it must say so, and go on when there is room."""
     disk, left = place / "disk", place / "left"
     disk.mkdir(exist_ok=True)
-    train = shlex.join(
-        map(str, [sys.executable, TRAIN, "--data", place / "pictures", "--run-dir", disk / "run", *OPTIONS])
-    )
+    command = [sys.executable, TRAIN, "--data", place / "pictures", "--run-dir", disk / "run", *OPTIONS]
+    train = shlex.join(map(str, command))
     script = f"""
-        mount -t tmpfs -o size={rng.randint(*DISK)} tmpfs {disk}
-        {train} > {place}/first.txt 2>&1
+        mount -t tmpfs -o size=100m tmpfs {disk}
+        {train} > {place}/first.txt 2>&1 &
+        sleep {rng.uniform(0, seconds)}
+        cat /dev/zero > {disk}/ballast 2>/dev/null
+        wait $!
         cp -r {disk} {left}
-        mount -o remount,size=1g {disk}
+        rm {disk}/ballast
         {train} --resume 2>&1
         cp -r {disk}/run {place}/run
     """
     begin = time.perf_counter()
     said = subprocess.run(["unshare", "-rm", "sh", "-c", script], capture_output=True, text=True).stdout
     lost = time.perf_counter() - begin - seconds
-    stage = stage_of(left / "run")
-    first = (place / "first.txt").read_text().splitlines()[-1:]
-    said_so = stage == "export" or "The disk is full" in "".join(first)
-    same = said_so and outcome(place / "run", f"{first} {said}") == whole
+    stage, first = stage_of(left / "run"), (place / "first.txt").read_text()
+    told = (left / "run").exists() or "The disk is full" in first.splitlines()[-1]
+    same = told and outcome(place / "run", said) == whole
     if not same:
         print(first, said)
     for path in (left, place / "run"):

@@ -198,19 +198,21 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
     Raises:
         UserError: It is cut off, damaged, or not made by Keras.
     """
-    with contextlib.ExitStack() as stack:
-        try:
+    try:
+        with contextlib.ExitStack() as stack:
             inner = path
             if path.suffix == ".keras":
                 inner = stack.enter_context(stack.enter_context(zipfile.ZipFile(path)).open("model.weights.h5"))
             file = stack.enter_context(h5py.File(inner, "r"))
-        except (OSError, KeyError, zipfile.BadZipFile) as error:
-            raise UserError(f"{path} cannot be read as a weight file ({error}). Get it again.") from error
-        if not is_legacy(file) and "layers" not in file:
-            raise UserError(f"{path} holds no Keras model: neither layer_names (legacy) nor layers (Keras 3) is in it.")
-        if not is_legacy(file) and not path.name.endswith((".weights.h5", ".keras")):
-            raise UserError(f"{path} holds Keras 3 weights; rename it so that it ends in .weights.h5.")
-        yield file
+            if not is_legacy(file) and "layers" not in file:
+                raise UserError(f"{path} holds no Keras model: neither layer_names (legacy) nor layers (Keras 3).")
+            if not is_legacy(file) and not path.name.endswith((".weights.h5", ".keras")):
+                raise UserError(f"{path} holds Keras 3 weights; rename it so that it ends in .weights.h5.")
+            yield file
+    except UserError:
+        raise
+    except Exception as error:  # of many kinds, when a damaged file is opened and when it is read
+        raise UserError(f"{path} cannot be read as a weight file ({error}). Get it again.") from error
 
 
 def is_legacy(file: h5py.File) -> bool:

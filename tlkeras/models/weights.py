@@ -132,7 +132,7 @@ def read_into(model: keras.Model, path: Path) -> None:
             return
     try:
         model.load_weights(path)
-    except ValueError as error:
+    except Exception as error:  # ValueError where layers differ, others where the file is damaged
         raise UserError(f"{path} has as many parameters as {model.name}, but other layers: {error}") from error
 
 
