@@ -42,8 +42,6 @@ class Backbone:
         weights_url: ImageNet weights without classifier; `{size}` stands for one of `weights_sizes`.
         weights_hash: MD5 (32 digits) or SHA-256 (64 digits) of that file; None where Keras does not check it.
         weights_sizes: Image sizes that have a weight file of their own; other sizes use 224.
-        bundled_hash: SHA-256 of `tlkeras/backbones/bundled/NAME.weights.h5`, weights that come with the repository;
-            None where there are none.
         weights_name: File name in Keras' cache where it is not the one of the URL.
     """
 
@@ -61,7 +59,6 @@ class Backbone:
     weights_sizes: tuple[int, ...] = ()
     weights_name: str | None = None
     arguments: dict[str, float] = field(default_factory=dict, hash=False)
-    bundled_hash: str | None = None
 
     def weights_file(self, image_size: int) -> tuple[str, str]:
         """The name in Keras' cache and the URL of the ImageNet weights for images of `image_size` pixels a side."""

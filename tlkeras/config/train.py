@@ -75,10 +75,7 @@ class ModelOptions:
     """Which backbone, and the head on top of it."""
 
     backbone: str = option("MobileNetV2", "a name from the table that scripts/summary.py prints")
-    weights: str = option(
-        "imagenet", "imagenet, bundled (in the repository, of MobileNetV2-0.35 alone), none (random), or a file: .h5, "
-        ".weights.h5, .keras",
-    )  # fmt: skip
+    weights: str = option("imagenet", "imagenet, none (random), or a file: .h5, .weights.h5, .keras")
     image_size: int | None = option(None, "pixels a side that the backbone sees (default: the backbone's own)", 1, 4096)
     pooling: Literal["avg", "max", "both"] = option("avg", "how the feature map becomes one vector")
     hidden: list[int] = option([], "units of hidden dense layers between features and output, e.g. [256]", 1)
