@@ -21,7 +21,8 @@ def locked(path: Path, what: str) -> Iterator[None]:
         UserError: another program holds the lock, or the file cannot be made.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):  # a file that is no folder, as opening will say
+            path.parent.mkdir(parents=True)
         file = path.open("a+b")
     except OSError as error:
         raise UserError(f"{what} cannot be made: {error.strerror}. Give another --run-dir.") from None
