@@ -4,7 +4,7 @@
 
 Each mutant is a good file with some bytes changed, cut out, doubled or removed at the end. Pictures must be decoded or
 be set aside under their own name; other files must load or be refused in a sentence. Each batch runs in a process of
-its own that has a time limit, so that a crash or a hang of a decoder's C code is seen, and named.
+its own that has a time limit, so that a crash or a hang of a decoder's C code is seen.
 """
 
 import argparse
@@ -115,11 +115,11 @@ def fuzz_models(rng: random.Random, folder: Path) -> Counter:
     load_tensorflow(0)
     import keras
 
+    from tlkeras.archives import check_model_file
     from tlkeras.backbones import find_backbone
     from tlkeras.errors import UserError
     from tlkeras.models.weights import load_backbone_weights
     from tlkeras.run.model_file import load_model
-    from tlkeras.run.opening import check_model_file
     from tlkeras.training.checkpoint import Checkpoints
     from tlkeras.weight_files import check_weights_option
 

@@ -2,16 +2,19 @@
 
     python benchmarks/kill.py
 
-Each run is killed with SIGKILL once, at a moment drawn from the whole time that a run takes, and gone on with by
-`--resume`. Then runs get a disk of their own (a tmpfs, for which the program needs `unshare`) that is filled to the
-last byte at a random moment; they must say so, and go on when there is room again. Compared with a run that nobody
-disturbed are the bits of all weights, history.csv and metrics.json, times aside. "lost s" is what both parts took
-beyond an undisturbed run, the second start of Python and TensorFlow included.
+Each run is killed with SIGKILL once and gone on with by `--resume`: at a moment drawn from the whole time that a run
+takes or, as some stages are too short to be hit by chance, a random fraction of a second after a stage began. Then runs
+get a disk of their own (a tmpfs, for which the program needs `unshare`) that is filled to the last byte at a random
+moment; they must say so, and go on when there is room again. A run that came to its end before is not counted.
+Compared with a run that nobody disturbed are the bits of all weights, history.csv and metrics.json, times aside.
+"lost s" is what both parts took beyond an undisturbed run, the second start of Python and TensorFlow included.
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
+import os
 import random
 import shlex
 import shutil
@@ -21,7 +24,6 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections import defaultdict
 from pathlib import Path
 from statistics import median
 
@@ -30,14 +32,15 @@ import numpy as np
 from PIL import Image
 
 TRAIN = Path(__file__).parents[1] / "scripts" / "train.py"
-OPTIONS = ["--backbone", "MobileNet-0.25", "--weights", "none", "--image-size", "64", "--unfreeze", "all"]
-OPTIONS += ["--frozen-epochs", "8", "--finetune-epochs", "8", "--batch-size", "8", "--views", "4", "--cache-disk", "0"]
-STAGES = ["start", "data scan", "feature pass", "phase 1", "between the phases", "phase 2", "export"]
+OPTIONS = ["--backbone", "MobileNet-0.25", "--weights", "none", "--image-size", "64", "--unfreeze", "block_12"]
+OPTIONS += ["--frozen-epochs", "8", "--finetune-epochs", "8", "--batch-size", "8", "--views", "4"]
+STAGES = ["start", "data scan", "loading", "feature pass", "phase 1", "between the phases", "phase 2", "export"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--kills", type=int, default=30, help="at random moments")
+    parser.add_argument("--aimed", type=int, default=24, help="kills in each stage in turn")
     parser.add_argument("--full-disks", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -46,8 +49,11 @@ def main() -> None:
         make_pictures(place / "pictures")
         whole, seconds = undisturbed(place)
         print(f"An undisturbed run takes {seconds:.1f} s.")
-        report("killed in", [killed(place, whole, seconds, rng) for _ in range(options.kills)])
-        report("disk full in", [full_disk(place, whole, seconds, rng) for _ in range(options.full_disks)])
+        aims = [None] * options.kills + [STAGES[number % len(STAGES)] for number in range(options.aimed)]
+        results = [report("killed in", [killed(place, whole, seconds, rng, aim) for aim in aims])]
+        results += [report("disk full in", [full_disk(place, whole, seconds, rng) for _ in range(options.full_disks)])]
+    if not all(results):
+        raise SystemExit("Some runs did not end as if nothing had been.")
 
 
 def make_pictures(folder: Path) -> None:
@@ -61,50 +67,64 @@ def make_pictures(folder: Path) -> None:
         Image.fromarray(pixels).save(path)
 
 
-def start(place: Path, run: Path, *options: str, **arguments) -> subprocess.Popen:
-    """`train.py` in a process of its own."""
-    command = [sys.executable, TRAIN, "--data", place / "pictures", "--run-dir", run, *OPTIONS, *options]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **arguments)
+def train_command(place: Path, run: Path, *options: str) -> list:
+    """A run of `train.py`."""
+    return [sys.executable, TRAIN, "--data", place / "pictures", "--run-dir", run, *OPTIONS, *options]
+
+
+def start(place: Path, run: Path, *options: str) -> subprocess.Popen:
+    """The same in a process of its own, with a cache of features of its own."""
+    environment = os.environ | {"TLKERAS_CACHE": str(place / "cache")}
+    command = train_command(place, run, *options)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
 
 
 def undisturbed(place: Path) -> tuple[str, float]:
     """What a run that nobody disturbs gives, and the median of the seconds that three of them take."""
     outcomes, seconds = set(), []
     for number in range(3):
+        clear(place)
         begin = time.perf_counter()
         said = start(place, place / f"whole{number}").communicate()[0]
         seconds.append(time.perf_counter() - begin)
+        if not (place / f"whole{number}" / "metrics.json").exists():
+            raise SystemExit(f"An undisturbed run failed:\n{said}")
         outcomes.add(outcome(place / f"whole{number}", said))
+    clear(place)
     if len(outcomes) > 1:
         raise SystemExit("Undisturbed runs differ among themselves; nothing can be compared here.")
     return outcomes.pop(), median(seconds)
 
 
-def killed(place: Path, whole: str, seconds: float, rng: random.Random) -> tuple[str, bool, float]:
+def killed(place: Path, whole: str, seconds: float, rng: random.Random, aim: str | None) -> tuple[str, bool, float]:
     """Stage in which a run was killed, whether it then ended like the whole one, and the seconds lost."""
     run = place / "run"
     begin = time.perf_counter()
     process = start(place, run)
-    time.sleep(rng.uniform(0, seconds))
+    if aim is None:
+        time.sleep(rng.uniform(0, seconds))
+    else:
+        while process.poll() is None and STAGES.index(stage_of(run)) < STAGES.index(aim):
+            time.sleep(0.001)
+        time.sleep(rng.choice([0, rng.uniform(0, 0.3)]))
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    stage = stage_of(run)
+    stage, whole_by_itself = stage_of(run), process.returncode == 0
     said = start(place, run, "--resume").communicate()[0]
     lost = time.perf_counter() - begin - seconds
     same = outcome(run, said) == whole
-    for path in (run, run.with_name(f".{run.name}.partial")):
-        shutil.rmtree(path, ignore_errors=True)
-    return stage, same, lost
+    clear(place)
+    return killed(place, whole, seconds, rng, aim) if whole_by_itself else (stage, same, lost)
 
 
 def full_disk(place: Path, whole: str, seconds: float, rng: random.Random) -> tuple[str, bool, float]:
     """The same for a run whose disk becomes full at a random moment; it must say so, and go on when there is room."""
     disk, left = place / "disk", place / "left"
     disk.mkdir(exist_ok=True)
-    command = [sys.executable, TRAIN, "--data", place / "pictures", "--run-dir", disk / "run", *OPTIONS]
-    train = shlex.join(map(str, command))
+    train = shlex.join(map(str, train_command(place, disk / "run")))
     script = f"""
         mount -t tmpfs -o size=100m tmpfs {disk}
+        export TLKERAS_CACHE={disk}/cache
         {train} > {place}/first.txt 2>&1 &
         sleep {rng.uniform(0, seconds)}
         cat /dev/zero > {disk}/ballast 2>/dev/null
@@ -117,32 +137,36 @@ def full_disk(place: Path, whole: str, seconds: float, rng: random.Random) -> tu
     begin = time.perf_counter()
     said = subprocess.run(["unshare", "-rm", "sh", "-c", script], capture_output=True, text=True).stdout
     lost = time.perf_counter() - begin - seconds
-    stage, first = stage_of(left / "run"), (place / "first.txt").read_text()
-    told = (left / "run").exists() or "The disk is full" in first.splitlines()[-1]
-    same = told and outcome(place / "run", said) == whole
-    if not same:
+    first = (place / "first.txt").read_text()
+    stage, whole_by_itself = stage_of(left / "run", first), (left / "run").exists()
+    same = "The disk is full" in first.splitlines()[-1] and outcome(place / "run", said) == whole
+    if not (same or whole_by_itself):
         print(first, said)
-    for path in (left, place / "run"):
-        shutil.rmtree(path, ignore_errors=True)
-    return stage, same, lost
+    clear(place)
+    return full_disk(place, whole, seconds, rng) if whole_by_itself else (stage, same, lost)
 
 
-def stage_of(run: Path) -> str:
-    """Where a run was when it died, by what it left."""
+def clear(place: Path) -> None:
+    """Remove what a run left, its features in the cache too."""
+    for name in ("run", ".run.partial", "left", "cache"):
+        shutil.rmtree(place / name, ignore_errors=True)
+
+
+def stage_of(run: Path, said: str = "") -> str:
+    """Where a run was when it ended, by what it left and said."""
     if run.exists():
         return "export"
     partial = run.with_name(f".{run.name}.partial")
-    log = (partial / "log.txt").read_text() if (partial / "log.txt").exists() else ""
-    epochs = [int(path.name.partition("-")[0]) for path in (partial / "checkpoints").glob("*.npz")]
-    if not partial.exists():
+    if not (partial.exists() or said):
         return "start"
-    if "Data:" not in log:
-        return "data scan"
-    if "Phase 1" not in log:
-        return "feature pass"
-    if "Phase 2" not in log:
-        return "between the phases" if max(epochs, default=0) == 8 else "phase 1"
-    return "export" if max(epochs, default=0) == 16 else "phase 2"
+    with contextlib.suppress(OSError):
+        said += (partial / "log.txt").read_text()
+    last = max((int(path.name.partition("-")[0]) for path in (partial / "checkpoints").glob("0*.npz")), default=0)
+    if "Phase 2" in said:
+        return "export" if last == 16 else "phase 2"
+    if "Phase 1" in said:
+        return "between the phases" if last == 8 else "phase 1"
+    return "feature pass" if "Backbone:" in said else "loading" if "Data:" in said else "data scan"
 
 
 def outcome(run: Path, said: str) -> str:
@@ -159,18 +183,15 @@ def outcome(run: Path, said: str) -> str:
     return result.hexdigest()
 
 
-def report(title: str, results: list[tuple[str, bool, float]]) -> None:
-    """A line for each stage."""
-    print(f"{title:<20} {'times':>5} {'the same':>8} {'lost s':>7}  range")
-    by_stage = defaultdict(list)
-    for stage, same, lost in results:
-        by_stage[stage].append((same, lost))
-        by_stage["all"].append((same, lost))
+def report(title: str, results: list[tuple[str, bool, float]]) -> bool:
+    """Print a line for each stage; returns whether all is well."""
+    print(f"{title:<20} {'times':>5} {'the same':>8} {'lost s':>7}  range", flush=True)
     for stage in [*STAGES, "all"]:
-        if of_stage := by_stage[stage]:
-            lost = [one for _, one in of_stage]
-            same = sum(one for one, _ in of_stage)
-            print(f"{stage:<20} {len(lost):>5} {same:>8} {median(lost):>7.1f}  {min(lost):.1f}–{max(lost):.1f}")
+        if of_stage := [(same, lost) for where, same, lost in results if stage in (where, "all")]:
+            same, lost = zip(*of_stage, strict=True)
+            spread = f"{min(lost):.1f}–{max(lost):.1f}"
+            print(f"{stage:<20} {len(lost):>5} {sum(same):>8} {median(lost):>7.1f}  {spread}", flush=True)
+    return all(same for _, same, _ in results)
 
 
 if __name__ == "__main__":

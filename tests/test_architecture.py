@@ -16,7 +16,7 @@ HEAVY = ("tensorflow", "keras")
 LAYERS = [
     ["errors"],
     ["config", "backbones"],
-    ["startup", "unfreeze", "weight_files", "parser", "options"],
+    ["startup", "durable", "archives", "unfreeze", "weight_files", "parser", "options"],
     ["data", "models"],
     ["features"],
     ["training"],

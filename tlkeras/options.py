@@ -109,7 +109,7 @@ def add_option(parser: SentenceParser, group: Any, entry: Field, kind: Any) -> N
     bare = kind if kind in KINDS else next((one for one in get_args(kind) if one in KINDS), None)
     span = limits(entry)
     parser.accepted[entry.name] = must(kind, entry)
-    notes = "; ".join(filter(None, [f"default: {default}" if default not in (None, []) else "", span]))
+    notes = "; ".join(filter(None, [f"default: {default}" if default not in (None, "", []) else "", span]))
     text = f"{text[:-1]}; {notes})" if notes and text.endswith(")") else f"{text} ({notes})" if notes else text
     metavar = METAVARS[bare] if bare else f"{{{','.join(get_args(kind))}}}"
     action = group.add_argument(name, type=kind, default=default, help=text, metavar=metavar)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import h5py
 
+from tlkeras.archives import check_model_file
 from tlkeras.backbones import BACKBONES, Backbone
 from tlkeras.errors import UserError
 
@@ -57,6 +58,8 @@ def weight_file(weights: str) -> Path:
     with path.open("rb") as file:
         if file.read(len(start)) != start:
             raise UserError(f"{path} is not a weight file: a name in {path.suffix} stands for a {kind}. Get it again.")
+    if path.suffix == ".keras":
+        check_model_file(path)
     return path
 
 
@@ -186,11 +189,23 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
                 raise UserError(f"{path} holds no Keras model: neither layer_names (legacy) nor layers (Keras 3).")
             if not is_legacy(file) and not path.name.endswith((".weights.h5", ".keras")):
                 raise UserError(f"{path} holds Keras 3 weights; rename it so that it ends in .weights.h5.")
+            if points_elsewhere(file):
+                raise UserError(f"{path} is not opened: it takes weights from other files.")
             yield file
     except UserError:
         raise
     except Exception as error:  # of many kinds, when a damaged file is opened and when it is read
         raise UserError(f"{path} cannot be read as a weight file ({error}). Get it again.") from error
+
+
+def points_elsewhere(file: h5py.File) -> bool:
+    """Whether something in a file is really in another one, which a stranger's file has no business to read."""
+    links, items = [], []
+    file.visititems_links(lambda _, link: links.append(link))
+    file.visititems(lambda _, item: items.append(item))
+    return any(isinstance(link, h5py.ExternalLink) for link in links) or any(
+        item.external or item.is_virtual for item in items if isinstance(item, h5py.Dataset)
+    )
 
 
 def is_legacy(file: h5py.File) -> bool:

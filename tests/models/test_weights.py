@@ -122,7 +122,7 @@ def test_none_leaves_the_model_as_it_is():
         ("text.h5", b"not found", "stands for a HDF5 file"),
         ("text.keras", b"not found", "stands for a zip archive"),
         ("cut.h5", b"\x89HDF\r\n\x1a\n", "cannot be read as a weight file"),
-        ("cut.keras", b"PK\x03\x04", "cannot be read as a weight file"),
+        ("cut.keras", b"PK\x03\x04", "no archive, or a damaged one"),
     ],
 )
 def test_what_is_no_weight_file_is_refused_before_and_after_tensorflow(name, content, message, tmp_path):
@@ -368,3 +368,23 @@ def test_real_mobilenet_v2_weights():
     with h5py.File(path) as file:
         last = np.asarray(file["layers/batch_normalization_51/vars/3"])
     assert np.array_equal(model.get_layer("Conv_1_bn").moving_variance, last)
+
+
+@pytest.mark.parametrize("kind", ["link", "external", "virtual"])
+def test_weights_that_lie_in_another_file_are_refused(tmp_path, kind):
+    """A stranger's file must not make the program read others."""
+    secret, path = tmp_path / "secret.h5", tmp_path / "model.weights.h5"
+    with h5py.File(secret, "w") as file:
+        file["numbers"] = np.arange(9.0)
+    with h5py.File(path, "w") as file:
+        layer = file.create_group("layers/dense/vars")
+        if kind == "link":
+            layer["0"] = h5py.ExternalLink(str(secret), "numbers")
+        elif kind == "external":
+            layer.create_dataset("0", (9,), "f8", external=[(str(secret), 0, 72)])
+        else:
+            layout = h5py.VirtualLayout((9,), "f8")
+            layout[:] = h5py.VirtualSource(str(secret), "numbers", (9,))
+            layer.create_virtual_dataset("0", layout)
+    with pytest.raises(UserError, match="it takes weights from other files"):
+        check_weights_option(ROW, str(path), SIZE)

@@ -8,7 +8,7 @@ import pytest
 
 from tlkeras.errors import Terminated, UserError
 from tlkeras.run import folder
-from tlkeras.run.folder import choose_run_dir, finished_before, writing
+from tlkeras.run.folder import choose_run_dir, command_to_go_on, finished_before, has_checkpoints, writing
 
 
 def names(place: Path) -> list[str]:
@@ -46,7 +46,7 @@ def test_a_failure_leaves_what_was_there(tmp_path):
 def test_replacing(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "old.txt").write_text("old")
-    with writing(tmp_path / "run") as partial:
+    with writing(tmp_path / "run", overwrite=True) as partial:
         assert names(tmp_path / "run") == ["old.txt"]
         (partial / "new.txt").write_text("new")
     assert names(tmp_path) == ["run"] and names(tmp_path / "run") == ["log.txt", "new.txt"]
@@ -106,7 +106,7 @@ def test_a_stopped_run_can_be_gone_on_with(tmp_path, error):
         keep_epoch(partial)
         raise error
     said = raised.value.args[0] if isinstance(error, type) else raised.value.__notes__[0]
-    assert "the same command with --resume" in said.lower()
+    assert "go on after the last epoch that was finished with: python " in said and "--resume" in said
     assert names(tmp_path) == [".run.partial"]
     with pytest.raises(UserError), writing(tmp_path / "run", resume=True) as partial:
         assert names(partial / "checkpoints") == ["000001-0.npz"]
@@ -142,7 +142,7 @@ def test_resume_without_a_folder_finds_the_unfinished_run(tmp_path, monkeypatch,
             os.utime(partial / "checkpoints" / "000001-0.npz", (number, number))
     assert choose_run_dir(None, False, "model.keras", "pets", "VGG16") == tmp_path / "pets-vgg16-2"
     assert capsys.readouterr().out == ""
-    assert choose_run_dir(None, False, None, "pets", "VGG16") == tmp_path / "pets-vgg16-4"
+    assert choose_run_dir(None, False, None, "pets", "VGG16") == tmp_path / "pets-vgg16-3"
     assert "pets-vgg16-2 was begun and not finished; this command with --resume" in capsys.readouterr().out
     assert choose_run_dir(None, False, "model.keras", "dogs", "VGG16") == tmp_path / "dogs-vgg16"
 
@@ -176,9 +176,27 @@ def test_a_run_that_is_written_now_is_not_gone_on_with(tmp_path, monkeypatch, ca
     assert capsys.readouterr().out == ""
 
 
+def test_the_command_to_go_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["scripts/train.py", "--data", "my pets", "--overwrite"])
+    assert command_to_go_on(tmp_path) == f"python scripts/train.py --data 'my pets' --run-dir {tmp_path} --resume"
+    monkeypatch.setattr("sys.argv", ["scripts/train.py", "--run-dir=x", "--resume"])
+    assert command_to_go_on(tmp_path) == "python scripts/train.py --run-dir=x --resume"
+
+
+def test_all_is_on_the_disk_before_checkpoints_go(tmp_path, monkeypatch):
+    """A power cut after the run is whole loses nothing: files first, then the name, then what is no longer needed."""
+    done = []
+    monkeypatch.setattr(folder, "flush_tree", lambda path: done.append(("all", path.name, has_checkpoints(path))))
+    monkeypatch.setattr(folder, "flush", lambda path: done.append(("name", has_checkpoints(tmp_path / "run"))))
+    with writing(tmp_path / "run") as partial:
+        keep_epoch(partial)
+    assert done == [("all", ".run.partial", True), ("name", True)]
+    assert not has_checkpoints(tmp_path / "run")
+
+
 def test_two_programs_do_not_write_one_run(tmp_path):
     with writing(tmp_path / "run"):
-        with pytest.raises(UserError, match="being written by another program"), writing(tmp_path / "run", True):
+        with pytest.raises(UserError, match="being written by another program"), writing(tmp_path / "run", resume=True):
             pass
         assert ".run.partial" in names(tmp_path)
     assert names(tmp_path) == ["run"]

@@ -113,10 +113,10 @@ def test_a_stopped_run_ends_like_a_whole_one(finished, run_script, start_script,
     begin = time.monotonic()
     _, err = process.communicate(timeout=60)
     assert time.monotonic() - begin < 10 and process.returncode == code
-    how = "the same command with --resume (and without --overwrite) goes on after the last epoch that was finished.\n"
-    assert err == (
-        "" if stop == signal.SIGKILL else f"train.py: stopped by {'Ctrl-C' if code == 130 else 'SIGTERM'}; {how}"
-    )
+    if stop != signal.SIGKILL:
+        name = "Ctrl-C" if stop == signal.SIGINT else "SIGTERM"
+        assert err.startswith(f"train.py: stopped by {name}; go on after the last epoch that was finished with: python")
+        assert err.endswith("--run-dir run --resume\n") and err.count("\n") == 1
     refused = run_script(*arguments, cwd=tmp_path)
     assert refused.code == 2 and "Give --resume to go on" in refused.err
     other = run_script(*arguments, "--resume", "--seed", 1, cwd=tmp_path)
@@ -128,6 +128,8 @@ def test_a_stopped_run_ends_like_a_whole_one(finished, run_script, start_script,
     one, two = (json.loads((path / "metrics.json").read_text()) | {"seconds": 0} for path in (whole, tmp_path / "run"))
     assert one == two
     assert weights_in(tmp_path / "run") == weights_in(whole)
+    other = run_script(*arguments, "--resume", "--seed", 1, cwd=tmp_path)
+    assert other.code == 2 and "is finished, and was one with --seed 0" in other.err
     again = run_script(*arguments, "--resume", cwd=tmp_path)
     assert again.code == 0 and again.out == "Run: run (it was finished before)\n"
 

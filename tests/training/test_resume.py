@@ -117,7 +117,7 @@ def test_a_scaled_loss_goes_on_too(tiny, coloured, tmp_path):
 def test_without_the_room_that_features_had_it_does_not_go_on(tiny, coloured, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(coloured, tmp_path, 2)
-    with pytest.raises(UserError, match=r"began with features .* --memory and --cache-disk"):
+    with pytest.raises(UserError, match=r"another amount of room .* --memory and --cache-disk"):
         train(coloured, tmp_path, memory=0.0, cache_disk=0.0)
 
 

@@ -34,6 +34,8 @@ class PretrainConfig(ScratchOptions, DataOptions):
     data: str = option(
         "", "the source: folder of class folders, folder with train/validation/test, CSV of path,label, or tfds:NAME"
     )
+    validation_share: float = option(0.1, "share of the pictures that each epoch is judged on", 0.01, 0.8)
+    test_share: float = option(0.05, "share of the pictures that is judged once, at the end", 0.01, 0.8)
     backbone: str = option("MobileNetV2-0.35", "a name from the table that scripts/summary.py prints")
     image_size: int | None = option(None, "pixels a side that the backbone sees (default: the backbone's own)", 1, 4096)
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = option("float32", "arithmetic of the layers")

@@ -137,15 +137,18 @@ def load_split(path: Path, examples: Sequence[Example]) -> dict[Split, np.ndarra
     """
     if not path.is_file():
         raise UserError(f"There is no {path}. Give the folder of a finished run; training writes the file there.")
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [(row["path"], row["split"]) for row in csv.DictReader(file)]
+    except (KeyError, ValueError, csv.Error):
+        raise UserError(f"{path} is damaged: it must have the columns path and split. Train again.") from None
     index = {example.name: number for number, example in enumerate(examples)}
-    if gone := [row["path"] for row in rows if row["path"] not in index]:
+    if gone := [name for name, _ in rows if name not in index]:
         raise UserError(
             f"{len(gone)} of the {len(rows)} pictures in {path} are missing from the data, the first is {gone[0]}. "
             "Give the same data that the run was trained with."
         )
     numbers: dict[Split, list[int]] = {}
-    for row in rows:
-        numbers.setdefault(row["split"], []).append(index[row["path"]])
+    for name, split in rows:
+        numbers.setdefault(split, []).append(index[name])
     return {split: np.array(sorted(found), dtype=np.int64) for split, found in numbers.items()}

@@ -86,7 +86,8 @@ def features_of(
         return None
     engine = functools.cache(lambda: make_engine(model, options.engine))
     about = {"features": name, "model": digest_model(model), "engine": options.engine, "cores": available_cores()}
-    about |= {package: version(package) for package in ("tensorflow", "keras", "pillow")}
+    packages = ["tensorflow", "keras", "pillow", *(["openvino"] if options.engine != "tensorflow" else [])]
+    about |= {package: version(package) for package in packages}
     arrays, hits = [], 0
     for job in jobs:
         key, shapes = about | job.key(), job.shapes(model)

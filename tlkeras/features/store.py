@@ -118,6 +118,7 @@ class Store:
         """
         self._make_room(sum(int(np.prod(shape)) for shape in shapes) * np.dtype(dtype).itemsize)
         partial = self.folder / f".partial-{os.getpid()}-{digest(key, dtype)}"
+        shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had the same number
         partial.mkdir(parents=True)
         try:
             yield open_arrays(partial, shapes, dtype, "w+b")
@@ -141,7 +142,8 @@ class Store:
 
     def _make_room(self, nbytes: int) -> None:
         for path in self.folder.glob(".partial-*"):
-            if not alive(int(path.name.split("-")[1])):
+            process = int(path.name.split("-")[1])
+            if process == os.getpid() or not alive(process):
                 shutil.rmtree(path, ignore_errors=True)
         entries, total = self.entries(), self._total()
         while entries and (total + nbytes > self.bound or shutil.disk_usage(self.folder).free < nbytes + RESERVE):

@@ -5,11 +5,13 @@ import itertools
 import logging
 import os
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from tlkeras.durable import flush, flush_tree
 from tlkeras.errors import UserError
 from tlkeras.run.lock import is_locked, locked
 
@@ -62,11 +64,10 @@ def finished_before(path: Path, file: str) -> bool:
 def unfinished(stem: str) -> list[Path]:
     """The runs of a default name that were begun and that nobody works on now, the last touched one last."""
     pattern = re.compile(rf"\.({re.escape(stem)}(-\d+)?)\.partial")
-    found = {partial: [file.stat().st_mtime for file in (partial / CHECKPOINTS).glob("*.npz")]
-             for partial in RUNS.glob(".*.partial") if pattern.fullmatch(partial.name)}  # fmt: skip
-    paths = [(max(times), partial.with_name(pattern.fullmatch(partial.name)[1]))
-             for partial, times in found.items() if times]  # fmt: skip
-    return [path for _, path in sorted(paths) if not is_locked(lock_of(path))]
+    names = [match[1] for partial in RUNS.glob(".*.partial") if (match := pattern.fullmatch(partial.name))]
+    paths = [RUNS / name for name in names if not is_locked(lock_of(RUNS / name))]
+    times = {path: [file.stat().st_mtime for file in (partial_of(path) / CHECKPOINTS).glob("*.npz")] for path in paths}
+    return sorted((path for path in paths if times[path]), key=lambda path: max(times[path]))
 
 
 def lock_of(path: Path) -> Path:
@@ -85,14 +86,14 @@ def has_checkpoints(partial: Path) -> bool:
 
 
 def free_name(path: Path) -> Path:
-    """The path, or with -2, -3, … behind it the first that is neither there nor being written by another run."""
-    taken = {entry.name.removesuffix(".partial").lstrip(".") for entry in path.parent.glob("*")}
+    """The path, or with -2, -3, … behind it the first at which no run is finished, unfinished or being written."""
     names = (path.name if number == 1 else f"{path.name}-{number}" for number in itertools.count(1))
-    return path.with_name(next(name for name in names if name not in taken))
+    return next(free for free in map(path.with_name, names)
+                if not (free.exists() or has_checkpoints(partial_of(free)) or is_locked(lock_of(free))))  # fmt: skip
 
 
 @contextlib.contextmanager
-def writing(path: Path, resume: bool = False) -> Iterator[Path]:
+def writing(path: Path, overwrite: bool = False, resume: bool = False) -> Iterator[Path]:
     """A folder to write the run into; it becomes `path` when the block ends well.
 
     Where it does not, the folder is removed, unless there are checkpoints to go on with: after a stop, a full disk, or
@@ -106,13 +107,13 @@ def writing(path: Path, resume: bool = False) -> Iterator[Path]:
     partial = partial_of(path)
     try:
         with locked(lock_of(path), f"The run folder {path}"):
-            replace = path.exists()
-            if not (resume and has_checkpoints(partial)):
+            goes_on = resume and has_checkpoints(partial)
+            if not goes_on:
                 shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(exist_ok=True)
-            with kept_if_stopped(partial), log_file(partial / "log.txt"):
+            with kept_if_stopped(partial, path), log_file(partial / "log.txt"):
                 yield partial
-            put_in_place(partial, path, replace)
+            put_in_place(partial, path, overwrite or goes_on)
     finally:
         with contextlib.suppress(OSError):  # folders that hold the run, or another one, stay
             for parent in parents:
@@ -120,25 +121,34 @@ def writing(path: Path, resume: bool = False) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def kept_if_stopped(partial: Path) -> Iterator[None]:
-    """Remove the folder when the block fails, unless it can be gone on with; then the message says so."""
+def kept_if_stopped(partial: Path, path: Path) -> Iterator[None]:
+    """Remove the folder when the block fails, unless it can be gone on with; then the message says how."""
     begun = has_checkpoints(partial)
-    how = "the same command with --resume (and without --overwrite) goes on after the last epoch that was finished."
     try:
         yield
     except BaseException as error:
         mistake = isinstance(error, UserError)
+        how = f"go on after the last epoch that was finished with: {command_to_go_on(path)}"
         if not has_checkpoints(partial) or (mistake and not begun):
             shutil.rmtree(partial, ignore_errors=True)
         elif isinstance(error, KeyboardInterrupt):
             raise type(error)(how) from None
         elif not mistake:
-            error.add_note(how.capitalize())
+            error.add_note(f"Then {how}")
         raise
+
+
+def command_to_go_on(path: Path) -> str:
+    """The command of this program, to be given again."""
+    given = [word for word in sys.argv if word != "--overwrite"]
+    named = any(word.partition("=")[0] == "--run-dir" for word in given)
+    more = [] if named else ["--run-dir", str(path)]
+    return shlex.join(["python", *given, *more, *([] if "--resume" in given else ["--resume"])])
 
 
 def put_in_place(partial: Path, path: Path, replace: bool) -> None:
     """Rename a whole run to its place; what is there goes only if `replace`, and only after the new one is there."""
+    flush_tree(partial)
     if path.exists() and not replace:
         beside = free_name(path)
         partial.rename(beside)
@@ -151,6 +161,7 @@ def put_in_place(partial: Path, path: Path, replace: bool) -> None:
         shutil.rmtree(replaced)
     else:
         partial.rename(path)
+    flush(path.parent)
     shutil.rmtree(path / CHECKPOINTS, ignore_errors=True)
 
 

@@ -42,7 +42,7 @@ def transfer_gain(config: GainConfig) -> Path:
     row = find_backbone(config.backbone)
     check_image_size(row, config.image_size)
     path = choose_run_dir(config.run_dir, config.overwrite, None, f"gain {Path(config.data).stem}", row.name)
-    with writing(path) as folder:
+    with writing(path, config.overwrite) as folder:
         found = find_data(config, row, config.image_size, config.seed)
         dataclasses.replace(config, task=found.source.task).check()
         check_weights_option(row, config.weights, found.image_size)

@@ -5,12 +5,14 @@ import hashlib
 import json
 from pathlib import Path
 
+import yaml
+
 from tlkeras.config import PretrainConfig, TrainConfig
 from tlkeras.data.images import available_cores
 from tlkeras.data.prepare import PreparedData
+from tlkeras.durable import write_file
 from tlkeras.errors import UserError
 from tlkeras.run.records import versions
-from tlkeras.training.checkpoint import write_file
 
 FILE = "identity.json"  # beside the checkpoints
 # Options that may differ when a run goes on: where things lie, and how it is started.
@@ -33,7 +35,7 @@ def check_identity(folder: Path, config: TrainConfig | PretrainConfig, data: Pre
     now = {"options": options, "data": digest_data(data), "versions": versions(), "cores": available_cores()}
     now = json.loads(json.dumps(now))
     file = folder / FILE
-    if not file.exists():
+    if not file.exists() and not any(folder.glob("*.npz")):
         folder.mkdir(parents=True, exist_ok=True)
         write_file(file, json.dumps(now, indent=2).encode())
         return
@@ -44,11 +46,31 @@ def check_identity(folder: Path, config: TrainConfig | PretrainConfig, data: Pre
         changes += [f"{name} {value}" for name, value in before["versions"].items() if value != now["versions"][name]]
         changes += [f"{before['cores']} cores"] if before["cores"] != now["cores"] else []
         changes += ["other pictures or labels"] if before["data"] != now["data"] else []
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         changes = ["a damaged note of its options"]
     if changes:
         raise UserError(f"The run in {folder.parent} was begun with {', '.join(changes)}: going on would not give the "
                         "same. Give the same to go on, or --overwrite to begin anew.")  # fmt: skip
+
+
+def check_finished(file: Path, config: TrainConfig | PretrainConfig) -> None:
+    """Compare what was asked for with the options of a finished run.
+
+    Args:
+        file: the run's `config.yaml`.
+        config: as it was given; what is None or "auto" was left to the program.
+
+    Raises:
+        UserError: they are others.
+    """
+    before = yaml.safe_load(file.read_text(encoding="utf-8"))
+    given = {name: value for name, value in dataclasses.asdict(config).items()
+             if name not in (*MAY_CHANGE, "backbone") and value not in (None, "auto")}  # fmt: skip
+    if changes := [
+        f"--{name.replace('_', '-')} {before.get(name)}" for name in given if before.get(name) != given[name]
+    ]:
+        raise UserError(f"The run in {file.parent} is finished, and was one with {', '.join(changes)}. Give another "
+                        "--run-dir, or --overwrite to replace it.")  # fmt: skip
 
 
 def digest_data(data: PreparedData) -> str:

@@ -1,17 +1,15 @@
 """Open a run's folder, as far as that goes without TensorFlow."""
 
 import json
-import zipfile
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+from tlkeras.archives import check_model_file
 from tlkeras.config import Task
 from tlkeras.errors import UserError
-
-MAX_MODEL_BYTES = 8_000_000_000  # the largest backbone of the table takes 1.4 GB
 
 
 @dataclass(frozen=True)
@@ -52,26 +50,3 @@ def open_run(path: str) -> Run:
         ) from None
     check_model_file(folder / "model.keras")
     return run
-
-
-def check_model_file(path: Path) -> None:
-    """Refuse what cannot be a Keras model, as far as that can be told without TensorFlow.
-
-    Raises:
-        UserError: when the file is missing, is not a zip archive, or holds no configuration and weights.
-    """
-    if not path.is_file():
-        raise UserError(f"There is no model file {path}.")
-    what = "a .keras file is a zip archive with config.json and model.weights.h5 inside"
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-    except Exception:  # of many kinds where an archive is damaged
-        raise UserError(f"{path} is not a Keras model: {what}, and this is no archive, or a damaged one.") from None
-    names = [PurePosixPath(member.filename.replace("\\", "/")) for member in members]
-    if not {"config.json", "model.weights.h5"} <= set(map(str, names)):
-        raise UserError(f"{path} is not a Keras model: {what}, and this one lacks them.")
-    if any(name.is_absolute() or ".." in name.parts or ":" in name.parts[0] for name in names):
-        raise UserError(f"{path} is not opened: it holds files that would be written outside of their folder.")
-    if sum(member.file_size for member in members) > MAX_MODEL_BYTES:
-        raise UserError(f"{path} is not opened: unpacked it is larger than {MAX_MODEL_BYTES / 1e9:.0f} GB.")

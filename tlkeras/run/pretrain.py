@@ -10,7 +10,7 @@ from tlkeras.data.prepare import PreparedData, decode_data, find_data
 from tlkeras.errors import UserError
 from tlkeras.run.card import write_card
 from tlkeras.run.folder import CHECKPOINTS, check_space, choose_run_dir, finished_before, writing
-from tlkeras.run.identity import check_identity
+from tlkeras.run.identity import check_finished, check_identity
 from tlkeras.run.records import write_history, write_json, write_yaml
 from tlkeras.startup import load_tensorflow
 from tlkeras.training.checkpoint import Checkpoints
@@ -35,9 +35,10 @@ def pretrain(config: PretrainConfig) -> Path:
     path = choose_run_dir(config.run_dir, config.overwrite, file if config.resume else None, name, row.name)
     weights = path / file
     if config.resume and finished_before(path, file):
+        check_finished(path / "config.yaml", config)
         print(f"Weights: {weights} (finished before)")
         return weights
-    with writing(path, config.resume) as folder:
+    with writing(path, config.overwrite, config.resume) as folder:
         check_space(folder, 12 * row.parameters)  # of three checkpoints, with what the optimizer keeps
         found = find_data(config, row, config.image_size, config.seed)
         if found.source.task == "regression":

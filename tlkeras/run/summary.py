@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tlkeras.archives import check_model_file
 from tlkeras.backbones import BACKBONES, find_backbone
 from tlkeras.errors import UserError
-from tlkeras.run.opening import check_model_file, open_run
+from tlkeras.run.opening import open_run
 from tlkeras.startup import load_tensorflow
 
 if TYPE_CHECKING:

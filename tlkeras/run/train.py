@@ -11,7 +11,7 @@ from tlkeras.data.images import available_cores
 from tlkeras.data.prepare import PreparedData, decode_data, find_data, write_unreadable
 from tlkeras.data.splits import save_split
 from tlkeras.run.folder import CHECKPOINTS, check_space, choose_run_dir, finished_before, writing
-from tlkeras.run.identity import check_identity
+from tlkeras.run.identity import check_finished, check_identity
 from tlkeras.run.records import versions, write_history, write_json, write_yaml
 from tlkeras.startup import load_tensorflow
 from tlkeras.training.checkpoint import Checkpoints
@@ -46,10 +46,12 @@ def train(config: TrainConfig) -> Path:
     parse_unfreeze(row, config.unfreeze or row.finetune_from)
     path = choose_run_dir(config.run_dir, config.overwrite, MODEL if config.resume else None, config.data, row.name)
     if config.resume and finished_before(path, MODEL):
+        check_finished(path / "config.yaml", config)
         print(f"Run: {path} (it was finished before)")
         return path
-    with writing(path, config.resume) as folder:
-        check_space(folder, 4 * row.parameters)  # of the checkpoints too
+    with writing(path, config.overwrite, config.resume) as folder:
+        everything = (config.unfreeze or "all") == "all" and (config.unfreeze or config.weights == "none")
+        check_space(folder, (16 if everything else 6) * row.parameters)  # with three checkpoints
         found = find_data(config, row, config.image_size, config.seed)
         dataclasses.replace(config, task=found.source.task).check()
         check_weights_option(row, config.weights, found.image_size)

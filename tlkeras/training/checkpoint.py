@@ -4,13 +4,14 @@ import hashlib
 import io
 import json
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from tlkeras.durable import write_file
 
 log = logging.getLogger("tlkeras")
 
@@ -53,7 +54,7 @@ class Checkpoints:
             **{f"{name}.{place}": array for name, group in arrays.items() for place, array in enumerate(group)},
         )
         self._folder.mkdir(parents=True, exist_ok=True)
-        write_file(self._folder / f"{number:06}-{checksum(content.getvalue())}.npz", content.getbuffer())
+        write_file(self._folder / f"{number:06}-{checksum(content.getbuffer())}.npz", content.getbuffer())
         for old in self._files()[KEPT:]:
             old.unlink()
 
@@ -78,27 +79,6 @@ class Checkpoints:
         return sorted(self._folder.glob("*-*.npz"), reverse=True)
 
 
-def checksum(content: bytes) -> str:
+def checksum(content: bytes | memoryview) -> str:
     """The first half of the SHA-256."""
     return hashlib.sha256(content).hexdigest()[:32]
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all, whatever happens, a power cut too.
-
-    Raises:
-        OSError: the disk is full; a file that was there is untouched.
-    """
-    partial = path.with_name(".partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    if os.name != "nt":  # where a folder cannot be opened, and need not be
-        handle = os.open(path.parent, os.O_RDONLY)
-        os.fsync(handle)
-        os.close(handle)

@@ -57,16 +57,16 @@ def train_two_phases(
     result.seconds["features"] = result.seconds.get("features", 0.0) + time.perf_counter() - start
     for phase in plan(model, options):
         learning = set_trainable(model, phase.unfreeze)
-        if saved and phase.name == "frozen" != saved.state["phase"]:
+        if saved and phase.name == "frozen" and saved.state["phase"] == "finetune":
             continue  # it was done before the stop; the checkpoint holds what came out
         log.info("%s: %s.", phase, learning)
         frozen = FrozenWeights(model)
         run = PhaseRun(model, roads[phase.name], phase, train, options, result)
         if saved and saved.state["phase"] == phase.name:
-            check_same(frozen, roads[phase.name], saved)
+            check_same(frozen, roads, saved)
             run.go_on(saved)
         try:
-            run.fit(checkpoints, {"frozen": frozen.digest(), "cached": roads[phase.name].cached})
+            run.fit(checkpoints, {"frozen": frozen.digest(), "cached": cached(roads)})
         except UserError as error:  # the loss became infinite
             if result.best is None:
                 raise
@@ -83,8 +83,13 @@ def train_two_phases(
     return result
 
 
-def check_same(frozen: FrozenWeights, road: Road, saved: Checkpoint) -> None:
-    """Refuse to go on with other frozen weights, or on another road, than the training began with.
+def cached(roads: dict[str, Road]) -> dict[str, bool]:
+    """Which phases run on features that were computed once."""
+    return {name: road.cached for name, road in roads.items()}
+
+
+def check_same(frozen: FrozenWeights, roads: dict[str, Road], saved: Checkpoint) -> None:
+    """Refuse to go on with other frozen weights, or on other roads, than the training began with.
 
     Raises:
         UserError: they are others.
@@ -92,9 +97,9 @@ def check_same(frozen: FrozenWeights, road: Road, saved: Checkpoint) -> None:
     if frozen.digest() != saved.state["frozen"]:
         raise UserError("The backbone's weights are not those that this run began with: the weight file has changed. "
                         "Put it back to go on, or begin anew.")  # fmt: skip
-    if road.cached != saved.state["cached"]:
-        raise UserError("This run began " + ("with" if saved.state["cached"] else "without") + " features that are kept"
-                        " in memory or on disk; give --memory and --cache-disk as much room as then.")  # fmt: skip
+    if cached(roads) != saved.state["cached"]:
+        raise UserError("When this run began, there was another amount of room for features in memory or on disk. Give "
+                        "--memory and --cache-disk as much as then.")  # fmt: skip
 
 
 def check_data(model: keras.Model, train: ImageSet, validation: ImageSet) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tlkeras import archives
+from tlkeras.archives import check_model_file
 from tlkeras.errors import UserError
-from tlkeras.run import opening
-from tlkeras.run.opening import check_model_file
 
 MEMBERS = ("config.json", "model.weights.h5", "metadata.json")
 
@@ -20,17 +20,19 @@ def archive(path: Path, *names: str) -> Path:
 
 
 def test_a_usual_archive_is_taken(tmp_path):
-    check_model_file(archive(tmp_path / "model.keras", *MEMBERS, "assets/words.txt"))
+    check_model_file(archive(tmp_path / "model.keras", *MEMBERS, "assets/words.txt", "./"))
 
 
-@pytest.mark.parametrize("name", ["../evil.py", "/etc/evil", "assets/../../evil", "C:\\evil.py", "a\\..\\..\\evil"])
+@pytest.mark.parametrize(
+    "name", ["../evil.py", "/etc/evil", "assets/../../evil", "C:\\evil.py", "a\\..\\..\\evil", "./../x"]
+)
 def test_files_outside_of_the_folder_are_refused(tmp_path, name):
     with pytest.raises(UserError, match=r"model.keras is not opened: .* outside of their folder"):
         check_model_file(archive(tmp_path / "model.keras", *MEMBERS, name))
 
 
 def test_what_would_fill_the_disk_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(opening, "MAX_MODEL_BYTES", 299)
+    monkeypatch.setattr(archives, "MAX_MODEL_BYTES", 299)
     with pytest.raises(UserError, match="unpacked it is larger than"):
         check_model_file(archive(tmp_path / "model.keras", *MEMBERS))
 
