@@ -39,7 +39,7 @@ STAGES = ["start", "data scan", "loading", "feature pass", "phase 1", "between t
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=30, help="at random moments")
+    parser.add_argument("--kills", type=int, default=26, help="at random moments")
     parser.add_argument("--aimed", type=int, default=24, help="kills in each stage in turn")
     parser.add_argument("--full-disks", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
