@@ -57,6 +57,7 @@ def test_train_takes_the_weights(pretrained, colours, call):
     assert answer.code == 0 and "MobileNet-0.25.weights.h5, SHA-256" in answer.out
 
 
+@pytest.mark.slow
 def test_a_stopped_training_goes_on(pretrained, colours, run_script, start_script, tmp_path):
     """Stopped after the first epoch; the weights are those of the run that was not stopped."""
     command = ("pretrain.py", "--data", colours, *OPTIONS, "--epochs", 2, "--run-dir", "runs/tiny")
