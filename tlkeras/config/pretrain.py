@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tlkeras.config.fields import check_values, option
-from tlkeras.config.train import AugmentOptions, DataOptions
+from tlkeras.config.train import AugmentOptions, DataOptions, RunOptions
 from tlkeras.errors import UserError
 
 
@@ -28,7 +28,7 @@ class ScratchOptions(AugmentOptions):
 
 
 @dataclass(kw_only=True)
-class PretrainConfig(ScratchOptions, DataOptions):
+class PretrainConfig(RunOptions, ScratchOptions, DataOptions):
     """All options of `scripts/pretrain.py`."""
 
     data: str = option(
@@ -40,9 +40,6 @@ class PretrainConfig(ScratchOptions, DataOptions):
     image_size: int | None = option(None, "pixels a side that the backbone sees (default: the backbone's own)", 1, 4096)
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = option("float32", "arithmetic of the layers")
     about: str = option("", "what the data are, where they come from and under which terms, for the card")
-    run_dir: str | None = option(None, "folder of weights and card (default: a new one in saved_models/)")
-    overwrite: bool = option(False, "replace the run folder if it exists")
-    resume: bool = option(False, "go on with the training that this command began and did not finish")
 
     def check(self) -> None:
         """Refuse values that are no good.
@@ -51,8 +48,7 @@ class PretrainConfig(ScratchOptions, DataOptions):
             UserError: a sentence about the first one found.
         """
         check_values(self)
-        if self.overwrite and self.resume:
-            raise UserError("Both --overwrite and --resume were given; begin anew, or go on: give one of them.")
+        self.check_run()
         if not self.data:
             raise UserError("Nothing was given for --data: a folder of class folders, a CSV file or tfds:NAME.")
         if self.task == "regression":

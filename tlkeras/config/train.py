@@ -155,12 +155,26 @@ class TrainingOptions(AugmentOptions, CacheOptions):
 
 
 @dataclass(kw_only=True)
-class TrainConfig(TrainingOptions, ModelOptions, DataOptions):
-    """All options of `scripts/train.py`."""
+class RunOptions:
+    """Where the run goes."""
 
     run_dir: str | None = option(None, "folder that the run is written to (default: a new one in saved_models/)")
     overwrite: bool = option(False, "replace the run folder if it exists")
     resume: bool = option(False, "go on with the run that this command began and did not finish, where there is one")
+
+    def check_run(self) -> None:
+        """Refuse options that contradict each other.
+
+        Raises:
+            UserError: both were given.
+        """
+        if self.overwrite and self.resume:
+            raise UserError("Both --overwrite and --resume were given; begin anew, or go on: give one of them.")
+
+
+@dataclass(kw_only=True)
+class TrainConfig(RunOptions, TrainingOptions, ModelOptions, DataOptions):
+    """All options of `scripts/train.py`."""
 
     def check(self) -> None:
         """Refuse values that are no good and options that contradict each other; `task` may be known by now.
@@ -169,8 +183,7 @@ class TrainConfig(TrainingOptions, ModelOptions, DataOptions):
             UserError: a sentence about the first one found.
         """
         check_values(self)
-        if self.overwrite and self.resume:
-            raise UserError("Both --overwrite and --resume were given; begin anew, or go on: give one of them.")
+        self.check_run()
         if self.engine.startswith("openvino") and importlib.util.find_spec("openvino") is None:
             raise UserError(f"--engine {self.engine} needs OpenVINO, which is not installed: pip install openvino.")
         if not self.data:
