@@ -3,13 +3,15 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
 from tlkeras.archives import check_model_file
 from tlkeras.config import Task
 from tlkeras.errors import UserError
+
+MAX_TEXT_BYTES = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -39,14 +41,45 @@ def open_run(path: str) -> Run:
     if not folder.is_dir():
         raise UserError(f"There is no run folder {folder}. Give a folder that scripts/train.py wrote.")
     try:
-        labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        labels = json.loads(read_text(folder / "labels.json"))
+        config = yaml.safe_load(read_text(folder / "config.yaml"))
         run = Run(folder, labels["task"], labels["classes"], config)
-        config["image_size"] + config["batch_size"] + config["max_unreadable"] + len(config["data"])
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        check_types(run)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError):
         raise UserError(
             f"{folder} is not a whole run folder: labels.json or config.yaml is missing or damaged. "
             "Give a folder that scripts/train.py wrote."
         ) from None
     check_model_file(folder / "model.keras")
     return run
+
+
+def read_text(path: Path) -> str:
+    """A file of a run, which may be a stranger's.
+
+    Raises:
+        ValueError: it is larger than any that tlkeras writes, or no text.
+    """
+    if path.stat().st_size > MAX_TEXT_BYTES:
+        raise ValueError
+    return path.read_text(encoding="utf-8")
+
+
+def check_types(run: Run) -> None:
+    """Look whether labels and options are what they should be, before anything is built from them.
+
+    Raises:
+        TypeError, KeyError: they are not.
+    """
+    size, batch, config = run.config["image_size"], run.config["batch_size"], run.config
+    whole = (
+        run.task in get_args(Task)
+        and isinstance(run.classes, list)
+        and all(isinstance(name, str) for name in run.classes)
+        and all(isinstance(number, int) and 1 <= number <= 65536 for number in (size, batch))
+        and size <= 4096
+        and isinstance(config["max_unreadable"], int | float)
+        and isinstance(config["data"], str)
+    )
+    if not whole:
+        raise TypeError
