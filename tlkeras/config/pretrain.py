@@ -51,5 +51,6 @@ class PretrainConfig(RunOptions, ScratchOptions, DataOptions):
         self.check_run()
         if not self.data:
             raise UserError("Nothing was given for --data: a folder of class folders, a CSV file or tfds:NAME.")
+        self.check_data()
         if self.task == "regression":
             raise UserError("The task was regression; a backbone is pretrained on classes.")

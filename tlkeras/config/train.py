@@ -62,12 +62,27 @@ class DataOptions(MemoryOptions):
         "folder of class folders, folder with train/validation/test, CSV of path,label, tfds:NAME, or digits: a small "
         "set that needs no download and brings defaults of its own",
     )
+    data_dir: str | None = option(
+        None, "folder in which TensorFlow Datasets keeps its data sets (default: $TFDS_DATA_DIR, ~/tensorflow_datasets)"
+    )
     task: Literal["auto", "single_label", "multi_label", "regression"] = option(
         "auto", "what a label is: one class of many, several classes at once, or a number; auto reads it off the data"
     )
     validation_share: float = option(0.15, "share of the pictures that chooses the epoch", 0.01, 0.8)
     test_share: float = option(0.15, "share of the pictures that is judged once, at the end", 0.01, 0.8)
     max_unreadable: float = option(0.1, "share of unreadable files above which the run stops", 0.0, 1.0)
+
+    def check_data(self) -> None:
+        """Refuse a place of data sets where none is asked for.
+
+        Raises:
+            UserError: it was given.
+        """
+        if self.data_dir is not None and not self.data.startswith("tfds:"):
+            raise UserError(
+                f"--data-dir {self.data_dir} says where TensorFlow Datasets keeps its data sets, but --data is "
+                f"{self.data}. Give --data tfds:NAME, or --data {self.data_dir} if it is a folder of pictures."
+            )
 
 
 @dataclass(kw_only=True)
@@ -188,6 +203,7 @@ class TrainConfig(RunOptions, TrainingOptions, ModelOptions, DataOptions):
             raise UserError(f"--engine {self.engine} needs OpenVINO, which is not installed: pip install openvino.")
         if not self.data:
             raise UserError("--data was empty; give a folder, a CSV file, tfds:NAME or digits.")
+        self.check_data()
         if self.validation_share + self.test_share > 0.9:
             raise UserError(
                 f"--validation-share {self.validation_share} and --test-share {self.test_share} leave less than a "

@@ -6,10 +6,11 @@ from typing import Literal
 
 from tlkeras.config import Task
 
-__all__ = ["SPLIT_WORDS", "Example", "Label", "Source", "Split", "Task"]
+__all__ = ["SPLIT_WORDS", "Example", "Label", "Source", "Span", "Split", "Task"]
 
 Split = Literal["train", "validation", "test"]
 Label = str | tuple[str, ...] | float | None
+Span = tuple[int, int]  # first byte and count of bytes
 
 # The words people use for the three splits, in folder names and in CSV cells, in lower case.
 SPLIT_WORDS: dict[str, Split] = {
@@ -29,12 +30,14 @@ class Example:
 
     Attributes:
         name: Unique in its source; printed, and written to split.csv. The path relative to the source's
-            root in POSIX form, or for example `train#17` where there is no file.
+            root in POSIX form, or for example `beans/0.1.0/train#17`
+            where it has no file of its own.
         label: A class name (single_label), a sorted tuple of class names, possibly empty (multi_label),
             or a number (regression).
         split: Where the source itself says which split the picture belongs to.
-        path: The picture's file.
+        path: The picture's file, or one that holds many.
         content: The encoded picture (JPEG, PNG, ...), where there is no file.
+        span: Where in the file the encoded picture lies, where the file holds many.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Example:
     split: Split | None = None
     path: Path | None = None
     content: bytes | None = field(default=None, repr=False)
+    span: Span | None = None
 
 
 @dataclass(frozen=True)

@@ -101,8 +101,22 @@ def typical_short_side(examples: Sequence[Example]) -> int | None:
 
 
 def content_of(example: Example) -> Path | bytes:
-    """Returns what the functions of `decode` take: the file, or the encoded picture where there is none."""
-    return example.content if example.path is None else example.path
+    """Returns what the functions of `decode` take: the file, or the encoded picture where it has no file of its own.
+
+    Raises:
+        UnreadableImage: The file that holds the picture among others cannot be read.
+    """
+    if example.path is None:
+        return example.content
+    if example.span is None:
+        return example.path
+    first, count = example.span
+    try:
+        with example.path.open("rb") as file:
+            file.seek(first)
+            return file.read(count)
+    except OSError as error:
+        raise UnreadableImage((error.strerror or str(error)).lower()) from error
 
 
 def _allocate(shape: tuple[int, ...], budget: int, notes: list[str]) -> np.ndarray | FileArray:

@@ -79,7 +79,7 @@ def prepare_data(
 
 def find_data(options: DataOptions, row: Backbone, image_size: int | None, seed: int) -> FoundData:
     """The first, quick half of `prepare_data`: all that can be told without decoding."""
-    source = find_examples(options.data, options.task)
+    source = find_examples(options.data, options.task, data_dir=options.data_dir)
     split_examples(source.examples, source.task, (options.validation_share, options.test_share), seed)
     for note in source.notes:
         log.info("Note: %s", note)

@@ -14,15 +14,17 @@ from tlkeras.errors import UserError
 __all__ = ["Example", "Label", "Source", "Split", "Task", "find_examples"]
 
 
-def find_examples(data: str, task: str = "auto", training: bool = True) -> Source:
+def find_examples(data: str, task: str = "auto", training: bool = True, data_dir: str | None = None) -> Source:
     """Lists the pictures of a data set with their labels; opens none of them.
 
     Args:
         data: A folder with one subfolder per class, or with `train`, `validation`, `test` folders of such
             subfolders; a `.csv` file with the columns `path`, `label` and optionally `split`; `tfds:NAME`
-            for a data set of TensorFlow Datasets; or `digits`, a built-in set of small pictures.
+            or `tfds:FOLDER` for a data set of TensorFlow Datasets, with parts such as `train[:80%]` behind another
+            colon if wanted; or `digits`, a built-in set of small pictures.
         task: `single_label`, `multi_label`, `regression`, or `auto` to let the source decide.
         training: Refuse also what can be judged but not learnt from, such as pictures of one class only.
+        data_dir: Where TensorFlow Datasets keeps its data sets, if not where it usually does.
 
     Raises:
         UserError: `data` cannot be used, or not for this task. The message says why and what to do.
@@ -32,7 +34,7 @@ def find_examples(data: str, task: str = "auto", training: bool = True) -> Sourc
     if data == "digits":
         source = folders.find(digits.folder(), name="digits")
     elif data.startswith("tfds:"):
-        source = tfds.find(data.removeprefix("tfds:"))
+        source = tfds.find(data.removeprefix("tfds:"), data_dir)
     elif data.lower().endswith(".csv"):
         source = tables.find(Path(data).expanduser(), task)
     else:

@@ -1,128 +1,179 @@
-"""A data set of TensorFlow Datasets, by name; needs the optional package tensorflow-datasets."""
+"""A data set of TensorFlow Datasets, by name or by folder; needs the optional package tensorflow-datasets."""
 
-import socket
-import urllib.request
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from tlkeras.data.example import SPLIT_WORDS, Example, Source, Split, Task
+import numpy as np
+
+from tlkeras.data import folders
+from tlkeras.data.example import SPLIT_WORDS, Example, Source, Split
+from tlkeras.data.example import Label as LabelValue
+from tlkeras.data.tfds_builder import holds_data_sets, import_tfds, one_line, open_folder, open_named
+from tlkeras.data.tfds_features import Keys, LabelFeature, find_features
+from tlkeras.data.tfds_name import Part, TfdsName, parse_name
+from tlkeras.data.tfds_records import find_in, records_of
 from tlkeras.errors import UserError
+from tlkeras.startup import load_tensorflow
 
-DOWNLOAD_HOST = ("storage.googleapis.com", 443)
+
+@dataclass(frozen=True)
+class _Rows:
+    """Pictures of one of the data set's own splits, from one number up to another, and what they are for."""
+
+    own: str
+    start: int
+    stop: int
+    split: Split | None
+    rule: str
 
 
-def find(name: str) -> Source:
+def find(text: str, data_dir: str | None = None) -> Source:
     """Lists the pictures of a data set, which is downloaded and prepared first where it is not.
 
-    The encoded pictures are kept in memory; `tlkeras.data.decode` reads them like files. Examples without a
-    label (TFDS writes -1) are left out.
+    Nothing is copied. Where TFDS wrote TFRecord files, as it does unless told otherwise, the pictures stay in them and
+    are read from there, so a large data set takes no memory; of the other formats, the encoded pictures are kept in
+    memory. Examples without a label (TFDS writes -1) are left out.
 
     Args:
-        name: As TensorFlow Datasets knows it, such as `tf_flowers` or `beans`, with config or version if wanted.
+        text: What stands behind `tfds:`, see `tlkeras.data.tfds_name.parse_name`. A folder that holds pictures in the
+            layout of `tfds.ImageFolder` instead of a prepared data set is read as any folder is.
+        data_dir: Where TFDS keeps its data sets; None is `TFDS_DATA_DIR`, or TFDS's own default.
 
     Raises:
-        UserError: The package is not installed, there is no such data set, it has no picture or no class label,
-            or it is not prepared and cannot be downloaded.
+        UserError: The package is not installed, there is no such data set, it has no picture or no label, its parts
+            overlap, it is damaged, or it is not prepared and cannot be downloaded.
     """
-    try:
-        import tensorflow_datasets as tfds
-    except ImportError as error:
-        raise UserError(
-            f"tfds:{name} needs TensorFlow Datasets, which cannot be imported ({error}). "
-            "Run: pip install tensorflow-datasets importlib_resources"
-        ) from error
-    builder = _prepared(tfds, name)
-    image_key, label_key, task, classes = _features(tfds, name, builder.info.features)
-    decoding = tfds.decode.PartialDecoding(
-        dict.fromkeys((image_key, label_key), True), decoders={image_key: tfds.decode.SkipDecoding()}
-    )
+    wanted = parse_name(text)
+    if wanted.folder and not holds_data_sets(wanted.folder):
+        return _folder_of_pictures(text, wanted)
+    tfds = import_tfds(text)
+    builder = open_folder(tfds, wanted.folder) if wanted.folder else open_named(tfds, wanted, data_dir)
+    picture, label = find_features(tfds, text, builder.info)
     notes: list[str] = []
     examples: list[Example] = []
-    for word, split in _splits(list(builder.info.splits), notes):
-        rows = tfds.as_numpy(builder.as_dataset(split=word, shuffle_files=False, decoders=decoding))
-        numbered = [(number, row) for number, row in enumerate(rows) if (row[label_key] >= 0).all()]
-        for number, row in numbered:
-            ids = row[label_key]
-            label = tuple(sorted(classes[i] for i in set(ids))) if task == "multi_label" else classes[ids]
-            examples.append(Example(f"{word}#{number}", label, split, content=row[image_key]))
-        if unlabelled := builder.info.splits[word].num_examples - len(numbered):
-            notes.append(f"Of the split {word}, {unlabelled} pictures have no label and were left out.")
+    parts = wanted.parts or _own_parts(text, list(builder.info.splits), notes)
+    for rows in _resolve(tfds, text, builder.info.splits, parts):
+        found = list(_read(tfds, text, builder, rows, picture, label))
+        examples += [example for example in found if example.label is not None]
+        if unlabelled := sum(example.label is None for example in found):
+            notes.append(f"Of the split {rows.own}, {unlabelled} pictures have no label and were left out.")
     if not examples:
-        raise UserError(f"tfds:{name} has no picture with a label. Give another data set.")
-    return Source(f"tfds:{name}", examples, task, classes, notes)
+        raise UserError(f"tfds:{text} has no picture with a label. Give another data set.")
+    classes = sorted({str(example.label) for example in examples}) if label.classes is None else label.classes
+    return Source(f"tfds:{text}", examples, label.task, classes, notes)
 
 
-def _prepared(tfds: Any, name: str) -> Any:
-    """Returns the builder of a data set whose files lie on this machine."""
-    try:
-        builder = tfds.builder(name)
-    except (tfds.core.DatasetNotFoundError, ValueError, AssertionError) as error:
+def _folder_of_pictures(text: str, wanted: TfdsName) -> Source:
+    if wanted.parts:
         raise UserError(
-            f"TensorFlow Datasets has no {name!r} ({_first_line(error)}). "
-            "Its names are listed at https://www.tensorflow.org/datasets/catalog."
-        ) from error
-    if builder.is_prepared():
-        return builder
-    # Without a network TFDS would go on trying for more than three minutes.
-    if not urllib.request.getproxies() and not _reachable():
-        raise UserError(
-            f"tfds:{name} is not on this machine, where it would lie in {builder.data_dir}, and there is no network to "
-            f"download it. Run `tfds build {name}` on a machine with a network and copy that folder here."
+            f"tfds:{text} is a folder without a prepared data set, and only of those parts can be taken. Give --data "
+            f"{wanted.folder} for a folder of pictures, or the folder in which dataset_info.json lies."
         )
-    try:
-        builder.download_and_prepare()
-    except Exception as error:  # each data set fails in its own way
-        raise UserError(
-            f"tfds:{name} could not be downloaded and prepared ({_first_line(error)}). "
-            f"Run `tfds build {name}` to see the details; some data sets need files fetched by hand first."
-        ) from error
-    return builder
+    return folders.find(wanted.folder, name=f"tfds:{text}")
 
 
-def _reachable() -> bool:
-    try:
-        socket.create_connection(DOWNLOAD_HOST, timeout=3).close()
-    except OSError:
-        return False
-    return True
-
-
-def _features(tfds: Any, name: str, features: Any) -> tuple[str, str, Task, list[str]]:
-    """Returns the keys of the picture and of its label, the task, and the class names in the data set's order."""
-    images = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
-    single = {key: f for key, f in features.items() if isinstance(f, tfds.features.ClassLabel)}
-    several = {
-        key: sequence.feature
-        for key, sequence in features.items()
-        if isinstance(sequence, tfds.features.Sequence) and isinstance(sequence.feature, tfds.features.ClassLabel)
-    }
-    labels, task = (single, "single_label") if single else (several, "multi_label")
-    image_key = _only(images, "image")
-    label_key = _only(list(labels), "label", "labels")
-    if image_key is None or label_key is None:
-        raise UserError(
-            f"tfds:{name} needs one picture and one class label per example, but its features are "
-            f"{', '.join(features)}. Write the pictures to a folder and list them in a CSV file instead."
-        )
-    return image_key, label_key, task, list(labels[label_key].names)
-
-
-def _only(keys: list[str], *usual: str) -> str | None:
-    """Returns the key with a usual name, or the only key there is."""
-    return next((key for key in usual if key in keys), keys[0] if len(keys) == 1 else None)
-
-
-def _splits(words: list[str], notes: list[str]) -> list[tuple[str, Split | None]]:
-    """Returns the splits to read and what they are: TFDS's own train, validation and test, or one to be split."""
-    known = [(word, SPLIT_WORDS[word]) for word in words if word in SPLIT_WORDS]
+def _own_parts(text: str, words: list[str], notes: list[str]) -> list[Part]:
+    """Returns the data set's own train, validation and test, or one split that is still to be split."""
+    if not words:
+        raise UserError(f"tfds:{text} has no splits, so it holds no pictures. Prepare it again with tfds build.")
+    known = [Part(word, SPLIT_WORDS[word]) for word in words if word in SPLIT_WORDS]
     if len(known) > 1:
         if others := [word for word in words if word not in SPLIT_WORDS]:
             notes.append(f"Other splits of the data set were ignored: {', '.join(others)}.")
         return known
-    word = known[0][0] if known else words[0]
+    word = known[0].rule if known else words[0]
     if len(words) > 1:
         notes.append(f"Only the split {word} is used, of {', '.join(words)}.")
-    return [(word, None)]
+    return [Part(word, None)]
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _resolve(tfds: Any, text: str, splits: Any, parts: list[Part]) -> list[_Rows]:
+    """Turns parts into numbers of pictures, in order; no picture may be in two of them."""
+    found: list[_Rows] = []
+    for part in parts:
+        try:
+            pieces = tfds.core.ReadInstruction.from_spec(part.rule).to_absolute(splits)
+        except Exception as error:  # no such split, beyond its end, more than 100 %
+            own = ", ".join(f"{word} ({splits[word].num_examples:,} pictures)" for word in splits)
+            raise UserError(
+                f"The part {part.rule} of tfds:{text} cannot be had ({one_line(error)}). Its splits are {own}."
+            ) from error
+        for piece in pieces:
+            count = splits[piece.splitname].num_examples
+            start, stop = piece.from_ or 0, count if piece.to is None else piece.to
+            if stop <= start:
+                raise UserError(
+                    f"The part {part.rule} of tfds:{text} holds no pictures: {piece.splitname} has {count:,}."
+                )
+            found.append(_Rows(piece.splitname, start, stop, part.split, part.rule))
+    ordered = sorted(found, key=lambda rows: (rows.own, rows.start))
+    for first, second in itertools.pairwise(ordered):
+        if first.own == second.own and second.start < first.stop:
+            raise UserError(
+                f"The parts {first.rule} and {second.rule} of tfds:{text} overlap: they share "
+                f"{min(first.stop, second.stop) - second.start:,} pictures of {first.own}, from number "
+                f"{second.start:,} on. What is learnt from must not be judged: give parts that share none."
+            )
+    return found
+
+
+def _read(tfds: Any, text: str, builder: Any, rows: _Rows, picture: Keys, label: LabelFeature) -> Iterator[Example]:
+    """Yields the examples; those without a label have None for one."""
+    load_tensorflow()
+    instruction = tfds.core.ReadInstruction(rows.own, from_=rows.start, to=rows.stop, unit="abs")
+    decoding = tfds.decode.PartialDecoding(
+        _nested([(picture, True), (label.keys, True)]), decoders=_nested([(picture, tfds.decode.SkipDecoding())])
+    )
+    # One file after another, so that the numbers are those of the records.
+    config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
+    try:
+        data = builder.as_dataset(split=instruction, shuffle_files=False, decoders=decoding, read_config=config)
+        records = itertools.chain(records_of(builder.info, instruction), itertools.repeat(None))
+        for number, row, record in zip(itertools.count(rows.start), tfds.as_numpy(data), records, strict=False):
+            content = _value(row, picture)
+            span = find_in(record, content) if record else None
+            yield Example(
+                f"{builder.info.full_name}/{rows.own}#{number}",
+                _label_value(_value(row, label.keys), label),
+                rows.split,
+                path=record.file if span else None,
+                span=span,
+                content=None if span else content,
+            )
+    except Exception as error:  # TensorFlow's own errors: a file is missing, cut off or damaged
+        raise UserError(
+            f"tfds:{text} cannot be read from {builder.data_dir} ({one_line(error)}). Prepare it again with "
+            "tfds build --overwrite."
+        ) from error
+
+
+def _nested(leaves: list[tuple[Keys, Any]]) -> dict[str, Any]:
+    """A dictionary of dictionaries that holds each value at its keys."""
+    tree: dict[str, Any] = {}
+    for keys, value in leaves:
+        inner = tree
+        for key in keys[:-1]:
+            inner = inner.setdefault(key, {})
+        inner[keys[-1]] = value
+    return tree
+
+
+def _value(row: dict[str, Any], keys: Keys) -> Any:
+    for key in keys:
+        row = row[key]
+    return row
+
+
+def _label_value(value: Any, label: LabelFeature) -> LabelValue:
+    """The label as tlkeras writes it; None where there is none."""
+    if isinstance(value, bytes):
+        return value.decode(errors="replace") or None
+    if label.task == "regression":
+        return float(value) if np.isfinite(value) else None
+    if (np.asarray(value) < 0).any():
+        return None
+    if label.task == "multi_label":
+        return tuple(sorted(label.classes[number] for number in set(value)))
+    return str(value) if label.classes is None else label.classes[value]

@@ -16,7 +16,7 @@ from tlkeras.run.records import versions
 
 FILE = "identity.json"  # beside the checkpoints
 # Options that may differ when a run goes on: where things lie, and how it is started.
-MAY_CHANGE = ("run_dir", "overwrite", "resume", "memory", "cache_disk", "about")
+MAY_CHANGE = ("run_dir", "data_dir", "overwrite", "resume", "memory", "cache_disk", "about")
 CHUNK = 256  # pictures that are read at a time
 
 
