@@ -1,7 +1,7 @@
 """A data set of TensorFlow Datasets, by name or by folder; needs the optional package tensorflow-datasets."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,17 +121,11 @@ def _resolve(tfds: Any, text: str, splits: Any, parts: list[Part]) -> list[_Rows
 
 def _read(tfds: Any, text: str, builder: Any, rows: _Rows, picture: Keys, label: LabelFeature) -> Iterator[Example]:
     """Yields the examples; those without a label have None for one."""
-    load_tensorflow()
     instruction = tfds.core.ReadInstruction(rows.own, from_=rows.start, to=rows.stop, unit="abs")
-    decoding = tfds.decode.PartialDecoding(
-        _nested([(picture, True), (label.keys, True)]), decoders=_nested([(picture, tfds.decode.SkipDecoding())])
-    )
-    # One file after another, so that the numbers are those of the records.
-    config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
     try:
-        data = builder.as_dataset(split=instruction, shuffle_files=False, decoders=decoding, read_config=config)
+        data = _open(tfds, builder, instruction, picture, label.keys)
         records = itertools.chain(records_of(builder.info, instruction), itertools.repeat(None))
-        for number, row, record in zip(itertools.count(rows.start), tfds.as_numpy(data), records, strict=False):
+        for number, row, record in zip(itertools.count(rows.start), data, records, strict=False):
             content = _value(row, picture)
             span = find_in(record, content) if record else None
             yield Example(
@@ -147,6 +141,22 @@ def _read(tfds: Any, text: str, builder: Any, rows: _Rows, picture: Keys, label:
             f"tfds:{text} cannot be read from {builder.data_dir} ({one_line(error)}). Prepare it again with "
             "tfds build --overwrite."
         ) from error
+
+
+def _open(tfds: Any, builder: Any, instruction: Any, picture: Keys, label: Keys) -> Iterable[dict[str, Any]]:
+    """Returns the rows in the order of their numbers, with encoded pictures, as the format of the files can be read."""
+    encoded = _nested([(picture, tfds.decode.SkipDecoding())])
+    if builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
+        return builder.as_data_source(split=instruction, decoders=encoded)
+    load_tensorflow()
+    rows = builder.as_dataset(
+        split=instruction,
+        shuffle_files=False,
+        decoders=tfds.decode.PartialDecoding(_nested([(picture, True), (label, True)]), decoders=encoded),
+        # One file after another; TFDS would take turns.
+        read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
+    )
+    return tfds.as_numpy(rows)
 
 
 def _nested(leaves: list[tuple[Keys, Any]]) -> dict[str, Any]:

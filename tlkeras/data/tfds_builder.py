@@ -49,8 +49,8 @@ def open_folder(tfds: Any, folder: Path) -> Any:
     if not (folder / INFO).is_file():
         inside = sorted(path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{INFO}"))
         raise UserError(
-            f"tfds:{folder} holds several versions or configs of data sets: {', '.join(map(str, inside[:5]))}"
-            f"{', ...' if inside[5:] else ''}. Give one of these folders."
+            f"tfds:{folder} holds versions or configs of a data set, not one data set: "
+            f"{', '.join(map(str, inside[:5]))}{', ...' if inside[5:] else ''}. Give one of these folders."
         )
     try:
         return tfds.builder_from_directory(folder)
@@ -109,8 +109,9 @@ def _prepare(builder: Any, name: str, place: str) -> None:
 
 
 def one_line(error: Exception | str) -> str:
-    """The first 200 characters of a message without line breaks and full stop; the kind of error if it is empty."""
-    return " ".join(str(error).split())[:200].rstrip(". ") or type(error).__name__
+    """A message in one line, cut to 300 characters, without a full stop; the kind of error if it is empty."""
+    text = re.sub(r"^Failed to construct dataset .*?}: ", "", " ".join(str(error).split()))
+    return text[:300].rstrip(". ") or type(error).__name__
 
 
 def _not_found(tfds: Any, name: str, place: str, error: Exception) -> UserError:
@@ -127,8 +128,8 @@ def _not_found(tfds: Any, name: str, place: str, error: Exception) -> UserError:
         hint = f" Did you mean {close[1]}?" if close else ""
         return UserError(
             f"TensorFlow Datasets has no data set {name!r}, and none of that name lies in {place}.{hint} Its own are "
-            "listed at https://www.tensorflow.org/datasets/catalog; one that tfds build made is found with --data-dir, or "
-            "as tfds:FOLDER."
+            "listed at https://www.tensorflow.org/datasets/catalog; one that tfds build made is found with --data-dir "
+            "or as tfds:FOLDER."
         )
     return UserError(
         f"TensorFlow Datasets cannot open {name!r} ({one_line(error)}). Give another name, config or version."

@@ -42,7 +42,8 @@ def find_features(tfds: Any, name: str, info: Any) -> tuple[Keys, LabelFeature]:
     Raises:
         UserError: There is no picture or no label, or several of which none stands out.
     """
-    features = list(_walk(tfds, info.features, ()))
+    # Sorted, as a data set that is read from its files has them in any order.
+    features = sorted(_walk(tfds, info.features, ()), key=lambda feature: feature[0])
     own = [(key,) for key in info.supervised_keys or () if isinstance(key, str)]
     pictures = [keys for keys, feature, several in features if _is_picture(tfds, feature) and not several]
     picture = _first(pictures, own) or _first(pictures, [("image",)]) or _only(pictures)
