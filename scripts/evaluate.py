@@ -17,10 +17,16 @@ def main() -> None:
         help="folder, CSV, tfds:NAME or digits with the run's classes, or some of them (default: the pictures that the "
         "run kept for its test)",
     )
+    parser.add_argument(
+        "--data-dir",
+        type=str | None,
+        metavar="TEXT",
+        help="where TensorFlow Datasets keeps its data sets, if elsewhere now",
+    )
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="pictures in a step")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
-    figures = evaluate(options.run, options.data, options.batch_size)
+    figures = evaluate(options.run, options.data, options.batch_size, options.data_dir)
     if options.json:
         print(json.dumps(figures, indent=2, ensure_ascii=False))
         return

@@ -70,6 +70,11 @@ def test_default_names(tmp_path, monkeypatch):
     assert choose_run_dir(None, False, None, "pets", "VGG16") == tmp_path / "pets-vgg16-2"
     assert choose_run_dir(None, False, None, "pet", "VGG16") == tmp_path / "pet-vgg16"
     assert choose_run_dir(None, False, None, "tfds:beans", "VGG16") == tmp_path / "tfds-beans-vgg16"
+    parts = "train=train[:90%],test=train[90%:]"
+    assert (
+        choose_run_dir(None, False, None, f"tfds:emnist/letters:{parts}", "VGG16").name == "tfds-emnist-letters-vgg16"
+    )
+    assert choose_run_dir(None, False, None, f"tfds:/sets/mine/1.0.0:{parts}", "VGG16").name == "tfds-mine-1-0-0-vgg16"
     assert choose_run_dir(None, False, None, "犬", "VGG16").parent == tmp_path
 
 

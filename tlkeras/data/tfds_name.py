@@ -65,6 +65,14 @@ def parse_name(text: str) -> TfdsName:
     return TfdsName(match[1], None, _parts(text, match[2]) if match[2] else [])
 
 
+def short_name(data: str) -> str:
+    """What to call a run on this data: a file's or folder's name; of a TFDS data set its name, but not its parts."""
+    if not data.startswith("tfds:"):
+        return Path(data).stem
+    wanted = parse_name(data.removeprefix("tfds:"))
+    return f"tfds {wanted.name or ' '.join(wanted.folder.parts[-2:])}"
+
+
 def _parts(text: str, given: str) -> list[Part]:
     """Reads the parts; a single one without a word for it is left to be split."""
     words = given.split(",")

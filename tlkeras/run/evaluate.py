@@ -19,7 +19,9 @@ from tlkeras.startup import load_tensorflow
 log = logging.getLogger("tlkeras")
 
 
-def evaluate(run_path: str, data: str | None = None, batch_size: int = 32) -> dict[str, dict[str, Any]]:
+def evaluate(
+    run_path: str, data: str | None = None, batch_size: int = 32, data_dir: str | None = None
+) -> dict[str, dict[str, Any]]:
     """Figures of a run's model, every picture once.
 
     Args:
@@ -27,6 +29,7 @@ def evaluate(run_path: str, data: str | None = None, batch_size: int = 32) -> di
         data: folder, CSV, TFDS name or digits with the run's classes; the run's own data when None, of which only
             the test pictures are judged (the validation pictures where there is no test split).
         batch_size: pictures in a step.
+        data_dir: where TensorFlow Datasets keeps its data sets; where it was in training when None.
 
     Returns:
         For each split that is judged the figures of `tlkeras.evaluation.metrics.measure`, and (not for regression)
@@ -38,7 +41,8 @@ def evaluate(run_path: str, data: str | None = None, batch_size: int = 32) -> di
     if batch_size < 1:
         raise UserError(f"--batch-size was {batch_size}; it must be a whole number of at least 1.")
     run = open_run(run_path)
-    source = find_examples(data or own_data(run), run.task, training=False)
+    place = data_dir or run.config.get("data_dir")
+    source = find_examples(data or own_data(run), run.task, training=False, data_dir=place)
     check_classes(run, source)
     splits = own_splits(source.examples) if data else judged_split(run, source.examples)
     if data:
@@ -104,7 +108,9 @@ def judged_split(run: Run, examples: Sequence[Example]) -> dict[str, list[Exampl
 
 def mention_known_pictures(run: Run, data: str, examples: Sequence[Example]) -> None:
     """Say so when pictures are judged that the run was trained on."""
-    if Path(data).expanduser().resolve() != Path(run.config["data"]).expanduser().resolve():
+    before = run.config["data"]
+    of_tfds = data.startswith("tfds:") and before.startswith("tfds:")  # these names tell data set and version
+    if not of_tfds and Path(data).expanduser().resolve() != Path(before).expanduser().resolve():
         return
     with (run.path / "split.csv").open(newline="", encoding="utf-8") as file:
         trained = {row["path"] for row in csv.DictReader(file) if row["split"] == "train"}

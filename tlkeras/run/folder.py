@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from tlkeras.data.tfds_name import short_name
 from tlkeras.durable import flush, flush_tree
 from tlkeras.errors import UserError
 from tlkeras.run.lock import is_locked, locked
@@ -33,10 +34,10 @@ def choose_run_dir(run_dir: str | None, overwrite: bool, resume: str | None, dat
         backbone: the same.
 
     Raises:
-        UserError: when it exists and may not be replaced.
+        UserError: when it exists and may not be replaced; or `data` begins with `tfds:` and cannot be understood.
     """
     if run_dir is None:
-        stem = re.sub(r"[^a-z0-9]+", "-", f"{Path(data).stem} {backbone}".lower()).strip("-")
+        stem = re.sub(r"[^a-z0-9]+", "-", f"{short_name(data)} {backbone}".lower()).strip("-")
         if found := unfinished(stem):
             if resume:
                 return found[-1]

@@ -80,6 +80,7 @@ def check_types(run: Run) -> None:
         and size <= 4096
         and isinstance(config["max_unreadable"], int | float)
         and isinstance(config["data"], str)
+        and isinstance(config.get("data_dir"), str | None)
     )
     if not whole:
         raise TypeError
