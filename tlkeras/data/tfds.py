@@ -121,6 +121,7 @@ def _resolve(tfds: Any, text: str, splits: Any, parts: list[Part]) -> list[_Rows
 
 def _read(tfds: Any, text: str, builder: Any, rows: _Rows, picture: Keys, label: LabelFeature) -> Iterator[Example]:
     """Yields the examples; those without a label have None for one."""
+    place = f"{builder.info.full_name}/{rows.own}"
     instruction = tfds.core.ReadInstruction(rows.own, from_=rows.start, to=rows.stop, unit="abs")
     try:
         data = _open(tfds, builder, instruction, picture, label.keys)
@@ -129,7 +130,7 @@ def _read(tfds: Any, text: str, builder: Any, rows: _Rows, picture: Keys, label:
             content = _value(row, picture)
             span = find_in(record, content) if record else None
             yield Example(
-                f"{builder.info.full_name}/{rows.own}#{number}",
+                f"{place}#{number}",
                 _label_value(_value(row, label.keys), label),
                 rows.split,
                 path=record.file if span else None,

@@ -83,7 +83,7 @@ def open_named(tfds: Any, wanted: TfdsName, data_dir: str | None) -> Any:
         with without_chatter():  # the code of some data sets loads TensorFlow
             builder = tfds.builder(wanted.name, **({"data_dir": place} if given else {}))
     except Exception as error:  # not found, no such config or version, a package that its code needs
-        raise _not_found(tfds, wanted.name, place, error) from error
+        raise _not_found(tfds, wanted.name, place, error) from None  # it would list every data set of TFDS
     if not builder.is_prepared():
         _prepare(builder, wanted.name, place)
     return builder
