@@ -100,16 +100,16 @@ class TestReading:
 
     @pytest.mark.parametrize("shards", [1, 4])
     def test_pictures_stay_where_tfds_put_them(self, build, find, tmp_path, shards):
-        build({"train": EACH * 20}, shards=shards)
+        build({"train": EACH * 60}, shards=shards)
         before = sorted(path.name for path in tmp_path.rglob("*"))
-        examples = find("tiny:train[5:50]").examples
+        examples = find("tiny:train[5:170]").examples
         assert all(example.content is None and example.path.is_file() for example in examples)
         assert len({example.path for example in examples}) == shards
         assert first_pixels(examples) == colours_of(examples)
         assert sorted(path.name for path in tmp_path.rglob("*")) == before
 
     def test_numbers_are_the_same_in_every_part(self, build, find):
-        build({"train": EACH * 20}, shards=4)
+        build({"train": EACH * 60}, shards=4)  # so many that TFDS would take turns between the files
         everything = {example.name: example for example in find("tiny:train").examples}
         parts = [find(f"tiny:{rule}").examples for rule in ("train[:17]", "train[17:-7]", "train[-7:]")]
         assert [example for part in parts for example in part] == list(everything.values())
@@ -253,9 +253,11 @@ class TestLabels:
 
     def test_several(self, build, find):
         def features(tfds):
-            return {"photo": picture(tfds), "tags": tfds.features.Sequence(one_class(tfds))}
+            mask = tfds.features.LabeledImage(labels=2, shape=(None, None, 1))
+            return {"photo": picture(tfds), "mask": mask, "tags": tfds.features.Sequence(one_class(tfds))}
 
-        values = [{"tags": ["red", "blue"]}, {"tags": []}, {"tags": ["green", "green"]}]
+        mask = np.zeros((6, 4, 1), np.uint8)
+        values = [{"mask": mask, "tags": tags} for tags in (["red", "blue"], [], ["green", "green"])]
         answer = self.found(build, find, features, values)
         assert answer == ("multi_label", ["red", "green", "blue"], [(), ("blue", "red"), ("green",)])
 
@@ -274,12 +276,16 @@ class TestLabels:
 
     def test_the_data_set_says_which(self, build, find):
         def features(tfds):
-            mask = tfds.features.LabeledImage(labels=2, shape=(None, None, 1))
-            kinds = {"photo": picture(tfds), "mask": mask, "label": one_class(tfds), "species": one_class(tfds)}
+            kinds = {
+                "photo": picture(tfds),
+                "icon": picture(tfds),
+                "label": one_class(tfds),
+                "species": one_class(tfds),
+            }
             return kinds | {"photo/filename": tfds.features.Text()}
 
-        mask = np.zeros((6, 4, 1), np.uint8)
-        values = [{"mask": mask, "label": "red", "species": name, "photo/filename": name} for name in COLOURS]
+        icon = np.zeros((2, 2, 3), np.uint8)
+        values = [{"icon": icon, "label": "red", "species": name, "photo/filename": name} for name in COLOURS]
         expected = ("single_label", ["red", "green", "blue"], ["blue", "green", "red"])
         assert self.found(build, find, features, values, supervised_keys=("photo", "species")) == expected
 

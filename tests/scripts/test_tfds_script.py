@@ -98,6 +98,7 @@ def test_another_version_is_not_taken_for_the_same(call, made, tiny_options, tmp
 
 
 def test_mistakes_come_before_anything_slow(call, tmp_path, monkeypatch):
+    monkeypatch.setattr("tlkeras.run.train.find_data", lambda *_: pytest.fail("it looked for pictures"))
     for arguments, words in (
         (("--data", "tfds:beans:train,train"), "has two parts for train"),
         (("--data", "tfds:be ans"), "tfds:be ans is not understood"),
