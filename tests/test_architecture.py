@@ -16,7 +16,8 @@ HEAVY = ("tensorflow", "keras")
 LAYERS = [
     ["errors"],
     ["config", "backbones"],
-    ["startup", "durable", "archives", "unfreeze", "weight_files", "parser", "options"],
+    ["startup", "durable", "archives", "places", "unfreeze", "weight_files", "parser", "options"],
+    ["hub"],
     ["data", "models"],
     ["features"],
     ["training"],
@@ -28,6 +29,8 @@ NAMES = {name for layer in LAYERS for name in layer}
 LIGHT = [name for layer in LAYERS[:3] for name in layer]
 # The road up to the decoded pictures, and whatever a script imports at its top, does without TensorFlow.
 LIGHT_MODULES = [
+    "hub.handles",
+    "hub.row",
     "data.sources",
     "data.images",
     "data.splits",

@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "build_classifier": "tlkeras.models.builders",
+    "build_hub_classifier": "tlkeras.models.builders",
     "build_vgg16": "tlkeras.models.builders",
     "build_resnet50": "tlkeras.models.builders",
     "build_mobilenet_v2": "tlkeras.models.builders",

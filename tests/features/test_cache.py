@@ -18,6 +18,7 @@ from tlkeras.features.cache import features_of
 from tlkeras.features.cut import cut
 from tlkeras.features.store import Store
 from tlkeras.models.builders import build_classifier
+from tlkeras.places import cache_folder
 from tlkeras.training.two_phase import train_two_phases
 
 KEY = {"features": "made"}
@@ -235,13 +236,13 @@ def test_openvino_gives_the_same_features(features, engine, tolerance):
 
 
 def test_the_place_of_the_cache(monkeypatch, tmp_path):
-    assert store.cache_folder() == tmp_path / "cache"
+    assert cache_folder() == tmp_path / "cache"
     monkeypatch.delenv("TLKERAS_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert store.cache_folder() == tmp_path / "tlkeras"
+    assert cache_folder() == tmp_path / "tlkeras"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert store.cache_folder() == tmp_path / "home" / ".cache" / "tlkeras"
+    assert cache_folder() == tmp_path / "home" / ".cache" / "tlkeras"
 
 
 def test_info_says_what_the_features_are(features, folder):

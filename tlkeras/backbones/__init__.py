@@ -6,22 +6,26 @@ The rows are in `tlkeras/backbones/table.py`; adding a backbone is one row there
 import difflib
 from typing import TypeVar
 
-from tlkeras.backbones.row import Backbone, Stage
+from tlkeras.backbones.row import HUB, Backbone, Stage
 from tlkeras.backbones.table import BACKBONES
 from tlkeras.errors import UserError
 
 Found = TypeVar("Found")
 
-__all__ = ["BACKBONES", "Backbone", "Stage", "check_image_size", "find_backbone", "find_stage"]
+__all__ = ["BACKBONES", "HUB", "Backbone", "Stage", "check_image_size", "find_backbone", "find_stage"]
 
 
 def find_backbone(name: str) -> Backbone:
     """The row called `name`; upper and lower case, `-`, `_` and `.` do not matter.
 
+    `hub_module` is what the backbone of a model that was built from a TensorFlow Hub module is called.
+
     Raises:
         UserError: No row has this name.
     """
-    return _find("backbone", name, BACKBONES)
+    if name.startswith("hub:"):
+        raise UserError(f"{name} is a hub module, which has no random weights: give a backbone of the table here.")
+    return HUB if name == HUB.name else _find("backbone", name, BACKBONES)
 
 
 def find_stage(backbone: Backbone, name: str) -> Stage:
@@ -42,6 +46,8 @@ def check_image_size(row: Backbone, image_size: int | None) -> int:
     size = row.default_size if image_size is None else image_size
     if size < row.least_size:
         raise UserError(f"--image-size was {size}; {row.name} needs at least {row.least_size} pixels a side.")
+    if row.greatest_size and size > row.greatest_size:
+        raise UserError(f"--image-size was {size}; {row.name} takes {row.greatest_size} pixels a side, no more.")
     return size
 
 

@@ -1,6 +1,7 @@
 """What a row of the backbone table holds."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 
@@ -32,7 +33,8 @@ class Backbone:
             layers' names, and EfficientNetV2 fails with any but its own.
         arguments: Arguments of the constructor beyond `include_top`, `weights` and `input_shape`.
         pixels: Scaling the ImageNet weights were trained with: "tf" is [-1, 1], "torch" is (x / 255 - mean) / standard
-            deviation in RGB, "caffe" is x - mean in BGR, "inside" means that the network scales 0-255 itself.
+            deviation in RGB, "caffe" is x - mean in BGR, "unit" is [0, 1], "inside" means that the network scales 0-255
+            itself; empty while a hub module has not been asked.
         default_size: Side of the square images of the ImageNet training, or Keras' default, in pixels.
         least_size: Least side in pixels that Keras builds without the classifier.
         features: Channels of the output.
@@ -43,11 +45,14 @@ class Backbone:
         weights_hash: MD5 (32 digits) or SHA-256 (64 digits) of that file; None where Keras does not check it.
         weights_sizes: Image sizes that have a weight file of their own; other sizes use 224.
         weights_name: File name in Keras' cache where it is not the one of the URL.
+        handle: Of a TensorFlow Hub module, which is no row of the table; see `tlkeras.hub.row`.
+        module: The folder of that module, once it was looked at.
+        greatest_size: Greatest side in pixels, where a module takes one size only.
     """
 
     name: str
     constructor: str
-    pixels: Literal["caffe", "tf", "torch", "inside"]
+    pixels: Literal["caffe", "tf", "torch", "unit", "inside", ""]
     default_size: int
     least_size: int
     features: int
@@ -59,8 +64,18 @@ class Backbone:
     weights_sizes: tuple[int, ...] = ()
     weights_name: str | None = None
     arguments: dict[str, float] = field(default_factory=dict, hash=False)
+    handle: str | None = None
+    module: Path | None = None
+    greatest_size: int | None = None
 
     def weights_file(self, image_size: int) -> tuple[str, str]:
         """The name in Keras' cache and the URL of the ImageNet weights for images of `image_size` pixels a side."""
         url = self.weights_url.format(size=image_size if image_size in self.weights_sizes else 224)
         return self.weights_name or url.rpartition("/")[2], url
+
+
+# What all TensorFlow Hub modules have in common; the name is the one of the nested model, by which it is found again.
+HUB = Backbone(
+    name="hub_module", constructor="", pixels="", default_size=0, least_size=0, features=0, parameters=0,
+    stages=(Stage("module", "module"),), finetune_from="module", weights_url="", weights_hash=None,
+)  # fmt: skip

@@ -89,7 +89,9 @@ class DataOptions(MemoryOptions):
 class ModelOptions:
     """Which backbone, and the head on top of it."""
 
-    backbone: str = option("MobileNetV2", "a name from the table that scripts/summary.py prints")
+    backbone: str = option(
+        "MobileNetV2", "a name of the table that scripts/summary.py prints, or hub:URL or hub:FOLDER"
+    )
     weights: str = option("imagenet", "imagenet, none (random), or a file: .h5, .weights.h5, .keras")
     image_size: int | None = option(None, "pixels a side that the backbone sees (default: the backbone's own)", 1, 4096)
     pooling: Literal["avg", "max", "both"] = option("avg", "how the feature map becomes one vector")
@@ -97,6 +99,9 @@ class ModelOptions:
     dropout: float = option(0.2, "dropout rate in front of each dense layer", 0.0, 0.95)
     l2: float = option(0.0, "L2 penalty on the kernels of the head", 0.0, 10.0)
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = option("float32", "arithmetic of the layers")
+    pixel_range: Literal["auto", "0..1", "-1..1", "0..255"] = option(
+        "auto", "of the pixels that a hub module takes; auto: 0..1, or 0..255 where the module says so"
+    )
 
 
 @dataclass(kw_only=True)
@@ -201,6 +206,8 @@ class TrainConfig(RunOptions, TrainingOptions, ModelOptions, DataOptions):
         self.check_run()
         if self.engine.startswith("openvino") and importlib.util.find_spec("openvino") is None:
             raise UserError(f"--engine {self.engine} needs OpenVINO, which is not installed: pip install openvino.")
+        if self.backbone.startswith("hub:") and self.weights not in ("imagenet", "module"):
+            raise UserError(f"--weights was {self.weights}, but a hub module brings its own; leave the option out.")
         if not self.data:
             raise UserError("--data was empty; give a folder, a CSV file, tfds:NAME or digits.")
         self.check_data()

@@ -1,19 +1,20 @@
 """The built-in data set: scikit-learn's handwritten digits, written out once as a folder of classes."""
 
-import os
 import tempfile
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from tlkeras.places import cache_folder
+
 
 def folder() -> Path:
     """Returns a folder of 1,797 gray 8x8 PNG pictures in the classes 0 to 9, written on the first call.
 
-    It lies in `$TLKERAS_CACHE/digits`, or in `~/.cache/tlkeras/digits`.
+    It lies in the cache; see `tlkeras.places`.
     """
-    cache = Path(os.environ.get("TLKERAS_CACHE") or Path.home() / ".cache" / "tlkeras")
+    cache = cache_folder()
     target = cache / "digits"
     if target.is_dir():
         return target

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from tlkeras.backbones import Backbone, find_backbone
+from tlkeras.backbones import Backbone, check_image_size
 from tlkeras.config import DataOptions, Task, check_values
 from tlkeras.data.example import Example, Source
 from tlkeras.data.file_array import FileArray
 from tlkeras.data.images import decode_all, typical_short_side
 from tlkeras.data.sources import find_examples
 from tlkeras.data.splits import split_examples
+from tlkeras.hub.row import find_row, read_module
 
 log = logging.getLogger("tlkeras")
 
@@ -51,10 +52,12 @@ class FoundData:
 
     Attributes:
         source: the examples and what they are.
+        row: of the backbone.
         image_size: pixels a side that they will be brought to.
     """
 
     source: Source
+    row: Backbone
     image_size: int
 
 
@@ -65,7 +68,7 @@ def prepare_data(
 
     Args:
         options: which pictures, and the shares of the splits.
-        backbone: a name from the table, or a row of it: its size is what the pictures are brought to.
+        backbone: a name from the table, `hub:HANDLE`, or a row: its size is what the pictures are brought to.
         image_size: another size, pixels a side.
         seed: of the split.
 
@@ -73,17 +76,21 @@ def prepare_data(
         UserError: for whatever is wrong with the data or the options, before anything slow where possible.
     """
     check_values(options)
-    row = find_backbone(backbone) if isinstance(backbone, str) else backbone
-    return decode_data(find_data(options, row, image_size, seed), options, seed)
+    return decode_data(find_data(options, find_row(backbone), image_size, seed), options, seed)
 
 
 def find_data(options: DataOptions, row: Backbone, image_size: int | None, seed: int) -> FoundData:
-    """The first, quick half of `prepare_data`: all that can be told without decoding."""
+    """The first, quick half of `prepare_data`: all that can be told without decoding.
+
+    A hub module is asked for its size, so TensorFlow loads then.
+    """
     source = find_examples(options.data, options.task, data_dir=options.data_dir)
     split_examples(source.examples, source.task, (options.validation_share, options.test_share), seed)
     for note in source.notes:
         log.info("Note: %s", note)
-    return FoundData(source, image_size or default_image_size(row, source.examples))
+    row = read_module(row)
+    check_image_size(row, image_size)
+    return FoundData(source, row, image_size or default_image_size(row, source.examples))
 
 
 def decode_data(found: FoundData, options: DataOptions, seed: int) -> PreparedData:

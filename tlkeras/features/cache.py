@@ -16,7 +16,8 @@ from tlkeras.data.images import available_cores, memory_budget
 from tlkeras.data.pipeline import ImageSet
 from tlkeras.features.compute import Features, compute, digest_model, digest_pixels
 from tlkeras.features.engine import Engine, make_engine
-from tlkeras.features.store import ShardedArray, Store, cache_folder
+from tlkeras.features.store import ShardedArray, Store
+from tlkeras.places import cache_folder
 
 log = logging.getLogger("tlkeras")
 

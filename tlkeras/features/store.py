@@ -21,12 +21,6 @@ SHARD_BYTES = 2**28
 RESERVE = 2**30  # bytes of the disk that are left free
 
 
-def cache_folder() -> Path:
-    """The folder that features of all runs are kept in: `TLKERAS_CACHE`, or `tlkeras` in the user's cache folder."""
-    named = os.environ.get("TLKERAS_CACHE")
-    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tlkeras"
-
-
 class ShardedArray:
     """One array in several files of equal length; it reads rows by an index array, and writes slices of them."""
 

@@ -12,9 +12,12 @@ from typing import Any, Literal
 import keras
 from keras import layers, ops
 
-from tlkeras.backbones import Backbone, check_image_size, find_backbone
+from tlkeras.backbones import HUB, Backbone, check_image_size
 from tlkeras.config import ModelOptions, Task, check_values
 from tlkeras.errors import UserError
+from tlkeras.hub.handles import PREFIX
+from tlkeras.hub.layer import HubModule
+from tlkeras.hub.row import find_row, read_module
 from tlkeras.models.weights import load_backbone_weights
 
 log = logging.getLogger("tlkeras")
@@ -41,6 +44,7 @@ def build_classifier(
     target_mean: float = 0.0,
     target_deviation: float = 1.0,
     precision: str = "float32",
+    pixel_range: Literal["auto", "0..1", "-1..1", "0..255"] = "auto",
 ) -> keras.Model:
     """Build a backbone with a new head, the backbone frozen.
 
@@ -48,7 +52,7 @@ def build_classifier(
     Transfer, Kolesnikov et al. 2020, arXiv:1912.11370): all classes are equally likely at first.
 
     Args:
-        backbone: a name from the table (`tlkeras.backbones`), in any spelling, or a row of it.
+        backbone: a name from the table (`tlkeras.backbones`), in any spelling; `hub:HANDLE`; or a row.
         num_outputs: number of classes, or of numbers for regression.
         task: "single_label" gives a softmax, "multi_label" a sigmoid for each class, "regression" plain numbers.
         weights: "imagenet", "none" (random) or a weight file; see `tlkeras.models.weights`.
@@ -60,6 +64,7 @@ def build_classifier(
         target_mean: mean of the training targets (regression), added to the output inside the model.
         target_deviation: standard deviation of the training targets (regression).
         precision: dtype policy of the layers, such as "mixed_bfloat16"; input scaling and output stay float32.
+        pixel_range: what a hub module takes; see `tlkeras.hub.row.read_module`.
 
     Returns:
         A functional model from `(B, H, W, 3)` pixels, 0–255, to `(B, num_outputs)` float32.
@@ -68,19 +73,19 @@ def build_classifier(
         UserError: for an unknown backbone, a value that an option cannot have, a size below the backbone's least, or
             weights that cannot be used.
     """
-    row = find_backbone(backbone) if isinstance(backbone, str) else backbone
     check_values(
         ModelOptions(
             weights=str(weights), image_size=image_size, pooling=pooling, hidden=hidden, dropout=dropout, l2=l2,
-            precision=precision,
+            precision=precision, pixel_range=pixel_range,
         )
     )  # fmt: skip
+    row = read_module(find_row(backbone, pixel_range))
     if task not in ACTIVATIONS:
         raise UserError(f"The task was {task}; it must be one of {', '.join(ACTIVATIONS)}.")
     size = check_image_size(row, image_size)
     inputs = keras.Input((None, None, 3), name="image")
     x = layers.Resizing(size, size, crop_to_aspect_ratio=True, antialias=True, dtype="float32", name="resize")(inputs)
-    features = build_backbone(row, size, str(weights), precision)
+    features = build_hub_backbone(row, size) if row.module else build_backbone(row, size, str(weights), precision)
     x = features(scale_pixels(x, row.pixels))
     x = pool(x, pooling, precision)
     x = add_head(x, num_outputs, ACTIVATIONS[task], hidden, dropout, l2, precision)
@@ -145,10 +150,22 @@ def build_backbone(row: Backbone, size: int, weights: str, precision: str = "flo
     return backbone
 
 
+def build_hub_backbone(row: Backbone, size: int) -> keras.Model:
+    """A TensorFlow Hub module alone: pixels `(B, size, size, 3)` to features; frozen, in inference mode."""
+    pixels = keras.Input((size, size, 3), name="pixels")
+    module = HubModule(row.module, (size, size, 3), name=HUB.stages[0].layer)
+    backbone = keras.Model(pixels, module(pixels), name=HUB.name)
+    log.info("Backbone: %s at %d px, weights of the module.", row.name, size)
+    backbone.trainable = False
+    return backbone
+
+
 def scale_pixels(x: keras.KerasTensor, pixels: str) -> keras.KerasTensor:
     """RGB 0–255 to what the backbone's weights were trained on, in float32, out of built-in layers."""
     if pixels == "tf":
         return layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="scale")(x)
+    if pixels == "unit":
+        return layers.Rescaling(1 / 255, dtype="float32", name="scale")(x)
     if pixels == "caffe":
         x = ops.flip(x, axis=-1)
         return layers.Normalization(mean=CAFFE_MEAN_BGR, variance=[1.0] * 3, dtype="float32", name="scale")(x)
@@ -158,7 +175,9 @@ def scale_pixels(x: keras.KerasTensor, pixels: str) -> keras.KerasTensor:
 
 
 def pool(x: keras.KerasTensor, pooling: str, precision: str) -> keras.KerasTensor:
-    """`(B, h, w, C)` to `(B, C)`, or `(B, 2C)` for "both"."""
+    """`(B, h, w, C)` to `(B, C)`, or `(B, 2C)` for "both"; a hub module's vectors stay as they are."""
+    if len(x.shape) == 2:
+        return layers.Identity(dtype=precision, name="pool")(x)
     if pooling == "avg":
         return layers.GlobalAveragePooling2D(dtype=precision, name="pool")(x)
     if pooling == "max":
@@ -166,6 +185,11 @@ def pool(x: keras.KerasTensor, pooling: str, precision: str) -> keras.KerasTenso
     average = layers.GlobalAveragePooling2D(dtype=precision, name="average")(x)
     maximum = layers.GlobalMaxPooling2D(dtype=precision, name="maximum")(x)
     return layers.Concatenate(dtype=precision, name="pool")([average, maximum])
+
+
+def build_hub_classifier(handle: str, num_outputs: int, **options: Any) -> keras.Model:
+    """A TensorFlow Hub module with a new head, by its URL, folder or archive; options of `build_classifier`."""
+    return build_classifier(f"{PREFIX}{handle}", num_outputs, **options)
 
 
 def build_vgg16(num_outputs: int, **options: Any) -> keras.Model:

@@ -20,7 +20,7 @@ def backbone_of(model: keras.Model) -> keras.Model:
 
 
 def first_unfrozen(backbone: keras.Model, unfreeze: str | int | float) -> int:
-    """Index into `backbone.layers` from which the layers learn.
+    """Index into `backbone.layers` from which the layers learn; 0 also where only the input lies below.
 
     Args:
         backbone: the nested backbone.
@@ -32,12 +32,14 @@ def first_unfrozen(backbone: keras.Model, unfreeze: str | int | float) -> int:
     """
     count, wanted = len(backbone.layers), parse_unfreeze(find_backbone(backbone.name), unfreeze)
     if wanted.stage:
-        return [layer.name for layer in backbone.layers].index(wanted.stage.layer) + wanted.stage.after
-    if wanted.share is not None:
-        return count - round(wanted.share * count)
-    if wanted.layers > count:
+        first = [layer.name for layer in backbone.layers].index(wanted.stage.layer) + wanted.stage.after
+    elif wanted.share is not None:
+        first = count - round(wanted.share * count)
+    elif wanted.layers > count:
         raise UserError(f"--unfreeze was {unfreeze}; {backbone.name} has {count} layers, so give 0 to {count}.")
-    return count - wanted.layers
+    else:
+        first = count - wanted.layers
+    return 0 if first == 1 else first
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 import time
 
-from tlkeras.features.store import Store, cache_folder
+from tlkeras.features.store import Store
+from tlkeras.places import cache_folder
 
 
 def cache_table() -> str:

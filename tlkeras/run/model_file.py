@@ -5,6 +5,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+import tlkeras.hub.layer  # noqa: F401 (a model may hold a hub module, which Keras must know)
 from tlkeras.errors import UserError
 
 

@@ -5,11 +5,12 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlkeras.backbones import Backbone, check_image_size, find_backbone
+from tlkeras.backbones import Backbone, check_image_size
 from tlkeras.config import Task, TrainConfig
 from tlkeras.data.images import available_cores
 from tlkeras.data.prepare import PreparedData, decode_data, find_data, write_unreadable
 from tlkeras.data.splits import save_split
+from tlkeras.hub.row import find_row
 from tlkeras.run.folder import CHECKPOINTS, check_space, choose_run_dir, finished_before, writing
 from tlkeras.run.identity import check_finished, check_identity
 from tlkeras.run.records import versions, write_history, write_json, write_yaml
@@ -41,7 +42,9 @@ def train(config: TrainConfig) -> Path:
         UserError: for a mistake in options or data; nothing is left behind.
     """
     config.check()
-    row = find_backbone(config.backbone)
+    row = find_row(config.backbone, config.pixel_range)
+    if row.handle:
+        config = dataclasses.replace(config, weights="module")
     check_image_size(row, config.image_size)
     parse_unfreeze(row, config.unfreeze or row.finetune_from)
     path = choose_run_dir(config.run_dir, config.overwrite, MODEL if config.resume else None, config.data, row.name)
@@ -50,11 +53,13 @@ def train(config: TrainConfig) -> Path:
         print(f"Run: {path} (it was finished before)")
         return path
     with writing(path, config.overwrite, config.resume) as folder:
-        everything = (config.unfreeze or "all") == "all" and (config.unfreeze or config.weights == "none")
-        check_space(folder, (16 if everything else 6) * row.parameters)  # with three checkpoints
         found = find_data(config, row, config.image_size, config.seed)
+        row = found.row
+        everything = (config.unfreeze or "all") == "all" and (config.unfreeze or config.weights in ("none", "module"))
+        check_space(folder, (16 if everything else 6) * row.parameters)  # with three checkpoints
         dataclasses.replace(config, task=found.source.task).check()
-        check_weights_option(row, config.weights, found.image_size)
+        if not row.module:
+            check_weights_option(row, config.weights, found.image_size)
         data = decode_data(found, config, config.seed)
         resolved = dataclasses.replace(
             config.with_defaults(row.finetune_from, pretrained=config.weights != "none"),
@@ -120,6 +125,7 @@ def build(config: TrainConfig, row: Backbone, task: Task, train: "ImageSet") -> 
         dropout=config.dropout,
         l2=config.l2,
         precision=config.precision,
+        pixel_range=config.pixel_range,
         **unit,
     )
     if config.weights == "none":

@@ -1,0 +1,95 @@
+"""What a handle can be, and what is said where it cannot; the loopback server sends archives the way the hub does."""
+
+import io
+import sys
+import tarfile
+
+import pytest
+
+from tlkeras.errors import UserError
+from tlkeras.hub.handles import check_handle, fetch, hub_cache
+from tlkeras.places import cache_folder
+
+
+def test_a_folder_is_used_where_it_lies(module):
+    assert fetch(str(module("by_hand"))) == module("by_hand")
+
+
+def test_a_url_is_downloaded_once(hub, module, packed, tmp_path):
+    hub.archive = packed
+    folder = fetch(hub.url)
+    assert (folder / "saved_model.pb").read_bytes() == (module("by_hand") / "saved_model.pb").read_bytes()
+    asked = len(hub.asked)
+    assert asked and folder.parent == tmp_path / "hub-cache"
+    assert fetch(hub.url) == folder and len(hub.asked) == asked
+
+
+def test_an_archive_is_unpacked_once(hub, packed):
+    folder = fetch(str(packed))
+    (folder / "mark").touch()
+    assert (fetch(str(packed)) / "mark").exists()
+
+
+def test_an_archive_with_the_module_in_a_folder(hub, module, tmp_path):
+    with tarfile.open(tmp_path / "features.tar", "w") as file:
+        file.add(module("by_hand"), arcname="features/1")
+    assert (fetch(str(tmp_path / "features.tar")) / "variables").is_dir()
+
+
+def test_the_place_of_downloads(monkeypatch):
+    monkeypatch.delenv("TFHUB_CACHE_DIR", raising=False)
+    assert hub_cache() == cache_folder() / "hub"
+    monkeypatch.setenv("TFHUB_CACHE_DIR", "elsewhere")
+    assert str(hub_cache()) == "elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("handle", "words"),
+    [
+        ("nowhere", "nowhere is not there, or is no module: give a URL, a folder with saved_model.pb"),
+        ("file.zip", "file.zip is not there, or is no module"),
+        ("empty", "empty is no TensorFlow Hub module: it holds no saved_model.pb"),
+        ("old", "old is a module in the TF1 Hub format.*Take its TF2 version, or convert it"),
+    ],
+)
+def test_what_is_no_module(tmp_path, monkeypatch, handle, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file.zip").touch()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "tfhub_module.pb").touch()
+    with pytest.raises(UserError, match=words):
+        check_handle(handle)
+
+
+def test_a_url_that_does_not_answer(hub, monkeypatch):
+    with pytest.raises(UserError, match=r"is not in the cache .* cannot be downloaded \(.*404.*--backbone hub:FILE"):
+        check_handle(hub.url)
+    with pytest.raises(UserError, match=r"cannot be downloaded \("):
+        check_handle("http://127.0.0.1:9/module/1")
+
+
+def test_an_answer_that_is_no_archive(hub, tmp_path):
+    hub.archive = tmp_path / "page.tar.gz"
+    hub.archive.write_bytes(b"<html>Please log in.</html>")
+    with pytest.raises(UserError, match=r"cannot be downloaded \("):
+        fetch(hub.url)
+    with pytest.raises(UserError, match="cannot be unpacked"):
+        fetch(str(hub.archive))
+
+
+def test_an_archive_does_not_write_elsewhere(hub, tmp_path):
+    with tarfile.open(tmp_path / "bad.tar", "w") as file:
+        entry = tarfile.TarInfo("../../outside")
+        entry.size = 4
+        file.addfile(entry, io.BytesIO(b"evil"))
+    with pytest.raises(UserError, match=r"bad.tar cannot be unpacked"):
+        fetch(str(tmp_path / "bad.tar"))
+    assert not list(tmp_path.rglob("outside")) and not (tmp_path.parent / "outside").exists()
+
+
+def test_without_the_package(hub, packed, monkeypatch):
+    hub.archive = packed
+    monkeypatch.setitem(sys.modules, "tensorflow_hub", None)
+    with pytest.raises(UserError, match=r"needs TensorFlow Hub, which cannot be imported.*pip install tensorflow-hub"):
+        fetch(hub.url)

@@ -1,0 +1,149 @@
+"""SavedModels of every kind are opened as what they are; dangerous ones are not opened at all."""
+
+import shutil
+
+import pytest
+import tensorflow as tf
+
+from tlkeras.errors import UserError
+from tlkeras.hub.module import check_graph, open_module
+from tlkeras.hub.row import find_row, read_module
+
+
+@pytest.mark.parametrize(
+    ("kind", "weights", "learning", "losses", "features"),
+    [
+        ("keras2", 6, 4, 1, (6,)),
+        ("keras3", 7, 4, 0, (7, 7, 6)),  # with the seed of its dropout
+        ("signature", 6, 4, 0, (7, 7, 6)),
+        ("by_hand", 2, 2, 1, (6,)),
+        ("by_hand_plain", 2, 1, 0, (6,)),
+    ],
+)
+def test_what_is_in_a_module(module, kind, weights, learning, losses, features):
+    opened = open_module(module(kind))
+    assert (len(opened.variables), len(opened.trainable), len(opened.losses)) == (weights, learning, losses)
+    assert opened.output_size((16, 16, 3)) == features
+
+
+@pytest.mark.parametrize(("kind", "size"), [("keras2", 16), ("keras3", 16), ("by_hand", None)])
+def test_the_size_that_a_module_takes(module, kind, size):
+    row = read_module(find_row(f"hub:{module(kind)}"))
+    assert (row.default_size, row.greatest_size) == (size or 224, size)
+
+
+def saved(folder, *specs: tf.TensorSpec, do=lambda inputs: tf.cast(inputs, tf.float32)) -> str:
+    """The handle of a module with one function, which takes tensors like these."""
+    module = tf.Module()
+    module.weight = tf.Variable(1.0)
+    module.__call__ = tf.function(lambda *inputs: do(inputs[0]) * module.weight, input_signature=specs)
+    tf.saved_model.save(module, str(folder / "module"))
+    return f"hub:{folder / 'module'}"
+
+
+def keras2_with(folder, *layers) -> str:
+    import tf_keras
+
+    model = tf_keras.Sequential([tf_keras.layers.Input((16, 16, 3)), *layers, tf_keras.layers.GlobalMaxPooling2D()])
+    model.compile()
+    model.save(folder / "scaled", save_format="tf")
+    return f"hub:{folder / 'scaled'}"
+
+
+def test_pixels_from_0_to_1_unless_the_module_says_otherwise(module, tmp_path):
+    from tf_keras.layers import Rescaling
+
+    assert read_module(find_row(f"hub:{module('keras2')}")).pixels == "unit"
+    assert read_module(find_row(f"hub:{module('keras2')}", "-1..1")).pixels == "tf"
+    assert read_module(find_row(saved(tmp_path, tf.TensorSpec((None, 8, 8, 3), tf.uint8)))).pixels == "inside"
+    assert read_module(find_row(keras2_with(tmp_path / "a", Rescaling(1 / 127.5, offset=-1)))).pixels == "inside"
+    assert read_module(find_row(keras2_with(tmp_path / "b", Rescaling(2.0, offset=-1)))).pixels == "unit"
+
+
+def test_a_range_is_for_modules_only():
+    with pytest.raises(UserError, match=r"--pixel-range was 0\.\.1, but VGG16 has its own; it is for hub modules only"):
+        find_row("VGG16", "0..1")
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "words"),
+    [
+        ((None,), tf.string, r"takes string of shape \(None,\); a backbone takes square RGB pictures"),
+        ((None, 8, 9, 3), tf.float32, "takes float32 of shape"),
+        ((None, 8, 8, 1), tf.float32, "takes float32 of shape"),
+        ((4, 8, 8, 3), tf.float32, "takes 4 pictures at a time"),
+    ],
+)
+def test_what_is_no_backbone_for_pictures(tmp_path, shape, dtype, words):
+    def first(inputs):
+        return tf.cast(tf.size(inputs), tf.float32)[None, None]
+
+    row = find_row(saved(tmp_path, tf.TensorSpec(shape, dtype), do=first))
+    with pytest.raises(UserError, match=words):
+        read_module(row)
+
+
+def test_two_inputs_are_one_too_many(tmp_path):
+    pixels = tf.TensorSpec((None, 8, 8, 3))
+    with pytest.raises(UserError, match="takes 2 tensors; a feature module takes one"):
+        read_module(find_row(saved(tmp_path, pixels, pixels)))
+
+
+def test_features_of_another_shape(tmp_path):
+    handle = saved(tmp_path, tf.TensorSpec((None, 8, 8, 3)), do=lambda pixels: pixels[:, 0])
+    with pytest.raises(UserError, match=r"gives features of shape \(None, 8, 3\); a head needs \(None, C\)"):
+        open_module(find_row(handle).handle and tmp_path / "module").output_size((8, 8, 3))
+
+
+@pytest.mark.parametrize(
+    ("do", "name"),
+    [
+        (lambda pixels: pixels + tf.strings.to_number(tf.io.read_file("numbers")), "ReadFile"),
+        (lambda pixels: tf.numpy_function(lambda array: array, [pixels], tf.float32), "PyFunc"),
+        (lambda pixels: writing(pixels), "WriteFile"),
+    ],
+    ids=["reads", "runs Python", "writes"],
+)
+def test_a_module_that_touches_files_is_not_opened(tmp_path, do, name):
+    saved(tmp_path, tf.TensorSpec((None, 8, 8, 3)), do=do)
+    with pytest.raises(UserError, match=rf"is not opened: it would touch files or run Python \({name}\)"):
+        open_module(tmp_path / "module")
+
+
+def writing(pixels: tf.Tensor) -> tf.Tensor:
+    with tf.control_dependencies([tf.io.write_file("stolen", "text")]):
+        return tf.identity(pixels)
+
+
+def test_weights_are_not_written_by_anyone_but_the_saver(tmp_path):
+    def save(pixels: tf.Tensor) -> tf.Tensor:
+        with tf.control_dependencies([tf.raw_ops.SaveV2(
+            prefix="stolen", tensor_names=["a"], shape_and_slices=[""], tensors=[pixels]
+        )]):  # fmt: skip
+            return tf.identity(pixels)
+
+    saved(tmp_path, tf.TensorSpec((None, 8, 8, 3)), do=save)
+    with pytest.raises(UserError, match=r"is not opened: .* \(SaveV2\)"):
+        open_module(tmp_path / "module")
+
+
+def test_a_savedmodel_of_tensorflow_1(tmp_path):
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        pixels = tf.compat.v1.placeholder("float32", (None, 8, 8, 3))
+        features = tf.compat.v1.get_variable("weight", ()) * tf.reduce_mean(pixels, (1, 2))
+        session.run(tf.compat.v1.global_variables_initializer())
+        tf.compat.v1.saved_model.simple_save(session, str(tmp_path / "old"), {"pixels": pixels}, {"default": features})
+    with pytest.raises(UserError, match=r"is a SavedModel of TensorFlow 1, .*Take its TF2 version, or load it in"):
+        open_module(tmp_path / "old")
+
+
+def test_damaged_files(module, tmp_path):
+    folder = shutil.copytree(module("by_hand"), tmp_path / "damaged")
+    weights = next(folder.glob("variables/*.data-*"))
+    weights.write_bytes(weights.read_bytes()[:-20])
+    with pytest.raises(UserError, match=r"damaged cannot be loaded as a SavedModel \(.*Get it again"):
+        open_module(folder)
+    graph = folder / "saved_model.pb"
+    graph.write_bytes(graph.read_bytes()[:-20])
+    with pytest.raises(UserError, match=r"saved_model\.pb is damaged: it is no SavedModel\. Get it again"):
+        check_graph(graph)

@@ -1,0 +1,158 @@
+"""A TensorFlow Hub handle to the module's folder on this machine. Nothing here loads TensorFlow until it downloads."""
+
+import hashlib
+import os
+import shutil
+import tarfile
+import tempfile
+import urllib.request
+import warnings
+from pathlib import Path
+
+from tlkeras.errors import UserError
+from tlkeras.places import cache_folder
+from tlkeras.weight_files import file_hash
+
+PREFIX = "hub:"
+ARCHIVES = (".tar", ".tar.gz", ".tgz")
+SECONDS_TO_CONNECT = 5
+
+
+def handle_of(name: str) -> str | None:
+    """The handle in `hub:HANDLE`; None where a backbone's name is something else."""
+    return name.removeprefix(PREFIX) if name.startswith(PREFIX) else None
+
+
+def check_handle(handle: str) -> None:
+    """Refuse, before TensorFlow loads, what cannot be a module or cannot be had.
+
+    Args:
+        handle: a URL, a folder that holds `saved_model.pb`, or a `.tar`, `.tar.gz` or `.tgz` of one.
+
+    Raises:
+        UserError: nothing of that kind is there; or the URL is not in the cache and does not answer.
+    """
+    if is_url(handle):
+        if not in_cache(handle):
+            check_answers(handle)
+        return
+    path = Path(handle).expanduser()
+    if path.is_dir():
+        check_folder(path)
+    elif not (path.is_file() and path.name.endswith(ARCHIVES)):
+        raise UserError(
+            f'The backbone was "{PREFIX}{handle}", but {path} is not there, or is no module: give a URL, a folder with '
+            f"saved_model.pb in it, or an archive of one ({', '.join(ARCHIVES)})."
+        )
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that holds no module of TensorFlow 2.
+
+    Raises:
+        UserError: with what it is instead.
+    """
+    if (folder / "tfhub_module.pb").is_file():
+        raise UserError(
+            f"{folder} is a module in the TF1 Hub format, which cannot be fine-tuned in TensorFlow 2. Take its TF2 "
+            "version, or convert it: load it with tensorflow_hub.load, wrap its signature in a tf.Module with a "
+            "__call__ of pixels, and write that with tf.saved_model.save."
+        )
+    if not (folder / "saved_model.pb").is_file():
+        raise UserError(f"{folder} is no TensorFlow Hub module: it holds no saved_model.pb. Give the folder that does.")
+
+
+def is_url(handle: str) -> bool:
+    """Whether a handle is to be downloaded."""
+    return handle.startswith(("http://", "https://"))
+
+
+def in_cache(handle: str) -> bool:
+    """Whether tensorflow_hub has downloaded a URL before."""
+    return (hub_cache() / hashlib.sha1(handle.encode()).hexdigest() / "saved_model.pb").is_file()
+
+
+def hub_cache() -> Path:
+    """Where tensorflow_hub keeps what it downloads: `TFHUB_CACHE_DIR`, or a folder that outlives a restart."""
+    return Path(os.environ.setdefault("TFHUB_CACHE_DIR", str(cache_folder() / "hub")))
+
+
+def check_answers(handle: str) -> None:
+    """Ask for the head of a URL.
+
+    Raises:
+        UserError: it does not answer.
+    """
+    try:
+        request = urllib.request.Request(handle + "?tf-hub-format=compressed", method="HEAD")
+        urllib.request.urlopen(request, timeout=SECONDS_TO_CONNECT).close()
+    except (OSError, ValueError) as error:
+        raise cannot_download(handle, error) from error
+
+
+def cannot_download(handle: str, reason: Exception) -> UserError:
+    """What to tell the user when a module cannot be had."""
+    return UserError(
+        f"The module {handle} is not in the cache ({hub_cache()}) and cannot be downloaded ({reason}). Download it "
+        f"elsewhere as a .tar.gz, copy that here, and give --backbone {PREFIX}FILE."
+    )
+
+
+def fetch(handle: str) -> Path:
+    """The folder of a module, which is downloaded or unpacked first where need be.
+
+    Raises:
+        UserError: it cannot be had, or is no module.
+    """
+    check_handle(handle)
+    path = Path(handle).expanduser()
+    if is_url(handle):
+        path = download(handle)
+    elif path.is_file():
+        path = unpack(path)
+    check_folder(path)
+    return path
+
+
+def download(handle: str) -> Path:
+    """Let tensorflow_hub download a module into its cache, or find it there.
+
+    Raises:
+        UserError: the package is missing, or the download fails.
+    """
+    hub_cache()
+    try:
+        with warnings.catch_warnings(action="ignore"):  # it speaks of setuptools to whoever imports it
+            import tensorflow_hub
+    except ImportError as error:
+        raise UserError(
+            f"{PREFIX}{handle} needs TensorFlow Hub, which cannot be imported ({error}). "
+            "Run: pip install tensorflow-hub tf_keras 'setuptools<81'"
+        ) from error
+    try:
+        return Path(tensorflow_hub.resolve(handle))
+    except Exception as error:  # of many kinds: the network, the archive, the disk
+        raise cannot_download(handle, error) from error
+
+
+def unpack(archive: Path) -> Path:
+    """Unpack an archive into the cache, once for each content.
+
+    Raises:
+        UserError: it is damaged, or would write outside of its folder.
+    """
+    folder = hub_cache() / f"file-{file_hash(archive, 'sha256')}"
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as partial:
+        try:
+            with tarfile.open(archive) as file:
+                file.extractall(partial, filter="data")
+        except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+            raise UserError(f"{archive} cannot be unpacked ({error}). Get it again.") from error
+        inside = next(Path(partial).rglob("saved_model.pb"), Path(partial) / "none").parent
+        check_folder(inside)
+        shutil.copytree(inside, whole := Path(partial) / ".whole")
+        whole.replace(folder)
+    return folder

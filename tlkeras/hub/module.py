@@ -1,0 +1,182 @@
+"""Open a SavedModel the way TensorFlow Hub means it: a function from inputs to features, its weights, its losses.
+
+The conventions are those of https://www.tensorflow.org/hub/reusable_saved_models: `__call__` with an optional
+`training`, `variables`, `trainable_variables`, `regularization_losses`. What Keras 3 exports has `serve` in place of
+`__call__`, and other files have signatures only; all three are taken.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+from tlkeras.errors import UserError
+
+OUTPUT_KEYS = ("default", "feature_vector", "pooled_output", "output_0")
+# Operations that touch files or run Python, which a network has no business with. Assets and weights need none.
+DANGEROUS = re.compile(
+    r"\w*PyFunc\w*|ReadFile|WriteFile|MatchingFiles|\w*(RecordDataset|RecordReader|LineDataset|LineReader|WholeFileReader)"
+    r"(V\d)?|CreateSummary\w+|SaveSlices|Save|DebugIdentity\w*"
+)
+WRITES_WEIGHTS = re.compile(r"SaveV2|MergeV2Checkpoints")
+# A layer of a network that Keras 2 saved, which divides pixels of 0 to 255; another scale is for pixels of 0 to 1.
+RESCALING = re.compile(rb'"class_name": "Rescaling".{1,400}?"scale": ([-+.\deE]+)')
+GREATEST_SCALE = 1 / 100
+
+
+@dataclass(frozen=True)
+class Module:
+    """A SavedModel, loaded.
+
+    Attributes:
+        name: its folder's.
+        root: what TensorFlow loaded; it must live as long as the others.
+        run: a batch of inputs to features, in inference mode.
+        spec: shape and dtype of the input, batch axis first.
+        variables: all weights.
+        trainable: those that the module means to be fine-tuned.
+        losses: functions without arguments, one for each regularisation loss.
+    """
+
+    name: str
+    root: Any
+    run: Callable[[tf.Tensor], tf.Tensor]
+    spec: tf.TensorSpec
+    variables: list[tf.Variable]
+    trainable: list[tf.Variable]
+    losses: list[Callable[[], tf.Tensor]]
+
+    def output_size(self, input_size: tuple[int, ...]) -> tuple[int | None, ...]:
+        """Shape of the features of inputs of a shape, both without the batch axis.
+
+        Raises:
+            UserError: they are neither a vector `(C,)` nor a map `(h, w, C)`, or of unknown size.
+        """
+        step = tf.function(self.run).get_concrete_function(tf.TensorSpec((None, *input_size), self.spec.dtype))
+        shape = step.structured_outputs.shape
+        if shape.rank not in (2, 4) or shape[-1] is None:
+            raise UserError(f"The module {self.name} gives features of shape {shape}; a head needs (None, C), or "
+                            "(None, h, w, C), with a known C.")  # fmt: skip
+        return tuple(shape[1:])
+
+
+def open_module(folder: Path) -> Module:
+    """Load a module from its folder.
+
+    Raises:
+        UserError: the file is damaged, is in TensorFlow 1's format, has operations that touch files, or no function
+            that takes one tensor.
+    """
+    check_graph(folder / "saved_model.pb")
+    try:
+        root = tf.saved_model.load(str(folder))
+    except Exception as error:  # of many kinds where files are damaged
+        raise UserError(f"{folder} cannot be loaded as a SavedModel ({first_line(error)}). Get it again.") from error
+    run, steps = function_of(root, folder)
+    inputs = [tensor_inputs(step) for step in steps]
+    if not all(len(specs) == 1 for specs in inputs):
+        raise UserError(f"{folder} takes {max(map(len, inputs))} tensors; a feature module takes one.")
+    found = {id(one): one for step in steps for one in step.graph.variables}.values()
+    variables = list(getattr(root, "variables", None) or found)
+    trainable = getattr(root, "trainable_variables", None)
+    trainable = [one for one in variables if one.trainable] if trainable is None else list(trainable)
+    losses = list(getattr(root, "regularization_losses", None) or [])
+    return Module(folder.name, root, run, most_general([specs[0] for specs in inputs]), variables, trainable, losses)
+
+
+def check_graph(file: Path) -> None:
+    """Look at a SavedModel before TensorFlow runs anything of it.
+
+    Raises:
+        UserError: it is damaged, of TensorFlow 1, or holds operations that touch files or run Python.
+    """
+    saved = SavedModel()
+    try:
+        saved.ParseFromString(file.read_bytes())
+    except Exception as error:  # protobuf's own kind of error
+        raise UserError(f"{file} is damaged: it is no SavedModel. Get it again.") from error
+    graphs = saved.meta_graphs
+    if not graphs or not all(graph.HasField("object_graph_def") for graph in graphs):
+        raise UserError(
+            f"{file} is a SavedModel of TensorFlow 1, which cannot be fine-tuned in TensorFlow 2. Take its TF2 "
+            "version, or load it in a tf.Module with a __call__ and write that with tf.saved_model.save."
+        )
+    if bad := sorted({op for graph in graphs for op in dangerous_operations(graph)}):
+        raise UserError(f"{file} is not opened: it would touch files or run Python ({', '.join(bad)}).")
+
+
+def dangerous_operations(graph: MetaGraphDef) -> Iterator[str]:
+    """Names of operations in a graph that touch files or run Python.
+
+    Each SavedModel has a function that saves its weights, which nobody but TensorFlow's saver calls; in any other
+    function an operation that writes weights is dangerous too.
+    """
+    functions = graph.graph_def.library.function
+    called = set(graph.object_graph_def.concrete_functions)
+    called |= {value.func.name for function in functions for node in function.node_def for value in node.attr.values()}
+    for function in functions:
+        for node in function.node_def:
+            if DANGEROUS.fullmatch(node.op) or (
+                WRITES_WEIGHTS.fullmatch(node.op) and function.signature.name in called
+            ):
+                yield node.op
+    yield from (node.op for node in graph.graph_def.node if DANGEROUS.fullmatch(node.op))
+
+
+def function_of(root: Any, folder: Path) -> tuple[Callable[[tf.Tensor], tf.Tensor], list[Any]]:
+    """The function from inputs to features, in inference mode, and the graphs that it may run."""
+    function = root.__call__ if callable(root) else getattr(root, "serve", None)
+    if function is not None and getattr(function, "concrete_functions", None):
+        options = {"training": False} if "training" in function.function_spec.fullargspec.args else {}
+        call = partial(function, **options)
+        return lambda inputs: features_in(call(inputs), folder), list(function.concrete_functions)
+    signatures = {key: root.signatures[key] for key in root.signatures if not key.startswith("__")}
+    key = next((key for key in ("feature_vector", "default", "serving_default") if key in signatures), None)
+    if key is None:
+        raise UserError(f"{folder} has no function to call: neither __call__, serve nor a signature. Is it a module?")
+    step = signatures[key]
+    name = next(iter(step.structured_input_signature[1]))
+    return lambda inputs: features_in(step(**{name: inputs}), folder), [step]
+
+
+def features_in(outputs: Any, folder: Path) -> tf.Tensor:
+    """The features among a module's outputs: the only one, or the one with a usual name."""
+    if not isinstance(outputs, dict):
+        return outputs
+    key = next((key for key in OUTPUT_KEYS if key in outputs), next(iter(outputs)) if len(outputs) == 1 else None)
+    if key is None:
+        raise UserError(f"{folder} gives several outputs ({', '.join(outputs)}), none of them called default.")
+    return outputs[key]
+
+
+def tensor_inputs(step: Any) -> list[tf.TensorSpec]:
+    """What a graph takes beside a flag for training."""
+    specs = tf.nest.flatten(step.structured_input_signature)
+    return [one for one in specs if isinstance(one, tf.TensorSpec) and one.dtype != tf.bool]
+
+
+def most_general(specs: list[tf.TensorSpec]) -> tf.TensorSpec:
+    """One shape for all graphs of a function: None where they differ."""
+    first = specs[0]
+    shape = first.shape
+    for one in specs[1:]:
+        shape = shape.most_specific_compatible_shape(one.shape)
+    return tf.TensorSpec(shape, first.dtype)
+
+
+def scales_inside(folder: Path) -> bool:
+    """Whether a network that Keras 2 saved says that it brings pixels of 0 to 255 to its own range."""
+    file = folder / "keras_metadata.pb"
+    found = RESCALING.search(file.read_bytes()) if file.is_file() else None
+    return found is not None and float(found[1]) < GREATEST_SCALE
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, without what follows."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,91 @@
+"""A TensorFlow Hub module as a row like those of the backbone table, so that all else treats it as one of them."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tlkeras.backbones import HUB, Backbone, find_backbone
+from tlkeras.errors import UserError
+from tlkeras.hub.handles import PREFIX, check_handle, fetch, handle_of
+from tlkeras.startup import load_tensorflow
+
+if TYPE_CHECKING:
+    from tlkeras.hub.module import Module
+
+PIXELS = {"auto": "", "0..1": "unit", "-1..1": "tf", "0..255": "inside"}
+USUAL_SIZE = 224  # pixels a side, where a module takes any
+
+
+def find_row(name: str | Backbone, pixel_range: str = "auto") -> Backbone:
+    """The row of a backbone, as far as it can be told without TensorFlow.
+
+    Args:
+        name: of the table; or `hub:HANDLE`; or a row, which comes back as it is.
+        pixel_range: what a module takes: "0..1", "-1..1", "0..255", or "auto"; see `read_module`.
+
+    Raises:
+        UserError: there is no such backbone or module; or a range was given for a backbone of the table.
+    """
+    handle = handle_of(name) if isinstance(name, str) else None
+    if handle is None:
+        row = find_backbone(name) if isinstance(name, str) else name
+        if pixel_range != "auto" and not row.handle:
+            raise UserError(f"--pixel-range was {pixel_range}, but {row.name} has its own; it is for hub modules only.")
+        return row
+    check_handle(handle)
+    return dataclasses.replace(HUB, name=f"{PREFIX}{handle}", handle=handle, pixels=PIXELS[pixel_range])
+
+
+def read_module(row: Backbone) -> Backbone:
+    """Fill in what only a module itself can tell: download it where need be, load TensorFlow, and look.
+
+    The range of pixels, where it is not given, is 0 to 255 if the module takes uint8 or begins with a layer that scales
+    pixels, else 0 to 1, as https://www.tensorflow.org/hub/common_signatures/images has it.
+
+    Args:
+        row: of `find_row`; one of the table comes back as it is.
+
+    Raises:
+        UserError: the module cannot be had, or does not take square RGB pictures.
+    """
+    if not row.handle or row.module:
+        return row
+    folder = fetch(row.handle)
+    load_tensorflow()
+    from tlkeras.hub.module import open_module
+
+    module = open_module(folder)
+    size = image_side(module, row.name)
+    return dataclasses.replace(
+        row,
+        pixels=row.pixels or pixels_of(module, folder),
+        default_size=size or USUAL_SIZE,
+        least_size=size or 1,
+        greatest_size=size,
+        parameters=sum(variable.shape.num_elements() for variable in module.variables),
+        module=folder,
+    )
+
+
+def image_side(module: "Module", name: str) -> int | None:
+    """Pixels a side that a module takes; None where it takes any.
+
+    Raises:
+        UserError: it does not take square RGB pictures.
+    """
+    shape = module.spec.shape
+    if shape.rank != 4 or shape[3] != 3 or shape[1] != shape[2]:
+        raise UserError(
+            f"{name} takes {module.spec.dtype.name} of shape {shape}; a backbone takes square RGB pictures, "
+            "(None, S, S, 3)."
+        )
+    if shape[0] is not None:
+        raise UserError(f"{name} takes {shape[0]} pictures at a time; a backbone must take any number of them.")
+    return shape[1]
+
+
+def pixels_of(module: "Module", folder: Path) -> str:
+    """The range of pixels that a module says it takes, in the words of the table."""
+    from tlkeras.hub.module import scales_inside
+
+    return "inside" if module.spec.dtype == "uint8" or scales_inside(folder) else "unit"
