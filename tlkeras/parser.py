@@ -82,4 +82,4 @@ def not_known(what: str, given: str, word: str, known: Sequence[str]) -> str:
     """
     close = difflib.get_close_matches(word, known, n=1)
     hint = f" Did you mean {close[0]}?" if close else ""
-    return f"There is no {what} {given}.{hint} Known options: {' '.join(known)}."
+    return f"There is no {what} {given}.{hint} Known {what}s: {' '.join(known)}."

@@ -22,9 +22,9 @@ RESERVE = 2**30  # bytes of the disk that are left free
 
 
 def cache_folder() -> Path:
-    """The folder that features of all runs are kept in: `TLKERAS_CACHE`, or `tlkeras` in the user's cache folder."""
-    named = os.environ.get("TLKERAS_CACHE")
-    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tlkeras"
+    """The folder of the features of all runs: `TLKERAS_CACHE`, or `tlkeras` in the user's cache folder."""
+    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tlkeras"
+    return Path(os.environ.get("TLKERAS_CACHE") or usual)
 
 
 class ShardedArray:

@@ -29,8 +29,8 @@ def evaluate(run_path: str, data: str | None = None, batch_size: int = 32) -> di
         batch_size: pictures in a step.
 
     Returns:
-        For each split that is judged the figures of `tlkeras.evaluation.metrics.measure`, and (not for regression)
-        "classes", the figures of each class by its name. Data without splits of its own is one split, "all".
+        For each split that is judged the figures of `tlkeras.evaluation.metrics.measure` and, not for
+        regression, "classes": the figures of each class by its name. Data without splits is one split, "all".
 
     Raises:
         UserError: when the run or the data cannot be used, or the classes differ.
