@@ -22,7 +22,7 @@ RESERVE = 2**30  # bytes of the disk that are left free
 
 
 def cache_folder() -> Path:
-    """The folder of the features of all runs: `TLKERAS_CACHE`, or `tlkeras` in the user's cache folder."""
+    """The folder of all runs' features: `TLKERAS_CACHE`, or `tlkeras` in the user's cache folder."""
     usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tlkeras"
     return Path(os.environ.get("TLKERAS_CACHE") or usual)
 

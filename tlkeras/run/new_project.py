@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tlkeras.errors import UserError
 from tlkeras.run.project_parts import BYTE_FOR_BYTE, Parts, choose_parts
-from tlkeras.run.project_readme import make_readme, readme_commands
+from tlkeras.run.project_readme import make_readme, readme_commands, without_other_notebooks
 
 TEMPLATE = "tlkeras"
 # The template's lines leave room for so many letters; a test formats and lints a copy with the longest name.
@@ -134,6 +134,9 @@ def write_project(template: Path, folder: Path, name: str, description: str, par
         content = (template / path).read_bytes()
         place.write_bytes(content if BYTE_FOR_BYTE & set(path.parts) else renamed_content(content, name))
         shutil.copymode(template / path, place)
+    books = folder / "notebooks" / "README.md"
+    if books.exists():
+        books.write_text(without_other_notebooks(books.read_text(encoding="utf-8"), parts.left), encoding="utf-8")
     metadata = folder / "pyproject.toml"
     line = f"description = {json.dumps(description, ensure_ascii=False)}"  # a string of TOML is written like JSON's
     text = re.sub(r"^description = .*$", lambda _: line, metadata.read_text(encoding="utf-8"), flags=re.MULTILINE)

@@ -52,24 +52,27 @@ def choose_parts(template: Path, package: str, scripts: str, notebooks: str) -> 
         UserError: there is no such script or notebook.
     """
     programs = sorted(path.stem for path in (template / "scripts").glob("*.py") if path.stem not in NEVER)
-    kept = {*CORE, *chosen_names("script", scripts, programs)}
     books = sorted(path.stem for path in (template / "notebooks").glob("*.ipynb"))
+    kept = {*CORE, *chosen_names("script", scripts, programs)}
     kept_books = chosen_names("notebook", notebooks, books)
     files = [path for folder in (*FOLDERS, package, *STAYS) for path in files_in(template, folder)]
+    starts = [Path(package, "__init__.py"), *(Path("scripts", f"{name}.py") for name in kept)]
+    starts += [Path("notebooks", f"{name}.py") for name in kept_books]
     modules = {module_name(path): path for path in files if path.parts[0] == package and path.suffix == ".py"}
-    starts = [template / "scripts" / f"{name}.py" for name in kept] + [template / package / "__init__.py"]
-    needed = reached(template, modules, starts)
-    unneeded = {name: path for name, path in modules.items() if path not in needed}
-    left = {
-        path
-        for path in files
-        if path.parts[0] in STAYS
-        or (path.parts[0] == "scripts" and path.stem not in kept)
-        or (path.parts[0] == "notebooks" and (not kept_books or path.stem in set(books) - set(kept_books)))
-    } | set(unneeded.values())
+    needed = reached(template, modules, [path for path in starts if path in files])
+    unneeded = {name for name, path in modules.items() if path not in needed}
+
+    def stays(path: Path) -> bool:
+        if path.parts[0] == "notebooks":  # what belongs to no single one comes along with any
+            return not kept_books or path.stem in set(books) - set(kept_books)
+        if path.parts[0] == "scripts":
+            return path.stem not in kept
+        return path.parts[0] in STAYS or (path in modules.values() and module_name(path) in unneeded)
+
+    left = {path for path in files if stays(path)}
     names = {path.name for path in left if path.parts[0] == "scripts"} | empty_folders(files, left)
     tests = [path for path in files if path.parts[0] == "tests" and path.name.startswith("test_")]
-    left |= {path for path in tests if names_any(template / path, set(unneeded), names)}
+    left |= {path for path in tests if names_any(template / path, unneeded, names)}
     taken = [Path(entry) for entry in FILES] + [path for path in files if path not in left]
     left_names = {path.as_posix() for path in left} | empty_folders(files, left)
     return Parts(taken, left_names, [name for name in programs if name in kept], kept_books)
@@ -129,17 +132,17 @@ def reached(template: Path, modules: dict[str, Path], starts: Sequence[Path]) ->
     Args:
         template: the repository's folder.
         modules: files by the names of the modules, relative to the template.
-        starts: the files to start from.
+        starts: the files to start from, which are among what is needed.
     """
-    waiting, needed = list(starts), set()
+    waiting, needed = list(starts), set(starts)
     while waiting:
-        for mention in mentions(waiting.pop()):
+        for mention in mentions(template / waiting.pop()):
             words = mention.split(".")
             for end in range(1, len(words) + 1):  # with a module comes the package that it lies in
                 path = modules.get(".".join(words[:end]))
                 if path and path not in needed:
                     needed.add(path)
-                    waiting.append(template / path)
+                    waiting.append(path)
     return needed
 
 
