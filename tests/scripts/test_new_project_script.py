@@ -255,8 +255,9 @@ def test_runs_and_caches_of_the_template_stay_there(template, tmp_path):
 @pytest.mark.slow
 def test_a_project_lives_without_its_template(tmp_path):
     """In an environment of its own: its two commands word for word, its wheel, and tests of all that can be chosen."""
-    project = tmp_path / "flowers"
+    project = tmp_path / "mine" / "flowers"
     said = new_project(ROOT, project, description="Which flower is it?")
+    new_project(ROOT, tmp_path / "all", "flowers", scripts="all", notebooks="all")
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST", "TLKERAS"))}
     kept |= {
@@ -283,9 +284,8 @@ def test_a_project_lives_without_its_template(tmp_path):
     in_wheel = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert in_wheel == set(git(project, "ls-files", "flowers").splitlines())
     place = trained.splitlines()[-1].removeprefix("Run: ")
-    judged = run(f"python flowers/scripts/evaluate.py flowers/{place}", tmp_path)
+    judged = run(f"python mine/flowers/scripts/evaluate.py mine/flowers/{place}", tmp_path)
     assert judged.startswith("Test: accuracy")
-    new_project(ROOT, tmp_path / "all", "flowers", scripts="all", notebooks="all")
     run("pytest --collect-only -m 'slow or not slow'", tmp_path / "all", PYTHONPATH=str(tmp_path / "all"))
 
 

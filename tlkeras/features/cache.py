@@ -12,9 +12,10 @@ import keras
 import numpy as np
 
 from tlkeras.config import AugmentOptions, TrainingOptions
+from tlkeras.data.augment import augment
 from tlkeras.data.images import available_cores, memory_budget
 from tlkeras.data.pipeline import ImageSet
-from tlkeras.features.compute import Features, compute, digest_model, digest_pixels
+from tlkeras.features.compute import Features, compute, digest_code, digest_model, digest_pixels
 from tlkeras.features.engine import Engine, make_engine
 from tlkeras.features.store import ShardedArray, Store, cache_folder
 
@@ -46,6 +47,7 @@ class Job:
         if self.augmented:
             names = [entry.name for entry in fields(AugmentOptions)]
             key |= {name: value for name, value in asdict(self.options).items() if name in [*names, "seed"]}
+            key["code"] = digest_code(augment)  # so that who changes it does not get the features of before
         return key
 
     def compute(self, engine: Engine, arrays: Arrays) -> None:

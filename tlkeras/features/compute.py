@@ -5,10 +5,12 @@ a few views of each training picture are kept, and the epochs take turns through
 """
 
 import hashlib
+import inspect
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -95,6 +97,11 @@ def digest_pixels(data: ImageSet) -> str:
     for start in range(0, len(data), PASS_BATCH):
         result.update(data.images[data.rows[start : start + PASS_BATCH]])
     return result.hexdigest()
+
+
+def digest_code(function: Callable) -> str:
+    """SHA-256 of the file that a function is written in."""
+    return hashlib.sha256(Path(inspect.getfile(function)).read_bytes()).hexdigest()
 
 
 def digest_model(model: keras.Model) -> str:
