@@ -112,8 +112,9 @@ def test_changes_that_need_no_model(changed):
     """What TensorFlow is not needed for, in a few seconds."""
     assert "{good,bad}" in run(changed, "scripts/train.py", "--help")
     assert "MobileNetV2-0.25" in run(changed, "scripts/summary.py")
-    code = "import numpy as np, tlkeras.data.augment as a; from tlkeras.config import AugmentOptions as O; "
-    code += "print(a.change(np.full((2, 2, 3), 55, 'uint8'), np.zeros(10), O(crop=1.0, colour=0.0)).ravel()[0])"
+    code = "import numpy as np; from tlkeras.config import AugmentOptions; "
+    code += "from tlkeras.data.augment import change; options = AugmentOptions(crop=1.0, colour=0.0); "
+    code += "print(change(np.full((2, 2, 3), 55, 'uint8'), np.zeros(10), options)[0, 0, 0])"
     assert run(changed, "-c", code) == "200\n"
 
 

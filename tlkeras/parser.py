@@ -36,7 +36,11 @@ class SentenceParser(ArgumentParser):
         self.files: dict[str, dict[str, Any]] = {}
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Print jsonargparse's message as a sentence and leave with exit code 2."""
+        """Print jsonargparse's message as a sentence.
+
+        Raises:
+            SystemExit: always, with code 2.
+        """
         text = " ".join(str(message).split())
         if match := re.search(r'Parser key "(\w+)":.* (?:Got|Given) value: ?(.*)$', text):
             text = self._wrong_value(*match.groups())

@@ -252,6 +252,20 @@ def test_runs_and_caches_of_the_template_stay_there(template, tmp_path):
     ]
 
 
+def test_what_stays_agrees_with_what_came_along(tmp_path):
+    """The tests of structure, map and docstrings hold in a copy that lacks scripts, modules and benchmarks."""
+    new_project(ROOT, tmp_path / "flowers")
+    tests = ("tests/test_architecture.py", "tests/test_docstrings.py", "tests/test_map.py")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *tests],
+        cwd=tmp_path / "flowers",
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "flowers")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
 @pytest.mark.slow
 def test_a_project_lives_without_its_template(tmp_path):
     """In an environment of its own: its two commands word for word, its wheel, and tests of all that can be chosen."""
@@ -280,7 +294,7 @@ def test_a_project_lives_without_its_template(tmp_path):
     run("pip uninstall --yes flowers && pip wheel --no-deps --wheel-dir ../wheels .")
     run("pip install --no-deps ../wheels/*")
     assert "site-packages" in run(where, tmp_path)
-    (wheel,) = (tmp_path / "wheels").iterdir()
+    (wheel,) = (tmp_path / "mine" / "wheels").iterdir()
     in_wheel = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert in_wheel == set(git(project, "ls-files", "flowers").splitlines())
     place = trained.splitlines()[-1].removeprefix("Run: ")

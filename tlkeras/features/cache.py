@@ -26,7 +26,13 @@ Arrays = Sequence[np.ndarray | ShardedArray]
 
 @dataclass(frozen=True)
 class Job:
-    """Pictures, and what is done to them before they go through the frozen part."""
+    """Pictures, and what is done to them before they go through the frozen part.
+
+    Attributes:
+        data: a split.
+        options: augmentation, count of views, and seed.
+        augmented: whether the pictures are augmented; else they go through once as they are.
+    """
 
     data: ImageSet
     options: TrainingOptions
@@ -115,7 +121,19 @@ def computed(
     place: tuple[Store, dict[str, Any]] | None,
     fits_memory: bool,
 ) -> Arrays:
-    """New features: in an entry of the store or, where there is no place for them, in memory."""
+    """Compute features: into an entry of the store or, where there is no place for them, into memory.
+
+    Args:
+        job: the pictures, and what is done to them.
+        engine: makes what computes, when it is called.
+        shapes: of the array for each tensor, pictures first.
+        dtype: "float32" or "float16".
+        place: the store, and the key of the entry; None where nothing is kept.
+        fits_memory: whether memory will do if the disk cannot be written.
+
+    Raises:
+        OSError: the disk cannot be written, and memory will not do.
+    """
     if place:
         store, key = place
         try:
@@ -132,5 +150,5 @@ def computed(
 
 
 def in_memory(array: np.ndarray | ShardedArray) -> np.ndarray:
-    """All rows of an array."""
+    """All rows of an array `(N, …)`, as it is or read from its files."""
     return array if isinstance(array, np.ndarray) else array[np.arange(len(array))]

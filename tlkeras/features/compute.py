@@ -42,7 +42,15 @@ class Features:
         return len(self.targets)
 
     def rows(self, view: int, positions: np.ndarray) -> list[np.ndarray]:
-        """Features of some pictures in one view, float32."""
+        """Features of some pictures in one view.
+
+        Args:
+            view: from 0.
+            positions: integers `(m,)`, of pictures in their split.
+
+        Returns:
+            For each tensor float32 `(m, …)`.
+        """
         return [np.asarray(array[view * len(self) + positions], "float32") for array in self.arrays]
 
     def only(self, places: slice) -> "Features":
@@ -76,7 +84,17 @@ def compute(
 
 
 def view_batches(data: ImageSet, options: AugmentOptions | None, views: int, seed: int) -> Iterator[np.ndarray]:
-    """Float32 pictures `(B, S, S, 3)` of one view after the other."""
+    """All pictures as they go through the frozen part, one view after the other.
+
+    Args:
+        data: the pictures.
+        options: the augmentation; None for none.
+        views: how often each picture goes through.
+        seed: of the augmentation.
+
+    Yields:
+        Float32 pictures `(B, S, S, 3)`, 0–255.
+    """
     chunks = np.split(np.arange(len(data)), range(PASS_BATCH, len(data), PASS_BATCH))
     threads = ThreadPoolExecutor(available_cores())
 

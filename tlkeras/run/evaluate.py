@@ -66,7 +66,11 @@ def evaluate(run_path: str, data: str | None = None, batch_size: int = 32) -> di
 
 
 def own_data(run: Run) -> str:
-    """The data that a run was trained on, if it is still where it was."""
+    """The data that a run was trained on, if it is still where it was.
+
+    Raises:
+        UserError: it is not.
+    """
     data = run.config["data"]
     if data != "digits" and not data.startswith("tfds:") and not Path(data).expanduser().exists():
         place = "" if Path(data).is_absolute() else f" in {Path.cwd()}"
@@ -78,7 +82,11 @@ def own_data(run: Run) -> str:
 
 
 def check_classes(run: Run, source: Source) -> None:
-    """Refuse pictures of classes that the model does not know."""
+    """Refuse pictures of classes that the model does not know.
+
+    Raises:
+        UserError: there are such pictures.
+    """
     unknown = [name for name in source.classes if name not in run.classes]
     if unknown:
         raise UserError(
