@@ -151,8 +151,9 @@ def test_what_fails_leaves_nothing(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["gitconfig"]
 
 
-def test_nobody_commits_under_a_guessed_name(tmp_path, somebody):
+def test_nobody_commits_under_a_guessed_name(tmp_path, somebody, monkeypatch):
     somebody.write_text("")
+    monkeypatch.setenv("EMAIL", "guessed@example.org")  # with which git would take the name of the machine's user
     said = new_project(ROOT, tmp_path / "flowers")
     assert "Repository: no first commit (" in said
     by_hand = said.partition("make it in the folder: ")[2].splitlines()[0]

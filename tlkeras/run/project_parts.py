@@ -104,8 +104,7 @@ def files_in(template: Path, folder: str) -> list[Path]:
     return [
         path
         for path in found
-        if path.suffix != ".pyc"
-        and not any(part.startswith(".") or part == "__pycache__" for part in path.relative_to(folder).parts)
+        if not any(part.startswith(".") or part == "__pycache__" for part in path.relative_to(folder).parts)
     ]
 
 
