@@ -39,8 +39,8 @@ class Parts:
 def choose_parts(template: Path, package: str, scripts: str, notebooks: str) -> Parts:
     """Choose the files that a project of these scripts and notebooks needs.
 
-    A module of the library comes along if a script that does needs it, or the package itself names it; a test if all
-    that it names comes along.
+    A module of the library comes along if a script that does needs it, or the package itself names it; a file
+    of the tests if all that it names comes along.
 
     Args:
         template: the repository's folder.
@@ -70,8 +70,9 @@ def choose_parts(template: Path, package: str, scripts: str, notebooks: str) -> 
         return path.parts[0] in STAYS or (path in modules.values() and module_name(path) in unneeded)
 
     left = {path for path in files if stays(path)}
-    names = {path.name for path in left if path.parts[0] == "scripts"} | empty_folders(files, left)
-    tests = [path for path in files if path.parts[0] == "tests" and path.name.startswith("test_")]
+    names = {path.name for path in left if path.parts[0] == "scripts" or path.stem in books}
+    names |= empty_folders(files, left)
+    tests = [path for path in files if path.parts[0] == "tests" and path.suffix == ".py"]
     left |= {path for path in tests if names_any(template / path, unneeded, names)}
     taken = [Path(entry) for entry in FILES] + [path for path in files if path not in left]
     left_names = {path.as_posix() for path in left} | empty_folders(files, left)
