@@ -13,7 +13,7 @@ pytestmark = [
     pytest.mark.real,
     pytest.mark.skipif(
         not (os.environ.get("TLKERAS_REAL_DATA") and os.environ.get("TLKERAS_REAL_WEIGHTS")),
-        reason="TLKERAS_REAL_DATA and TLKERAS_REAL_WEIGHTS do not name folders with real photographs and weights",
+        reason="TLKERAS_REAL_DATA and TLKERAS_REAL_WEIGHTS name no folders of pictures and weights",
     ),
 ]
 ROOT = Path(__file__).parent.parent

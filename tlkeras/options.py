@@ -100,7 +100,14 @@ def make_parser(config_class: type, description: str | None) -> SentenceParser:
 
 
 def add_option(parser: SentenceParser, group: Any, entry: Field, kind: Any) -> None:
-    """Add one field of a dataclass to a group of a parser, with its default and its range in the help."""
+    """Add one field of a dataclass to a parser, with its default and its range in the help.
+
+    Args:
+        parser: is told what the option accepts, for its sentences.
+        group: of the parser, which shows the option in its help.
+        entry: the field, made with `tlkeras.config.option`.
+        kind: its type.
+    """
     name, text = f"--{entry.name.replace('_', '-')}", entry.metadata["help"]
     if kind is bool:
         group.add_argument(name, action="store_true", help=text)
@@ -117,7 +124,14 @@ def add_option(parser: SentenceParser, group: Any, entry: Field, kind: Any) -> N
 
 
 def program(main: Callable[[], Any]) -> NoReturn:
-    """Run a script's main function; a user's mistake, Ctrl-C or a full disk ends in one sentence."""
+    """Run a script's main function; a user's mistake, Ctrl-C or a full disk ends in one sentence.
+
+    Args:
+        main: the function.
+
+    Raises:
+        SystemExit: always: code 0, 2 after a mistake, 130 after Ctrl-C, 143 after SIGTERM.
+    """
     name = Path(sys.argv[0]).name
     logging.raiseExceptions = False  # a closed pipe is no reason for a traceback
     signal.signal(signal.SIGTERM, terminate)
@@ -142,11 +156,24 @@ def program(main: Callable[[], Any]) -> NoReturn:
 
 
 def terminate(*_: Any) -> NoReturn:
-    """What SIGTERM does: the same as Ctrl-C, so that what is half written goes, and what can be gone on with stays."""
+    """What SIGTERM does: the same as Ctrl-C, so that what is half written goes, and what can be gone on with stays.
+
+    Raises:
+        Terminated: always.
+    """
     raise Terminated
 
 
 def fail(name: str, sentence: str, code: int) -> NoReturn:
-    """Print a sentence on the standard error and leave."""
+    """Print a sentence on the standard error and leave.
+
+    Args:
+        name: of the script.
+        sentence: what was wrong, and what to do.
+        code: exit code.
+
+    Raises:
+        SystemExit: always.
+    """
     print(f"{name}: {sentence}", file=sys.stderr)
     raise SystemExit(code) from None

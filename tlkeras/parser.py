@@ -36,7 +36,11 @@ class SentenceParser(ArgumentParser):
         self.files: dict[str, dict[str, Any]] = {}
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Print jsonargparse's message as a sentence and leave with exit code 2."""
+        """Print jsonargparse's message as a sentence.
+
+        Raises:
+            SystemExit: always, with code 2.
+        """
         text = " ".join(str(message).split())
         if match := re.search(r'Parser key "(\w+)":.* (?:Got|Given) value: ?(.*)$', text):
             text = self._wrong_value(*match.groups())
@@ -82,4 +86,4 @@ def not_known(what: str, given: str, word: str, known: Sequence[str]) -> str:
     """
     close = difflib.get_close_matches(word, known, n=1)
     hint = f" Did you mean {close[0]}?" if close else ""
-    return f"There is no {what} {given}.{hint} Known options: {' '.join(known)}."
+    return f"There is no {what} {given}.{hint} Known {what}s: {' '.join(known)}."

@@ -8,7 +8,13 @@ from tlkeras.errors import UserError
 
 @dataclass(frozen=True)
 class Unfreeze:
-    """Exactly one of the three: a stage (it and all above), a number of layers from the top, a share of them."""
+    """What learns in the backbone; exactly one of the three is not None.
+
+    Attributes:
+        stage: this stage and all above it.
+        layers: so many layers, counted from the top.
+        share: such a share of the layers, from the top.
+    """
 
     stage: Stage | None = None
     layers: int | None = None

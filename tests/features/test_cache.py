@@ -1,17 +1,20 @@
 """The cache of features: never wrong, never too large, and any of its places gives the same result."""
 
+import inspect
 import json
 import logging
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 
 from tlkeras.config import TrainingOptions
+from tlkeras.data.augment import augment
 from tlkeras.data.pipeline import ImageSet
 from tlkeras.features import store
 from tlkeras.features.cache import features_of
@@ -54,6 +57,17 @@ def fill(store: Store, key: dict = KEY, rows: int = ROWS, value: float = 1.0) ->
 
 def entries(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
+
+
+def test_who_changes_the_augmentation_gets_other_features(features, folder, monkeypatch, tmp_path):
+    features()
+    before = entries(folder)
+    changed = tmp_path / "augment.py"
+    changed.write_text(Path(inspect.getfile(augment)).read_text() + "# mine\n")
+    files = {augment: str(changed)}
+    monkeypatch.setattr("tlkeras.features.compute.inspect", SimpleNamespace(getfile=files.get))
+    features()
+    assert len(entries(folder) - before) == 1  # those of validation are as they were
 
 
 def test_a_second_run_reads_what_the_first_computed(features, caplog):

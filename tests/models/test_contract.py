@@ -36,7 +36,7 @@ OPTIONS = TrainingOptions(
     frozen_epochs=1, finetune_epochs=1, batch_size=4, optimizer="adam", warmup=0.0, flip="none", crop=1.0, colour=0.0,
     views=0,
 )  # fmt: skip
-# Opens models in safe mode where tlkeras cannot be imported. Line by line: a model, pictures, where outputs go.
+# Opens models in safe mode where tlkeras cannot be imported. In turn: a model, pictures, where outputs go.
 PLAIN_KERAS = """
 import sys
 
@@ -71,7 +71,7 @@ def eagerly() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def plain_keras() -> Iterator[subprocess.Popen]:
-    """Another process, in which tlkeras cannot be imported; started once because TensorFlow takes seconds to load."""
+    """Another process, in which tlkeras cannot be imported; started once because TensorFlow loads slowly."""
     process = subprocess.Popen(
         [sys.executable, "-I", "-c", PLAIN_KERAS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

@@ -82,7 +82,7 @@ def test_weights_are_asked_for_at_the_size_that_is_used(call, colours, monkeypat
 
     asked = []
     monkeypatch.setattr("tlkeras.data.prepare.GREATEST_ENLARGEMENT", 4)
-    monkeypatch.setattr("tlkeras.run.train.check_weights_option", lambda row, weights, size: asked.append(size))
+    monkeypatch.setattr("tlkeras.run.train.check_weights_option", lambda row, file, size: asked.append(size))
     monkeypatch.setattr("tlkeras.run.train.decode_data", stop)
     check_sentence(call("train.py", "--data", colours, "--run-dir", "runs/new"), "That is enough.")
     assert asked == [160]
@@ -270,9 +270,8 @@ def test_in_a_process_of_its_own(run_script, colours, tmp_path):
 @pytest.mark.slow
 def test_the_disk_fills_up_while_the_run_is_written(call, colours, tiny_options, monkeypatch, small_disk):
     monkeypatch.setattr("tlkeras.run.train.check_space", lambda *_: None)
-    monkeypatch.setattr(
-        "tlkeras.run.train.load_tensorflow", lambda seed: load_tensorflow()
-    )  # not deterministic for all
+    # not deterministic for all
+    monkeypatch.setattr("tlkeras.run.train.load_tensorflow", lambda seed: load_tensorflow())
     answer = call("train.py", "--data", colours, *tiny_options, "--run-dir", small_disk / "run")
     assert answer.code == 2 and answer.err.startswith(
         "train.py: The disk is full. Free some space. Then go on after the last epoch"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -10,7 +11,7 @@ from tlkeras.config import DIGITS_DEFAULTS, TrainConfig
 from tlkeras.errors import UserError
 from tlkeras.options import parse_config
 
-SCRIPTS = ["train.py", "evaluate.py", "predict.py", "summary.py", "cache.py", "pretrain.py", "transfer_gain.py"]
+SCRIPTS = sorted(path.name for path in (Path(__file__).parents[2] / "scripts").glob("*.py"))
 HEAVY = ("tensorflow", "keras", "sklearn", "matplotlib", "scipy")
 
 

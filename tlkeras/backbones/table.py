@@ -88,7 +88,7 @@ def _mobilenet_v3(kind: Literal["Small", "Large"], alpha: float, features: int, 
 
 
 def _efficientnet(name: str, size: int, features: int, parameters: int, md5: str) -> Backbone:
-    """Tan and Le, https://arxiv.org/abs/1905.11946. Its pixel scaling is put right in `tlkeras.models.weights`."""
+    """Tan and Le, https://arxiv.org/abs/1905.11946. `tlkeras.models.weights` puts its pixel scaling right."""
     blocks = ((f"block{k}", f"block{k}a_expand_conv") for k in range(2, 8))
     stages = _stages(("stem", "stem_conv_pad"), ("block1", "block1a_dwconv"), *blocks, ("top", "top_conv"))
     url = f"https://storage.googleapis.com/keras-applications/{name.lower()}_notop.h5"

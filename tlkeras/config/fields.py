@@ -17,7 +17,17 @@ KINDS = {
 
 
 def option(default: Any, help: str, least: float | None = None, most: float | None = None) -> Any:
-    """A dataclass field with the help text of its option and, for numbers, the range that is accepted."""
+    """Make a dataclass field that is an option of the command line.
+
+    Args:
+        default: its value where nothing is given; a list is copied for each config.
+        help: what the option is, for `--help`.
+        least: the least number that is accepted; None where there is no range.
+        most: the greatest number that is accepted, likewise.
+
+    Returns:
+        A field of `dataclasses`, with the help text and the range in its metadata.
+    """
     metadata = {"help": help, "least": least, "most": most}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)

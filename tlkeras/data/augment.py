@@ -43,7 +43,18 @@ def augment(
 
 
 def change(pixels: np.ndarray, draw: np.ndarray, options: AugmentOptions) -> np.ndarray:
-    """Flip, crop and resize, rotate and recolour one picture, by ten numbers from 0 to 1."""
+    """Flip, rotate, crop and resize, and recolour one picture, in this order.
+
+    An augmentation of your own goes here. It runs where `AugmentOptions.changes_pictures` says so.
+
+    Args:
+        pixels: uint8 `(S, S, 3)`, RGB 0–255.
+        draw: ten numbers from 0 to 1, from which all chance comes.
+        options: what is done, and how much.
+
+    Returns:
+        uint8 of the same shape.
+    """
     picture = Image.fromarray(pixels)
     if options.flip != "none" and draw[0] < 0.5:
         picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -71,7 +82,15 @@ def crop(picture: Image.Image, least_area: float, draw: Sequence[float]) -> Imag
 
 
 def rotate(picture: Image.Image, degrees: float) -> Image.Image:
-    """Rotate about the centre; the corners that this uncovers show the mirrored picture, not black."""
+    """Rotate about the centre; the corners that this uncovers show the mirrored picture, not black.
+
+    Args:
+        picture: square, RGB.
+        degrees: counter-clockwise.
+
+    Returns:
+        A picture of the same size.
+    """
     size, margin = picture.width, math.ceil(picture.width * (math.sqrt(2) - 1) / 2)
     wide = Image.fromarray(np.pad(np.asarray(picture), ((margin, margin), (margin, margin), (0, 0)), mode="reflect"))
     turned = wide.rotate(degrees, Image.Resampling.BILINEAR)
@@ -79,7 +98,16 @@ def rotate(picture: Image.Image, degrees: float) -> Image.Image:
 
 
 def recolour(picture: Image.Image, factors: Sequence[float]) -> Image.Image:
-    """Multiply brightness, contrast and saturation, as one linear map of the colours."""
+    """Multiply brightness, contrast and saturation, as one linear map of the colours (Krizhevsky et al. 2012; Howard
+    2013, arXiv:1312.5402).
+
+    Args:
+        picture: RGB.
+        factors: of brightness, contrast and saturation; 1 changes nothing.
+
+    Returns:
+        A picture of the same size.
+    """
     brightness, contrast, saturation = factors
     mean = float(np.asarray(picture.resize((1, 1), Image.Resampling.BOX)).reshape(3) @ GRAY)
     colours = brightness * contrast * (saturation * np.eye(3) + (1 - saturation) * GRAY[None, :])
@@ -90,7 +118,17 @@ def recolour(picture: Image.Image, factors: Sequence[float]) -> Image.Image:
 def mixup(
     images: np.ndarray, targets: np.ndarray, alpha: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Blend each picture with another of the batch (Zhang et al. 2018, arXiv:1710.09412)."""
+    """Blend each picture with another of the batch (Zhang et al. 2018, arXiv:1710.09412).
+
+    Args:
+        images: uint8 `(B, S, S, 3)`, 0–255.
+        targets: float32 `(B, K)`.
+        alpha: both parameters of the Beta distribution that the shares are drawn from; greater than 0.
+        rng: where the shares come from.
+
+    Returns:
+        Pictures and targets of the same shapes and dtypes.
+    """
     share = rng.beta(alpha, alpha, size=len(images)).astype("float32")
     pixels = share[:, None, None, None]
     blended = np.rint(pixels * images + (1 - pixels) * images[::-1]).astype("uint8")
@@ -100,7 +138,17 @@ def mixup(
 def cutmix(
     images: np.ndarray, targets: np.ndarray, alpha: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Paste a rectangle of another picture (Yun et al. 2019, arXiv:1905.04899); targets mix by the pixels shown."""
+    """Paste a rectangle of another picture (Yun et al. 2019, arXiv:1905.04899); targets mix by the pixels shown.
+
+    Args:
+        images: uint8 `(B, S, S, 3)`, 0–255.
+        targets: float32 `(B, K)`.
+        alpha: both parameters of the Beta distribution that the areas are drawn from; greater than 0.
+        rng: where areas and places come from.
+
+    Returns:
+        Pictures and targets of the same shapes and dtypes.
+    """
     count, size = images.shape[:2]
     half = np.sqrt(1 - rng.beta(alpha, alpha, size=count)) * size / 2
     centres = rng.uniform(0, size, size=(count, 2))

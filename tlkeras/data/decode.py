@@ -46,7 +46,7 @@ def square(image: Image.Image, size: int) -> np.ndarray:
     Equal to `keras.layers.Resizing(size, size, crop_to_aspect_ratio=True, antialias=True)` but for rounding.
 
     Returns:
-        A uint8 array (size, size, 3) with values 0-255.
+        A uint8 array `(size, size, 3)` with values 0–255.
     """
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
@@ -61,8 +61,12 @@ def decode(source: Path | bytes, size: int) -> np.ndarray:
     A JPEG decodes at 1/2, 1/4 or 1/8 of its size for a fraction of the time. The smallest of these that keeps
     the shorter side at twice `size` or more is used: about one grey level from the full decode on photographs.
 
+    Args:
+        source: A file, or its content, in one of `FORMATS`.
+        size: Pixels a side.
+
     Returns:
-        A uint8 array (size, size, 3) with RGB values 0-255.
+        A uint8 array `(size, size, 3)` with RGB values 0–255.
 
     Raises:
         UnreadableImage: As `read_rgb`.

@@ -35,7 +35,14 @@ class ImageSet:
         return len(self.rows)
 
     def take(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pictures and targets at some positions of this split."""
+        """Pictures and targets at some positions of this split.
+
+        Args:
+            positions: integers `(m,)`, each from 0 to less than `len(self)`.
+
+        Returns:
+            uint8 `(m, S, S, 3)`, RGB 0–255, and float32 `(m, K)`.
+        """
         return self.images[self.rows[positions]], self.targets[positions]
 
     def spread(self, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -48,7 +55,14 @@ class ImageSet:
 
 
 def image_sets(data: PreparedData) -> dict[str, ImageSet]:
-    """The splits of prepared data, by name, over one array of pictures."""
+    """The splits of prepared data over one array of pictures.
+
+    Args:
+        data: what `prepare_data` gave.
+
+    Returns:
+        A set of pictures for each split, by its name: "train", "validation" and, where there is one, "test".
+    """
     targets = make_targets(data.examples, data.task, data.classes)
     return {name: ImageSet(data.pixels, rows, targets[rows]) for name, rows in data.splits.items()}
 
@@ -100,12 +114,12 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
 
 @functools.lru_cache(maxsize=2)  # every step of an epoch asks for it
 def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
-    """The order of an epoch: a permutation that depends on nothing but its arguments."""
+    """The order of an epoch: a permutation `(count,)` that depends on nothing but its arguments."""
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
 def positions_of_step(order: np.ndarray, place: int, batch_size: int) -> np.ndarray:
-    """The part of an epoch's order that makes one batch."""
+    """The part of an epoch's order `(count,)` that makes one batch, `(batch_size,)` or the rest."""
     return order[place * batch_size : (place + 1) * batch_size]
 
 
@@ -122,7 +136,16 @@ def evaluation_batches(data: ImageSet, batch_size: int) -> tf.data.Dataset:
 
 
 def stream(steps: tf.data.Dataset, make: Callable, data: ImageSet) -> tf.data.Dataset:
-    """Batches of pictures and targets made by a NumPy function for each element of `steps`."""
+    """Batches of pictures and targets made by a NumPy function for each element of `steps`.
+
+    Args:
+        steps: what the function is called with.
+        make: returns uint8 pictures `(B, S, S, 3)` and float32 targets `(B, K)`.
+        data: tells their shapes.
+
+    Returns:
+        Float32 pictures, 0–255, and targets of these shapes.
+    """
     shapes = [(tf.uint8, data.images.shape[1:]), (tf.float32, data.targets.shape[1:])]
     batches = numpy_batches(steps, make, shapes)
     return batches.map(lambda images, targets: (tf.cast(images, tf.float32), targets))

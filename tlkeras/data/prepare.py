@@ -72,6 +72,9 @@ def prepare_data(
         image_size: another size, pixels a side.
         seed: of the split.
 
+    Returns:
+        The pictures, uint8 `(N, S, S, 3)`, RGB 0–255, with classes and splits.
+
     Raises:
         UserError: for whatever is wrong with the data or the options, before anything slow where possible.
     """
@@ -83,6 +86,15 @@ def find_data(options: DataOptions, row: Backbone, image_size: int | None, seed:
     """The first, quick half of `prepare_data`: all that can be told without decoding.
 
     A hub module is asked for its size, so TensorFlow loads then.
+
+    Args:
+        options: which pictures, and the shares of the splits.
+        row: the backbone.
+        image_size: pixels a side; None is the backbone's own, or less where the pictures are tiny.
+        seed: of the split.
+
+    Raises:
+        UserError: for whatever is wrong with the data.
     """
     source = find_examples(options.data, options.task, data_dir=options.data_dir)
     split_examples(source.examples, source.task, (options.validation_share, options.test_share), seed)

@@ -12,7 +12,7 @@ def plot_curves(history: list[dict], kept_epoch: int, path: Path) -> None:
     """Loss and accuracy (or mean absolute error) of training and validation over the epochs of both phases.
 
     Args:
-        history: rows of `tlkeras.training.two_phase.TrainingResult.history`.
+        history: rows of `tlkeras.training.phase.TrainingResult.history`.
         kept_epoch: epoch whose weights were kept, marked in the plot.
         path: where the PNG goes.
     """

@@ -40,7 +40,12 @@ class Trial:
 
 @dataclass(frozen=True)
 class Size:
-    """All trials with one size of the training set."""
+    """All trials with one size of the training set.
+
+    Attributes:
+        percent: of the training split.
+        trials: one for each seed.
+    """
 
     percent: int
     trials: Sequence[Trial]

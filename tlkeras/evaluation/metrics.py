@@ -49,7 +49,15 @@ def measure(outputs: np.ndarray, targets: np.ndarray, task: Task) -> dict[str, A
 
 
 def measure_numbers(outputs: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
-    """The figures of a regression; "loss" is the mean squared error."""
+    """The figures of a regression; "loss" is the mean squared error.
+
+    Args:
+        outputs: `(N, K)`, in the target's unit.
+        targets: `(N, K)`, likewise.
+
+    Returns:
+        "count", "loss" in the unit's square, "mae" and "rmse" in the unit, and "r2", None for a single example.
+    """
     squared = float(metrics.mean_squared_error(targets, outputs))
     return {
         "count": len(targets),
@@ -61,7 +69,15 @@ def measure_numbers(outputs: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
 
 
 def accuracy_interval(right: int, count: int) -> list[float]:
-    """Wilson's 95 % interval of a share of `right` among `count`."""
+    """Wilson's 95 % interval (1927, Journal of the American Statistical Association 22) of a share.
+
+    Args:
+        right: examples that were decided rightly.
+        count: all examples, 1 or more.
+
+    Returns:
+        Least and greatest share, rounded to four digits.
+    """
     interval = binomtest(right, count).proportion_ci(0.95, method="wilson")
     return [round(float(interval.low), 4), round(float(interval.high), 4)]
 
@@ -84,9 +100,18 @@ def summary(figures: dict[str, Any]) -> str:
 def measure_classes(
     outputs: np.ndarray, targets: np.ndarray, task: Task, classes: list[str]
 ) -> dict[str, dict[str, float]]:
-    """For each class by its name: "precision", "recall", "f1" and "count", how many examples have it.
+    """Precision, recall and F1 of each class.
 
     A precision without a decision for the class, and a recall without an example of it, are 0.
+
+    Args:
+        outputs: probabilities `(N, K)`.
+        targets: `(N, K)`: one-hot or multi-hot.
+        task: "single_label", or "multi_label" with a threshold of 0.5.
+        classes: names of the K classes, in order.
+
+    Returns:
+        For each class by its name: "precision", "recall", "f1" and "count", how many examples have it.
     """
     if task == "multi_label":
         true, decided = targets > 0.5, outputs >= 0.5

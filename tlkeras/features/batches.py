@@ -19,7 +19,19 @@ def training_features(
     seed: int,
     class_weights: np.ndarray | None = None,
 ) -> tf.data.Dataset:
-    """As `tlkeras.data.pipeline.training_batches`, in the same order, with features in place of pictures."""
+    """As `tlkeras.data.pipeline.training_batches`, in the same order, with features in place of pictures.
+
+    Args:
+        features: of the training split; the epochs take turns through their views.
+        batch_size: pictures in a batch; the last one of an epoch may be smaller.
+        first_epoch: counted over both phases, from 0.
+        last_epoch: end of the range, not included.
+        seed: of the order.
+        class_weights: `(K,)`; each example then has a weight, by its target's share of each class.
+
+    Returns:
+        Features, one float32 array `(B, …)` or a tuple of such, targets `(B, K)` and perhaps weights `(B,)`.
+    """
     steps = steps_per_epoch(len(features), batch_size)
 
     def make(step: np.int64) -> tuple[np.ndarray, ...]:
@@ -32,7 +44,15 @@ def training_features(
 
 
 def evaluation_features(features: Features, batch_size: int) -> tf.data.Dataset:
-    """Every picture once, in order, first view."""
+    """Every picture once, in order, first view.
+
+    Args:
+        features: of any split.
+        batch_size: pictures in a batch.
+
+    Returns:
+        Features, one float32 array `(B, …)` or a tuple of such, and targets `(B, K)`.
+    """
 
     def make(chosen: np.ndarray) -> tuple[np.ndarray, ...]:
         return *features.rows(0, chosen), features.targets[chosen]
@@ -41,7 +61,13 @@ def evaluation_features(features: Features, batch_size: int) -> tf.data.Dataset:
 
 
 def stream(steps: tf.data.Dataset, make: Callable, features: Features) -> tf.data.Dataset:
-    """Batches of features and targets made by a NumPy function for each element of `steps`."""
+    """Batches of features and targets made by a NumPy function for each element of `steps`.
+
+    Args:
+        steps: what the function is called with.
+        make: returns an array `(B, …)` for each tensor of the features, and the targets `(B, K)`.
+        features: tell their shapes.
+    """
     shapes = [array.shape[1:] for array in features.arrays] + [features.targets.shape[1:]]
     batches = numpy_batches(steps, make, [(tf.float32, shape) for shape in shapes])
     return batches.map(lambda *parts: (one_or_all(parts[:-1]), parts[-1]))

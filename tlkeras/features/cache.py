@@ -12,9 +12,10 @@ import keras
 import numpy as np
 
 from tlkeras.config import AugmentOptions, TrainingOptions
+from tlkeras.data.augment import augment
 from tlkeras.data.images import available_cores, memory_budget
 from tlkeras.data.pipeline import ImageSet
-from tlkeras.features.compute import Features, compute, digest_model, digest_pixels
+from tlkeras.features.compute import Features, compute, digest_code, digest_model, digest_pixels
 from tlkeras.features.engine import Engine, make_engine
 from tlkeras.features.store import ShardedArray, Store
 from tlkeras.places import cache_folder
@@ -26,7 +27,13 @@ Arrays = Sequence[np.ndarray | ShardedArray]
 
 @dataclass(frozen=True)
 class Job:
-    """Pictures, and what is done to them before they go through the frozen part."""
+    """Pictures, and what is done to them before they go through the frozen part.
+
+    Attributes:
+        data: a split.
+        options: augmentation, count of views, and seed.
+        augmented: whether the pictures are augmented; else they go through once as they are.
+    """
 
     data: ImageSet
     options: TrainingOptions
@@ -47,6 +54,7 @@ class Job:
         if self.augmented:
             names = [entry.name for entry in fields(AugmentOptions)]
             key |= {name: value for name, value in asdict(self.options).items() if name in [*names, "seed"]}
+            key["code"] = digest_code(augment)  # so that who changes it does not get the features of before
         return key
 
     def compute(self, engine: Engine, arrays: Arrays) -> None:
@@ -114,7 +122,19 @@ def computed(
     place: tuple[Store, dict[str, Any]] | None,
     fits_memory: bool,
 ) -> Arrays:
-    """New features: in an entry of the store or, where there is no place for them, in memory."""
+    """Compute features: into an entry of the store or, where there is no place for them, into memory.
+
+    Args:
+        job: the pictures, and what is done to them.
+        engine: makes what computes, when it is called.
+        shapes: of the array for each tensor, pictures first.
+        dtype: "float32" or "float16".
+        place: the store, and the key of the entry; None where nothing is kept.
+        fits_memory: whether memory will do if the disk cannot be written.
+
+    Raises:
+        OSError: the disk cannot be written, and memory will not do.
+    """
     if place:
         store, key = place
         try:
@@ -131,5 +151,5 @@ def computed(
 
 
 def in_memory(array: np.ndarray | ShardedArray) -> np.ndarray:
-    """All rows of an array."""
+    """All rows of an array `(N, …)`, as it is or read from its files."""
     return array if isinstance(array, np.ndarray) else array[np.arange(len(array))]

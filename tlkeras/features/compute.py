@@ -5,10 +5,12 @@ a few views of each training picture are kept, and the epochs take turns through
 """
 
 import hashlib
+import inspect
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -40,7 +42,15 @@ class Features:
         return len(self.targets)
 
     def rows(self, view: int, positions: np.ndarray) -> list[np.ndarray]:
-        """Features of some pictures in one view, float32."""
+        """Features of some pictures in one view.
+
+        Args:
+            view: from 0.
+            positions: integers `(m,)`, of pictures in their split.
+
+        Returns:
+            For each tensor float32 `(m, …)`.
+        """
         return [np.asarray(array[view * len(self) + positions], "float32") for array in self.arrays]
 
     def only(self, places: slice) -> "Features":
@@ -74,7 +84,17 @@ def compute(
 
 
 def view_batches(data: ImageSet, options: AugmentOptions | None, views: int, seed: int) -> Iterator[np.ndarray]:
-    """Float32 pictures `(B, S, S, 3)` of one view after the other."""
+    """All pictures as they go through the frozen part, one view after the other.
+
+    Args:
+        data: the pictures.
+        options: the augmentation; None for none.
+        views: how often each picture goes through.
+        seed: of the augmentation.
+
+    Yields:
+        Float32 pictures `(B, S, S, 3)`, 0–255.
+    """
     chunks = np.split(np.arange(len(data)), range(PASS_BATCH, len(data), PASS_BATCH))
     threads = ThreadPoolExecutor(available_cores())
 
@@ -95,6 +115,11 @@ def digest_pixels(data: ImageSet) -> str:
     for start in range(0, len(data), PASS_BATCH):
         result.update(data.images[data.rows[start : start + PASS_BATCH]])
     return result.hexdigest()
+
+
+def digest_code(function: Callable) -> str:
+    """SHA-256 of the file that a function is written in."""
+    return hashlib.sha256(Path(inspect.getfile(function)).read_bytes()).hexdigest()
 
 
 def digest_model(model: keras.Model) -> str:

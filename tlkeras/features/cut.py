@@ -49,7 +49,15 @@ def seam(backbone: keras.Model) -> tuple[keras.KerasTensor, keras.KerasTensor]:
 
 
 def crossing_tensors(backbone: keras.Model, first: int) -> keras.KerasTensor | tuple[keras.KerasTensor, ...]:
-    """What the layers from `first` on, and all that depends on them, take from below: one tensor, or a tuple."""
+    """What the layers from `first` on, and all that depends on them, take from below.
+
+    Args:
+        backbone: the nested backbone.
+        first: index into its layers.
+
+    Returns:
+        One symbolic tensor, such as `(None, h, w, C)`, or a tuple of them where layers skip over the cut.
+    """
     upper = {id(layer) for layer in backbone.layers[first:]}
     crossing: dict[int, keras.KerasTensor] = {}
     for nodes in (backbone._nodes_by_depth[depth] for depth in sorted(backbone._nodes_by_depth, reverse=True)):

@@ -52,7 +52,14 @@ class ShardedArray:
 
 @dataclass(frozen=True)
 class Entry:
-    """What `info.json` of an entry says, and the bytes and last use of its folder."""
+    """What `info.json` of an entry says, and the bytes and last use of its folder.
+
+    Attributes:
+        folder: where it lies.
+        key: what the features depend on.
+        nbytes: of all its files.
+        used: seconds since 1970.
+    """
 
     folder: Path
     key: dict[str, Any]
@@ -159,7 +166,14 @@ def checksum(path: Path) -> str:
 
 
 def open_arrays(folder: Path, shapes: list[list[int]], dtype: str, mode: str) -> list[ShardedArray]:
-    """The arrays of an entry, made or opened; their files stay open, so that they outlive the entry."""
+    """The arrays of an entry, made or opened; their files stay open, so that they outlive the entry.
+
+    Args:
+        folder: of the entry.
+        shapes: of each array, rows first.
+        dtype: of all of them.
+        mode: "w+b" makes the files, "rb" opens them.
+    """
     arrays = []
     for number, (rows, *rest) in enumerate(shapes):
         row_bytes = int(np.prod(rest)) * np.dtype(dtype).itemsize

@@ -69,7 +69,11 @@ class HubModule(keras.layers.Layer):
         self.trainable = self.trainable  # hands it down to the weights that have come
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Inputs `(B, …)` to float32 features `(B, *output_size)`."""
+        """Inputs `(B, …)` to float32 features `(B, *output_size)`.
+
+        Raises:
+            RuntimeError: the module's files are not there, as in a layer that was made from a configuration alone.
+        """
         if self._module is None:
             raise RuntimeError(f"The hub module {self.name} has no files; open the whole model with load_model.")
         if self.trainable:

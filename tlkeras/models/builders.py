@@ -18,6 +18,7 @@ from tlkeras.errors import UserError
 from tlkeras.hub.handles import PREFIX
 from tlkeras.hub.layer import HubModule
 from tlkeras.hub.row import find_row, read_module
+from tlkeras.models.head import add_head, pool
 from tlkeras.models.weights import load_backbone_weights
 
 log = logging.getLogger("tlkeras")
@@ -94,33 +95,6 @@ def build_classifier(
     return keras.Model(inputs, x, name="classifier" if task != "regression" else "regressor")
 
 
-def add_head(
-    x: keras.KerasTensor,
-    num_outputs: int,
-    activation: str,
-    hidden: Sequence[int],
-    dropout: float,
-    l2: float,
-    precision: str,
-) -> keras.KerasTensor:
-    """Pooled features `(B, C)` to outputs `(B, num_outputs)`: hidden layers, dropout in front of each, output layer."""
-    penalty = keras.regularizers.L2(l2) if l2 else None
-    for position, units in enumerate(hidden, start=1):
-        x = layers.Dropout(dropout, name=f"dropout_{position}")(x)
-        x = layers.Dense(
-            units, activation="relu", kernel_regularizer=penalty, dtype=precision, name=f"hidden_{position}"
-        )(x)
-    x = layers.Dropout(dropout, dtype="float32", name="dropout")(x)
-    return layers.Dense(
-        num_outputs,
-        activation=activation,
-        kernel_initializer="zeros",
-        kernel_regularizer=penalty,
-        dtype="float32",
-        name="output",
-    )(x)
-
-
 def task_of(model: keras.Model) -> Task:
     """What the outputs of a model from `build_classifier` mean, read from its last layers."""
     activation = keras.activations.serialize(model.get_layer("output").activation)
@@ -128,10 +102,22 @@ def task_of(model: keras.Model) -> Task:
 
 
 def build_backbone(row: Backbone, size: int, weights: str, precision: str = "float32") -> keras.Model:
-    """The backbone alone: scaled pixels `(B, size, size, 3)` to features `(B, h, w, C)`; frozen, nothing random in it.
+    """Build the backbone alone, frozen, with nothing random in it.
 
     Dropout and stochastic depth inside the backbone are set to rate zero: a frozen backbone must give the same
     features for the same pixels, and Keras leaves them active during `fit`.
+
+    Args:
+        row: of the table.
+        size: pixels a side.
+        weights: "imagenet", "none" (random) or a weight file; see `tlkeras.models.weights`.
+        precision: dtype policy of its layers.
+
+    Returns:
+        A functional model from pixels `(B, size, size, 3)`, scaled as the row says, to features `(B, h, w, C)`.
+
+    Raises:
+        UserError: the weights cannot be used.
     """
     previous = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
@@ -161,7 +147,15 @@ def build_hub_backbone(row: Backbone, size: int) -> keras.Model:
 
 
 def scale_pixels(x: keras.KerasTensor, pixels: str) -> keras.KerasTensor:
-    """RGB 0–255 to what the backbone's weights were trained on, in float32, out of built-in layers."""
+    """Scale pixels to what the backbone's weights were trained on, out of built-in layers.
+
+    Args:
+        x: RGB, 0–255, `(B, H, W, 3)`.
+        pixels: the scaling, as in a row of the table.
+
+    Returns:
+        The same shape, float32.
+    """
     if pixels == "tf":
         return layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="scale")(x)
     if pixels == "unit":
@@ -174,39 +168,83 @@ def scale_pixels(x: keras.KerasTensor, pixels: str) -> keras.KerasTensor:
     return x
 
 
-def pool(x: keras.KerasTensor, pooling: str, precision: str) -> keras.KerasTensor:
-    """`(B, h, w, C)` to `(B, C)`, or `(B, 2C)` for "both"; a hub module's vectors stay as they are."""
-    if len(x.shape) == 2:
-        return layers.Identity(dtype=precision, name="pool")(x)
-    if pooling == "avg":
-        return layers.GlobalAveragePooling2D(dtype=precision, name="pool")(x)
-    if pooling == "max":
-        return layers.GlobalMaxPooling2D(dtype=precision, name="pool")(x)
-    average = layers.GlobalAveragePooling2D(dtype=precision, name="average")(x)
-    maximum = layers.GlobalMaxPooling2D(dtype=precision, name="maximum")(x)
-    return layers.Concatenate(dtype=precision, name="pool")([average, maximum])
-
-
 def build_hub_classifier(handle: str, num_outputs: int, **options: Any) -> keras.Model:
-    """A TensorFlow Hub module with a new head, by its URL, folder or archive; options of `build_classifier`."""
+    """Build a TensorFlow Hub module with a new dense head, the module frozen.
+
+    Args:
+        handle: its URL, its folder, or an archive of it.
+        num_outputs: number of classes, or of numbers for regression.
+        **options: those of `build_classifier`, such as `hidden=[256]`; `image_size` is the module's own where it is not
+            given, or 224 where it takes any.
+
+    Returns:
+        A functional model from RGB pixels `(B, H, W, 3)`, 0–255, uint8 or float, to `(B, num_outputs)` float32.
+
+    Raises:
+        UserError: for a value that an option cannot have, or a module that cannot be had or does not take pictures.
+    """
     return build_classifier(f"{PREFIX}{handle}", num_outputs, **options)
 
 
 def build_vgg16(num_outputs: int, **options: Any) -> keras.Model:
-    """VGG16 (Simonyan and Zisserman 2015, arXiv:1409.1556) with a new head, 224 px; options of `build_classifier`."""
+    """Build VGG16 (Simonyan and Zisserman 2015, arXiv:1409.1556) with a new dense head, the backbone frozen.
+
+    Args:
+        num_outputs: number of classes, or of numbers for regression.
+        **options: those of `build_classifier`, such as `hidden=[256]`; `image_size` is 224 where it is not given.
+
+    Returns:
+        A functional model from RGB pixels `(B, H, W, 3)`, 0–255, uint8 or float, to `(B, num_outputs)` float32.
+
+    Raises:
+        UserError: for a value that an option cannot have, or weights that cannot be used.
+    """
     return build_classifier("VGG16", num_outputs, **options)
 
 
 def build_resnet50(num_outputs: int, **options: Any) -> keras.Model:
-    """ResNet50 (He et al. 2016, arXiv:1512.03385) with a new head, 224 px; options of `build_classifier`."""
+    """Build ResNet50 (He et al. 2016, arXiv:1512.03385) with a new dense head, the backbone frozen.
+
+    Args:
+        num_outputs: number of classes, or of numbers for regression.
+        **options: those of `build_classifier`, such as `hidden=[256]`; `image_size` is 224 where it is not given.
+
+    Returns:
+        A functional model from RGB pixels `(B, H, W, 3)`, 0–255, uint8 or float, to `(B, num_outputs)` float32.
+
+    Raises:
+        UserError: for a value that an option cannot have, or weights that cannot be used.
+    """
     return build_classifier("ResNet50", num_outputs, **options)
 
 
 def build_mobilenet_v2(num_outputs: int, **options: Any) -> keras.Model:
-    """MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381) with a new head, 224 px; options of `build_classifier`."""
+    """Build MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381) with a new dense head, the backbone frozen.
+
+    Args:
+        num_outputs: number of classes, or of numbers for regression.
+        **options: those of `build_classifier`, such as `hidden=[256]`; `image_size` is 224 where it is not given.
+
+    Returns:
+        A functional model from RGB pixels `(B, H, W, 3)`, 0–255, uint8 or float, to `(B, num_outputs)` float32.
+
+    Raises:
+        UserError: for a value that an option cannot have, or weights that cannot be used.
+    """
     return build_classifier("MobileNetV2", num_outputs, **options)
 
 
 def build_inception_v3(num_outputs: int, **options: Any) -> keras.Model:
-    """InceptionV3 (Szegedy et al. 2016, arXiv:1512.00567) with a new head, 299 px; options of `build_classifier`."""
+    """Build InceptionV3 (Szegedy et al. 2016, arXiv:1512.00567) with a new dense head, the backbone frozen.
+
+    Args:
+        num_outputs: number of classes, or of numbers for regression.
+        **options: those of `build_classifier`, such as `hidden=[256]`; `image_size` is 299 where it is not given.
+
+    Returns:
+        A functional model from RGB pixels `(B, H, W, 3)`, 0–255, uint8 or float, to `(B, num_outputs)` float32.
+
+    Raises:
+        UserError: for a value that an option cannot have, or weights that cannot be used.
+    """
     return build_classifier("InceptionV3", num_outputs, **options)

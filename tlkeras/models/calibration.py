@@ -35,7 +35,11 @@ def calibrate_batch_norm(model: keras.Model, images: np.ndarray) -> None:
 
 
 def backbone_input(model: keras.Model, backbone: keras.Model) -> keras.KerasTensor:
-    """The tensor of scaled pixels that a model hands to its nested backbone."""
+    """The tensor that a model hands to its nested backbone: scaled pixels, `(None, S, S, 3)`.
+
+    Raises:
+        ValueError: the backbone is not part of the model.
+    """
     for operation in model.operations:
         if operation is backbone:
             return operation._inbound_nodes[-1].input_tensors[0]

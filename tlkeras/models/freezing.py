@@ -12,7 +12,11 @@ from tlkeras.unfreeze import parse_unfreeze
 
 
 def backbone_of(model: keras.Model) -> keras.Model:
-    """The nested backbone of a model that `build_classifier` made, or of one loaded from its file."""
+    """The nested backbone of a model that `build_classifier` made, or of one loaded from its file.
+
+    Raises:
+        UserError: the model has none.
+    """
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             return layer
@@ -44,7 +48,12 @@ def first_unfrozen(backbone: keras.Model, unfreeze: str | int | float) -> int:
 
 @dataclass(frozen=True)
 class Learning:
-    """How much of a model learns, in single weights."""
+    """How much of a model learns, in single weights.
+
+    Attributes:
+        trainable: those that learn.
+        total: all of them.
+    """
 
     trainable: int
     total: int

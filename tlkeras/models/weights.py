@@ -104,7 +104,7 @@ def all_or_nothing(model: keras.Model, path: Path) -> Iterator[None]:
 
 
 def has_value(value: np.ndarray) -> bool:
-    """Whether a weight holds something else than what `all_or_nothing` put there: all finite, or not negative."""
+    """Whether a weight `(…)` holds something else than what `all_or_nothing` put there: all finite, or not negative."""
     return bool((value >= 0).all() if value.dtype.kind == "i" else np.isfinite(value).all())
 
 

@@ -32,8 +32,8 @@ def evaluate(
         data_dir: where TensorFlow Datasets keeps its data sets; where it was in training when None.
 
     Returns:
-        For each split that is judged the figures of `tlkeras.evaluation.metrics.measure`, and (not for regression)
-        "classes", the figures of each class by its name. Data without splits of its own is one split, "all".
+        For each split that is judged the figures of `tlkeras.evaluation.metrics.measure` and, not for
+        regression, "classes": the figures of each class by its name. Data without splits is one split, "all".
 
     Raises:
         UserError: when the run or the data cannot be used, or the classes differ.
@@ -70,7 +70,11 @@ def evaluate(
 
 
 def own_data(run: Run) -> str:
-    """The data that a run was trained on, if it is still where it was."""
+    """The data that a run was trained on, if it is still where it was.
+
+    Raises:
+        UserError: it is not.
+    """
     data = run.config["data"]
     if data != "digits" and not data.startswith("tfds:") and not Path(data).expanduser().exists():
         place = "" if Path(data).is_absolute() else f" in {Path.cwd()}"
@@ -82,7 +86,11 @@ def own_data(run: Run) -> str:
 
 
 def check_classes(run: Run, source: Source) -> None:
-    """Refuse pictures of classes that the model does not know."""
+    """Refuse pictures of classes that the model does not know.
+
+    Raises:
+        UserError: there are such pictures.
+    """
     unknown = [name for name in source.classes if name not in run.classes]
     if unknown:
         raise UserError(

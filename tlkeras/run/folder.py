@@ -148,7 +148,16 @@ def command_to_go_on(path: Path) -> str:
 
 
 def put_in_place(partial: Path, path: Path, replace: bool) -> None:
-    """Rename a whole run to its place; what is there goes only if `replace`, and only after the new one is there."""
+    """Rename a whole run to its place; what is there goes only if `replace`, and only after the new one is there.
+
+    Args:
+        partial: the run, under its hidden name.
+        path: its place.
+        replace: whether a run that is there already may go.
+
+    Raises:
+        UserError: another program was first; the message says where this run lies.
+    """
     flush_tree(partial)
     if path.exists() and not replace:
         beside = free_name(path)

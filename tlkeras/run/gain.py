@@ -58,7 +58,14 @@ def transfer_gain(config: GainConfig) -> Path:
 
 
 def compare(config: GainConfig, row: Backbone, data: PreparedData, folder: Path) -> None:
-    """Run all trials, print a line for each size as it is done, and write what came out."""
+    """Run all trials, print a line for each size as it is done, and write what came out.
+
+    Args:
+        config: all options.
+        row: the backbone.
+        data: decoded pictures; each trial splits them anew.
+        folder: takes `gain.png` and `trials.csv`.
+    """
     from tlkeras.evaluation.gain import TITLE, by_size, line, plot_gain, savings
 
     judged = "test" if "test" in data.splits else "validation"
@@ -78,7 +85,15 @@ def compare(config: GainConfig, row: Backbone, data: PreparedData, folder: Path)
 
 
 def trial(config: GainConfig, row: Backbone, data: PreparedData, percent: int, seed: int) -> "Trial":
-    """Train both models on the same share of the training pictures, and judge them on the same others."""
+    """Train both models on the same share of the training pictures, and judge them on the same others.
+
+    Args:
+        config: all options.
+        row: the backbone.
+        data: decoded pictures.
+        percent: of the training pictures.
+        seed: of the split, the choice of pictures, and the weights that are random.
+    """
     import keras
 
     from tlkeras.data.pipeline import image_sets
@@ -97,6 +112,15 @@ def trial(config: GainConfig, row: Backbone, data: PreparedData, percent: int, s
 def take_share(data: PreparedData, rows: np.ndarray, percent: int, seed: int) -> np.ndarray:
     """Some of the training pictures, of each class as many in proportion, and one at least.
 
+    Args:
+        data: decoded pictures.
+        rows: int64 `(n,)`, indices of the training pictures.
+        percent: how many of them, 1 to 100.
+        seed: of the choice.
+
+    Returns:
+        Indices `(m,)`, some of `rows`.
+
     Raises:
         UserError: a class has too few pictures for that.
     """
@@ -109,7 +133,18 @@ def take_share(data: PreparedData, rows: np.ndarray, percent: int, seed: int) ->
 def train_pretrained(
     config: GainConfig, row: Backbone, task: Task, sets: dict[str, "ImageSet"], seed: int
 ) -> tuple[float, float]:
-    """Accuracy and seconds of two-phase training from the pretrained weights; features are never read from disk."""
+    """Train in two phases from the pretrained weights; features are never read from disk.
+
+    Args:
+        config: all options.
+        row: the backbone.
+        task: what a label is.
+        sets: the splits by name.
+        seed: of weights, order and augmentation.
+
+    Returns:
+        Accuracy, and seconds of the training.
+    """
     import keras
 
     from tlkeras.run.train import build
@@ -125,7 +160,18 @@ def train_pretrained(
 def train_random(
     config: GainConfig, row: Backbone, task: Task, sets: dict[str, "ImageSet"], seed: int
 ) -> tuple[float, float]:
-    """Accuracy and seconds of the same model from random weights, by the recipe of `scripts/pretrain.py`."""
+    """Train the same model from random weights, by the recipe of `scripts/pretrain.py`.
+
+    Args:
+        config: all options.
+        row: the backbone.
+        task: what a label is.
+        sets: the splits by name.
+        seed: of weights, order and augmentation.
+
+    Returns:
+        Accuracy, and seconds of the training.
+    """
     import keras
 
     from tlkeras.run.train import build
@@ -143,7 +189,15 @@ def train_random(
 def judged_accuracy(
     model: "keras.Model", sets: dict[str, "ImageSet"], config: GainConfig, task: Task, seconds: float
 ) -> tuple[float, float]:
-    """Accuracy on the test pictures, or on the validation pictures where there are no others; and the seconds."""
+    """Accuracy on the test pictures, or on the validation pictures where there are no others; and the seconds.
+
+    Args:
+        model: trained.
+        sets: the splits by name.
+        config: its batch size is used.
+        task: what a label is.
+        seconds: of the training, passed on.
+    """
     from tlkeras.run.train import judge
     from tlkeras.training.roads import training_view
 

@@ -69,7 +69,8 @@ def check_types(run: Run) -> None:
     """Look whether labels and options are what they should be, before anything is built from them.
 
     Raises:
-        TypeError, KeyError: they are not.
+        TypeError: they are not.
+        KeyError: one of them is missing.
     """
     size, batch, config = run.config["image_size"], run.config["batch_size"], run.config
     whole = (

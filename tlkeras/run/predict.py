@@ -53,6 +53,9 @@ def predict(run_path: str, paths: Sequence[str], top_k: int = 3) -> list[Predict
         paths: files, folders (searched through and through) or patterns such as `photos/*.jpg`.
         top_k: how many labels for each picture; multi_label models give all labels of 0.5 or more if there are more.
 
+    Returns:
+        One prediction for each file, in the order of their names; unreadable ones carry the reason.
+
     Raises:
         UserError: when the run cannot be used, or no picture is found.
     """
@@ -102,7 +105,14 @@ def is_picture(path: Path) -> bool:
 
 
 def predict_chunk(model: Any, run: Run, files: Sequence[Path], top_k: int) -> list[Prediction]:
-    """Predictions for some files, in their order, the unreadable ones included."""
+    """Predictions for some files, in their order, the unreadable ones included.
+
+    Args:
+        model: the run's, opened.
+        run: tells size, task and classes.
+        files: pictures.
+        top_k: how many labels for each.
+    """
     size, errors, pixels = run.config["image_size"], {}, []
     for file in files:
         try:
@@ -121,7 +131,13 @@ def predict_chunk(model: Any, run: Run, files: Sequence[Path], top_k: int) -> li
 
 
 def rank(run: Run, output: np.ndarray, top_k: int) -> list[tuple[str, float]]:
-    """Labels and probabilities of one output, the likeliest first."""
+    """Labels and probabilities of one output, the likeliest first.
+
+    Args:
+        run: tells task and classes.
+        output: float32 `(K,)`.
+        top_k: how many.
+    """
     if run.task == "regression":
         return [("value", float(output[0]))]
     count = max(top_k, int((output >= 0.5).sum())) if run.task == "multi_label" else top_k

@@ -56,7 +56,14 @@ def pretrain(config: PretrainConfig) -> Path:
 
 
 def train_and_write(config: PretrainConfig, row: Backbone, data: PreparedData, folder: Path) -> None:
-    """Train, judge, and write weights, history and card."""
+    """Train, judge, and write weights, history and card.
+
+    Args:
+        config: all options.
+        row: the backbone.
+        data: decoded pictures and their splits.
+        folder: where everything goes.
+    """
     from tlkeras.data.pipeline import image_sets
     from tlkeras.evaluation.metrics import summary
     from tlkeras.models.builders import build_classifier

@@ -35,6 +35,9 @@ def train(config: TrainConfig) -> Path:
 
     What can be wrong is looked at in the order of what it costs: options, files, pictures, and only then TensorFlow.
 
+    Args:
+        config: all options.
+
     Returns:
         The run's folder.
 
@@ -78,7 +81,14 @@ def train(config: TrainConfig) -> Path:
 
 
 def train_and_write(config: TrainConfig, row: Backbone, data: PreparedData, folder: Path) -> None:
-    """Build, train and measure the model, and write everything into the folder."""
+    """Build, train and measure the model, and write everything into the folder.
+
+    Args:
+        config: all options.
+        row: the backbone.
+        data: decoded pictures and their splits.
+        folder: where everything goes.
+    """
     from tlkeras.data.pipeline import image_sets
     from tlkeras.evaluation.curves import plot_curves
     from tlkeras.evaluation.metrics import summary
@@ -107,7 +117,14 @@ def train_and_write(config: TrainConfig, row: Backbone, data: PreparedData, fold
 
 
 def build(config: TrainConfig, row: Backbone, task: Task, train: "ImageSet") -> "keras.Model":
-    """The model of a run; says where the backbone's weights come from."""
+    """The model of a run; says where the backbone's weights come from.
+
+    Args:
+        config: all options.
+        row: the backbone.
+        task: what a label is.
+        train: the training split, which calibrates random weights and, for regression, the unit of the output.
+    """
     from tlkeras.models.builders import build_classifier
     from tlkeras.models.calibration import calibrate_batch_norm
 
@@ -135,7 +152,17 @@ def build(config: TrainConfig, row: Backbone, task: Task, train: "ImageSet") -> 
 
 
 def judge(view: "keras.Model", splits: dict[str, "ImageSet"], batch_size: int, task: Task) -> dict[str, dict[str, Any]]:
-    """The figures of each split, every picture once, without augmentation."""
+    """The figures of each split, every picture once, without augmentation.
+
+    Args:
+        view: from resized pixels `(B, S, S, 3)` to outputs `(B, K)`.
+        splits: by name.
+        batch_size: pictures in a step.
+        task: what a label is.
+
+    Returns:
+        By the name of the split what `tlkeras.evaluation.metrics.measure` gives.
+    """
     from tlkeras.data.pipeline import evaluation_batches
     from tlkeras.evaluation.metrics import measure
 

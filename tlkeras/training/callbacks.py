@@ -29,6 +29,11 @@ class FiniteLoss(keras.callbacks.Callback):
     """Stop with a FloatingPointError when a loss is no longer a number."""
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Look at both losses.
+
+        Raises:
+            FloatingPointError: one of them is infinite or no number.
+        """
         for what, name in (("training", "loss"), ("validation", "val_loss")):  # the last step can spoil the latter only
             if not np.isfinite(logs[name]):
                 self.model.stop_training = True

@@ -6,7 +6,13 @@ from tlkeras.config import Task
 
 
 def objective(model: keras.Model, label_smoothing: float, task: Task) -> dict:
-    """Loss and metrics of a task, as arguments of `compile`."""
+    """Loss and metrics of a task, as arguments of `compile`.
+
+    Args:
+        model: from `build_classifier`; for regression its output layer tells the targets' unit.
+        label_smoothing: share of each label spread over all classes (Szegedy et al. 2016, arXiv:1512.00567).
+        task: cross-entropy for labels, the squared error for numbers.
+    """
     if task == "single_label":
         loss = keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing)
         return {"loss": loss, "metrics": [keras.metrics.CategoricalAccuracy(name="accuracy")]}

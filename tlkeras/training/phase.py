@@ -27,7 +27,15 @@ log = logging.getLogger("tlkeras")
 
 @dataclass(frozen=True)
 class Phase:
-    """One call of `fit`: epochs counted over both phases, from 0."""
+    """One call of `fit`.
+
+    Attributes:
+        name: "frozen" is phase 1, "finetune" phase 2.
+        unfreeze: what learns besides the head; a stage, a number, a share, "all" or "none".
+        rate: the greatest learning rate.
+        first_epoch: counted over both phases, from 0.
+        last_epoch: end of the range, not included.
+    """
 
     name: Literal["frozen", "finetune"]
     unfreeze: str

@@ -42,7 +42,14 @@ def training_view(model: keras.Model) -> keras.Model:
 
 
 def make_roads(model: keras.Model, train: ImageSet, validation: ImageSet, options: TrainingOptions) -> dict[str, Road]:
-    """A road for each phase, "frozen" and "finetune"; says in a line why a phase goes without cached features."""
+    """A road for each phase, "frozen" and "finetune"; says in a line why a phase goes without cached features.
+
+    Args:
+        model: a model from `build_classifier`.
+        train: the training split.
+        validation: the validation split.
+        options: augmentation, views, budgets and batch size.
+    """
     whole = Road(
         training_view(model),
         partial(training_batches, train, options, batch_size=options.batch_size, seed=options.seed),
@@ -65,7 +72,14 @@ def make_roads(model: keras.Model, train: ImageSet, validation: ImageSet, option
 
 
 def feature_road(part: keras.Model, train: Features, validation: Features, options: TrainingOptions) -> Road:
-    """The road of a part of the model on features."""
+    """The road of a part of the model on features.
+
+    Args:
+        part: the layers above the cut.
+        train: features of the training split.
+        validation: features of the validation split.
+        options: batch size and seed.
+    """
     training = partial(training_features, train, batch_size=options.batch_size, seed=options.seed)
     return Road(part, training, evaluation_features(validation, options.batch_size), cached=True)
 
