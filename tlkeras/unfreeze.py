@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tlkeras.backbones import Backbone, Stage, find_stage
+from tlkeras.backbones import HUB, Backbone, Stage, find_stage
 from tlkeras.errors import UserError
 
 
@@ -34,6 +34,8 @@ def parse_unfreeze(row: Backbone, text: str | int | float) -> Unfreeze:
         number = float(word.removesuffix("%"))
     except ValueError:
         return Unfreeze(stage=find_stage(row, word))
+    if row.handle or row is HUB:
+        raise UserError(f"--unfreeze was {text}; a hub module is one piece, so give module (or all) or none.")
     if word.endswith("%"):
         number /= 100
     if word.endswith("%") or 0 < number < 1:

@@ -65,7 +65,7 @@ def by_hand(folder: Path, plain: bool = False) -> None:
     import tensorflow as tf
 
     rng = np.random.default_rng(0)
-    module = tf.Module()
+    module = tf.train.Checkpoint()  # takes any attribute, where tf.Module has lists of its own
     module.kernel = tf.Variable(rng.normal(size=(6, 6)).astype("float32"))
     module.scale = tf.Variable(tf.ones(6), trainable=not plain)
 
@@ -80,7 +80,8 @@ def by_hand(folder: Path, plain: bool = False) -> None:
         module.__call__ = tf.function(lambda pixels, training=False: features(pixels, training))
         for training in (True, False):
             module.__call__.get_concrete_function(pixels, training=training)
-        module.variables_ = module.kernel, module.scale
+        module.variables = [module.kernel, module.scale]
+        module.trainable_variables = [module.kernel]
         loss = tf.function(lambda: 0.1 * tf.reduce_sum(module.kernel**2), input_signature=[])
         module.regularization_losses = [loss]
     tf.saved_model.save(module, str(folder))

@@ -69,6 +69,22 @@ def test_a_url_that_does_not_answer(hub, monkeypatch):
         check_handle("http://127.0.0.1:9/module/1")
 
 
+def test_a_url_with_a_question_of_its_own(hub, packed):
+    hub.archive = packed
+    check_handle(f"{hub.url}?token=abc")
+    assert hub.asked == ["GET /publisher/features/1?token=abc&tf-hub-format=compressed"]
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_an_archive_without_one_module(hub, module, tmp_path, count):
+    with tarfile.open(tmp_path / "features.tar", "w") as file:
+        file.add(__file__, arcname="notes.txt")
+        for number in range(count):
+            file.add(module("by_hand"), arcname=str(number))
+    with pytest.raises(UserError, match=rf"features\.tar holds {count} files called saved_model\.pb"):
+        fetch(str(tmp_path / "features.tar"))
+
+
 def test_an_answer_that_is_no_archive(hub, tmp_path):
     hub.archive = tmp_path / "page.tar.gz"
     hub.archive.write_bytes(b"<html>Please log in.</html>")

@@ -6,8 +6,10 @@ import pytest
 import tensorflow as tf
 
 from tlkeras.errors import UserError
-from tlkeras.hub.module import check_graph, open_module
+from tlkeras.hub.module import open_module
 from tlkeras.hub.row import find_row, read_module
+from tlkeras.hub.safety import check_graph
+from tlkeras.unfreeze import parse_unfreeze
 
 
 @pytest.mark.parametrize(
@@ -16,7 +18,7 @@ from tlkeras.hub.row import find_row, read_module
         ("keras2", 6, 4, 1, (6,)),
         ("keras3", 7, 4, 0, (7, 7, 6)),  # with the seed of its dropout
         ("signature", 6, 4, 0, (7, 7, 6)),
-        ("by_hand", 2, 2, 1, (6,)),
+        ("by_hand", 2, 1, 1, (6,)),
         ("by_hand_plain", 2, 1, 0, (6,)),
     ],
 )
@@ -95,36 +97,95 @@ def test_features_of_another_shape(tmp_path):
         open_module(find_row(handle).handle and tmp_path / "module").output_size((8, 8, 3))
 
 
-@pytest.mark.parametrize(
-    ("do", "name"),
-    [
-        (lambda pixels: pixels + tf.strings.to_number(tf.io.read_file("numbers")), "ReadFile"),
-        (lambda pixels: tf.numpy_function(lambda array: array, [pixels], tf.float32), "PyFunc"),
-        (lambda pixels: writing(pixels), "WriteFile"),
-    ],
-    ids=["reads", "runs Python", "writes"],
-)
-def test_a_module_that_touches_files_is_not_opened(tmp_path, do, name):
+def after(*operations) -> tf.Tensor:
+    """Something that a function gives back when these operations are done."""
+    with tf.control_dependencies(operations):
+        return tf.ones((1, 3))
+
+
+def save_weights(pixels: tf.Tensor) -> tf.Operation:
+    return tf.raw_ops.SaveV2(prefix="stolen", tensor_names=["a"], shape_and_slices=[""], tensors=[pixels])
+
+
+BAD = {
+    "ReadFile": lambda pixels: after(tf.io.read_file("numbers")),
+    "MatchingFiles": lambda pixels: after(tf.io.matching_files("*")),
+    "WriteFile": lambda pixels: after(tf.io.write_file("stolen", "text")),
+    "PrintV2": lambda pixels: after(tf.print("text", output_stream="file://stolen")),
+    "PyFunc": lambda pixels: tf.numpy_function(lambda array: array, [pixels], tf.float32),
+    "SaveV2": lambda pixels: after(save_weights(pixels)),
+    "CacheDatasetV2": lambda pixels: tf.data.Dataset.from_tensors(pixels).cache("stolen").get_single_element(),
+    "SaveV2 in a branch": lambda pixels: tf.switch_case(
+        tf.shape(pixels)[0] % 2, [lambda: tf.ones((1, 3)), lambda: after(save_weights(pixels))]
+    ),
+    "ReadFile in a loop": lambda pixels: (
+        tf.while_loop(
+            lambda number: number < 2, lambda number: number + tf.strings.length(tf.io.read_file("numbers")), [0]
+        )[0]
+        * tf.ones((1, 3), tf.int32)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_module_that_does_more_than_compute_is_not_opened(tmp_path, name):
+    saved(tmp_path, tf.TensorSpec((None, 8, 8, 3)), do=lambda pixels: tf.cast(BAD[name](pixels), tf.float32))
+    with pytest.raises(UserError, match=rf"is not opened: .*\b{name.split()[0]}\b.* could touch files or run Python"):
+        open_module(tmp_path / "module")
+
+
+def test_what_a_network_does_is_opened(tmp_path):
+    """Chance, branches and loops."""
+
+    def do(pixels: tf.Tensor) -> tf.Tensor:
+        noise = tf.random.normal(tf.shape(pixels)) + tf.random.stateless_uniform(tf.shape(pixels), (1, 2))
+        turns = tf.while_loop(lambda number: number < 3.0, lambda number: number + 1.0, [0.0])[0]
+        return tf.cond(tf.reduce_mean(pixels) > 0.5, lambda: noise, lambda: pixels) * turns
+
     saved(tmp_path, tf.TensorSpec((None, 8, 8, 3)), do=do)
-    with pytest.raises(UserError, match=rf"is not opened: it would touch files or run Python \({name}\)"):
+    assert open_module(tmp_path / "module").output_size((8, 8, 3)) == (8, 8, 3)
+
+
+def test_training_as_a_keyword_is_off(tmp_path):
+    module = tf.Module()
+    module.__call__ = tf.function(lambda pixels, *, training=True: pixels + tf.cast(training, tf.float32))
+    for training in (True, False):
+        module.__call__.get_concrete_function(tf.TensorSpec((None, 8, 8, 3)), training=training)
+    tf.saved_model.save(module, str(tmp_path / "module"))
+    assert float(tf.reduce_max(open_module(tmp_path / "module").run(tf.zeros((1, 8, 8, 3))))) == 0.0
+
+
+def test_an_input_in_a_dictionary(tmp_path):
+    module = tf.Module()
+    specs = [{"images": tf.TensorSpec((None, 8, 8, 3))}]
+    module.__call__ = tf.function(lambda inputs: inputs["images"], input_signature=specs)
+    tf.saved_model.save(module, str(tmp_path / "module"))
+    with pytest.raises(UserError, match="takes its input by a name or in a dictionary; a module takes one tensor"):
         open_module(tmp_path / "module")
 
 
-def writing(pixels: tf.Tensor) -> tf.Tensor:
-    with tf.control_dependencies([tf.io.write_file("stolen", "text")]):
-        return tf.identity(pixels)
+def test_a_range_that_whole_numbers_cannot_have(tmp_path):
+    row = find_row(saved(tmp_path, tf.TensorSpec((None, 8, 8, 3), tf.uint8)), "0..1")
+    with pytest.raises(UserError, match=r"takes whole numbers, so its pixels are 0\.\.255; leave --pixel-range out"):
+        read_module(row)
 
 
-def test_weights_are_not_written_by_anyone_but_the_saver(tmp_path):
-    def save(pixels: tf.Tensor) -> tf.Tensor:
-        with tf.control_dependencies([tf.raw_ops.SaveV2(
-            prefix="stolen", tensor_names=["a"], shape_and_slices=[""], tensors=[pixels]
-        )]):  # fmt: skip
-            return tf.identity(pixels)
+@pytest.mark.parametrize("unfreeze", ["25%", "0.5", "1"])
+def test_a_module_is_one_piece(module, unfreeze):
+    with pytest.raises(UserError, match=r"a hub module is one piece, so give module \(or all\) or none"):
+        parse_unfreeze(find_row(f"hub:{module('by_hand')}"), unfreeze)
 
-    saved(tmp_path, tf.TensorSpec((None, 8, 8, 3)), do=save)
-    with pytest.raises(UserError, match=r"is not opened: .* \(SaveV2\)"):
-        open_module(tmp_path / "module")
+
+def test_weights_that_are_no_floats_do_not_learn(tmp_path):
+    module = tf.Module()
+    module.number, module.weight = tf.Variable(5), tf.Variable(1.0)
+    module.__call__ = tf.function(
+        lambda pixels: pixels * module.weight * tf.cast(module.number, tf.float32),
+        input_signature=[tf.TensorSpec((None, 8, 8, 3))],
+    )
+    tf.saved_model.save(module, str(tmp_path / "module"))
+    opened = open_module(tmp_path / "module")
+    assert len(opened.variables) == 2 and [one.dtype for one in opened.trainable] == [tf.float32]
 
 
 def test_a_savedmodel_of_tensorflow_1(tmp_path):
@@ -133,7 +194,7 @@ def test_a_savedmodel_of_tensorflow_1(tmp_path):
         features = tf.compat.v1.get_variable("weight", ()) * tf.reduce_mean(pixels, (1, 2))
         session.run(tf.compat.v1.global_variables_initializer())
         tf.compat.v1.saved_model.simple_save(session, str(tmp_path / "old"), {"pixels": pixels}, {"default": features})
-    with pytest.raises(UserError, match=r"is a SavedModel of TensorFlow 1, .*Take its TF2 version, or load it in"):
+    with pytest.raises(UserError, match=r"is a SavedModel of TensorFlow 1, .*Take its TF2 version, or convert it: put"):
         open_module(tmp_path / "old")
 
 

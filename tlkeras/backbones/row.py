@@ -47,6 +47,7 @@ class Backbone:
         weights_name: File name in Keras' cache where it is not the one of the URL.
         handle: Of a TensorFlow Hub module, which is no row of the table; see `tlkeras.hub.row`.
         module: The folder of that module, once it was looked at.
+        digest: SHA-256 of what is in it, without its weights.
         greatest_size: Greatest side in pixels, where a module takes one size only.
     """
 
@@ -66,6 +67,7 @@ class Backbone:
     arguments: dict[str, float] = field(default_factory=dict, hash=False)
     handle: str | None = None
     module: Path | None = None
+    digest: str | None = None
     greatest_size: int | None = None
 
     def weights_file(self, image_size: int) -> tuple[str, str]:

@@ -90,7 +90,7 @@ class ModelOptions:
     """Which backbone, and the head on top of it."""
 
     backbone: str = option(
-        "MobileNetV2", "a name of the table that scripts/summary.py prints, or hub:URL or hub:FOLDER"
+        "MobileNetV2", "a name of the table that scripts/summary.py prints, or hub: and a URL, folder or archive"
     )
     weights: str = option("imagenet", "imagenet, none (random), or a file: .h5, .weights.h5, .keras")
     image_size: int | None = option(None, "pixels a side that the backbone sees (default: the backbone's own)", 1, 4096)

@@ -71,10 +71,15 @@ def _walk(tfds: Any, feature: Any, keys: Keys, several: bool = False) -> Iterato
     if isinstance(feature, tfds.features.FeaturesDict):
         for key, inner in feature.items():
             yield from _walk(tfds, inner, (*keys, key), several)
-    elif type(feature) is tfds.features.Sequence and not several:  # a video is a kind of sequence
+    elif type(feature) is tfds.features.Sequence and not several and not _has_length(feature):
         yield from _walk(tfds, feature.feature, keys, several=True)
     else:
         yield keys, feature, several
+
+
+def _has_length(sequence: Any) -> bool:
+    """Whether each example has as many: then the places mean something, as of findings that are there or not."""
+    return sequence._length is not None
 
 
 def _is_picture(tfds: Any, feature: Any) -> bool:
@@ -86,6 +91,8 @@ def _label(tfds: Any, keys: Keys, feature: Any, several: bool) -> LabelFeature |
     """What a feature is as a label; None if it is none."""
     if isinstance(feature, tfds.features.ClassLabel) and feature.num_classes:
         return LabelFeature(keys, "multi_label" if several else "single_label", list(feature.names))
+    if feature.shape == () and np.dtype(feature.np_dtype) == bool and not several:
+        return LabelFeature(keys, "single_label", ["False", "True"])
     if several or feature.shape != () or isinstance(feature, tfds.features.ClassLabel):
         return None
     if isinstance(feature, tfds.features.Text) or np.issubdtype(feature.np_dtype, np.integer):

@@ -2,9 +2,9 @@
 
 import hashlib
 import os
-import shutil
 import tarfile
 import tempfile
+import urllib.parse
 import urllib.request
 import warnings
 from pathlib import Path
@@ -74,18 +74,19 @@ def in_cache(handle: str) -> bool:
 
 def hub_cache() -> Path:
     """Where tensorflow_hub keeps what it downloads: `TFHUB_CACHE_DIR`, or a folder that outlives a restart."""
-    return Path(os.environ.setdefault("TFHUB_CACHE_DIR", str(cache_folder() / "hub")))
+    return Path(os.environ.get("TFHUB_CACHE_DIR") or cache_folder() / "hub")
 
 
 def check_answers(handle: str) -> None:
-    """Ask for the head of a URL.
+    """Ask for a URL as tensorflow_hub will.
 
     Raises:
         UserError: it does not answer.
     """
-    try:
-        request = urllib.request.Request(handle + "?tf-hub-format=compressed", method="HEAD")
-        urllib.request.urlopen(request, timeout=SECONDS_TO_CONNECT).close()
+    address = urllib.parse.urlsplit(handle)
+    query = "&".join(filter(None, [address.query, "tf-hub-format=compressed"]))
+    try:  # not by HEAD, which some servers do not answer; nothing but the head is read
+        urllib.request.urlopen(address._replace(query=query).geturl(), timeout=SECONDS_TO_CONNECT).close()
     except (OSError, ValueError) as error:
         raise cannot_download(handle, error) from error
 
@@ -120,7 +121,7 @@ def download(handle: str) -> Path:
     Raises:
         UserError: the package is missing, or the download fails.
     """
-    hub_cache()
+    os.environ["TFHUB_CACHE_DIR"] = str(hub_cache())
     try:
         with warnings.catch_warnings(action="ignore"):  # it speaks of setuptools to whoever imports it
             import tensorflow_hub
@@ -151,8 +152,25 @@ def unpack(archive: Path) -> Path:
                 file.extractall(partial, filter="data")
         except (tarfile.TarError, EOFError, OSError, ValueError) as error:
             raise UserError(f"{archive} cannot be unpacked ({error}). Get it again.") from error
-        inside = next(Path(partial).rglob("saved_model.pb"), Path(partial) / "none").parent
-        check_folder(inside)
-        shutil.copytree(inside, whole := Path(partial) / ".whole")
-        whole.replace(folder)
+        found = sorted(Path(partial).rglob("saved_model.pb"), key=lambda path: (len(path.parts), path))
+        if len(found) != 1:
+            raise UserError(
+                f"{archive} holds {len(found)} files called saved_model.pb; an archive of a module holds one. Give the "
+                "archive, or the unpacked folder, of one module."
+            )
+        check_folder(found[0].parent)
+        try:
+            found[0].parent.rename(folder)
+        except OSError:  # another program was quicker; its folder is as good as ours
+            if not folder.is_dir():
+                raise
     return folder
+
+
+def digest_module(folder: Path) -> str:
+    """SHA-256 of a module's graph and assets, not of its weights, which a layer has of its own."""
+    result = hashlib.sha256((folder / "saved_model.pb").read_bytes())
+    for path in sorted((folder / "assets").rglob("*")):
+        if path.is_file():
+            result.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+    return result.hexdigest()

@@ -1,6 +1,5 @@
 """A TensorFlow Hub module as a Keras 3 layer, which tensorflow_hub's own `KerasLayer` cannot be."""
 
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from tlkeras.errors import UserError
+from tlkeras.hub.handles import digest_module
 from tlkeras.hub.module import open_module
 
 
@@ -31,6 +31,7 @@ class HubModule(keras.layers.Layer):
         input_size: Sequence[int] = (),
         output_size: Sequence[int | None] = (),
         digest: str | None = None,
+        source: str = "a hub module",
         **kwargs: Any,
     ) -> None:
         """Load a module, or leave that to `load_assets` where Keras reads a saved model.
@@ -39,7 +40,8 @@ class HubModule(keras.layers.Layer):
             folder: holds `saved_model.pb`.
             input_size: shape of the inputs without the batch axis.
             output_size: shape of the features without the batch axis; read from the module where there is a folder.
-            digest: SHA-256 of the graph, which is compared where it is given.
+            digest: SHA-256 of the graph and the assets, which is compared where it is given.
+            source: where the module came from, for messages.
             kwargs: of `keras.layers.Layer`; the dtype is always float32, which is what modules are made of.
 
         Raises:
@@ -47,18 +49,27 @@ class HubModule(keras.layers.Layer):
         """
         super().__init__(autocast=False, **(kwargs | {"dtype": "float32"}))
         self.input_size, self.output_size, self.digest = tuple(input_size), tuple(output_size), digest
-        self._module = self._folder = self._saved = self._temporary = None
+        self.source = source
+        self._module = self._files = self._saved = None
         if folder is not None:
             self._load(Path(folder))
             self.output_size = self._module.output_size(self.input_size)
         self.built = True
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "HubModule":
+        """A layer that still lacks its files; a configuration, which may be a stranger's, cannot name a folder."""
+        return cls(**{name: value for name, value in config.items() if name != "folder"})
+
     def _load(self, folder: Path) -> None:
-        module = open_module(folder)
-        digest = hashlib.sha256((folder / "saved_model.pb").read_bytes()).hexdigest()
+        # Files of its own, as the folder may be gone or changed when the model is saved.
+        self._files = tempfile.TemporaryDirectory(prefix="tlkeras-hub-")
+        self._folder = Path(shutil.copytree(folder, Path(self._files.name) / "module"))
+        digest = digest_module(self._folder)
         if self.digest not in (None, digest):
             raise UserError(f"{folder} holds another module than the one that was asked for. Get it again.")
-        self._module, self._folder, self.digest = module, folder, digest
+        self._module, self.digest = module, self.digest = open_module(self._folder), digest
+        self._root = module.root  # TensorFlow exports its tables and vocabularies where it finds them
         learning = {id(variable) for variable in module.trainable}
         self._tracker.unlock()
         for number, one in enumerate(module.variables):
@@ -75,11 +86,16 @@ class HubModule(keras.layers.Layer):
             RuntimeError: the module's files are not there, as in a layer that was made from a configuration alone.
         """
         if self._module is None:
-            raise RuntimeError(f"The hub module {self.name} has no files; open the whole model with load_model.")
+            raise RuntimeError(
+                f"The layer of {self.source} has no files: they come with keras.models.load_model, not with a "
+                "configuration or a clone. Build the model anew, or load it."
+            )
         if self.trainable:
             for loss in self._module.losses:
                 self.add_loss(loss())
-        features = tf.cast(self._module.run(tf.cast(inputs, self._module.spec.dtype)), tf.float32)
+        dtype = self._module.spec.dtype
+        inputs = tf.cast(tf.round(inputs) if dtype.is_integer else inputs, dtype)  # a cast alone cuts off
+        features = tf.cast(self._module.run(inputs), tf.float32)
         return tf.ensure_shape(features, (None, *self.output_size))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -90,6 +106,7 @@ class HubModule(keras.layers.Layer):
         """All but the files."""
         return super().get_config() | {
             "input_size": self.input_size, "output_size": self.output_size, "digest": self.digest,
+            "source": self.source,
         }  # fmt: skip
 
     def save_assets(self, folder: str) -> None:
@@ -105,8 +122,7 @@ class HubModule(keras.layers.Layer):
 
     def load_assets(self, folder: str) -> None:
         """Load the module from a saved model, and give it the weights that were saved."""
-        self._temporary = tempfile.TemporaryDirectory(prefix="tlkeras-hub-")  # Keras removes its own
-        self._load(Path(shutil.copytree(folder, Path(self._temporary.name) / "module")))
+        self._load(Path(folder))
         for weight, value in zip(self.weights, self._saved, strict=True):
             weight.assign(value)
         self._saved = None

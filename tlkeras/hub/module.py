@@ -6,25 +6,18 @@ The conventions are those of https://www.tensorflow.org/hub/reusable_saved_model
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
-from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from tlkeras.errors import UserError
+from tlkeras.hub.safety import check_graph
 
 OUTPUT_KEYS = ("default", "feature_vector", "pooled_output", "output_0")
-# Operations that touch files or run Python, which a network has no business with. Assets and weights need none.
-DANGEROUS = re.compile(
-    r"\w*PyFunc\w*|ReadFile|WriteFile|MatchingFiles|\w*(RecordDataset|RecordReader|LineDataset|LineReader|WholeFileReader)"
-    r"(V\d)?|CreateSummary\w+|SaveSlices|Save|DebugIdentity\w*"
-)
-WRITES_WEIGHTS = re.compile(r"SaveV2|MergeV2Checkpoints")
 # A layer of a network that Keras 2 saved, which divides pixels of 0 to 255; another scale is for pixels of 0 to 1.
 RESCALING = re.compile(rb'"class_name": "Rescaling".{1,400}?"scale": ([-+.\deE]+)')
 GREATEST_SCALE = 1 / 100
@@ -82,59 +75,25 @@ def open_module(folder: Path) -> Module:
     inputs = [tensor_inputs(step) for step in steps]
     if not all(len(specs) == 1 for specs in inputs):
         raise UserError(f"{folder} takes {max(map(len, inputs))} tensors; a feature module takes one.")
-    found = {id(one): one for step in steps for one in step.graph.variables}.values()
-    variables = list(getattr(root, "variables", None) or found)
-    trainable = getattr(root, "trainable_variables", None)
-    trainable = [one for one in variables if one.trainable] if trainable is None else list(trainable)
+    own, learning = getattr(root, "variables", None) or [], getattr(root, "trainable_variables", None)
+    captured = [one for step in steps for one in step.graph.variables]
+    variables = list({id(one): one for one in [*own, *(learning or []), *captured]}.values())
+    learning = [one for one in variables if one.trainable] if learning is None else learning
+    trainable = [one for one in learning if one.dtype.is_floating]
     losses = list(getattr(root, "regularization_losses", None) or [])
     return Module(folder.name, root, run, most_general([specs[0] for specs in inputs]), variables, trainable, losses)
-
-
-def check_graph(file: Path) -> None:
-    """Look at a SavedModel before TensorFlow runs anything of it.
-
-    Raises:
-        UserError: it is damaged, of TensorFlow 1, or holds operations that touch files or run Python.
-    """
-    saved = SavedModel()
-    try:
-        saved.ParseFromString(file.read_bytes())
-    except Exception as error:  # protobuf's own kind of error
-        raise UserError(f"{file} is damaged: it is no SavedModel. Get it again.") from error
-    graphs = saved.meta_graphs
-    if not graphs or not all(graph.HasField("object_graph_def") for graph in graphs):
-        raise UserError(
-            f"{file} is a SavedModel of TensorFlow 1, which cannot be fine-tuned in TensorFlow 2. Take its TF2 "
-            "version, or load it in a tf.Module with a __call__ and write that with tf.saved_model.save."
-        )
-    if bad := sorted({op for graph in graphs for op in dangerous_operations(graph)}):
-        raise UserError(f"{file} is not opened: it would touch files or run Python ({', '.join(bad)}).")
-
-
-def dangerous_operations(graph: MetaGraphDef) -> Iterator[str]:
-    """Names of operations in a graph that touch files or run Python.
-
-    Each SavedModel has a function that saves its weights, which nobody but TensorFlow's saver calls; in any other
-    function an operation that writes weights is dangerous too.
-    """
-    functions = graph.graph_def.library.function
-    called = set(graph.object_graph_def.concrete_functions)
-    called |= {value.func.name for function in functions for node in function.node_def for value in node.attr.values()}
-    for function in functions:
-        for node in function.node_def:
-            if DANGEROUS.fullmatch(node.op) or (
-                WRITES_WEIGHTS.fullmatch(node.op) and function.signature.name in called
-            ):
-                yield node.op
-    yield from (node.op for node in graph.graph_def.node if DANGEROUS.fullmatch(node.op))
 
 
 def function_of(root: Any, folder: Path) -> tuple[Callable[[tf.Tensor], tf.Tensor], list[Any]]:
     """The function from inputs to features, in inference mode, and the graphs that it may run."""
     function = root.__call__ if callable(root) else getattr(root, "serve", None)
     if function is not None and getattr(function, "concrete_functions", None):
-        options = {"training": False} if "training" in function.function_spec.fullargspec.args else {}
+        names = function.function_spec.fullargspec
+        options = {"training": False} if "training" in [*names.args, *names.kwonlyargs] else {}
         call = partial(function, **options)
+        firsts = [(step.structured_input_signature[0] or (None,))[0] for step in function.concrete_functions]
+        if not all(isinstance(first, tf.TensorSpec) for first in firsts):
+            raise UserError(f"{folder} takes its input by a name or in a dictionary; a module takes one tensor.")
         return lambda inputs: features_in(call(inputs), folder), list(function.concrete_functions)
     signatures = {key: root.signatures[key] for key in root.signatures if not key.startswith("__")}
     key = next((key for key in ("feature_vector", "default", "serving_default") if key in signatures), None)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tlkeras.backbones import HUB, Backbone, find_backbone
 from tlkeras.errors import UserError
-from tlkeras.hub.handles import PREFIX, check_handle, fetch, handle_of
+from tlkeras.hub.handles import PREFIX, check_handle, digest_module, fetch, handle_of
 from tlkeras.startup import load_tensorflow
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ def read_module(row: Backbone) -> Backbone:
 
     module = open_module(folder)
     size = image_side(module, row.name)
+    if module.spec.dtype.is_integer and row.pixels not in ("", "inside"):
+        raise UserError(f"{row.name} takes whole numbers, so its pixels are 0..255; leave --pixel-range out.")
     return dataclasses.replace(
         row,
         pixels=row.pixels or pixels_of(module, folder),
@@ -64,6 +66,7 @@ def read_module(row: Backbone) -> Backbone:
         greatest_size=size,
         parameters=sum(variable.shape.num_elements() for variable in module.variables),
         module=folder,
+        digest=digest_module(folder),
     )
 
 

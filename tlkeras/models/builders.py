@@ -83,6 +83,8 @@ def build_classifier(
     row = read_module(find_row(backbone, pixel_range))
     if task not in ACTIVATIONS:
         raise UserError(f"The task was {task}; it must be one of {', '.join(ACTIVATIONS)}.")
+    if row.handle and str(weights) not in ("imagenet", "module"):  # the first is the default
+        raise UserError(f"weights was {weights}, but {row.name} brings its own; leave it out.")
     size = check_image_size(row, image_size)
     inputs = keras.Input((None, None, 3), name="image")
     x = layers.Resizing(size, size, crop_to_aspect_ratio=True, antialias=True, dtype="float32", name="resize")(inputs)
@@ -139,7 +141,7 @@ def build_backbone(row: Backbone, size: int, weights: str, precision: str = "flo
 def build_hub_backbone(row: Backbone, size: int) -> keras.Model:
     """A TensorFlow Hub module alone: pixels `(B, size, size, 3)` to features; frozen, in inference mode."""
     pixels = keras.Input((size, size, 3), name="pixels")
-    module = HubModule(row.module, (size, size, 3), name=HUB.stages[0].layer)
+    module = HubModule(row.module, (size, size, 3), source=row.name, name=HUB.stages[0].layer)
     backbone = keras.Model(pixels, module(pixels), name=HUB.name)
     log.info("Backbone: %s at %d px, weights of the module.", row.name, size)
     backbone.trainable = False

@@ -23,6 +23,12 @@ def backbone_of(model: keras.Model) -> keras.Model:
     raise UserError(f"The model {model.name} has no backbone inside; build it with tlkeras.build_classifier.")
 
 
+def backbone_name(model: keras.Model) -> str:
+    """The backbone's name for people: of the table, or where a hub module came from."""
+    backbone = backbone_of(model)
+    return getattr(backbone.layers[-1], "source", backbone.name)
+
+
 def first_unfrozen(backbone: keras.Model, unfreeze: str | int | float) -> int:
     """Index into `backbone.layers` from which the layers learn; 0 also where only the input lies below.
 

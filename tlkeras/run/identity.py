@@ -20,19 +20,23 @@ MAY_CHANGE = ("run_dir", "data_dir", "overwrite", "resume", "memory", "cache_dis
 CHUNK = 256  # pictures that are read at a time
 
 
-def check_identity(folder: Path, config: TrainConfig | PretrainConfig, data: PreparedData) -> None:
+def check_identity(
+    folder: Path, config: TrainConfig | PretrainConfig, data: PreparedData, module: str | None = None
+) -> None:
     """Note what a run is made of, or compare with the note that is there.
 
     Args:
         folder: of the checkpoints.
         config: options of the run, none of them None any more.
         data: the pictures, decoded.
+        module: digest of a hub module.
 
     Raises:
         UserError: another option, other data, another version of a package, or another number of cores.
     """
     options = {name: value for name, value in dataclasses.asdict(config).items() if name not in MAY_CHANGE}
-    now = {"options": options, "data": digest_data(data), "versions": versions(), "cores": available_cores()}
+    now = {"options": options, "data": digest_data(data), "versions": versions(), "cores": available_cores(),
+           "module": module}  # fmt: skip
     now = json.loads(json.dumps(now))
     file = folder / FILE
     if not file.exists() and not any(folder.glob("*.npz")):
@@ -46,6 +50,7 @@ def check_identity(folder: Path, config: TrainConfig | PretrainConfig, data: Pre
         changes += [f"{name} {value}" for name, value in before["versions"].items() if value != now["versions"][name]]
         changes += [f"{before['cores']} cores"] if before["cores"] != now["cores"] else []
         changes += ["other pictures or labels"] if before["data"] != now["data"] else []
+        changes += ["another module"] if before.get("module") != module else []
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         changes = ["a damaged note of its options"]
     if changes:
@@ -65,7 +70,7 @@ def check_finished(file: Path, config: TrainConfig | PretrainConfig) -> None:
     """
     before = yaml.safe_load(file.read_text(encoding="utf-8"))
     given = {name: value for name, value in dataclasses.asdict(config).items()
-             if name not in (*MAY_CHANGE, "backbone") and value not in (None, "auto")}  # fmt: skip
+             if name not in MAY_CHANGE and value not in (None, "auto")}  # fmt: skip
     if changes := [
         f"--{name.replace('_', '-')} {before.get(name)}" for name in given if before.get(name) != given[name]
     ]:

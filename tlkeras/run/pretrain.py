@@ -35,7 +35,7 @@ def pretrain(config: PretrainConfig) -> Path:
     path = choose_run_dir(config.run_dir, config.overwrite, file if config.resume else None, name, row.name)
     weights = path / file
     if config.resume and finished_before(path, file):
-        check_finished(path / "config.yaml", config)
+        check_finished(path / "config.yaml", dataclasses.replace(config, backbone=row.name))
         print(f"Weights: {weights} (finished before)")
         return weights
     with writing(path, config.overwrite, config.resume) as folder:

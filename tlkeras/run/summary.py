@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlkeras.archives import check_model_file
-from tlkeras.backbones import BACKBONES, find_backbone
+from tlkeras.backbones import BACKBONES
 from tlkeras.errors import UserError
+from tlkeras.hub.row import find_row
 from tlkeras.run.opening import open_run
 from tlkeras.startup import load_tensorflow
 
@@ -30,7 +31,7 @@ def stage_table(name: str) -> str:
     """The stages of a backbone, read from the real layers, with the weights that learn when each is unfrozen.
 
     Args:
-        name: a backbone of the table, a run's folder, or a `.keras` file that tlkeras wrote.
+        name: a backbone of the table, `hub:HANDLE`, a run's folder, or a `.keras` file that tlkeras wrote.
 
     Raises:
         UserError: for anything else.
@@ -43,11 +44,11 @@ def stage_table(name: str) -> str:
     elif path.is_file():
         raise UserError(f"{path} holds no model; give a .keras file, a run's folder or a backbone's name.")
     else:
-        row = find_backbone(name)
+        row = find_row(name)
         load_tensorflow()
         from tlkeras.models.builders import build_classifier
 
-        return describe_stages(build_classifier(row, 1, weights="none"))
+        return describe_stages(build_classifier(row, 1, weights="module" if row.handle else "none"))
     load_tensorflow()
     from tlkeras.run.model_file import load_model
 
@@ -57,12 +58,12 @@ def stage_table(name: str) -> str:
 
 def describe_model(model: "keras.Model") -> str:
     """Backbone, image size and parameter counts of a model in a line."""
-    from tlkeras.models.freezing import backbone_of
+    from tlkeras.models.freezing import backbone_name, backbone_of
 
     backbone = backbone_of(model)
     total, below = model.count_params(), backbone.count_params()
     counts = f"{total:,} parameters, {below:,} in the backbone and {total - below:,} in the head"
-    return f"{backbone.name} at {backbone.input_shape[1]} px: {counts}"
+    return f"{backbone_name(model)} at {backbone.input_shape[1]} px: {counts}"
 
 
 def describe_stages(model: "keras.Model") -> str:

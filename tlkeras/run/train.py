@@ -52,7 +52,7 @@ def train(config: TrainConfig) -> Path:
     parse_unfreeze(row, config.unfreeze or row.finetune_from)
     path = choose_run_dir(config.run_dir, config.overwrite, MODEL if config.resume else None, config.data, row.name)
     if config.resume and finished_before(path, MODEL):
-        check_finished(path / "config.yaml", config)
+        check_finished(path / "config.yaml", dataclasses.replace(config, backbone=row.name))
         print(f"Run: {path} (it was finished before)")
         return path
     with writing(path, config.overwrite, config.resume) as folder:
@@ -73,7 +73,7 @@ def train(config: TrainConfig) -> Path:
             overwrite=False,
             resume=False,
         )
-        check_identity(folder / CHECKPOINTS, resolved, data)
+        check_identity(folder / CHECKPOINTS, resolved, data, row.digest)
         load_tensorflow(config.seed)
         train_and_write(resolved, row, data, folder)
     print(f"Run: {path}")

@@ -14,7 +14,7 @@ from tlkeras.features.batches import evaluation_features, training_features
 from tlkeras.features.cache import features_of
 from tlkeras.features.compute import Features
 from tlkeras.features.cut import cut
-from tlkeras.models.freezing import backbone_of, first_unfrozen
+from tlkeras.models.freezing import backbone_name, backbone_of, first_unfrozen
 
 log = logging.getLogger("tlkeras")
 
@@ -94,5 +94,5 @@ def cut_index(model: keras.Model, options: TrainingOptions) -> int:
 def describe_cut(model: keras.Model, first: int) -> str:
     """What is computed once, in words."""
     backbone = backbone_of(model)
-    name = f"{backbone.name} at {backbone.input_shape[1]} px"
+    name = f"{backbone_name(model)} at {backbone.input_shape[1]} px"
     return f"{name}, pooled and below {backbone.layers[first].name}" if first else f"{name}, pooled"
