@@ -3,7 +3,13 @@
 import csv
 
 import keras
+import numpy as np
 import pytest
+
+from tlkeras.data.example import Example
+from tlkeras.data.prepare import PreparedData
+from tlkeras.errors import UserError
+from tlkeras.run.gain import take_share
 
 OPTIONS = ("--backbone", "MobileNet-0.25", "--image-size", "32", "--batch-size", "8")
 
@@ -15,16 +21,17 @@ def test_transfer_gain(made, run_script, tmp_path):
     pictures = made({"blue": 20, "green": 20})
     answer = run_script(
         "transfer_gain.py", "--data", pictures, *OPTIONS, "--weights", weights, "--percents", "[25,100]",
-        "--seeds", 2, "--scratch-epochs", 2, "--frozen-epochs", 1, "--finetune-epochs", 1, "--run-dir", "gain",
+        "--seeds", 2, "--scratch-epochs", 2, "--scratch-steps", 1, "--frozen-epochs", 1, "--finetune-epochs", 1, "--run-dir", "gain",
         cwd=tmp_path,
     )  # fmt: skip
     assert answer.code == 0 and answer.err == ""
     lines = answer.out.splitlines()
-    assert lines[-1] == "Comparison: gain" and "pretrained weights" in lines[-2]
-    assert [line.split()[:2] for line in lines[3:5]] == [["25", "7"], ["100", "28"]]
+    assert lines[-1] == "Comparison: gain" and "over 2 seeds" in lines[-2] and "andom weights reach" in lines[-3]
+    assert [line.split()[:2] for line in lines[3:5]] == [["25", "8"], ["100", "34"]]
     assert {file.name for file in (tmp_path / "gain").iterdir()} == {"gain.png", "trials.csv", "config.yaml", "log.txt"}
     with (tmp_path / "gain" / "trials.csv").open() as file:
         rows = list(csv.DictReader(file))
+    assert 0 <= float(rows[0]["accuracy_random"]) <= 1
     assert [(row["percent"], row["seed"]) for row in rows] == [("25", "0"), ("25", "1"), ("100", "0"), ("100", "1")]
 
 
@@ -36,9 +43,48 @@ def test_transfer_gain(made, run_script, tmp_path):
         (("--percents", "[0,50]"), "--percents was"),
         (("--seeds", "1"), "--seeds was 1"),
         (("--task", "regression"), "measured in accuracy"),
+        (("--task", "multi_label"), "measured in accuracy"),
+        (("--class-weights", "balanced"), "the model from random weights goes without"),
     ],
 )
 def test_mistakes_of_transfer_gain_are_sentences(call, tmp_path, options, said):
     answer = call("transfer_gain.py", *options)
     assert answer.code == 2 and said in answer.err and answer.err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def prepared(own_test: bool) -> PreparedData:
+    """Twenty pictures of one class and ten of another."""
+    examples = [Example(str(number), "ab"[number % 3 == 0]) for number in range(30)]
+    splits = {"train": np.arange(0, 20), "validation": np.arange(20, 25)}
+    if own_test:
+        splits["test"] = np.arange(25, 30)
+    else:
+        splits["validation"] = np.arange(20, 30)
+    return PreparedData("single_label", ["a", "b"], 8, np.zeros((30, 8, 8, 3), "uint8"), examples, splits, [])
+
+
+@pytest.mark.parametrize("own_test", [True, False])
+def test_what_is_judged_is_never_learned_from_nor_chosen_by(own_test):
+    data = prepared(own_test)
+    judged = set(data.splits["test" if own_test else "validation"])
+    held = set()
+    for percent in (5, 25, 50, 100):
+        train, validation = take_share(data, percent, seed=1)
+        both = set(train) | set(validation)
+        assert not set(train) & set(validation) and not both & judged
+        assert held <= both  # a larger share holds the smaller one
+        held = both
+    assert len(held) == 30 - len(judged)
+
+
+def test_each_class_has_a_picture_to_learn_from_and_one_to_choose_by():
+    for rows in take_share(prepared(own_test=True), 1, seed=0):
+        assert sorted(prepared(own_test=True).examples[place].label for place in rows) == ["a", "b"]
+
+
+def test_a_class_with_one_picture_cannot_be_compared():
+    data = prepared(own_test=True)
+    data.splits["train"], data.splits["validation"] = np.array([0, 1, 2]), np.array([4])
+    with pytest.raises(UserError, match=r"Of the class b, 1 pictures are not judged; a comparison needs two"):
+        take_share(data, 100, seed=0)

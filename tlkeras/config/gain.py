@@ -11,9 +11,12 @@ from tlkeras.errors import UserError
 class GainConfig(TrainConfig):
     """All options of `scripts/transfer_gain.py`: those of a run, and how often to run it."""
 
-    percents: list[int] = option([5, 10, 25, 50, 100], "sizes of the training set, in percent of it", 1, 100)
+    percents: list[int] = option(
+        [5, 10, 25, 50, 100], "sizes of the training set, in percent of all pictures that are not judged", 1, 100
+    )
     seeds: int = option(5, "runs at each size, each with a choice of pictures and first weights of its own", 2, 1000)
     scratch_epochs: int = option(60, "epochs of the model from random weights, all of its layers learning", 1, 100000)
+    scratch_steps: int = option(500, "its least number of steps, for small sizes that have few in an epoch", 1, 10**7)
 
     def check(self) -> None:
         """As for a run; and there must be something to compare.
@@ -24,8 +27,10 @@ class GainConfig(TrainConfig):
         super().check()
         if self.resume:
             raise UserError("--resume was given; a comparison cannot be gone on with, only begun.")
-        if self.task == "regression":
-            raise UserError("The task was regression; the gain is measured in accuracy, so give classes.")
+        if self.task in ("regression", "multi_label"):
+            raise UserError(f"The task was {self.task}; the gain is measured in accuracy, so give one class each.")
+        if self.class_weights != "none":
+            raise UserError("--class-weights was balanced; the model from random weights goes without. Leave it out.")
         if not self.percents:
             raise UserError("--percents was empty; give sizes such as [10,100].")
         if self.weights == "none":

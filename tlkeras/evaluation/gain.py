@@ -25,7 +25,7 @@ class Trial:
 
     Attributes:
         percent: of the training set.
-        images: pictures that were learned from.
+        images: pictures that were not judged, to learn from and to choose the epoch.
         seed: of their choice, and of both runs.
         accuracy: of each arm, "pretrained" and "random", on the same pictures.
         seconds: of each arm's training.
@@ -52,7 +52,7 @@ class Size:
 
     @property
     def images(self) -> int:
-        """Pictures that were learned from; the median, as splits differ by one."""
+        """Pictures that were not judged."""
         return round(median(trial.images for trial in self.trials))
 
     def accuracy(self, arm: str) -> tuple[float, float, float]:
@@ -93,20 +93,31 @@ def line(size: Size) -> str:
     )
 
 
-def savings(sizes: Sequence[Size]) -> str:
+def savings(sizes: Sequence[Size], chance: float) -> str:
     """How much less data and time the pretrained weights need for what random ones reach with the most pictures.
 
-    Only sizes that were measured count: nothing is interpolated.
+    Only sizes that were measured count: nothing is interpolated. Larger sizes must reach it too.
+
+    Args:
+        sizes: from `by_size`.
+        chance: share of the commonest class, which a model reaches that has learned nothing.
     """
     most = sizes[-1]
-    goal, seconds = most.accuracy("random")[0], most.seconds("random")
+    (goal, low, _), seconds = most.accuracy("random"), most.seconds("random")
+    if low <= chance:
+        return (
+            f"Random weights reach {goal:.3f} with {most.images:,} pictures, no more for certain than the {chance:.3f} "
+            "of the commonest class: there is nothing to compare savings with."
+        )
     reference = f"what random weights reach with {most.images:,} pictures in {seconds:.1f} s ({goal:.3f})"
-    enough = next((size for size in sizes if size.accuracy("pretrained")[0] >= goal), None)
+    reaches = [size.accuracy("pretrained")[0] >= goal for size in sizes]
+    enough = next((size for place, size in enumerate(sizes) if all(reaches[place:])), None)
     if enough is None:
         return f"At no size do pretrained weights reach {reference}: here, transfer saves nothing."
     own = enough.seconds("pretrained")
     data = "less data" if enough is most else f"{1 - enough.images / most.images:.0%} less data"
-    time = f"{abs(1 - own / seconds):.0%} {'less' if own < seconds else 'more'} time"
+    change = round(100 * (1 - own / seconds))
+    time = f"{abs(change)}% {'less' if change > 0 else 'more'} time" if change else "as much time"
     least = " or fewer" if enough is sizes[0] else ""
     saved = f"no {data}, {time}" if enough is most else f"{data}, {time}"
     return (
@@ -120,7 +131,7 @@ def plot_gain(sizes: Sequence[Size], judged: str, path: Path) -> None:
 
     Args:
         sizes: from `by_size`.
-        judged: what the accuracy was measured on, for the title.
+        judged: the title: what was measured, on what.
         path: where the PNG goes.
     """
     figure, panel = plt.subplots(figsize=(7, 4.5), layout="constrained")
@@ -128,11 +139,11 @@ def plot_gain(sizes: Sequence[Size], judged: str, path: Path) -> None:
     for arm, name in ARMS.items():
         centre, low, high = np.array([size.accuracy(arm) for size in sizes]).T
         panel.plot(images, centre, marker="o", label=name)
-        panel.fill_between(images, low, np.minimum(high, 1), alpha=0.2)
+        panel.fill_between(images, np.maximum(low, 0), np.minimum(high, 1), alpha=0.2)
     panel.set_xscale("log")
     panel.set_xticks(images, [f"{count:,}" for count in images])
     panel.xaxis.minorticks_off()
-    panel.set(xlabel="training pictures", ylabel="accuracy", title=f"{judged}; mean and 95 % interval")
+    panel.set(xlabel="labelled pictures", ylabel="accuracy, mean and 95 % interval", ylim=(0, 1), title=judged)
     panel.grid(alpha=0.3)
     panel.legend(frameon=False)
     figure.savefig(path, dpi=120)

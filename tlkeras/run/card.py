@@ -57,7 +57,7 @@ def write_card(
         size=data.image_size,
         file=weights.name,
         digest=file_hash(weights, "sha256"),
-        data=Path(config.data).name,
+        data=data_name(config.data),
         train=len(data.splits["train"]),
         classes=len(data.classes),
         about=config.about or "not given",
@@ -71,11 +71,16 @@ def write_card(
     weights.with_name(weights.name.replace(".weights.h5", ".md")).write_text(text, encoding="utf-8")
 
 
+def data_name(data: str) -> str:
+    """A data set's name without the folders of this machine."""
+    return data if data.startswith("tfds:") else Path(data).resolve().name
+
+
 def command(config: PretrainConfig) -> str:
     """The command that repeats a training: every option that is not at its default."""
     words = ["python", "scripts/pretrain.py"]
     for entry in dataclasses.fields(config):
         value = getattr(config, entry.name)
         if value != entry.default and entry.name not in (*MAY_CHANGE, "task"):
-            words += [f"--{entry.name.replace('_', '-')}", Path(value).name if entry.name == "data" else str(value)]
+            words += [f"--{entry.name.replace('_', '-')}", data_name(value) if entry.name == "data" else str(value)]
     return shlex.join(words)

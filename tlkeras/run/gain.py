@@ -14,7 +14,8 @@ import numpy as np
 from tlkeras.backbones import Backbone, check_image_size, find_backbone
 from tlkeras.config import AugmentOptions, GainConfig, ScratchOptions, Task
 from tlkeras.data.prepare import PreparedData, decode_data, find_data
-from tlkeras.data.splits import split_examples
+from tlkeras.data.tfds_name import short_name
+from tlkeras.errors import UserError
 from tlkeras.run.folder import choose_run_dir, writing
 from tlkeras.run.records import write_history, write_yaml
 from tlkeras.startup import load_tensorflow
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from tlkeras.evaluation.gain import Trial
 
 log = logging.getLogger("tlkeras")
+
+HELD_OUT = 0.2  # share of the pictures that chooses the epoch of the pretrained model
 
 
 def transfer_gain(config: GainConfig) -> Path:
@@ -41,7 +44,7 @@ def transfer_gain(config: GainConfig) -> Path:
     config.check()
     row = find_backbone(config.backbone)
     check_image_size(row, config.image_size)
-    path = choose_run_dir(config.run_dir, config.overwrite, None, f"gain {Path(config.data).stem}", row.name)
+    path = choose_run_dir(config.run_dir, config.overwrite, None, f"gain {short_name(config.data)}", row.name)
     with writing(path, config.overwrite) as folder:
         found = find_data(config, row, config.image_size, config.seed)
         dataclasses.replace(config, task=found.source.task).check()
@@ -63,7 +66,7 @@ def compare(config: GainConfig, row: Backbone, data: PreparedData, folder: Path)
     Args:
         config: all options.
         row: the backbone.
-        data: decoded pictures; each trial splits them anew.
+        data: decoded pictures; the same of them are judged in each trial.
         folder: takes `gain.png` and `trials.csv`.
     """
     from tlkeras.evaluation.gain import TITLE, by_size, line, plot_gain, savings
@@ -74,25 +77,33 @@ def compare(config: GainConfig, row: Backbone, data: PreparedData, folder: Path)
     log.info("%s", TITLE)
     for percent in sorted(set(config.percents)):
         with quiet():
-            trials += [trial(config, row, data, percent, seed) for seed in seeds]
-        sizes = by_size(trials)
-        log.info("%s", line(sizes[-1]))
-    log.info("%s", savings(sizes))
-    if judged == "validation":
-        log.info("Note: there is no test split; validation chose the epoch of the pretrained model, and judged both.")
-    plot_gain(sizes, f"{config.data}, {data.splits[judged].size:,} {judged} pictures", folder / "gain.png")
-    write_history(folder / "trials.csv", [row_of(one) for one in trials])
+            for seed in seeds:
+                trials.append(trial(config, row, data, percent, seed))
+                write_history(folder / "trials.csv", [row_of(one) for one in trials])
+        log.info("%s", line(by_size(trials)[-1]))
+    sizes = by_size(trials)
+    labels = [data.examples[place].label for place in data.splits[judged]]
+    log.info("%s", savings(sizes, max(map(labels.count, labels)) / len(labels)))
+    log.info(
+        "Intervals of 95 %% are over %d seeds (which pictures, first weights, order); all judge the same %s pictures.",
+        config.seeds, f"{len(labels):,}",
+    )  # fmt: skip
+    title = f"{short_name(config.data)}, {len(labels):,} {judged} pictures, {config.seeds} seeds"
+    plot_gain(sizes, f"{title}\n{row.name} at {config.image_size} px", folder / "gain.png")
 
 
 def trial(config: GainConfig, row: Backbone, data: PreparedData, percent: int, seed: int) -> "Trial":
-    """Train both models on the same share of the training pictures, and judge them on the same others.
+    """Train both models on the same pictures, and judge them on the same others.
+
+    The pretrained model keeps a fifth of its pictures for the choice of the epoch; the other one, which keeps its last
+    epoch, learns from all.
 
     Args:
         config: all options.
         row: the backbone.
         data: decoded pictures.
-        percent: of the training pictures.
-        seed: of the split, the choice of pictures, and the weights that are random.
+        percent: of the pictures that are not judged.
+        seed: of the choice of pictures, and of the weights that are random.
     """
     import keras
 
@@ -100,34 +111,46 @@ def trial(config: GainConfig, row: Backbone, data: PreparedData, percent: int, s
     from tlkeras.evaluation.gain import Trial
 
     keras.backend.clear_session()  # of the models of the trial before
-    splits = split_examples(data.examples, data.task, (config.validation_share, config.test_share), seed)
-    splits["train"] = take_share(data, splits["train"], percent, seed)
+    train, validation = take_share(data, percent, seed)
+    judged = data.splits.get("test", data.splits["validation"])
+    everything = np.sort(np.concatenate([train, validation]))
+    splits = {"train": train, "validation": validation, "everything": everything, "judged": judged}
     sets = image_sets(dataclasses.replace(data, splits=splits))
     accuracy, seconds = {}, {}
     for arm, run in (("pretrained", train_pretrained), ("random", train_random)):
         accuracy[arm], seconds[arm] = run(config, row, data.task, sets, seed)
-    return Trial(percent, len(sets["train"]), seed, accuracy, seconds)
+    return Trial(percent, len(everything), seed, accuracy, seconds)
 
 
-def take_share(data: PreparedData, rows: np.ndarray, percent: int, seed: int) -> np.ndarray:
-    """Some of the training pictures, of each class as many in proportion, and one at least.
+def take_share(data: PreparedData, percent: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Some of the pictures that are not judged, of each class as many in proportion, and two at least.
+
+    What a smaller share of one seed holds a larger one holds too.
 
     Args:
         data: decoded pictures.
-        rows: int64 `(n,)`, indices of the training pictures.
         percent: how many of them, 1 to 100.
         seed: of the choice.
 
     Returns:
-        Indices `(m,)`, some of `rows`.
+        Indices of pictures to learn from and of pictures that choose the epoch, about a fifth.
 
     Raises:
-        UserError: a class has too few pictures for that.
+        UserError: a class has one picture only.
     """
-    if percent == 100:
-        return rows
-    examples = [dataclasses.replace(data.examples[place], split=None) for place in rows]
-    return rows[split_examples(examples, data.task, (percent / 100, 0.0), seed)["validation"]]
+    names = ("train", "validation") if "test" in data.splits else ("train",)
+    rows = np.sort(np.concatenate([data.splits[name] for name in names]))
+    labels = np.array([data.examples[place].label for place in rows])
+    train, validation = [], []
+    for number, name in enumerate(data.classes):
+        of_class = np.random.default_rng([seed, number]).permutation(rows[labels == name])
+        if len(of_class) < 2:
+            raise UserError(f"Of the class {name}, {len(of_class)} pictures are not judged; a comparison needs two.")
+        count = max(2, round(percent / 100 * len(of_class)))
+        held = max(1, round(HELD_OUT * count))
+        validation.append(of_class[:held])
+        train.append(of_class[held:count])
+    return np.sort(np.concatenate(train)), np.sort(np.concatenate(validation))
 
 
 def train_pretrained(
@@ -174,22 +197,25 @@ def train_random(
     """
     import keras
 
+    from tlkeras.data.pipeline import steps_per_epoch
     from tlkeras.run.train import build
     from tlkeras.training.from_scratch import train_from_scratch
 
     keras.utils.set_random_seed(seed)
-    model = build(dataclasses.replace(config, weights="none"), row, task, sets["train"])
+    model = build(dataclasses.replace(config, weights="none"), row, task, sets["everything"])
     augmentation = {entry.name: getattr(config, entry.name) for entry in dataclasses.fields(AugmentOptions)}
-    options = ScratchOptions(**augmentation, epochs=config.scratch_epochs, batch_size=config.batch_size, seed=seed)
+    steps = steps_per_epoch(len(sets["everything"]), config.batch_size)
+    epochs = max(config.scratch_epochs, steps_per_epoch(config.scratch_steps, steps))
+    options = ScratchOptions(**augmentation, epochs=epochs, batch_size=config.batch_size, seed=seed)
     start = time.perf_counter()
-    train_from_scratch(model, sets["train"], sets["validation"], options)
+    train_from_scratch(model, sets["everything"], None, options)
     return judged_accuracy(model, sets, config, task, time.perf_counter() - start)
 
 
 def judged_accuracy(
     model: "keras.Model", sets: dict[str, "ImageSet"], config: GainConfig, task: Task, seconds: float
 ) -> tuple[float, float]:
-    """Accuracy on the test pictures, or on the validation pictures where there are no others; and the seconds.
+    """Accuracy on the pictures that are judged, and the seconds.
 
     Args:
         model: trained.
@@ -201,9 +227,8 @@ def judged_accuracy(
     from tlkeras.run.train import judge
     from tlkeras.training.roads import training_view
 
-    name = "test" if "test" in sets else "validation"
-    figures = judge(training_view(model), {name: sets[name]}, config.batch_size, task)
-    return figures[name]["accuracy"], seconds
+    figures = judge(training_view(model), {"judged": sets["judged"]}, config.batch_size, task)
+    return figures["judged"]["accuracy"], seconds
 
 
 @contextlib.contextmanager

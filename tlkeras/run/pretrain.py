@@ -7,6 +7,7 @@ from pathlib import Path
 from tlkeras.backbones import Backbone, check_image_size, find_backbone
 from tlkeras.config import PretrainConfig
 from tlkeras.data.prepare import PreparedData, decode_data, find_data
+from tlkeras.data.tfds_name import short_name
 from tlkeras.errors import UserError
 from tlkeras.run.card import write_card
 from tlkeras.run.folder import CHECKPOINTS, check_space, choose_run_dir, finished_before, writing
@@ -30,7 +31,7 @@ def pretrain(config: PretrainConfig) -> Path:
     config.check()
     row = find_backbone(config.backbone)
     check_image_size(row, config.image_size)
-    name = f"pretrained {Path(config.data).stem}"
+    name = f"pretrained {short_name(config.data)}"
     file = f"{row.name}.weights.h5"
     path = choose_run_dir(config.run_dir, config.overwrite, file if config.resume else None, name, row.name)
     weights = path / file

@@ -29,13 +29,13 @@ class FiniteLoss(keras.callbacks.Callback):
     """Stop with a FloatingPointError when a loss is no longer a number."""
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Look at both losses.
+        """Look at both losses; there may be no validation.
 
         Raises:
             FloatingPointError: one of them is infinite or no number.
         """
         for what, name in (("training", "loss"), ("validation", "val_loss")):  # the last step can spoil the latter only
-            if not np.isfinite(logs[name]):
+            if not np.isfinite(logs.get(name, 0.0)):
                 self.model.stop_training = True
                 raise FloatingPointError(f"the {what} loss became {logs[name]} in epoch {epoch + 1}")
 

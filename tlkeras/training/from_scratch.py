@@ -28,7 +28,7 @@ STATISTICS_SHARE = 0.02
 def train_from_scratch(
     model: keras.Model,
     train: ImageSet,
-    validation: ImageSet,
+    validation: ImageSet | None,
     options: ScratchOptions,
     checkpoints: Checkpoints | None = None,
 ) -> list[dict]:
@@ -42,7 +42,7 @@ def train_from_scratch(
     Args:
         model: from `build_classifier`, from random weights as a rule.
         train: pictures that are learned from.
-        validation: pictures that each epoch is judged on, with the weights before averaging.
+        validation: pictures that each epoch is judged on, with the weights before averaging; None for none.
         options: epochs, rate and all else.
         checkpoints: where each epoch is kept, and where a training that was stopped goes on from.
 
@@ -53,9 +53,11 @@ def train_from_scratch(
         UserError: an option is no good, the data do not fit the model, or the loss is no longer a number.
     """
     check_values(options)
-    check_data(model, train, validation)
+    check_data(model, train, validation or train)
     steps = steps_per_epoch(len(train), options.batch_size)
-    backbone_of(model).trainable = True
+    batch_size = steps_per_epoch(len(train), steps)  # even, as BatchNormalization learns nothing from a rest of one
+    backbone_of(model).trainable = False
+    backbone_of(model).trainable = True  # of a backbone that is trainable already it would change nothing
     set_statistics_memory(model, steps * options.epochs)
     view = training_view(model)
     goal = objective(model, options.label_smoothing, task_of(model))
@@ -67,18 +69,18 @@ def train_from_scratch(
     if checkpoints:
         callbacks.append(KeepEpoch(checkpoints, lambda: {"changing": values(learned)}, lambda: {"history": history}))
     batches = training_batches(
-        train, options, batch_size=options.batch_size, first_epoch=len(history), last_epoch=options.epochs,
+        train, options, batch_size=batch_size, first_epoch=len(history), last_epoch=options.epochs,
         seed=options.seed,
     )  # fmt: skip
     try:
         view.fit(
             batches,
-            validation_data=evaluation_batches(validation, options.batch_size),
+            validation_data=evaluation_batches(validation, options.batch_size) if validation else None,
             steps_per_epoch=steps,
             shuffle=False,
             initial_epoch=len(history),
             epochs=options.epochs,
-            callbacks=[*callbacks, Speed(len(train), options.batch_size, options.epochs)],
+            callbacks=[*callbacks, Speed(len(train), batch_size, options.epochs)],
             verbose=fit_verbosity(),
         )
     except FloatingPointError as error:
