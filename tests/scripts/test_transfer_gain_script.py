@@ -21,7 +21,8 @@ def test_transfer_gain(made, run_script, tmp_path):
     pictures = made({"blue": 20, "green": 20})
     answer = run_script(
         "transfer_gain.py", "--data", pictures, *OPTIONS, "--weights", weights, "--percents", "[25,100]",
-        "--seeds", 2, "--scratch-epochs", 2, "--scratch-steps", 1, "--frozen-epochs", 1, "--finetune-epochs", 1, "--run-dir", "gain",
+        "--seeds", 2, "--scratch-epochs", 2, "--scratch-steps", 1, "--frozen-epochs", 1, "--finetune-epochs", 1,
+        "--run-dir", "gain",
         cwd=tmp_path,
     )  # fmt: skip
     assert answer.code == 0 and answer.err == ""
