@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
 import yaml
 
-from tlkeras.config import DIGITS_DEFAULTS, KINDS, TrainConfig, limits, must
+from tlkeras.config import DIGITS_DEFAULTS, KINDS, OTHER_BACKBONE, TrainConfig, limits, must
 from tlkeras.errors import Terminated, UserError
 from tlkeras.parser import SentenceParser, not_known
 
@@ -36,8 +36,8 @@ def parse_config(config_class: type[Config], description: str | None, arguments:
         data, backbone = data or values.get("data"), backbone or values.get("backbone")
     digits = (data or "digits") == "digits" and issubclass(config_class, TrainConfig)
     if digits and not HELP & set(arguments):  # help shows the usual defaults
-        other = backbone not in (None, DIGITS_DEFAULTS["backbone"])  # which may need larger pictures
-        parser.set_defaults(DIGITS_DEFAULTS | ({"image_size": None} if other else {}))
+        other = backbone not in (None, DIGITS_DEFAULTS["backbone"])
+        parser.set_defaults(DIGITS_DEFAULTS | (OTHER_BACKBONE if other else {}))
     parsed = parser.parse_args(arguments).as_dict()
     parsed.pop("config", None)
     config = config_class(**parsed)

@@ -17,6 +17,7 @@ from tlkeras.archives import check_model_file
 from tlkeras.backbones import BACKBONES, Backbone
 from tlkeras.errors import UserError
 
+BUNDLED = Path(__file__).parent / "backbones" / "bundled"
 SUFFIXES = (".h5", ".keras")
 HDF5_START, ZIP_START = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
 # Layers above the features in the networks of keras.applications, and Keras' automatic name of a dense layer.
@@ -29,7 +30,7 @@ def check_weights_option(backbone: Backbone, weights: str, image_size: int) -> N
 
     Args:
         backbone: The row that is to be built.
-        weights: "imagenet", "none" or a path.
+        weights: "imagenet", "bundled", "none" or a path.
         image_size: Pixels a side; MobileNet has a weight file for each of several sizes.
 
     Raises:
@@ -39,8 +40,28 @@ def check_weights_option(backbone: Backbone, weights: str, image_size: int) -> N
     if weights == "imagenet":
         if imagenet_file(backbone, image_size) is None:
             check_online(backbone, image_size)
+    elif weights == "bundled":
+        bundled_file(backbone)
     elif weights != "none":
         check_fits(weight_file(weights), backbone)
+
+
+def bundled_file(backbone: Backbone) -> Path:
+    """The weights that come with the repository, checked.
+
+    Raises:
+        UserError: There are none for this backbone, or the file is not what it was.
+    """
+    if backbone.bundled_hash is None:
+        known = ", ".join(row.name for row in BACKBONES.values() if row.bundled_hash)
+        raise UserError(
+            f"No weights of {backbone.name} come with the repository, only of {known}: give that backbone, or weights "
+            "imagenet, none or a file."
+        )
+    path = BUNDLED / f"{backbone.name}.weights.h5"
+    if not path.is_file() or file_hash(path, "sha256") != backbone.bundled_hash:
+        raise UserError(f"{path} is missing or damaged; get it again from the repository.")
+    return path
 
 
 def weight_file(weights: str) -> Path:
@@ -51,7 +72,9 @@ def weight_file(weights: str) -> Path:
     """
     path = Path(weights).expanduser()
     if not path.name.endswith(SUFFIXES):
-        raise UserError(f'Weights were "{weights}"; give imagenet, none, or a file that ends in .h5 or .keras.')
+        raise UserError(
+            f'Weights were "{weights}"; give imagenet, bundled, none, or a file that ends in .h5 or .keras.'
+        )
     if not path.is_file():
         raise UserError(f'Weights were "{weights}"; there is no such file.')
     kind, start = ("zip archive", ZIP_START) if path.suffix == ".keras" else ("HDF5 file", HDF5_START)
@@ -116,7 +139,8 @@ def cannot_download(backbone: Backbone, image_size: int, reason: Exception) -> U
     name, url = backbone.weights_file(image_size)
     return UserError(
         f"The ImageNet weights of {backbone.name} are not in Keras' cache and cannot be downloaded ({reason}). "
-        f"Put {name} from {url} into {cache_folders()[0]}, or give weights none or a weight file."
+        f"Put {name} from {url} into {cache_folders()[0]}, or give a weight file, or weights none; "
+        "--backbone MobileNetV2-0.35 --weights bundled needs no download."
     )
 
 

@@ -34,7 +34,7 @@ def give_head_random_weights(model: keras.Model) -> None:
         ({"pooling": "mean"}, "--pooling was mean; it must be one of avg, max, both"),
         ({"image_size": 0}, "--image-size was 0; it must be a whole number from 1 to 4096"),
         ({"task": "multi-label"}, "The task was multi-label; it must be one of single_label, multi_label, regression"),
-        ({"weights": None}, 'Weights were "None"; give imagenet, none, or a file'),
+        ({"weights": None}, 'Weights were "None"; give imagenet, bundled, none, or a file'),
         ({"hidden": [0]}, "--hidden was"),
         ({"dropout": 1.0}, "--dropout was 1.0"),
         ({"precision": "float64"}, "--precision was float64"),

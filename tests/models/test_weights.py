@@ -388,3 +388,33 @@ def test_weights_that_lie_in_another_file_are_refused(tmp_path, kind):
             layer.create_virtual_dataset("0", layout)
     with pytest.raises(UserError, match="it takes weights from other files"):
         check_weights_option(ROW, str(path), SIZE)
+
+
+@pytest.mark.parametrize("size", [32, 64, 96])
+def test_the_weights_of_the_repository_at_any_size(size):
+    model = keras.applications.MobileNetV2(alpha=0.35, include_top=False, weights=None, input_shape=(size, size, 3))
+    source = load_backbone_weights(model, ROW, "bundled", size)
+    assert "MobileNetV2-0.35.weights.h5" in source
+    plain = build()
+    plain.load_weights(weight_files.BUNDLED / "MobileNetV2-0.35.weights.h5")
+    assert_same_weights(model, plain)
+
+
+def test_the_card_names_the_file_by_its_digest():
+    card = (weight_files.BUNDLED / "MobileNetV2-0.35.md").read_text()
+    assert ROW.bundled_hash in card and "top-1, validation" in card
+
+
+def test_no_other_backbone_has_weights_in_the_repository():
+    with pytest.raises(UserError, match=r"No weights of ResNet50 come with .* only of MobileNetV2-0.35: give that"):
+        check_weights_option(find_backbone("ResNet50"), "bundled", 224)
+
+
+@pytest.mark.parametrize("damage", [lambda content: None, lambda content: content[:-1]], ids=["missing", "cut off"])
+def test_damaged_weights_of_the_repository_are_not_used(tmp_path, monkeypatch, damage):
+    content = damage((weight_files.BUNDLED / "MobileNetV2-0.35.weights.h5").read_bytes())
+    if content:
+        (tmp_path / "MobileNetV2-0.35.weights.h5").write_bytes(content)
+    monkeypatch.setattr(weight_files, "BUNDLED", tmp_path)
+    with pytest.raises(UserError, match="missing or damaged; get it again"):
+        check_weights_option(ROW, "bundled", 64)

@@ -173,7 +173,7 @@ def test_missing_weight_files(train):
     check_sentence(train("--weights", "my.h5"), "my.h5", "there is no such file")
     Path("my.h5").write_text("no weights")
     check_sentence(train("--weights", "my.h5"), "my.h5 is not a weight file")
-    check_sentence(train("--weights", "random"), '"random"', "imagenet, none, or a file")
+    check_sentence(train("--weights", "random"), '"random"', "imagenet, bundled, none, or a file")
 
 
 def test_imagenet_offline(train, monkeypatch, tmp_path):

@@ -82,7 +82,7 @@ def test_digits_bring_their_own_defaults(tmp_path, arguments, text, digits):
     config = parse_config(TrainConfig, None, arguments)
     expected = DIGITS_DEFAULTS["backbone"] if digits else TrainConfig().backbone
     assert config.backbone == expected
-    assert config.weights == ("none" if digits else "imagenet")
+    assert config.weights == ("bundled" if digits else "imagenet")
 
 
 def test_what_is_given_wins_over_the_defaults_of_the_digits():
@@ -94,7 +94,7 @@ def test_another_backbone_sees_the_digits_at_a_size_of_its_own(tmp_path):
     assert parse_config(TrainConfig, None, ["--backbone", "InceptionV3"]).image_size is None
     (tmp_path / "my.yaml").write_text("backbone: InceptionV3")
     assert parse_config(TrainConfig, None, ["--config", str(tmp_path / "my.yaml")]).image_size is None
-    assert parse_config(TrainConfig, None, []).image_size == 32
+    assert parse_config(TrainConfig, None, []).image_size == 64
 
 
 @pytest.mark.parametrize("name", [entry.name for entry in dataclasses.fields(TrainConfig)])

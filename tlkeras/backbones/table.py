@@ -62,7 +62,7 @@ def _mobilenet(alpha: float, parameters: int) -> Backbone:
     )
 
 
-def _mobilenet_v2(alpha: float, features: int, parameters: int) -> Backbone:
+def _mobilenet_v2(alpha: float, features: int, parameters: int, bundled_hash: str | None = None) -> Backbone:
     """Sandler et al., https://arxiv.org/abs/1801.04381."""
     name, arguments = _width("MobileNetV2", alpha)
     blocks = ((f"block_{k}", f"block_{k}_expand") for k in range(1, 17))
@@ -70,8 +70,9 @@ def _mobilenet_v2(alpha: float, features: int, parameters: int) -> Backbone:
     url = f"{_HOST}mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{alpha}_{{size}}_no_top.h5"
     sizes = (96, 128, 160, 192, 224)
     return Backbone(
-        name, "MobileNetV2", "tf", 224, 32, features, parameters, stages, "block_13", url, None, sizes, None, arguments
-    )
+        name, "MobileNetV2", "tf", 224, 32, features, parameters, stages, "block_13", url, None, sizes, None, arguments,
+        bundled_hash,
+    )  # fmt: skip
 
 
 def _mobilenet_v3(kind: Literal["Small", "Large"], alpha: float, features: int, parameters: int, md5: str) -> Backbone:
@@ -178,7 +179,9 @@ BACKBONES: dict[str, Backbone] = {
         _mobilenet_v2(1.3, 1664, 3_766_048),
         _mobilenet_v2(0.75, 1280, 1_382_064),
         _mobilenet_v2(0.5, 1280, 706_224),
-        _mobilenet_v2(0.35, 1280, 410_208),
+        _mobilenet_v2(
+            0.35, 1280, 410_208, bundled_hash="39d6ed8d3df222867fdef365a1ffa90db8bcbddf9604d6f268113c66702abc94"
+        ),
         _mobilenet_v3("Small", 1.0, 576, 939_120, "d3e8ec802a04aa4fc771ee12a9a9b836"),
         _mobilenet_v3("Small", 0.75, 432, 583_160, "ebdb5cc8e0b497cd13a7c275d475c819"),
         _mobilenet_v3("Large", 1.0, 960, 2_996_352, "07fb09a5933dd0c8eaafa16978110389"),

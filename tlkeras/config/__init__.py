@@ -8,6 +8,7 @@ from tlkeras.config.gain import GainConfig
 from tlkeras.config.pretrain import PretrainConfig, ScratchOptions
 from tlkeras.config.train import (
     DIGITS_DEFAULTS,
+    OTHER_BACKBONE,
     AugmentOptions,
     CacheOptions,
     DataOptions,
@@ -19,6 +20,7 @@ from tlkeras.config.train import (
 __all__ = [
     "DIGITS_DEFAULTS",
     "KINDS",
+    "OTHER_BACKBONE",
     "AugmentOptions",
     "CacheOptions",
     "DataOptions",

@@ -11,17 +11,21 @@ from typing import Literal, Self
 from tlkeras.config.fields import check_values, option
 from tlkeras.errors import UserError
 
-# The digits are 8 x 8 pixels and come without pretrained weights. Random features of a network as plain as VGG16 are
-# of some use, those of deeper ones are not (a logistic regression on them: VGG16 0.98, MobileNetV2-0.35 0.25).
+# The digits are nothing like the photographs that the repository's weights know, so all layers learn, and fast.
 DIGITS_DEFAULTS = {
     "data": "digits",
-    "backbone": "VGG16",
-    "weights": "none",
-    "image_size": 32,
+    "backbone": "MobileNetV2-0.35",
+    "weights": "bundled",
+    "image_size": 64,
     "flip": "none",
-    "frozen_epochs": 5,
-    "finetune_epochs": 5,
+    "frozen_epochs": 3,
+    "finetune_epochs": 12,
+    "unfreeze": "all",
+    "finetune_rate": 1e-3,
+    "stage_decay": 1.0,
 }
+# Any other backbone learns the digits from random weights, at a size and at rates of its own.
+OTHER_BACKBONE = {"weights": "none", "image_size": None, "unfreeze": None, "finetune_rate": None, "stage_decay": None}
 
 
 @dataclass(kw_only=True)
@@ -92,7 +96,11 @@ class ModelOptions:
     backbone: str = option(
         "MobileNetV2", "a name of the table that scripts/summary.py prints, or hub: and a URL, folder or archive"
     )
-    weights: str = option("imagenet", "imagenet, none (random), or a file: .h5, .weights.h5, .keras")
+    weights: str = option(
+        "imagenet",
+        "imagenet, bundled (in the repository, of MobileNetV2-0.35 alone), none (random), or a file: .h5, .weights.h5, "
+        ".keras",
+    )
     image_size: int | None = option(None, "pixels a side that the backbone sees (default: the backbone's own)", 1, 4096)
     pooling: Literal["avg", "max", "both"] = option("avg", "how the feature map becomes one vector")
     hidden: list[int] = option([], "units of hidden dense layers between features and output, e.g. [256]", 1)

@@ -11,6 +11,7 @@ import numpy as np
 from tlkeras.backbones import Backbone
 from tlkeras.errors import UserError
 from tlkeras.weight_files import (
+    bundled_file,
     cache_folders,
     cannot_download,
     check_fits,
@@ -33,8 +34,9 @@ def load_backbone_weights(model: keras.Model, backbone: Backbone, weights: str, 
     Args:
         model: The backbone without classifier, as `keras.applications` builds it.
         backbone: Its row.
-        weights: "none", "imagenet" (from Keras' cache, else downloaded into it), or a path: `.h5` as published for
-            keras.applications with or without classifier, `.weights.h5`, or a `.keras` model with the backbone in it.
+        weights: "none", "imagenet" (from Keras' cache, else downloaded into it), "bundled" (of this repository), or a
+            path: `.h5` as published for keras.applications with or without classifier, `.weights.h5`, or a `.keras`
+            model with the backbone in it.
         image_size: Pixels a side; MobileNet has a weight file for each of several sizes.
 
     Returns:
@@ -45,7 +47,10 @@ def load_backbone_weights(model: keras.Model, backbone: Backbone, weights: str, 
     """
     if weights == "none":
         return "random weights"
-    if weights == "imagenet":
+    if weights == "bundled":
+        path = bundled_file(backbone)
+        source = f"weights of the repository ({path.name}, see its card)"
+    elif weights == "imagenet":
         path = imagenet_file(backbone, image_size) or download(backbone, image_size)
         source = f"ImageNet ({path.name})"
     else:
