@@ -144,3 +144,9 @@ def test_weight_file_is_the_one_keras_uses(row, monkeypatch):
             warnings.simplefilter("ignore")  # Keras warns that sizes without a file of their own get that of 224.
             build(row, size, weights="imagenet")
         assert asked.value.args == (*row.weights_file(size), row.weights_hash)
+
+
+def test_a_hub_module_is_no_row_of_the_table():
+    """What trains from random weights, such as pretraining, has no use for one."""
+    with pytest.raises(UserError, match="hub:module is a hub module, which has no random weights"):
+        find_backbone("hub:module")

@@ -116,7 +116,7 @@ def test_what_notebooks_use_is_told_whole(function):
     if ast.unparse(function.node.returns) != "None":
         assert function.docs.returns
     if function.node.name.startswith("build_"):
-        for needed in (r"arXiv:\d{4}\.\d{4,5}\b", r"`\(B, H, W, 3\)`", "0–255", "UserError"):
+        for needed in (r"arXiv:\d{4}\.\d{4,5}\b|https://", r"`\(B, H, W, 3\)`", "0–255", "UserError"):
             assert re.search(needed, function.text), needed
 
 

@@ -62,9 +62,3 @@ def test_mistakes_are_said_before_tensorflow_loads(call, colours, handle, monkey
     arguments = [handle if word == "HANDLE" else word for word in arguments]
     answer = call("train.py", "--data", colours, *arguments)
     assert answer.code == 2 and words in answer.err and answer.err.count("\n") == 1
-
-
-def test_other_scripts_refuse_modules(call, colours, handle):
-    for script in ("pretrain.py", "transfer_gain.py"):
-        answer = call(script, "--data", colours, "--backbone", handle)
-        assert answer.code == 2 and "is a hub module, which has no random weights" in answer.err

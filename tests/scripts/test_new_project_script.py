@@ -87,8 +87,8 @@ def test_the_old_name_is_nowhere(tmp_path, scripts):
             found += [(path, line) for line in content.splitlines() if b"tlkeras" in line.lower()]
         assert "tlkeras" not in path.lower()
     assert found == [("README.md", b"Made from the template tlkeras (Apache-2.0).")]
-    store = (tmp_path / "new" / "bird_songs" / "features" / "store.py").read_text()
-    assert "BIRD_SONGS_CACHE" in store and '".cache") / "bird_songs"' in store
+    places = (tmp_path / "new" / "bird_songs" / "places.py").read_text()
+    assert "BIRD_SONGS_CACHE" in places and '".cache") / "bird_songs"' in places
 
 
 @pytest.mark.parametrize("name", [SHORTEST, LONGEST])

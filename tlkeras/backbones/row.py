@@ -45,8 +45,8 @@ class Backbone:
         weights_hash: MD5 (32 digits) or SHA-256 (64 digits) of that file; None where Keras does not check it.
         weights_sizes: Image sizes that have a weight file of their own; other sizes use 224.
         weights_name: File name in Keras' cache where it is not the one of the URL.
-        bundled_hash: SHA-256 of `tlkeras/backbones/bundled/NAME.weights.h5`, weights that come with the repository;
-            None where there are none.
+        bundled_hash: SHA-256 of `NAME.weights.h5` among the weights that come with the repository, in `bundled`; None
+            where there are none.
         handle: Of a TensorFlow Hub module, which is no row of the table; see `tlkeras.hub.row`.
         module: The folder of that module, once it was looked at.
         digest: SHA-256 of what is in it, without its weights.

@@ -37,8 +37,8 @@ def find(text: str, data_dir: str | None = None) -> Source:
     memory. Examples without a label (TFDS writes -1) are left out.
 
     Args:
-        text: What stands behind `tfds:`, see `tlkeras.data.tfds_name.parse_name`. A folder that holds pictures in the
-            layout of `tfds.ImageFolder` instead of a prepared data set is read as any folder is.
+        text: What stands behind `tfds:`, see `tlkeras.data.tfds_name.parse_name`. A folder that holds no
+            prepared data set but pictures in the layout of `tfds.ImageFolder` is read as any folder is.
         data_dir: Where TFDS keeps its data sets; None is `TFDS_DATA_DIR`, or TFDS's own default.
 
     Raises:

@@ -79,8 +79,10 @@ def open_named(tfds: Any, wanted: TfdsName, data_dir: str | None) -> Any:
     """
     given = data_dir or os.environ.get("TFDS_DATA_DIR")
     if given and "://" in given:
-        raise UserError(f"The data sets of tfds:{wanted.name} would lie in {given}; tlkeras reads folders of this "
-                        "machine only. Copy the data set here and give that folder.")  # fmt: skip
+        raise UserError(
+            f"tfds:{wanted.name} would lie in {given}, but only folders of this machine are read. Copy the data set "
+            "here and give that folder."
+        )
     place = str(Path(given or tfds.core.constants.DATA_DIR).expanduser())
     try:
         with without_chatter():  # the code of some data sets loads TensorFlow

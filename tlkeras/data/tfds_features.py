@@ -55,8 +55,8 @@ def find_features(tfds: Any, name: str, info: Any) -> tuple[Keys, LabelFeature]:
         problem = f"no {lacking}" if len(found) < 2 else f"several that could be the {lacking}: {_names(found)}"
         raise UserError(
             f"tfds:{name} has {problem}. Its features are {_described(features)}. "
-            "tlkeras learns from one picture of each example, and from a class, several classes or a number; text, "
-            "sound and video are not read. Write the pictures to a folder and list them in a CSV file instead."
+            "One picture of each example is needed, and a class, several classes or a number; text, sound and video "
+            "are not read by tlkeras. Write the pictures to a folder and list them in a CSV file instead."
         )
     dtype = np.dtype(next(feature for keys, feature, _ in features if keys == picture).np_dtype)
     if dtype.kind != "u":

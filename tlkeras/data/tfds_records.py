@@ -12,7 +12,13 @@ from tlkeras.data.example import Span
 
 @dataclass(frozen=True)
 class Record:
-    """One example as it lies in a TFRecord file; `content` begins at the byte `first`."""
+    """One example as it lies in a TFRecord file.
+
+    Attributes:
+        file: the file.
+        first: byte at which the content begins.
+        content: its bytes.
+    """
 
     file: Path
     first: int

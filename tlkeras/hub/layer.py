@@ -20,7 +20,7 @@ class HubModule(keras.layers.Layer):
 
     The module always runs in inference mode, so BatchNormalization keeps its statistics and nothing in it is random.
     Its regularisation losses count while the layer is trainable. Its files are in the saved `.keras` and unpacked from
-    there; to open one, `tlkeras.hub.layer` must be imported first, and to go on training, the model compiled anew.
+    there; to open one, import `tlkeras.hub.layer` first, and to go on training, compile the model anew.
 
     Source: the convention of https://www.tensorflow.org/hub/reusable_saved_models.
     """

@@ -85,7 +85,11 @@ def open_module(folder: Path) -> Module:
 
 
 def function_of(root: Any, folder: Path) -> tuple[Callable[[tf.Tensor], tf.Tensor], list[Any]]:
-    """The function from inputs to features, in inference mode, and the graphs that it may run."""
+    """The function from inputs to features, in inference mode, and the graphs that it may run.
+
+    Raises:
+        UserError: there is none, or it does not take its input as its first argument.
+    """
     function = root.__call__ if callable(root) else getattr(root, "serve", None)
     if function is not None and getattr(function, "concrete_functions", None):
         names = function.function_spec.fullargspec
@@ -105,7 +109,11 @@ def function_of(root: Any, folder: Path) -> tuple[Callable[[tf.Tensor], tf.Tenso
 
 
 def features_in(outputs: Any, folder: Path) -> tf.Tensor:
-    """The features among a module's outputs: the only one, or the one with a usual name."""
+    """The features `(B, …)` among a module's outputs: the only one, or the one with a usual name.
+
+    Raises:
+        UserError: there are several, none of them with a usual name.
+    """
     if not isinstance(outputs, dict):
         return outputs
     key = next((key for key in OUTPUT_KEYS if key in outputs), next(iter(outputs)) if len(outputs) == 1 else None)
@@ -121,7 +129,7 @@ def tensor_inputs(step: Any) -> list[tf.TensorSpec]:
 
 
 def most_general(specs: list[tf.TensorSpec]) -> tf.TensorSpec:
-    """One shape for all graphs of a function: None where they differ."""
+    """One shape for all graphs of a function, such as `(None, 224, 224, 3)`: None where they differ."""
     first = specs[0]
     shape = first.shape
     for one in specs[1:]:

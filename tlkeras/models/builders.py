@@ -173,6 +173,8 @@ def scale_pixels(x: keras.KerasTensor, pixels: str) -> keras.KerasTensor:
 def build_hub_classifier(handle: str, num_outputs: int, **options: Any) -> keras.Model:
     """Build a TensorFlow Hub module with a new dense head, the module frozen.
 
+    What a module is: https://www.tensorflow.org/hub/reusable_saved_models.
+
     Args:
         handle: its URL, its folder, or an archive of it.
         num_outputs: number of classes, or of numbers for regression.

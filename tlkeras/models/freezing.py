@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from tlkeras.backbones import Backbone, find_backbone
+from tlkeras.backbones import HUB, Backbone, find_backbone
 from tlkeras.errors import UserError
 from tlkeras.unfreeze import parse_unfreeze
 
@@ -30,7 +30,7 @@ def backbone_name(model: keras.Model) -> str:
 
 
 def first_unfrozen(backbone: keras.Model, unfreeze: str | int | float) -> int:
-    """Index into `backbone.layers` from which the layers learn; 0 also where only the input lies below.
+    """Index into `backbone.layers` from which the layers learn; of a hub module 0, below which is nothing to compute.
 
     Args:
         backbone: the nested backbone.
@@ -49,7 +49,7 @@ def first_unfrozen(backbone: keras.Model, unfreeze: str | int | float) -> int:
         raise UserError(f"--unfreeze was {unfreeze}; {backbone.name} has {count} layers, so give 0 to {count}.")
     else:
         first = count - wanted.layers
-    return 0 if first == 1 else first
+    return 0 if backbone.name == HUB.name and first == 1 else first
 
 
 @dataclass(frozen=True)

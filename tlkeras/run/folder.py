@@ -36,8 +36,9 @@ def choose_run_dir(run_dir: str | None, overwrite: bool, resume: str | None, dat
     Raises:
         UserError: when it exists and may not be replaced; or `data` begins with `tfds:` and cannot be understood.
     """
+    name = short_name(data)  # a mistake in it is found whether it is used or not
     if run_dir is None:
-        stem = re.sub(r"[^a-z0-9]+", "-", f"{short_name(data)} {backbone}".lower()).strip("-")
+        stem = re.sub(r"[^a-z0-9]+", "-", f"{name} {backbone}".lower()).strip("-")
         if found := unfinished(stem):
             if resume:
                 return found[-1]

@@ -13,8 +13,8 @@ def save_model(model: keras.Model, path: Path, images: np.ndarray) -> None:
     """Save, load again by Keras with safe mode on, and compare the outputs.
 
     Args:
-        model: not compiled, so that the file holds no optimizer; it needs nothing of tlkeras to be opened, unless its
-            backbone is a hub module.
+        model: not compiled, so that the file holds no optimizer; to be opened it needs nothing of tlkeras,
+            unless its backbone is a hub module.
         path: ends in `.keras`.
         images: `(B, S, S, 3)` pixels to compare on.
 
