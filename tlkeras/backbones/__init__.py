@@ -16,9 +16,14 @@ __all__ = ["BACKBONES", "HUB", "Backbone", "Stage", "check_image_size", "find_ba
 
 
 def find_backbone(name: str) -> Backbone:
-    """The row called `name`; upper and lower case, `-`, `_` and `.` do not matter.
+    """Find a row of the table.
 
-    `hub_module` is what the backbone of a model that was built from a TensorFlow Hub module is called.
+    Args:
+        name: Of the row; upper and lower case, `-`, `_` and `.` do not matter. `hub_module` is what the backbone of a
+            model that was built from a TensorFlow Hub module is called.
+
+    Returns:
+        The row.
 
     Raises:
         UserError: No row has this name.
