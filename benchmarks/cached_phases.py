@@ -27,11 +27,11 @@ def main() -> None:
     )
     row = find_backbone(arguments.backbone)
     load_tensorflow(0)
-    from tlkeras.data.pipeline import image_sets
+    from tlkeras.data.pipeline import example_sets
     from tlkeras.models.builders import build_classifier
 
     start = time.perf_counter()
-    splits = image_sets(prepare_data(DataOptions(data=str(arguments.data)), row))
+    splits = example_sets(prepare_data(DataOptions(data=str(arguments.data)), row))
     read = time.perf_counter() - start
     model = build_classifier(row, 2, weights=arguments.weights)
     seconds = floor(model, splits, options) if arguments.floor else both_phases(model, splits, options, read)

@@ -73,15 +73,15 @@ def noise() -> Callable[..., np.ndarray]:
 def coloured() -> Callable:
     """Made sets of pictures whose colour is the label: red, green, blue in turn, each with a little noise.
 
-    `coloured(count)` is an `ImageSet` of 16 x 16 pixels with one-hot targets; `labels` gives other targets from the
+    `coloured(count)` is an `ExampleSet` of 16 x 16 pixels with one-hot targets; `labels` gives other targets from the
     class numbers.
     """
-    from tlkeras.data.pipeline import ImageSet
+    from tlkeras.data.pipeline import ExampleSet
 
     def make(count: int, labels: Callable[[np.ndarray], np.ndarray] = lambda classes: np.eye(3)[classes], seed=0):
         classes = np.arange(count) % 3
         rng = np.random.default_rng(seed)
         images = rng.integers(0, 40, (count, 16, 16, 3)) + 180 * np.eye(3, dtype=int)[classes][:, None, None, :]
-        return ImageSet(images.astype("uint8"), np.arange(count), labels(classes).astype("float32"))
+        return ExampleSet(images.astype("uint8"), np.arange(count), labels(classes).astype("float32"))
 
     return make

@@ -21,7 +21,7 @@ _HOMES = {
     "set_trainable": "tlkeras.models.freezing",
     "train_two_phases": "tlkeras.training.two_phase",
     "prepare_data": "tlkeras.data.prepare",
-    "image_sets": "tlkeras.data.pipeline",
+    "example_sets": "tlkeras.data.pipeline",
     "train": "tlkeras.run.train",
     "evaluate": "tlkeras.run.evaluate",
     "predict": "tlkeras.run.predict",

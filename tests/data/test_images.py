@@ -37,9 +37,9 @@ def make(tmp_path):
 def test_pictures_come_in_order(make):
     examples = make(100)
     decoded = decode_all(examples, 6, 0.0)
-    assert decoded.pixels.shape == (100, 6, 6, 3)
-    assert decoded.pixels.dtype == np.uint8
-    assert (decoded.pixels == np.arange(100).reshape(-1, 1, 1, 1)).all()
+    assert decoded.inputs.shape == (100, 6, 6, 3)
+    assert decoded.inputs.dtype == np.uint8
+    assert (decoded.inputs == np.arange(100).reshape(-1, 1, 1, 1)).all()
     assert (decoded.examples, decoded.unreadable, decoded.notes) == (examples, [], [])
 
 
@@ -50,7 +50,7 @@ def test_unreadable_pictures_are_set_aside(make, monkeypatch, in_memory):
     examples = make(30, damaged)
     decoded = decode_all(examples, 4, 0.2)
     good = [number for number in range(30) if number not in damaged]
-    assert decoded.pixels[:, 0, 0, 0].tolist() == good
+    assert decoded.inputs[:, 0, 0, 0].tolist() == good
     assert decoded.examples == [examples[number] for number in good]
     assert [(example.name, reason.startswith("not a valid")) for example, reason in decoded.unreadable] == [
         (f"{number:03d}.png", True) for number in sorted(damaged)
@@ -60,7 +60,7 @@ def test_unreadable_pictures_are_set_aside(make, monkeypatch, in_memory):
 def test_encoded_bytes_are_decoded_too(make):
     [example] = make(1)
     held = Example("train#0", "a", None, content=example.path.read_bytes())
-    assert decode_all([held], 4, 0.0).pixels.tolist() == decode_all([example], 4, 0.0).pixels.tolist()
+    assert decode_all([held], 4, 0.0).inputs.tolist() == decode_all([example], 4, 0.0).inputs.tolist()
 
 
 def test_too_many_unreadable_pictures(make):
@@ -93,8 +93,8 @@ def test_large_data_go_to_a_file_that_leaves_nothing_behind(make, monkeypatch, t
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "large"))
     monkeypatch.setattr(images, "MEMORY_SHARE", 0)
     decoded = decode_all(make(20), 4, 0.0)
-    assert isinstance(decoded.pixels, FileArray)
-    assert decoded.pixels[:, 0, 0, 0].tolist() == list(range(20))
+    assert isinstance(decoded.inputs, FileArray)
+    assert decoded.inputs[:, 0, 0, 0].tolist() == list(range(20))
     assert "temporary file" in decoded.notes[0]
     assert list((tmp_path / "large").iterdir()) == []
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tlkeras.config import AugmentOptions
 from tlkeras.data.example import Example
-from tlkeras.data.pipeline import ImageSet, evaluation_batches, training_batches
+from tlkeras.data.pipeline import ExampleSet, evaluation_batches, training_batches
 from tlkeras.data.targets import balanced_class_weights, make_targets
 
 PLAIN = AugmentOptions(flip="none", crop=1.0, colour=0.0)
@@ -15,13 +15,13 @@ COUNT, STEPS = 10, 3  # in batches of 4, 4 and 2
 
 
 @pytest.fixture
-def data() -> ImageSet:
+def data() -> ExampleSet:
     """Every second of 20 pictures; each has its own target."""
     images = np.random.default_rng(0).integers(0, 256, (2 * COUNT, 8, 8, 3), dtype=np.uint8)
-    return ImageSet(images, np.arange(1, 2 * COUNT, 2), np.arange(COUNT, dtype="float32")[:, None])
+    return ExampleSet(images, np.arange(1, 2 * COUNT, 2), np.arange(COUNT, dtype="float32")[:, None])
 
 
-def epochs(data: ImageSet, options=PLAIN, first: int = 0, last: int = 1, **arguments) -> list[list[tuple]]:
+def epochs(data: ExampleSet, options=PLAIN, first: int = 0, last: int = 1, **arguments) -> list[list[tuple]]:
     settings = {"batch_size": 4, "seed": 0} | arguments
     dataset = training_batches(data, options, first_epoch=first, last_epoch=last, **settings)
     batches = [tuple(np.array(part) for part in batch) for batch in dataset]
@@ -48,7 +48,7 @@ def test_pictures_stay_with_their_targets_and_keep_their_pixels(data):
     assert [len(images) for images, _ in epoch] == [4, 4, 2]
     for images, targets in epoch:
         assert images.dtype == np.float32
-        assert np.array_equal(images, data.images[2 * targets[:, 0].astype(int) + 1])
+        assert np.array_equal(images, data.inputs[2 * targets[:, 0].astype(int) + 1])
 
 
 def test_the_same_seed_gives_the_same_batches_and_another_seed_others(data):
@@ -71,7 +71,7 @@ def test_augmentation_is_new_in_every_epoch(data):
 
 def test_evaluation_is_in_order_and_untouched(data):
     images, targets = (np.concatenate(parts) for parts in zip(*evaluation_batches(data, 4), strict=True))
-    assert np.array_equal(images, data.images[1::2])
+    assert np.array_equal(images, data.inputs[1::2])
     assert np.array_equal(targets, data.targets)
 
 
@@ -92,7 +92,7 @@ def test_shapes_are_known_before_the_first_batch(data):
 
 def test_class_weights_become_weights_of_examples(data):
     classes = np.arange(COUNT) % 2
-    data = ImageSet(data.images, data.rows, np.eye(2, dtype="float32")[classes])
+    data = ExampleSet(data.inputs, data.rows, np.eye(2, dtype="float32")[classes])
     (epoch,) = epochs(data, class_weights=np.array([0.5, 3.0], "float32"))
     for _, targets, weights in epoch:
         assert weights.shape == (len(targets),)

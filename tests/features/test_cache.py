@@ -15,7 +15,7 @@ import pytest
 
 from tlkeras.config import TrainingOptions
 from tlkeras.data.augment import augment
-from tlkeras.data.pipeline import ImageSet
+from tlkeras.data.pipeline import ExampleSet
 from tlkeras.features import store
 from tlkeras.features.cache import features_of
 from tlkeras.features.cut import cut
@@ -42,7 +42,7 @@ def features(tiny, coloured):
 
     def make(pixels: int = 0, model=model, **options):
         train, validation = coloured(24), coloured(12, seed=1)
-        train.images[0] += np.uint8(pixels)
+        train.inputs[0] += np.uint8(pixels)
         options = TrainingOptions(**{"views": 2} | options)
         return features_of(cut(model, 0).below, "tiny, pooled", train, validation, options)
 
@@ -271,9 +271,9 @@ def test_pictures_in_a_file_give_the_same_features(features, coloured, tiny, fol
     expected = features()[0].arrays[0]
     train, validation = coloured(24), coloured(12, seed=1)
     with (tmp_path / "pixels").open("w+b") as file:
-        pixels = FileArray(file, train.images.shape, "uint8")
-        pixels[0:24] = train.images
-        train = ImageSet(pixels, train.rows, train.targets)
+        pixels = FileArray(file, train.inputs.shape, "uint8")
+        pixels[0:24] = train.inputs
+        train = ExampleSet(pixels, train.rows, train.targets)
         keras.utils.set_random_seed(0)
         model = build_classifier(tiny, 3, weights="none", image_size=16)
         found = features_of(cut(model, 0).below, "tiny", train, validation, TrainingOptions(views=2, cache_disk=0.0))

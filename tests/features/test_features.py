@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tlkeras.config import TrainingOptions
-from tlkeras.data.pipeline import ImageSet
+from tlkeras.data.pipeline import ExampleSet
 from tlkeras.features.batches import training_features
 from tlkeras.features.compute import Features, compute
 from tlkeras.features.cut import crossing_tensors
@@ -18,22 +18,22 @@ from tlkeras.training.two_phase import train_two_phases
 PLAIN = {"flip": "none", "crop": 1.0, "colour": 0.0}
 
 
-def made_data(size: int = 32, count: int = 24, classes: int = 3) -> tuple[ImageSet, ImageSet]:
+def made_data(size: int = 32, count: int = 24, classes: int = 3) -> tuple[ExampleSet, ExampleSet]:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count, size, size, 3), dtype="uint8")
     targets = np.eye(classes, dtype="float32")[np.arange(count) % classes]
     half = count * 2 // 3
     return (
-        ImageSet(images, np.arange(half), targets[:half]),
-        ImageSet(images, np.arange(half, count), targets[half:]),
+        ExampleSet(images, np.arange(half), targets[:half]),
+        ExampleSet(images, np.arange(half, count), targets[half:]),
     )
 
 
-def trained(backbone: str, data: tuple[ImageSet, ImageSet], task="single_label", precision="float32", **options):
+def trained(backbone: str, data: tuple[ExampleSet, ExampleSet], task="single_label", precision="float32", **options):
     """A model after both phases, from the same first weights each time."""
     keras.utils.set_random_seed(1)
     model = build_classifier(
-        backbone, 3, weights="none", image_size=data[0].images.shape[1], dropout=0.3, hidden=[8], task=task,
+        backbone, 3, weights="none", image_size=data[0].inputs.shape[1], dropout=0.3, hidden=[8], task=task,
         precision=precision,
     )  # fmt: skip
     settings = {"frozen_epochs": 3, "finetune_epochs": 2, "batch_size": 8} | options
@@ -64,7 +64,7 @@ def test_same_weights_and_history_as_without_the_cache(backbone, tiny):
 
 def test_several_labels_go_through_the_cache_too(tiny):
     train, validation = made_data()
-    several = ImageSet(train.images, train.rows, np.maximum(train.targets, train.targets[::-1]))
+    several = ExampleSet(train.inputs, train.rows, np.maximum(train.targets, train.targets[::-1]))
     plain, _ = trained(tiny, (several, validation), "multi_label", views=0, **PLAIN)
     cached, _ = trained(tiny, (several, validation), "multi_label", views=1, **PLAIN)
     for one, other in zip(plain.weights, cached.weights, strict=True):
@@ -81,7 +81,7 @@ def test_half_precision_goes_through_the_cache_too(tiny, precision):
         assert one["val_loss"] == pytest.approx(other["val_loss"], abs=1e-2)
 
 
-def pixels_as_features(data: ImageSet, options: TrainingOptions, views: int) -> Features:
+def pixels_as_features(data: ExampleSet, options: TrainingOptions, views: int) -> Features:
     """What a backbone that does nothing gives."""
     arrays = [np.empty((views * len(data), 32, 32, 3), "float32")]
     compute(lambda inputs: inputs, data, options, views, options.seed, arrays)

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tlkeras.config import TrainingOptions
-from tlkeras.data.pipeline import ImageSet
+from tlkeras.data.pipeline import ExampleSet
 from tlkeras.errors import UserError
 from tlkeras.features.cut import cut
 from tlkeras.features.engine import make_engine
@@ -52,9 +52,9 @@ def test_the_features_are_those_of_the_module(module, noise, kind):
     np.testing.assert_allclose(pooled.predict_on_batch(noise(4, 16)), features, rtol=1e-5, atol=1e-5)
 
 
-def fit(model: keras.Model, pictures: ImageSet) -> None:
+def fit(model: keras.Model, pictures: ExampleSet) -> None:
     model.compile("sgd", "categorical_crossentropy")
-    model.fit(pictures.images, pictures.targets, epochs=2, verbose=0)
+    model.fit(pictures.inputs, pictures.targets, epochs=2, verbose=0)
 
 
 def test_frozen_weights_stay_and_unfrozen_ones_move(model, coloured):
@@ -80,7 +80,7 @@ def test_losses_of_the_module_count_while_it_learns(module, coloured, kind):
     def loss(unfreeze: str) -> float:
         model.compile("sgd", "categorical_crossentropy")
         set_trainable(model, unfreeze)
-        return model.evaluate(pictures.images, pictures.targets, verbose=0)
+        return model.evaluate(pictures.inputs, pictures.targets, verbose=0)
 
     assert expected > 0.01
     assert loss("all") - loss("none") == pytest.approx(expected, rel=1e-4)
@@ -210,7 +210,7 @@ def test_features_of_a_module_by_each_engine(module, coloured, engine):
         pytest.importorskip("openvino")
     model = build_hub_classifier(str(module("keras2")), 3, image_size=16)
     below = cut(model, 0).below
-    pixels = coloured(8).images.astype("float32")
+    pixels = coloured(8).inputs.astype("float32")
     found = make_engine(below, engine)([pixels])[0]
     np.testing.assert_allclose(found, below.predict_on_batch(pixels), rtol=1e-4, atol=1e-4)
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tlkeras.backbones import BACKBONES, Backbone
 from tlkeras.config import TrainingOptions
-from tlkeras.data.pipeline import ImageSet
+from tlkeras.data.pipeline import ExampleSet
 from tlkeras.features.cut import cut
 from tlkeras.features.engine import one_or_all
 from tlkeras.models.builders import build_classifier
@@ -171,7 +171,7 @@ def test_one_step_of_each_phase_moves_what_learns_and_nothing_else(row, model, i
         return (len(seen),)
 
     monkeypatch.setattr("tlkeras.training.callbacks.score", score)
-    data = ImageSet(images, np.arange(4), np.eye(CLASSES, dtype="float32")[[0, 1, 2, 0]])
+    data = ExampleSet(images, np.arange(4), np.eye(CLASSES, dtype="float32")[[0, 1, 2, 0]])
     result = train_two_phases(model, data, data, OPTIONS)
     assert (result.kept, result.epoch, len(result.history)) == ("finetune", 2, 2)
     assert fingerprints(model) == seen[2]

@@ -30,10 +30,10 @@ def test_what_may_change(tmp_path):
 
 def test_what_may_not_change(tmp_path, monkeypatch):
     check_identity(tmp_path, CONFIG, data())
-    pixels, examples = data().pixels.copy(), data().examples
+    pixels, examples = data().inputs.copy(), data().examples
     pixels[1, 2, 3, 0] = 1
     renamed = [examples[0], dataclasses.replace(examples[1], label="cat")]
-    for changed in ({"pixels": pixels}, {"examples": renamed}, {"splits": dict(reversed(data().splits.items()))}):
+    for changed in ({"inputs": pixels}, {"examples": renamed}, {"splits": dict(reversed(data().splits.items()))}):
         with pytest.raises(UserError, match="begun with other pictures or labels: going on"):
             check_identity(tmp_path, CONFIG, data(**changed))
     with pytest.raises(UserError, match="begun with --frozen-epochs 10, --seed 1: going"):

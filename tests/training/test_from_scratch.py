@@ -47,7 +47,7 @@ def test_every_weight_learns(tiny, coloured):
     still = [weight.path for weight in model.weights if np.array_equal(weight, before[weight.path])]
     assert not still  # BatchNormalization and its statistics too
     data = coloured(15, seed=2)
-    right = model.predict_on_batch(data.images).argmax(axis=1) == data.targets.argmax(axis=1)
+    right = model.predict_on_batch(data.inputs).argmax(axis=1) == data.targets.argmax(axis=1)
     assert right.mean() == 1.0  # in inference mode: the statistics have arrived
 
 

@@ -99,5 +99,5 @@ def test_mixed_precision_trains(tiny, coloured, precision):
     set_trainable(model, "all")
     optimizer = make_optimizer(model, TrainingOptions(stage_decay=1.0, warmup=0.0, schedule="constant"), 0.01, 30)
     model.compile(optimizer, "categorical_crossentropy")
-    history = model.fit(data.images, data.targets, epochs=30, batch_size=12, verbose=0).history["loss"]
+    history = model.fit(data.inputs, data.targets, epochs=30, batch_size=12, verbose=0).history["loss"]
     assert history[-1] < 0.8 * history[0]

@@ -24,7 +24,7 @@ def train(
     keras.utils.set_random_seed(0)
     data = coloured(30)
     model = build_classifier("Tiny", 3, weights="none", hidden=[8], dropout=0.3, precision=precision)
-    calibrate_batch_norm(model, data.images)
+    calibrate_batch_norm(model, data.inputs)
     checkpoints = Checkpoints(folder) if folder else None
     if stop_after:
         write = checkpoints.write

@@ -26,13 +26,13 @@ LEARN = {"frozen_epochs": 5, "finetune_epochs": 10, "unfreeze": "all", "frozen_r
 def build(data, task: str = "single_label", **options) -> keras.Model:
     options = {"weights": "none", "dropout": 0.0} | options
     model = build_classifier("Tiny", data.targets.shape[1], task=task, **options)
-    calibrate_batch_norm(model, data.images)
+    calibrate_batch_norm(model, data.inputs)
     return model
 
 
 def measure(model: keras.Model, data) -> tuple[float, float]:
     """Loss and accuracy of a classifier, computed here."""
-    probabilities = model.predict_on_batch(data.images)
+    probabilities = model.predict_on_batch(data.inputs)
     right = probabilities.argmax(axis=1) == data.targets.argmax(axis=1)
     return -np.log((probabilities * data.targets).sum(axis=1)).mean(), right.mean()
 
@@ -176,7 +176,7 @@ def test_a_loss_that_is_no_number_in_phase_2_leaves_phase_1s_model(tiny, coloure
         result = train_two_phases(model, train, train, options)
     assert "Lower --finetune-rate (it was 1e+30). Phase 1's model is kept." in caplog.text
     assert result.kept == "frozen"
-    errors = model.predict_on_batch(train.images) - train.targets
+    errors = model.predict_on_batch(train.inputs) - train.targets
     assert np.mean(errors**2) == pytest.approx(result.history[0]["val_loss"], rel=1e-4)
 
 
@@ -204,7 +204,7 @@ def test_several_labels_are_learned(tiny, coloured):
     model = build(train, "multi_label")
     options = TrainingOptions(**PLAIN, **LEARN)
     train_two_phases(model, train, validation, options)
-    assert ((model.predict_on_batch(validation.images) > 0.5) == validation.targets).all()
+    assert ((model.predict_on_batch(validation.inputs) > 0.5) == validation.targets).all()
 
 
 def test_numbers_are_learned_in_their_units(tiny, coloured):
@@ -216,7 +216,7 @@ def test_numbers_are_learned_in_their_units(tiny, coloured):
     options = TrainingOptions(**PLAIN, **LEARN)
     result = train_two_phases(model, train, validation, options)
     kept = result.history[result.epoch - 1]
-    error = np.abs(model.predict_on_batch(validation.images) - validation.targets).mean()
+    error = np.abs(model.predict_on_batch(validation.inputs) - validation.targets).mean()
     assert kept["val_mae"] == pytest.approx(error, rel=1e-3)
     assert error < 30
     assert result.history[0]["loss"] < 3  # in units of the targets' variance, so that rates fit any unit
@@ -231,13 +231,13 @@ load_tensorflow(seed=5)
 import keras
 from tlkeras.backbones import BACKBONES
 from tlkeras.config import TrainingOptions
-from tlkeras.data.pipeline import ImageSet
+from tlkeras.data.pipeline import ExampleSet
 from tlkeras.models.builders import build_classifier
 from tlkeras.training.two_phase import train_two_phases
 
 BACKBONES["Tiny"], keras.applications.Tiny = tiny_row(), build_tiny
 images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), dtype=np.uint8)
-data = ImageSet(images, np.arange(40), np.eye(4, dtype="float32")[np.arange(40) % 4])
+data = ExampleSet(images, np.arange(40), np.eye(4, dtype="float32")[np.arange(40) % 4])
 model = build_classifier("Tiny", 4, weights="none", hidden=[8], dropout=0.5)
 options = TrainingOptions(frozen_epochs=2, finetune_epochs=2, unfreeze="all", seed=5, mixup=0.2)
 print("HISTORY", train_two_phases(model, data, data, options).history)

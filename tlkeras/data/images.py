@@ -23,18 +23,18 @@ QUIET_SECONDS = 2.0  # before a progress line appears
 
 
 @dataclass(frozen=True)
-class DecodedImages:
+class DecodedExamples:
     """The pictures that could be read, and those that could not.
 
     Attributes:
-        pixels: A uint8 array (N, size, size, 3) with RGB values 0-255, in memory or in a temporary file that
+        inputs: A uint8 array (N, size, size, 3) with RGB values 0-255, in memory or in a temporary file that
             disappears with the array.
-        examples: The N examples, in the order given; `pixels[i]` shows `examples[i]`.
+        examples: The N examples, in the order given; `inputs[i]` shows `examples[i]`.
         unreadable: The other examples, each with the reason.
         notes: What the user should know, one sentence each.
     """
 
-    pixels: np.ndarray | FileArray
+    inputs: np.ndarray | FileArray
     examples: list[Example]
     unreadable: list[tuple[Example, str]]
     notes: list[str]
@@ -42,7 +42,7 @@ class DecodedImages:
 
 def decode_all(
     examples: Sequence[Example], size: int, max_unreadable: float, memory: float | None = None
-) -> DecodedImages:
+) -> DecodedExamples:
     """Decodes the centre square of every picture, with a thread per core (Pillow decodes without the GIL).
 
     Args:
@@ -83,7 +83,7 @@ def decode_all(
     in_file = isinstance(pixels, FileArray)
     pixels = pixels.shortened(len(readable)) if in_file else pixels[: len(readable)]
     unreadable = [(examples[number], reasons[number]) for number in sorted(reasons)]
-    return DecodedImages(pixels, [examples[number] for number in readable], unreadable, notes)
+    return DecodedExamples(pixels, [examples[number] for number in readable], unreadable, notes)
 
 
 def typical_short_side(examples: Sequence[Example]) -> int | None:

@@ -18,16 +18,16 @@ from tlkeras.data.targets import make_targets
 
 
 @dataclass(frozen=True)
-class ImageSet:
+class ExampleSet:
     """Decoded pictures of one split.
 
     Attributes:
-        images: uint8 `(N, S, S, 3)`, RGB; an array in memory or in a file. It may hold other splits too.
-        rows: int64 `(n,)`, which pictures of `images` belong to this split.
+        inputs: uint8 `(N, S, S, 3)`, RGB; an array in memory or in a file. It may hold other splits too.
+        rows: int64 `(n,)`, which pictures of `inputs` belong to this split.
         targets: float32 `(n, K)`, in the order of `rows`.
     """
 
-    images: np.ndarray | FileArray
+    inputs: np.ndarray | FileArray
     rows: np.ndarray
     targets: np.ndarray
 
@@ -43,7 +43,7 @@ class ImageSet:
         Returns:
             uint8 `(m, S, S, 3)`, RGB 0–255, and float32 `(m, K)`.
         """
-        return self.images[self.rows[positions]], self.targets[positions]
+        return self.inputs[self.rows[positions]], self.targets[positions]
 
     def spread(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Pictures and targets from all over this split, as pictures of one class lie side by side."""
@@ -54,7 +54,7 @@ class ImageSet:
         return self.take(np.arange(min(count, len(self))))
 
 
-def image_sets(data: PreparedData) -> dict[str, ImageSet]:
+def example_sets(data: PreparedData) -> dict[str, ExampleSet]:
     """The splits of prepared data over one array of pictures.
 
     Args:
@@ -64,11 +64,11 @@ def image_sets(data: PreparedData) -> dict[str, ImageSet]:
         A set of pictures for each split, by its name: "train", "validation" and, where there is one, "test".
     """
     targets = make_targets(data.examples, data.task, data.classes)
-    return {name: ImageSet(data.pixels, rows, targets[rows]) for name, rows in data.splits.items()}
+    return {name: ExampleSet(data.inputs, rows, targets[rows]) for name, rows in data.splits.items()}
 
 
 def training_batches(
-    data: ImageSet,
+    data: ExampleSet,
     options: AugmentOptions,
     *,
     batch_size: int,
@@ -130,12 +130,12 @@ def weighted(batches: tf.data.Dataset, class_weights: np.ndarray | None) -> tf.d
     return batches.map(lambda inputs, targets: (inputs, targets, tf.linalg.matvec(targets, class_weights)))
 
 
-def evaluation_batches(data: ImageSet, batch_size: int) -> tf.data.Dataset:
+def evaluation_batches(data: ExampleSet, batch_size: int) -> tf.data.Dataset:
     """Every picture of a split once, in order, untouched: `(images, targets)` as in `training_batches`."""
     return stream(tf.data.Dataset.range(len(data)).batch(batch_size), data.take, data)
 
 
-def stream(steps: tf.data.Dataset, make: Callable, data: ImageSet) -> tf.data.Dataset:
+def stream(steps: tf.data.Dataset, make: Callable, data: ExampleSet) -> tf.data.Dataset:
     """Batches of pictures and targets made by a NumPy function for each element of `steps`.
 
     Args:
@@ -146,7 +146,7 @@ def stream(steps: tf.data.Dataset, make: Callable, data: ImageSet) -> tf.data.Da
     Returns:
         Float32 pictures, 0–255, and targets of these shapes.
     """
-    shapes = [(tf.uint8, data.images.shape[1:]), (tf.float32, data.targets.shape[1:])]
+    shapes = [(tf.uint8, data.inputs.shape[1:]), (tf.float32, data.targets.shape[1:])]
     batches = numpy_batches(steps, make, shapes)
     return batches.map(lambda images, targets: (tf.cast(images, tf.float32), targets))
 

@@ -30,8 +30,8 @@ class PreparedData:
     Attributes:
         task: what a label is.
         classes: class names in the order of the model's outputs; empty for regression.
-        image_size: pixels a side of `pixels`.
-        pixels: uint8 `(N, S, S, 3)`, RGB 0–255, in memory or in a file.
+        image_size: pixels a side of `inputs`.
+        inputs: uint8 `(N, S, S, 3)`, RGB 0–255, in memory or in a file.
         examples: the N examples in the same order.
         splits: for "train", "validation" and, where there is one, "test", indices into `examples`.
         unreadable: examples that were set aside, with the reason.
@@ -40,7 +40,7 @@ class PreparedData:
     task: Task
     classes: list[str]
     image_size: int
-    pixels: np.ndarray | FileArray
+    inputs: np.ndarray | FileArray
     examples: list[Example]
     splits: dict[str, np.ndarray]
     unreadable: list[tuple[Example, str]]
@@ -122,7 +122,7 @@ def decode_data(found: FoundData, options: DataOptions, seed: int) -> PreparedDa
         task=source.task,
         classes=source.classes,
         image_size=found.image_size,
-        pixels=decoded.pixels,
+        inputs=decoded.inputs,
         examples=decoded.examples,
         splits=dict(splits),
         unreadable=decoded.unreadable,

@@ -14,8 +14,8 @@ import numpy as np
 from tlkeras.config import AugmentOptions, TrainingOptions
 from tlkeras.data.augment import augment
 from tlkeras.data.images import available_cores, memory_budget
-from tlkeras.data.pipeline import ImageSet
-from tlkeras.features.compute import Features, compute, digest_code, digest_model, digest_pixels
+from tlkeras.data.pipeline import ExampleSet
+from tlkeras.features.compute import Features, compute, digest_code, digest_inputs, digest_model
 from tlkeras.features.engine import Engine, make_engine
 from tlkeras.features.store import ShardedArray, Store
 from tlkeras.places import cache_folder
@@ -35,7 +35,7 @@ class Job:
         augmented: whether the pictures are augmented; else they go through once as they are.
     """
 
-    data: ImageSet
+    data: ExampleSet
     options: TrainingOptions
     augmented: bool
 
@@ -50,7 +50,7 @@ class Job:
 
     def key(self) -> dict[str, Any]:
         """What the features depend on, the model aside."""
-        key = {"pictures": len(self.data), "pixels": digest_pixels(self.data), "views": self.views}
+        key = {"pictures": len(self.data), "pixels": digest_inputs(self.data), "views": self.views}
         if self.augmented:
             names = [entry.name for entry in fields(AugmentOptions)]
             key |= {name: value for name, value in asdict(self.options).items() if name in [*names, "seed"]}
@@ -63,7 +63,7 @@ class Job:
 
 
 def features_of(
-    model: keras.Model, name: str, train: ImageSet, validation: ImageSet, options: TrainingOptions
+    model: keras.Model, name: str, train: ExampleSet, validation: ExampleSet, options: TrainingOptions
 ) -> tuple[Features, Features] | None:
     """Features of both splits: read, or computed in one pass and kept for the next run.
 

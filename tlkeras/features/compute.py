@@ -19,7 +19,7 @@ import tensorflow as tf
 from tlkeras.config import AugmentOptions
 from tlkeras.data.augment import augment
 from tlkeras.data.images import available_cores
-from tlkeras.data.pipeline import ImageSet, stream
+from tlkeras.data.pipeline import ExampleSet, stream
 from tlkeras.features.engine import PASS_BATCH, Engine
 from tlkeras.features.store import ShardedArray
 
@@ -60,7 +60,7 @@ class Features:
 
 def compute(
     engine: Engine,
-    data: ImageSet,
+    data: ExampleSet,
     options: AugmentOptions | None,
     views: int,
     seed: int,
@@ -83,7 +83,7 @@ def compute(
         done += len(images)
 
 
-def view_batches(data: ImageSet, options: AugmentOptions | None, views: int, seed: int) -> Iterator[np.ndarray]:
+def view_batches(data: ExampleSet, options: AugmentOptions | None, views: int, seed: int) -> Iterator[np.ndarray]:
     """All pictures as they go through the frozen part, one view after the other.
 
     Args:
@@ -109,11 +109,11 @@ def view_batches(data: ImageSet, options: AugmentOptions | None, views: int, see
         yield images.numpy()
 
 
-def digest_pixels(data: ImageSet) -> str:
+def digest_inputs(data: ExampleSet) -> str:
     """SHA-256 of the pictures of a split, in order."""
-    result = hashlib.sha256(str(data.images.shape[1:]).encode())
+    result = hashlib.sha256(str(data.inputs.shape[1:]).encode())
     for start in range(0, len(data), PASS_BATCH):
-        result.update(data.images[data.rows[start : start + PASS_BATCH]])
+        result.update(data.inputs[data.rows[start : start + PASS_BATCH]])
     return result.hexdigest()
 
 

@@ -62,7 +62,7 @@ def evaluate(
         for example, reason in pictures.unreadable:
             log.warning("Set aside, unreadable: %s (%s)", example.name, reason)
         targets = make_targets(pictures.examples, run.task, run.classes)
-        outputs = predict_pixels(model, pictures.pixels, batch_size)
+        outputs = predict_inputs(model, pictures.inputs, batch_size)
         figures[name] = measure(outputs, targets, run.task)
         if run.task != "regression":
             figures[name]["classes"] = measure_classes(outputs, targets, run.task, run.classes)
@@ -129,7 +129,7 @@ def mention_known_pictures(run: Run, data: str, examples: Sequence[Example]) -> 
         )  # fmt: skip
 
 
-def predict_pixels(model: Any, pixels: np.ndarray, batch_size: int) -> np.ndarray:
+def predict_inputs(model: Any, pixels: np.ndarray, batch_size: int) -> np.ndarray:
     """Outputs `(N, K)` of a model for uint8 pixels `(N, S, S, 3)`; only one batch is in memory as floats."""
     if len(pixels) == 0:
         return np.zeros((0, model.output_shape[-1]), "float32")

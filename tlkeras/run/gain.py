@@ -24,7 +24,7 @@ from tlkeras.weight_files import check_weights_option
 if TYPE_CHECKING:
     import keras
 
-    from tlkeras.data.pipeline import ImageSet
+    from tlkeras.data.pipeline import ExampleSet
     from tlkeras.evaluation.gain import Trial
 
 log = logging.getLogger("tlkeras")
@@ -107,7 +107,7 @@ def trial(config: GainConfig, row: Backbone, data: PreparedData, percent: int, s
     """
     import keras
 
-    from tlkeras.data.pipeline import image_sets
+    from tlkeras.data.pipeline import example_sets
     from tlkeras.evaluation.gain import Trial
 
     keras.backend.clear_session()  # of the models of the trial before
@@ -115,7 +115,7 @@ def trial(config: GainConfig, row: Backbone, data: PreparedData, percent: int, s
     judged = data.splits.get("test", data.splits["validation"])
     everything = np.sort(np.concatenate([train, validation]))
     splits = {"train": train, "validation": validation, "everything": everything, "judged": judged}
-    sets = image_sets(dataclasses.replace(data, splits=splits))
+    sets = example_sets(dataclasses.replace(data, splits=splits))
     accuracy, seconds = {}, {}
     for arm, run in (("pretrained", train_pretrained), ("random", train_random)):
         accuracy[arm], seconds[arm] = run(config, row, data.task, sets, seed)
@@ -154,7 +154,7 @@ def take_share(data: PreparedData, percent: int, seed: int) -> tuple[np.ndarray,
 
 
 def train_pretrained(
-    config: GainConfig, row: Backbone, task: Task, sets: dict[str, "ImageSet"], seed: int
+    config: GainConfig, row: Backbone, task: Task, sets: dict[str, "ExampleSet"], seed: int
 ) -> tuple[float, float]:
     """Train in two phases from the pretrained weights; features are never read from disk.
 
@@ -181,7 +181,7 @@ def train_pretrained(
 
 
 def train_random(
-    config: GainConfig, row: Backbone, task: Task, sets: dict[str, "ImageSet"], seed: int
+    config: GainConfig, row: Backbone, task: Task, sets: dict[str, "ExampleSet"], seed: int
 ) -> tuple[float, float]:
     """Train the same model from random weights, by the recipe of `scripts/pretrain.py`.
 
@@ -213,7 +213,7 @@ def train_random(
 
 
 def judged_accuracy(
-    model: "keras.Model", sets: dict[str, "ImageSet"], config: GainConfig, task: Task, seconds: float
+    model: "keras.Model", sets: dict[str, "ExampleSet"], config: GainConfig, task: Task, seconds: float
 ) -> tuple[float, float]:
     """Accuracy on the pictures that are judged, and the seconds.
 

@@ -86,5 +86,5 @@ def digest_data(data: PreparedData) -> str:
     for name, rows in data.splits.items():
         result.update(name.encode() + rows.tobytes())
     for start in range(0, len(data.examples), CHUNK):
-        result.update(data.pixels[start : start + CHUNK])
+        result.update(data.inputs[start : start + CHUNK])
     return result.hexdigest()

@@ -15,7 +15,7 @@ import numpy as np
 from tlkeras.data.decode import UnreadableImage, decode
 from tlkeras.data.folders import EXTENSIONS
 from tlkeras.errors import UserError
-from tlkeras.run.evaluate import predict_pixels
+from tlkeras.run.evaluate import predict_inputs
 from tlkeras.run.opening import Run, open_run
 from tlkeras.startup import load_tensorflow
 
@@ -120,7 +120,7 @@ def predict_chunk(model: Any, run: Run, files: Sequence[Path], top_k: int) -> li
         except UnreadableImage as error:
             errors[file] = str(error)
     outputs = iter(
-        predict_pixels(model, np.array(pixels, "uint8").reshape(-1, size, size, 3), run.config["batch_size"])
+        predict_inputs(model, np.array(pixels, "uint8").reshape(-1, size, size, 3), run.config["batch_size"])
     )
     return [
         Prediction(str(file), [], errors[file])

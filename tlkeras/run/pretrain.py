@@ -65,7 +65,7 @@ def train_and_write(config: PretrainConfig, row: Backbone, data: PreparedData, f
         data: decoded pictures and their splits.
         folder: where everything goes.
     """
-    from tlkeras.data.pipeline import image_sets
+    from tlkeras.data.pipeline import example_sets
     from tlkeras.evaluation.metrics import summary
     from tlkeras.models.builders import build_classifier
     from tlkeras.models.freezing import backbone_of
@@ -73,7 +73,7 @@ def train_and_write(config: PretrainConfig, row: Backbone, data: PreparedData, f
     from tlkeras.training.from_scratch import train_from_scratch
     from tlkeras.training.roads import training_view
 
-    splits = image_sets(data)
+    splits = example_sets(data)
     model = build_classifier(
         row, splits["train"].targets.shape[1], task=data.task, weights="none", image_size=data.image_size, dropout=0.0,
         precision=config.precision,

@@ -22,7 +22,7 @@ from tlkeras.weight_files import check_weights_option
 if TYPE_CHECKING:
     import keras
 
-    from tlkeras.data.pipeline import ImageSet
+    from tlkeras.data.pipeline import ExampleSet
     from tlkeras.training.two_phase import TrainingResult
 
 log = logging.getLogger("tlkeras")
@@ -89,14 +89,14 @@ def train_and_write(config: TrainConfig, row: Backbone, data: PreparedData, fold
         data: decoded pictures and their splits.
         folder: where everything goes.
     """
-    from tlkeras.data.pipeline import image_sets
+    from tlkeras.data.pipeline import example_sets
     from tlkeras.evaluation.curves import plot_curves
     from tlkeras.evaluation.metrics import summary
     from tlkeras.run.model_file import save_model
     from tlkeras.training.roads import training_view
     from tlkeras.training.two_phase import train_two_phases
 
-    splits = image_sets(data)
+    splits = example_sets(data)
     model = build(config, row, data.task, splits["train"])
     checkpoints = Checkpoints(folder / CHECKPOINTS)
     result = train_two_phases(model, splits["train"], splits["validation"], config, checkpoints)
@@ -116,7 +116,7 @@ def train_and_write(config: TrainConfig, row: Backbone, data: PreparedData, fold
         log.info("Note: the validation pictures chose the epoch, so their figure is a little too good; no test split.")
 
 
-def build(config: TrainConfig, row: Backbone, task: Task, train: "ImageSet") -> "keras.Model":
+def build(config: TrainConfig, row: Backbone, task: Task, train: "ExampleSet") -> "keras.Model":
     """The model of a run; says where the backbone's weights come from.
 
     Args:
@@ -151,7 +151,9 @@ def build(config: TrainConfig, row: Backbone, task: Task, train: "ImageSet") -> 
     return model
 
 
-def judge(view: "keras.Model", splits: dict[str, "ImageSet"], batch_size: int, task: Task) -> dict[str, dict[str, Any]]:
+def judge(
+    view: "keras.Model", splits: dict[str, "ExampleSet"], batch_size: int, task: Task
+) -> dict[str, dict[str, Any]]:
     """The figures of each split, every picture once, without augmentation.
 
     Args:

@@ -6,7 +6,7 @@ import time
 import keras
 
 from tlkeras.config import ScratchOptions, check_values
-from tlkeras.data.pipeline import ImageSet, evaluation_batches, steps_per_epoch, training_batches
+from tlkeras.data.pipeline import ExampleSet, evaluation_batches, steps_per_epoch, training_batches
 from tlkeras.errors import UserError
 from tlkeras.models.builders import task_of
 from tlkeras.models.freezing import backbone_of
@@ -27,8 +27,8 @@ STATISTICS_SHARE = 0.02
 
 def train_from_scratch(
     model: keras.Model,
-    train: ImageSet,
-    validation: ImageSet | None,
+    train: ExampleSet,
+    validation: ExampleSet | None,
     options: ScratchOptions,
     checkpoints: Checkpoints | None = None,
 ) -> list[dict]:

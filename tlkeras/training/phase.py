@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from tlkeras.config import TrainingOptions
-from tlkeras.data.pipeline import ImageSet, steps_per_epoch
+from tlkeras.data.pipeline import ExampleSet, steps_per_epoch
 from tlkeras.data.targets import balanced_class_weights
 from tlkeras.errors import UserError
 from tlkeras.models.builders import task_of
@@ -85,7 +85,7 @@ class PhaseRun:
     """
 
     def __init__(
-        self, model: keras.Model, road: Road, phase: Phase, train: ImageSet, options: TrainingOptions,
+        self, model: keras.Model, road: Road, phase: Phase, train: ExampleSet, options: TrainingOptions,
         result: TrainingResult,
     ) -> None:  # fmt: skip
         """Compile the part of the model that runs; its trainable layers are set already."""

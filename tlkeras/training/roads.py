@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from tlkeras.config import TrainingOptions
-from tlkeras.data.pipeline import ImageSet, evaluation_batches, training_batches
+from tlkeras.data.pipeline import ExampleSet, evaluation_batches, training_batches
 from tlkeras.features.batches import evaluation_features, training_features
 from tlkeras.features.cache import features_of
 from tlkeras.features.compute import Features
@@ -41,7 +41,9 @@ def training_view(model: keras.Model) -> keras.Model:
     return keras.Model(model.get_layer("resize").output, model.output, name=model.name)
 
 
-def make_roads(model: keras.Model, train: ImageSet, validation: ImageSet, options: TrainingOptions) -> dict[str, Road]:
+def make_roads(
+    model: keras.Model, train: ExampleSet, validation: ExampleSet, options: TrainingOptions
+) -> dict[str, Road]:
     """A road for each phase, "frozen" and "finetune"; says in a line why a phase goes without cached features.
 
     Args:

@@ -6,7 +6,7 @@ import time
 import keras
 
 from tlkeras.config import TrainingOptions, check_values
-from tlkeras.data.pipeline import ImageSet
+from tlkeras.data.pipeline import ExampleSet
 from tlkeras.errors import UserError
 from tlkeras.models.freezing import FrozenWeights, backbone_of, row_of, set_trainable
 from tlkeras.training.checkpoint import Checkpoint, Checkpoints
@@ -19,8 +19,8 @@ log = logging.getLogger("tlkeras")
 
 def train_two_phases(
     model: keras.Model,
-    train: ImageSet,
-    validation: ImageSet,
+    train: ExampleSet,
+    validation: ExampleSet,
     options: TrainingOptions,
     checkpoints: Checkpoints | None = None,
 ) -> TrainingResult:
@@ -102,7 +102,7 @@ def check_same(frozen: FrozenWeights, roads: dict[str, Road], saved: Checkpoint)
                         "--memory and --cache-disk as much as then.")  # fmt: skip
 
 
-def check_data(model: keras.Model, train: ImageSet, validation: ImageSet) -> None:
+def check_data(model: keras.Model, train: ExampleSet, validation: ExampleSet) -> None:
     """Refuse pictures and targets that do not fit the model.
 
     Raises:
@@ -110,8 +110,8 @@ def check_data(model: keras.Model, train: ImageSet, validation: ImageSet) -> Non
     """
     size, outputs = backbone_of(model).input_shape[1], model.output_shape[-1]
     for data in (train, validation):
-        if data.images.shape[1:3] != (size, size):
-            raise UserError(f"The pictures have {data.images.shape[1]} pixels a side and the model takes {size}: give "
+        if data.inputs.shape[1:3] != (size, size):
+            raise UserError(f"The pictures have {data.inputs.shape[1]} pixels a side and the model takes {size}: give "
                             "the same image_size to prepare_data and to the builder.")  # fmt: skip
         if data.targets.shape[1] != outputs:
             raise UserError(f"The targets have {data.targets.shape[1]} columns and the model has {outputs} outputs: "
