@@ -15,7 +15,6 @@ from tlkeras.backbones import Backbone, check_image_size, find_backbone
 from tlkeras.config import AugmentOptions, GainConfig, ScratchOptions, Task
 from tlkeras.data.prepare import PreparedData, decode_data, find_data
 from tlkeras.data.tfds_name import short_name
-from tlkeras.errors import UserError
 from tlkeras.run.folder import choose_run_dir, writing
 from tlkeras.run.records import write_history, write_yaml
 from tlkeras.startup import load_tensorflow
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from tlkeras.evaluation.gain import Trial
 
 log = logging.getLogger("tlkeras")
-
-HELD_OUT = 0.2  # share of the pictures that chooses the epoch of the pretrained model
 
 
 def transfer_gain(config: GainConfig) -> Path:
@@ -95,8 +92,7 @@ def compare(config: GainConfig, row: Backbone, data: PreparedData, folder: Path)
 def trial(config: GainConfig, row: Backbone, data: PreparedData, percent: int, seed: int) -> "Trial":
     """Train both models on the same pictures, and judge them on the same others.
 
-    The pretrained model keeps a fifth of its pictures for the choice of the epoch; the other one, which keeps its last
-    epoch, learns from all.
+    No picture is set aside to choose an epoch, as a fifth of a dozen chooses by chance.
 
     Args:
         config: all options.
@@ -111,19 +107,16 @@ def trial(config: GainConfig, row: Backbone, data: PreparedData, percent: int, s
     from tlkeras.evaluation.gain import Trial
 
     keras.backend.clear_session()  # of the models of the trial before
-    train, validation = take_share(data, percent, seed)
-    judged = data.splits.get("test", data.splits["validation"])
-    everything = np.sort(np.concatenate([train, validation]))
-    splits = {"train": train, "validation": validation, "everything": everything, "judged": judged}
-    sets = example_sets(dataclasses.replace(data, splits=splits))
+    share, judged = take_share(data, percent, seed), data.splits.get("test", data.splits["validation"])
+    sets = example_sets(dataclasses.replace(data, splits={"train": share, "judged": judged}))
     accuracy, seconds = {}, {}
     for arm, run in (("pretrained", train_pretrained), ("random", train_random)):
         accuracy[arm], seconds[arm] = run(config, row, data.task, sets, seed)
-    return Trial(percent, len(everything), seed, accuracy, seconds)
+    return Trial(percent, len(share), seed, accuracy, seconds)
 
 
-def take_share(data: PreparedData, percent: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Some of the pictures that are not judged, of each class as many in proportion, and two at least.
+def take_share(data: PreparedData, percent: int, seed: int) -> np.ndarray:
+    """Some of the pictures that are not judged, of each class as many in proportion, and one at least.
 
     What a smaller share of one seed holds a larger one holds too.
 
@@ -133,30 +126,24 @@ def take_share(data: PreparedData, percent: int, seed: int) -> tuple[np.ndarray,
         seed: of the choice.
 
     Returns:
-        Indices of pictures to learn from and of pictures that choose the epoch, about a fifth.
-
-    Raises:
-        UserError: a class has one picture only.
+        Their indices `(n,)`, sorted.
     """
     names = ("train", "validation") if "test" in data.splits else ("train",)
     rows = np.sort(np.concatenate([data.splits[name] for name in names]))
     labels = np.array([data.examples[place].label for place in rows])
-    train, validation = [], []
+    chosen = []
     for number, name in enumerate(data.classes):
         of_class = np.random.default_rng([seed, number]).permutation(rows[labels == name])
-        if len(of_class) < 2:
-            raise UserError(f"Of the class {name}, {len(of_class)} pictures are not judged; a comparison needs two.")
-        count = max(2, round(percent / 100 * len(of_class)))
-        held = max(1, round(HELD_OUT * count))
-        validation.append(of_class[:held])
-        train.append(of_class[held:count])
-    return np.sort(np.concatenate(train)), np.sort(np.concatenate(validation))
+        chosen.append(of_class[: max(1, round(percent / 100 * len(of_class)))])
+    return np.sort(np.concatenate(chosen))
 
 
 def train_pretrained(
     config: GainConfig, row: Backbone, task: Task, sets: dict[str, "ExampleSet"], seed: int
 ) -> tuple[float, float]:
     """Train in two phases from the pretrained weights; features are never read from disk.
+
+    The epoch that is kept is the one that fits its own pictures best, in general the last.
 
     Args:
         config: all options.
@@ -176,7 +163,7 @@ def train_pretrained(
     keras.utils.set_random_seed(seed)
     model = build(config, row, task, sets["train"])
     start = time.perf_counter()
-    train_two_phases(model, sets["train"], sets["validation"], dataclasses.replace(config, seed=seed, cache_disk=0.0))
+    train_two_phases(model, sets["train"], sets["train"], dataclasses.replace(config, seed=seed, cache_disk=0.0))
     return judged_accuracy(model, sets, config, task, time.perf_counter() - start)
 
 
@@ -202,13 +189,13 @@ def train_random(
     from tlkeras.training.from_scratch import train_from_scratch
 
     keras.utils.set_random_seed(seed)
-    model = build(dataclasses.replace(config, weights="none"), row, task, sets["everything"])
+    model = build(dataclasses.replace(config, weights="none"), row, task, sets["train"])
     augmentation = {entry.name: getattr(config, entry.name) for entry in dataclasses.fields(AugmentOptions)}
-    steps = steps_per_epoch(len(sets["everything"]), config.batch_size)
+    steps = steps_per_epoch(len(sets["train"]), config.batch_size)
     epochs = max(config.scratch_epochs, steps_per_epoch(config.scratch_steps, steps))
     options = ScratchOptions(**augmentation, epochs=epochs, batch_size=config.batch_size, seed=seed)
     start = time.perf_counter()
-    train_from_scratch(model, sets["everything"], None, options)
+    train_from_scratch(model, sets["train"], None, options)
     return judged_accuracy(model, sets, config, task, time.perf_counter() - start)
 
 
