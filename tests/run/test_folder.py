@@ -111,7 +111,7 @@ def test_a_stopped_run_can_be_gone_on_with(tmp_path, error):
         keep_epoch(partial)
         raise error
     said = raised.value.args[0] if isinstance(error, type) else raised.value.__notes__[0]
-    assert "go on after the last epoch that was finished with: python " in said and "--resume" in said
+    assert "go on after what was finished with: python " in said and "--resume" in said
     assert names(tmp_path) == [".run.partial"]
     with pytest.raises(UserError), writing(tmp_path / "run", resume=True) as partial:
         assert names(partial / "checkpoints") == ["000001-0.npz"]

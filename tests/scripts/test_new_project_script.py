@@ -178,7 +178,8 @@ def test_scripts_come_along_with_what_they_need(tmp_path):
         "tests/scripts/test_pretrain_script.py",
     }  # fmt: skip
     assert gain - pretrain == {
-        "scripts/transfer_gain.py", "flowers/run/gain.py", "flowers/evaluation/gain.py",
+        "scripts/transfer_gain.py", "flowers/run/gain.py", "flowers/run/trial.py",
+        "flowers/evaluation/gain.py",
         "tests/scripts/test_transfer_gain_script.py", "tests/evaluation/test_gain.py",
     }  # fmt: skip
     assert (pretrain & gain) - none == {"flowers/training/from_scratch.py", "tests/training/test_from_scratch.py"}

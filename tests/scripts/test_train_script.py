@@ -115,7 +115,7 @@ def test_a_stopped_run_ends_like_a_whole_one(finished, run_script, start_script,
     assert time.monotonic() - begin < 10 and process.returncode == code
     if stop != signal.SIGKILL:
         name = "Ctrl-C" if stop == signal.SIGINT else "SIGTERM"
-        assert err.startswith(f"train.py: stopped by {name}; go on after the last epoch that was finished with: python")
+        assert err.startswith(f"train.py: stopped by {name}; go on after what was finished with: python")
         assert err.endswith("--run-dir run --resume\n") and err.count("\n") == 1
     refused = run_script(*arguments, cwd=tmp_path)
     assert refused.code == 2 and "Give --resume to go on" in refused.err

@@ -1,6 +1,8 @@
 """scripts/transfer_gain.py: every trial of both models on the disk, and what they say together."""
 
 import csv
+import signal
+import time
 
 import keras
 import numpy as np
@@ -8,22 +10,31 @@ import pytest
 
 from tlkeras.data.example import Example
 from tlkeras.data.prepare import PreparedData
-from tlkeras.run.gain import take_share
+from tlkeras.run.trial import take_share
+from tlkeras.training.checkpoint import Checkpoints
 
 OPTIONS = ("--backbone", "MobileNet-0.25", "--image-size", "32", "--batch-size", "8")
 
 
 @pytest.mark.slow
-def test_transfer_gain(made, run_script, tmp_path):
+def test_a_comparison_that_is_stopped_goes_on(made, run_script, start_script, tmp_path):
     weights = tmp_path / "MobileNet-0.25.weights.h5"
     keras.applications.MobileNet(alpha=0.25, include_top=False, weights=None).save_weights(weights)
-    pictures = made({"blue": 20, "green": 20})
-    answer = run_script(
-        "transfer_gain.py", "--data", pictures, *OPTIONS, "--weights", weights, "--percents", "[25,100]",
-        "--seeds", 2, "--scratch-epochs", 2, "--scratch-steps", 1, "--frozen-epochs", 1, "--finetune-epochs", 1,
-        "--run-dir", "gain",
-        cwd=tmp_path,
+    command = (
+        "transfer_gain.py", "--data", made({"blue": 20, "green": 20}), *OPTIONS, "--weights", weights,
+        "--percents", "[25,100]", "--seeds", 2, "--scratch-epochs", 2, "--scratch-steps", 1, "--frozen-epochs", 1,
+        "--finetune-epochs", 1, "--run-dir", "gain",
     )  # fmt: skip
+    process = start_script(*command, cwd=tmp_path)
+    kept = tmp_path / ".gain.partial" / "checkpoints"
+    while not list(kept.glob("000002-*.npz")) and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert err.startswith("transfer_gain.py: stopped by Ctrl-C; go on after what was finished") and "--resume" in err
+    done = [[str(one["percent"]), str(one["seed"]), str(round(one["seconds"]["random"], 2))]
+            for one in Checkpoints(kept).latest().state["trials"]]  # fmt: skip
+    answer = run_script(*command, "--resume", cwd=tmp_path)
     assert answer.code == 0 and answer.err == ""
     lines = answer.out.splitlines()
     assert lines[-1] == "Comparison: gain" and "over 2 seeds" in lines[-2] and "andom weights reach" in lines[-3]
@@ -33,6 +44,8 @@ def test_transfer_gain(made, run_script, tmp_path):
         rows = list(csv.DictReader(file))
     assert 0 <= float(rows[0]["accuracy_random"]) <= 1
     assert [(row["percent"], row["seed"]) for row in rows] == [("25", "0"), ("25", "1"), ("100", "0"), ("100", "1")]
+    assert [[row["percent"], row["seed"], row["seconds_random"]] for row in rows][: len(done)] == done  # not run again
+    assert run_script(*command, "--resume", cwd=tmp_path).out == "Comparison: gain (finished before)\n"
 
 
 @pytest.mark.parametrize(

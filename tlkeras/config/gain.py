@@ -25,8 +25,6 @@ class GainConfig(TrainConfig):
             UserError: a sentence about the first value found that is no good.
         """
         super().check()
-        if self.resume:
-            raise UserError("--resume was given; a comparison cannot be gone on with, only begun.")
         if self.task in ("regression", "multi_label"):
             raise UserError(f"The task was {self.task}; the gain is measured in accuracy, so give one class each.")
         if self.class_weights != "none":

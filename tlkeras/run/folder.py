@@ -130,7 +130,7 @@ def kept_if_stopped(partial: Path, path: Path) -> Iterator[None]:
         yield
     except BaseException as error:
         mistake = isinstance(error, UserError)
-        how = f"go on after the last epoch that was finished with: {command_to_go_on(path)}"
+        how = f"go on after what was finished with: {command_to_go_on(path)}"
         if not has_checkpoints(partial) or (mistake and not begun):
             shutil.rmtree(partial, ignore_errors=True)
         elif isinstance(error, KeyboardInterrupt):

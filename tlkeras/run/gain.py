@@ -4,33 +4,33 @@ import contextlib
 import dataclasses
 import io
 import logging
-import time
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tlkeras.backbones import Backbone, check_image_size, find_backbone
-from tlkeras.config import AugmentOptions, GainConfig, ScratchOptions, Task
+from tlkeras.config import GainConfig
 from tlkeras.data.prepare import PreparedData, decode_data, find_data
 from tlkeras.data.tfds_name import short_name
-from tlkeras.run.folder import choose_run_dir, writing
+from tlkeras.run.folder import CHECKPOINTS, choose_run_dir, finished_before, writing
+from tlkeras.run.identity import check_finished, check_identity
 from tlkeras.run.records import write_history, write_yaml
+from tlkeras.run.trial import trial
 from tlkeras.startup import load_tensorflow
+from tlkeras.training.checkpoint import Checkpoints
 from tlkeras.weight_files import check_weights_option
 
 if TYPE_CHECKING:
-    import keras
-
-    from tlkeras.data.pipeline import ExampleSet
     from tlkeras.evaluation.gain import Trial
 
 log = logging.getLogger("tlkeras")
 
+TABLE = "trials.csv"
+
 
 def transfer_gain(config: GainConfig) -> Path:
-    """Compare pretrained with random weights at several sizes of the training set.
+    """Compare pretrained with random weights at several sizes of the training set, or go on after the last trial.
 
     Returns:
         The folder with the trials, the table and the plot.
@@ -41,15 +41,22 @@ def transfer_gain(config: GainConfig) -> Path:
     config.check()
     row = find_backbone(config.backbone)
     check_image_size(row, config.image_size)
-    path = choose_run_dir(config.run_dir, config.overwrite, None, f"gain {short_name(config.data)}", row.name)
-    with writing(path, config.overwrite) as folder:
+    name = f"gain {short_name(config.data)}"
+    path = choose_run_dir(config.run_dir, config.overwrite, TABLE if config.resume else None, name, row.name)
+    if config.resume and finished_before(path, TABLE):
+        check_finished(path / "config.yaml", dataclasses.replace(config, backbone=row.name))
+        print(f"Comparison: {path} (finished before)")
+        return path
+    with writing(path, config.overwrite, config.resume) as folder:
         found = find_data(config, row, config.image_size, config.seed)
         dataclasses.replace(config, task=found.source.task).check()
         check_weights_option(row, config.weights, found.image_size)
         data = decode_data(found, config, config.seed)
         resolved = dataclasses.replace(
-            config, task=data.task, image_size=data.image_size, backbone=row.name, run_dir=str(path), overwrite=False
-        )
+            config, task=data.task, image_size=data.image_size, backbone=row.name, run_dir=str(path), overwrite=False,
+            resume=False,
+        )  # fmt: skip
+        check_identity(folder / CHECKPOINTS, resolved, data)
         load_tensorflow(config.seed)
         write_yaml(folder / "config.yaml", dataclasses.asdict(resolved))
         compare(resolved, row, data, folder)
@@ -64,20 +71,24 @@ def compare(config: GainConfig, row: Backbone, data: PreparedData, folder: Path)
         config: all options.
         row: the backbone.
         data: decoded pictures; the same of them are judged in each trial.
-        folder: takes `gain.png` and `trials.csv`.
+        folder: takes `gain.png`, `trials.csv`, and a checkpoint after each trial.
     """
-    from tlkeras.evaluation.gain import TITLE, by_size, line, plot_gain, savings
+    from tlkeras.evaluation.gain import TITLE, Trial, by_size, line, plot_gain, savings
 
     judged = "test" if "test" in data.splits else "validation"
-    seeds = range(config.seed, config.seed + config.seeds)
-    trials: list[Trial] = []
+    checkpoints = Checkpoints(folder / CHECKPOINTS)
+    saved = checkpoints.latest()
+    trials = [Trial(**one) for one in saved.state["trials"]] if saved else []
     log.info("%s", TITLE)
-    for percent in sorted(set(config.percents)):
-        with quiet():
-            for seed in seeds:
+    for place, percent in enumerate(sorted(set(config.percents))):
+        for seed in range(config.seed, config.seed + config.seeds):
+            if any((one.percent, one.seed) == (percent, seed) for one in trials):
+                continue
+            with quiet(f"{percent} %, seed {seed}"):
                 trials.append(trial(config, row, data, percent, seed))
-                write_history(folder / "trials.csv", [row_of(one) for one in trials])
-        log.info("%s", line(by_size(trials)[-1]))
+            checkpoints.write(len(trials), {}, {"trials": [dataclasses.asdict(one) for one in trials]})
+        log.info("%s", line(by_size(trials)[place]))
+    write_history(folder / TABLE, [row_of(one) for one in trials])
     sizes = by_size(trials)
     labels = [data.examples[place].label for place in data.splits[judged]]
     log.info("%s", savings(sizes, max(map(labels.count, labels)) / len(labels)))
@@ -89,146 +100,22 @@ def compare(config: GainConfig, row: Backbone, data: PreparedData, folder: Path)
     plot_gain(sizes, f"{title}\n{row.name} at {config.image_size} px", folder / "gain.png")
 
 
-def trial(config: GainConfig, row: Backbone, data: PreparedData, percent: int, seed: int) -> "Trial":
-    """Train both models on the same pictures, and judge them on the same others.
-
-    No picture is set aside to choose an epoch, as a fifth of a dozen chooses by chance.
-
-    Args:
-        config: all options.
-        row: the backbone.
-        data: decoded pictures.
-        percent: of the pictures that are not judged.
-        seed: of the choice of pictures, and of the weights that are random.
-    """
-    import keras
-
-    from tlkeras.data.pipeline import example_sets
-    from tlkeras.evaluation.gain import Trial
-
-    keras.backend.clear_session()  # of the models of the trial before
-    share, judged = take_share(data, percent, seed), data.splits.get("test", data.splits["validation"])
-    sets = example_sets(dataclasses.replace(data, splits={"train": share, "judged": judged}))
-    accuracy, seconds = {}, {}
-    for arm, run in (("pretrained", train_pretrained), ("random", train_random)):
-        accuracy[arm], seconds[arm] = run(config, row, data.task, sets, seed)
-    return Trial(percent, len(share), seed, accuracy, seconds)
-
-
-def take_share(data: PreparedData, percent: int, seed: int) -> np.ndarray:
-    """Some of the pictures that are not judged, of each class as many in proportion, and one at least.
-
-    What a smaller share of one seed holds a larger one holds too.
-
-    Args:
-        data: decoded pictures.
-        percent: how many of them, 1 to 100.
-        seed: of the choice.
-
-    Returns:
-        Their indices `(n,)`, sorted.
-    """
-    names = ("train", "validation") if "test" in data.splits else ("train",)
-    rows = np.sort(np.concatenate([data.splits[name] for name in names]))
-    labels = np.array([data.examples[place].label for place in rows])
-    chosen = []
-    for number, name in enumerate(data.classes):
-        of_class = np.random.default_rng([seed, number]).permutation(rows[labels == name])
-        chosen.append(of_class[: max(1, round(percent / 100 * len(of_class)))])
-    return np.sort(np.concatenate(chosen))
-
-
-def train_pretrained(
-    config: GainConfig, row: Backbone, task: Task, sets: dict[str, "ExampleSet"], seed: int
-) -> tuple[float, float]:
-    """Train in two phases from the pretrained weights; features are never read from disk.
-
-    The epoch that is kept is the one that fits its own pictures best, in general the last.
-
-    Args:
-        config: all options.
-        row: the backbone.
-        task: what a label is.
-        sets: the splits by name.
-        seed: of weights, order and augmentation.
-
-    Returns:
-        Accuracy, and seconds of the training.
-    """
-    import keras
-
-    from tlkeras.run.train import build
-    from tlkeras.training.two_phase import train_two_phases
-
-    keras.utils.set_random_seed(seed)
-    model = build(config, row, task, sets["train"])
-    start = time.perf_counter()
-    train_two_phases(model, sets["train"], sets["train"], dataclasses.replace(config, seed=seed, cache_disk=0.0))
-    return judged_accuracy(model, sets, config, task, time.perf_counter() - start)
-
-
-def train_random(
-    config: GainConfig, row: Backbone, task: Task, sets: dict[str, "ExampleSet"], seed: int
-) -> tuple[float, float]:
-    """Train the same model from random weights, by the recipe of `scripts/pretrain.py`.
-
-    Args:
-        config: all options.
-        row: the backbone.
-        task: what a label is.
-        sets: the splits by name.
-        seed: of weights, order and augmentation.
-
-    Returns:
-        Accuracy, and seconds of the training.
-    """
-    import keras
-
-    from tlkeras.data.pipeline import steps_per_epoch
-    from tlkeras.run.train import build
-    from tlkeras.training.from_scratch import train_from_scratch
-
-    keras.utils.set_random_seed(seed)
-    model = build(dataclasses.replace(config, weights="none"), row, task, sets["train"])
-    augmentation = {entry.name: getattr(config, entry.name) for entry in dataclasses.fields(AugmentOptions)}
-    steps = steps_per_epoch(len(sets["train"]), config.batch_size)
-    epochs = max(config.scratch_epochs, steps_per_epoch(config.scratch_steps, steps))
-    options = ScratchOptions(**augmentation, epochs=epochs, batch_size=config.batch_size, seed=seed)
-    start = time.perf_counter()
-    train_from_scratch(model, sets["train"], None, options)
-    return judged_accuracy(model, sets, config, task, time.perf_counter() - start)
-
-
-def judged_accuracy(
-    model: "keras.Model", sets: dict[str, "ExampleSet"], config: GainConfig, task: Task, seconds: float
-) -> tuple[float, float]:
-    """Accuracy on the pictures that are judged, and the seconds.
-
-    Args:
-        model: trained.
-        sets: the splits by name.
-        config: its batch size is used.
-        task: what a label is.
-        seconds: of the training, passed on.
-    """
-    from tlkeras.run.train import judge
-    from tlkeras.training.roads import training_view
-
-    figures = judge(training_view(model), {"judged": sets["judged"]}, config.batch_size, task)
-    return figures["judged"]["accuracy"], seconds
-
-
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep what the single trainings say out of the terminal: the table is what counts."""
+def quiet(doing: str) -> Iterator[None]:
+    """Keep what a single training says out of the terminal, where instead a passing word says what is being done."""
     tensorflow = logging.getLogger("tensorflow")  # which wonders about so many models in one program
     levels = log.level, tensorflow.level
     log.setLevel(logging.WARNING)
     tensorflow.setLevel(logging.ERROR)
+    watched = sys.stderr.isatty()
     try:
+        if watched:
+            print(f"\r{doing} …", end="", file=sys.stderr, flush=True)
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
+        if watched:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
         log.setLevel(levels[0])
         tensorflow.setLevel(levels[1])
 

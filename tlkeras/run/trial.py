@@ -1,0 +1,146 @@
+"""One trial of `tlkeras.run.gain`: the same model from pretrained and from random weights, on the same pictures."""
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tlkeras.backbones import Backbone
+from tlkeras.config import AugmentOptions, GainConfig, ScratchOptions, Task
+from tlkeras.data.prepare import PreparedData
+
+if TYPE_CHECKING:
+    import keras
+
+    from tlkeras.data.pipeline import ExampleSet
+    from tlkeras.evaluation.gain import Trial
+
+
+def trial(config: GainConfig, row: Backbone, data: PreparedData, percent: int, seed: int) -> "Trial":
+    """Train both models on the same pictures, and judge them on the same others.
+
+    No picture is set aside to choose an epoch, as a fifth of a dozen chooses by chance.
+
+    Args:
+        config: all options.
+        row: the backbone.
+        data: decoded pictures.
+        percent: of the pictures that are not judged.
+        seed: of the choice of pictures, and of the weights that are random.
+    """
+    import keras
+
+    from tlkeras.data.pipeline import example_sets
+    from tlkeras.evaluation.gain import Trial
+
+    keras.backend.clear_session()  # of the models of the trial before
+    share, judged = take_share(data, percent, seed), data.splits.get("test", data.splits["validation"])
+    sets = example_sets(dataclasses.replace(data, splits={"train": share, "judged": judged}))
+    accuracy, seconds = {}, {}
+    for arm, run in (("pretrained", train_pretrained), ("random", train_random)):
+        accuracy[arm], seconds[arm] = run(config, row, data.task, sets, seed)
+    return Trial(percent, len(share), seed, accuracy, seconds)
+
+
+def take_share(data: PreparedData, percent: int, seed: int) -> np.ndarray:
+    """Some of the pictures that are not judged, of each class as many in proportion, and one at least.
+
+    What a smaller share of one seed holds a larger one holds too.
+
+    Args:
+        data: decoded pictures.
+        percent: how many of them, 1 to 100.
+        seed: of the choice.
+
+    Returns:
+        Their indices `(n,)`, sorted.
+    """
+    names = ("train", "validation") if "test" in data.splits else ("train",)
+    rows = np.sort(np.concatenate([data.splits[name] for name in names]))
+    labels = np.array([data.examples[place].label for place in rows])
+    chosen = []
+    for number, name in enumerate(data.classes):
+        of_class = np.random.default_rng([seed, number]).permutation(rows[labels == name])
+        chosen.append(of_class[: max(1, round(percent / 100 * len(of_class)))])
+    return np.sort(np.concatenate(chosen))
+
+
+def train_pretrained(
+    config: GainConfig, row: Backbone, task: Task, sets: dict[str, "ExampleSet"], seed: int
+) -> tuple[float, float]:
+    """Train in two phases from the pretrained weights; features are never read from disk.
+
+    The epoch that is kept is the one that fits its own pictures best, in general the last.
+
+    Args:
+        config: all options.
+        row: the backbone.
+        task: what a label is.
+        sets: the splits by name.
+        seed: of weights, order and augmentation.
+
+    Returns:
+        Accuracy, and seconds of the training.
+    """
+    import keras
+
+    from tlkeras.run.train import build
+    from tlkeras.training.two_phase import train_two_phases
+
+    keras.utils.set_random_seed(seed)
+    model = build(config, row, task, sets["train"])
+    start = time.perf_counter()
+    train_two_phases(model, sets["train"], sets["train"], dataclasses.replace(config, seed=seed, cache_disk=0.0))
+    return judged_accuracy(model, sets, config, task, time.perf_counter() - start)
+
+
+def train_random(
+    config: GainConfig, row: Backbone, task: Task, sets: dict[str, "ExampleSet"], seed: int
+) -> tuple[float, float]:
+    """Train the same model from random weights, by the recipe of `scripts/pretrain.py`.
+
+    Args:
+        config: all options.
+        row: the backbone.
+        task: what a label is.
+        sets: the splits by name.
+        seed: of weights, order and augmentation.
+
+    Returns:
+        Accuracy, and seconds of the training.
+    """
+    import keras
+
+    from tlkeras.data.pipeline import steps_per_epoch
+    from tlkeras.run.train import build
+    from tlkeras.training.from_scratch import train_from_scratch
+
+    keras.utils.set_random_seed(seed)
+    model = build(dataclasses.replace(config, weights="none"), row, task, sets["train"])
+    augmentation = {entry.name: getattr(config, entry.name) for entry in dataclasses.fields(AugmentOptions)}
+    steps = steps_per_epoch(len(sets["train"]), config.batch_size)
+    epochs = max(config.scratch_epochs, steps_per_epoch(config.scratch_steps, steps))
+    options = ScratchOptions(**augmentation, epochs=epochs, batch_size=config.batch_size, seed=seed)
+    start = time.perf_counter()
+    train_from_scratch(model, sets["train"], None, options)
+    return judged_accuracy(model, sets, config, task, time.perf_counter() - start)
+
+
+def judged_accuracy(
+    model: "keras.Model", sets: dict[str, "ExampleSet"], config: GainConfig, task: Task, seconds: float
+) -> tuple[float, float]:
+    """Accuracy on the pictures that are judged, and the seconds.
+
+    Args:
+        model: trained.
+        sets: the splits by name.
+        config: its batch size is used.
+        task: what a label is.
+        seconds: of the training, passed on.
+    """
+    from tlkeras.run.train import judge
+    from tlkeras.training.roads import training_view
+
+    figures = judge(training_view(model), {"judged": sets["judged"]}, config.batch_size, task)
+    return figures["judged"]["accuracy"], seconds
