@@ -31,7 +31,14 @@ def test_what_is_written(pretrained):
     card = (pretrained / "MobileNet-0.25.md").read_text()
     digest = hashlib.sha256((pretrained / "MobileNet-0.25.weights.h5").read_bytes()).hexdigest()
     command = "python scripts/pretrain.py --data pictures --backbone MobileNet-0.25 --image-size 32 --epochs 2"
-    for said in (digest, "made; no terms", "top-1, validation | accuracy ", "keras 3.", "3 classes"):
+    for said in (
+        digest,
+        "made; no terms",
+        "top-1, validation | accuracy ",
+        "keras 3.",
+        "3 classes",
+        "at 32 px, in float32",
+    ):
         assert said in card
     line = next(line for line in card.splitlines() if line.startswith("python"))
     assert set(line.split()) == {*command.split(), "--batch-size", "8"}

@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from tlkeras.backbones import find_backbone
 from tlkeras.config import PretrainConfig
 from tlkeras.data.images import available_cores
 from tlkeras.data.prepare import PreparedData
@@ -21,6 +22,7 @@ Weights of `keras.applications` without its classifier: `{file}`, SHA-256 `{dige
 |---|---|
 | data | {data}: {train:,} pictures of {classes} classes to learn from |
 | where from, terms | {about} |
+| input | square RGB pictures, {scaling}; trained at {size} px, in {precision} |
 {figures}
 | time | {hours:.1f} h on {cores} CPU cores{accelerators} |
 | versions | {versions} |
@@ -31,6 +33,15 @@ Validation and test pictures chose nothing: the last epoch was kept. Made by
 {command}
 ```
 """
+
+# What a row of the table calls its scaling of pixels, in words.
+SCALINGS = {
+    "tf": "pixels scaled to -1 to 1",
+    "unit": "pixels scaled to 0 to 1",
+    "inside": "pixels from 0 to 255, scaled inside",
+    "torch": "pixels from 0 to 1, less the mean of ImageNet and divided by its deviation",
+    "caffe": "pixels from 0 to 255 less the mean of ImageNet, as BGR",
+}
 
 
 def write_card(
@@ -61,6 +72,8 @@ def write_card(
         train=len(data.splits["train"]),
         classes=len(data.classes),
         about=config.about or "not given",
+        scaling=SCALINGS[find_backbone(config.backbone).pixels],
+        precision=config.precision,
         figures="\n".join(rows),
         hours=seconds / 3600,
         cores=available_cores(),
