@@ -1,4 +1,4 @@
-"""One trial of `tlkeras.run.gain`: the same model from pretrained and from random weights, on the same pictures."""
+"""One trial of `tlkeras.run.gain`: one model from pretrained and from random weights, on the same pictures."""
 
 import dataclasses
 import time
