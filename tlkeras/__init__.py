@@ -22,6 +22,7 @@ _HOMES = {
     "train_two_phases": "tlkeras.training.two_phase",
     "prepare_data": "tlkeras.data.prepare",
     "example_sets": "tlkeras.data.pipeline",
+    "load_tensorflow": "tlkeras.startup",
     "train": "tlkeras.run.train",
     "evaluate": "tlkeras.run.evaluate",
     "predict": "tlkeras.run.predict",
