@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Quickstart
 #
-# At the end of this page you will be able to **train a picture classifier, judge it, and let it name pictures**, all in
-# four calls. It takes about a minute on two cores and needs no network.
+# At the end of this page you will be able to **train a picture classifier, judge it, and let it name pictures**,
+# all in four calls. It takes about a minute on two cores and needs no network.
 
 # %%
 # Where everything is installed, this cell does nothing. On Colab, put the address of your repository first.
@@ -21,8 +21,8 @@ if missing := [name for name in needed if importlib.util.find_spec(name) is None
 # %% [markdown]
 # ## Pictures in
 #
-# A data set is a folder with one folder of pictures for each class. Here it is scikit-learn's handwritten digits, 8 × 8
-# pixels each; for your own pictures, write the name of their folder instead.
+# A data set is a folder with one folder of pictures for each class. Here it is scikit-learn's handwritten digits,
+# 8 × 8 pixels each; for your own pictures, write the name of their folder instead.
 
 # %%
 # %matplotlib inline
@@ -42,9 +42,9 @@ picture_grid([np.array(keras.utils.load_img(path)) for path in examples], [path.
 # %% [markdown]
 # ## Classifier out
 #
-# `train` finds, checks and splits the pictures, and learns in two phases: first a new head on a frozen backbone, then
-# the backbone too. The backbone is the small one whose weights come with the repository. `DIGITS_DEFAULTS` are the
-# options that suit the digits; photographs of your own want less: `TrainConfig(data="photos")`.
+# `train` finds, checks and splits the pictures, and learns in two phases: first a new head on a frozen backbone,
+# then the backbone too. The backbone is the small one whose weights come with the repository. `DIGITS_DEFAULTS`
+# are the options that suit the digits; photographs of your own want less: `TrainConfig(data="photos")`.
 
 # %%
 from tlkeras.config import DIGITS_DEFAULTS
@@ -53,8 +53,8 @@ config = tlkeras.TrainConfig(**DIGITS_DEFAULTS, run_dir="saved_models/quickstart
 run = tlkeras.train(config)
 
 # %% [markdown]
-# Training and validation pictures had their say in the model, by its weights or by the choice of its best epoch. The
-# test pictures had none: theirs is the figure to quote, with its 95 % interval.
+# Training and validation pictures had their say in the model, by its weights or by the choice of its best epoch.
+# The test pictures had none: theirs is the figure to quote, with its 95 % interval.
 #
 # The run's folder holds the model, the options, the split and the figures.
 
@@ -64,8 +64,8 @@ sorted(path.name for path in run.iterdir())
 # %% [markdown]
 # ## How good is it, class by class?
 #
-# Recall is the share of a class's pictures that were found, precision the share of right ones among those that were
-# given its name.
+# Recall is the share of a class's pictures that were found, precision the share of right ones among those that
+# were given its name.
 
 # %% tags=["tolerance=0.12"]
 figures = tlkeras.evaluate(run)["test"]
@@ -74,8 +74,8 @@ Table([{"digit": name} | row for name, row in figures["classes"].items()])
 # %% [markdown]
 # ## Predictions
 #
-# `predict` takes files, folders and patterns. Any picture will do: these are the examples from above, which the model
-# may have learned from.
+# `predict` takes files, folders and patterns. Any picture will do: these are the examples from above, which the
+# model may have learned from.
 
 # %%
 predictions = tlkeras.predict(run, examples)

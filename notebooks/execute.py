@@ -40,7 +40,7 @@ def read_source(path: Path) -> nbformat.NotebookNode:
     return notebook
 
 
-def run(notebook: nbformat.NotebookNode, cell_seconds: float = 300) -> float:
+def run(notebook: nbformat.NotebookNode, cell_seconds: float = 900) -> float:
     """Run all cells in a fresh kernel, in an empty folder with an empty cache, and put their outputs in.
 
     Args:
@@ -53,7 +53,7 @@ def run(notebook: nbformat.NotebookNode, cell_seconds: float = 300) -> float:
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         paths = [str(FOLDER.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-        mine = {"TLKERAS_CACHE": "cache", "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        mine = {"TLKERAS_CACHE": "cache", "KERAS_HOME": "keras", "PYTHONPATH": os.pathsep.join(filter(None, paths))}
         client = NotebookClient(
             notebook,
             timeout=cell_seconds,

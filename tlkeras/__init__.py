@@ -18,6 +18,7 @@ _HOMES = {
     "build_resnet50": "tlkeras.models.builders",
     "build_mobilenet_v2": "tlkeras.models.builders",
     "build_inception_v3": "tlkeras.models.builders",
+    "backbone_of": "tlkeras.models.freezing",
     "set_trainable": "tlkeras.models.freezing",
     "train_two_phases": "tlkeras.training.two_phase",
     "prepare_data": "tlkeras.data.prepare",
