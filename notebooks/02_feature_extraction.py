@@ -58,7 +58,7 @@ pictures, targets = splits["train"].spread(400)
 labels = targets.argmax(axis=1)
 names = ["Conv1_relu", "block_2_add", "out_relu"]
 inner = keras.Model(backbone.input, [backbone.get_layer(name).output for name in names])
-digit = pictures[labels == 3][:1]
+digit = pictures[labels == 0][:1]
 shown, titles = [], []
 for maps in inner.predict(digit / 127.5 - 1, verbose=0):
     busiest = np.argsort(-maps[0].std(axis=(0, 1)))[:8]

@@ -63,7 +63,7 @@ def fill(folder, counts):
 
 
 shutil.rmtree("shapes", ignore_errors=True)  # of an earlier run of this page
-fill("shapes/train", {"circle": 200, "square": 200, "triangle": 12})
+fill("shapes/train", {"circle": 300, "square": 300, "triangle": 20})
 fill("shapes/validation", {"circle": 40, "square": 40, "triangle": 40})
 fill("shapes/test", {"circle": 50, "square": 50, "triangle": 50})
 examples = sorted(Path("shapes/train").glob("*/00[0-2].png"))
@@ -117,12 +117,12 @@ splits = tlkeras.example_sets(data)
 # %% [markdown]
 # ## Rare classes
 #
-# There are 12 triangles to learn from, among 400 others. With `class_weights="balanced"` each of them counts for
-# as much as 17 others. Both models see the same pictures in the same order; the test pictures, 50 of each class,
+# There are 20 triangles to learn from, among 600 others. With `class_weights="balanced"` each of them counts for
+# as much as 15 others. Both models see the same pictures in the same order; the test pictures, 50 of each class,
 # tell what the rare class gains and what the others pay. One run is no proof: repeat it with other seeds before
 # you rely on it.
 
-# %% tags=["tolerance=0.15"]
+# %% tags=["tolerance=0.25"]
 from tlkeras.evaluation.metrics import measure_classes
 
 pixels, targets = splits["test"].first(150)
@@ -148,7 +148,7 @@ Table(rows)
 # %%
 lines = ["path,label"]
 Path("several").mkdir(exist_ok=True)
-for number in range(360):
+for number in range(720):
     shape, colour = random.choice([*SHAPES]), random.choice(["red", "green", "blue"])
     draw(shape, colour).save(f"several/{number:03}.png")
     lines.append(f"{number:03}.png,{colour}|{shape}")
@@ -200,15 +200,22 @@ picture_grid([np.array(Image.open(path)) for path in new], titles)
 # a folder names one that you made, which needs no network:
 
 # %%
+import contextlib
+import io
+
 import tensorflow_datasets as tfds
+from absl import logging
+
 
 tfds.disable_progress_bar()
+logging.set_verbosity(logging.ERROR)
 features = {"image": tfds.features.Image(shape=(64, 64, 3)), "label": tfds.features.ClassLabel(names=[*SHAPES])}
-shapes = [{"image": np.array(draw(shape)), "label": shape} for shape in [*SHAPES] * 30]
+shapes = [(number, {"image": np.array(draw(shape)), "label": shape}) for number, shape in enumerate([*SHAPES] * 30)]
 shutil.rmtree("data_sets", ignore_errors=True)
-tfds.dataset_builders.store_as_tfds_dataset(
-    "shapes", "1.0.0", tfds.features.FeaturesDict(features), {"train": shapes}, data_dir="data_sets"
-)
+with contextlib.redirect_stdout(io.StringIO()):  # it says a lot
+    tfds.dataset_builders.store_as_tfds_dataset(
+        "shapes", "1.0.0", tfds.features.FeaturesDict(features), {"train": shapes}, data_dir="data_sets"
+    )
 options = tlkeras.DataOptions(data="tfds:data_sets/shapes/1.0.0:train[:80%]")
 data = tlkeras.prepare_data(options, "MobileNetV2-0.35", image_size=64)
 

@@ -38,6 +38,7 @@ __all__ = sorted(_HOMES)
 if "ipykernel" in sys.modules and not logging.getLogger(__name__).handlers:  # a notebook shows what a script shows
     logging.getLogger(__name__).addHandler(logging.StreamHandler(sys.stdout))
     logging.getLogger(__name__).setLevel(logging.INFO)
+    logging.getLogger(__name__).propagate = False  # else it says it twice once another package has a handler
 
 
 def __getattr__(name: str) -> Any:
