@@ -119,7 +119,8 @@ rows = []
 for what, views in (("computed in each epoch", 0), ("computed once", 1), ("read from the cache", 1)):
     tlkeras.load_tensorflow(seed=0)
     model = tlkeras.build_classifier("MobileNetV2-0.35", len(data.classes), weights="bundled", image_size=64)
-    options = tlkeras.TrainingOptions(frozen_epochs=5, finetune_epochs=0, flip="none", crop=1, colour=0, views=views)
+    as_they_are = {"flip": "none", "crop": 1, "colour": 0}
+    options = tlkeras.TrainingOptions(frozen_epochs=5, finetune_epochs=0, views=views, **as_they_are)
     result = tlkeras.train_two_phases(model, splits["train"], splits["validation"], options)
     rows.append(
         {
@@ -142,8 +143,8 @@ Table(rows)
 
 # %%
 fresh = tlkeras.build_classifier("MobileNetV2-0.35", len(data.classes), weights="bundled", image_size=64)
-pairs = zip(tlkeras.backbone_of(fresh).get_weights(), tlkeras.backbone_of(model).get_weights(), strict=True)
-print("The backbone is the same, bit by bit:", all(np.array_equal(before, now) for before, now in pairs))
+before, now = (tlkeras.backbone_of(each).get_weights() for each in (fresh, model))
+print("The backbone is the same, bit by bit:", all(map(np.array_equal, before, now)))
 
 # %% [markdown]
 # Next: `03_fine_tuning`, where the backbone learns too.

@@ -65,7 +65,8 @@ def learn(**options):
         "stage_decay": 1,
     }
     model = build()
-    result = tlkeras.train_two_phases(model, train, validation, tlkeras.TrainingOptions(**usual | options))
+    chosen = tlkeras.TrainingOptions(**usual | options)
+    result = tlkeras.train_two_phases(model, train, validation, chosen)
     return model, result
 
 

@@ -81,9 +81,9 @@ for name, weights in BACKBONES.items():
 Table(rows)
 
 # %% [markdown]
-# With random weights the order is that of how little a backbone does to a picture: few layers leave most of it.
-# It turns round once they have learned. The last row has learned, if only from small photographs, and is ahead of
-# its large sister.
+# With random weights the figure tells how much of a picture a stack of random layers leaves: more where there are
+# few, as in VGG16. The last row has learned, if only from small photographs that look nothing like digits, and is
+# ahead of all of them.
 #
 # ## Speed and size
 #
@@ -106,7 +106,7 @@ for name in BACKBONES:
             "backbone": name,
             "pixels a side": side,
             "weights": count,
-            "MB": 4e-6 * count,
+            "size": f"{4e-6 * count:.1f} MB",
             "speed": f"{speed[name]:.0f} img/s",
         }
     )
@@ -118,7 +118,7 @@ figure = Figure(figsize=(7, 4), layout="constrained")
 panel = figure.subplots()
 for row in rows:
     name = row["backbone"]
-    panel.scatter(speed[name], accuracy[name], s=6 * row["MB"], alpha=0.5)
+    panel.scatter(speed[name], accuracy[name], s=24e-6 * row["weights"], alpha=0.5)
     panel.annotate(f"{name}, {BACKBONES[name]}", (speed[name], accuracy[name]), fontsize="small", ha="center")
 panel.set(xscale="log", xlabel="img/s", ylabel="test accuracy", ylim=(0, 1), title="The area is the count of weights")
 panel.margins(x=0.25)

@@ -53,7 +53,8 @@ def run(notebook: nbformat.NotebookNode, cell_seconds: float = 900) -> float:
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         paths = [str(FOLDER.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-        mine = {"TLKERAS_CACHE": "cache", "KERAS_HOME": "keras", "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        mine = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "KERAS_HOME": "keras"}
+        mine["TLKERAS_CACHE"] = "cache"
         client = NotebookClient(
             notebook,
             timeout=cell_seconds,
