@@ -118,10 +118,13 @@ figure = Figure(figsize=(7, 4), layout="constrained")
 panel = figure.subplots()
 for row in rows:
     name = row["backbone"]
-    panel.scatter(speed[name], accuracy[name], s=24e-6 * row["weights"], alpha=0.5)
-    panel.annotate(f"{name}, {BACKBONES[name]}", (speed[name], accuracy[name]), fontsize="small", ha="center")
-panel.set(xscale="log", xlabel="img/s", ylabel="test accuracy", ylim=(0, 1), title="The area is the count of weights")
-panel.margins(x=0.25)
+    label = f"{name}, {BACKBONES[name]}"
+    panel.scatter(speed[name], accuracy[name], s=24e-6 * row["weights"], alpha=0.6, label=label)
+panel.set(xlabel="img/s", ylabel="test accuracy", ylim=(0, 1), title="The area is the count of weights")
+panel.margins(x=0.2)
+key = panel.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), labelspacing=1.2)
+for mark in key.legend_handles:
+    mark.set_sizes([60])
 figure
 
 # %% [markdown]
