@@ -16,7 +16,7 @@ HEAVY = ("tensorflow", "keras")
 LAYERS = [
     ["errors"],
     ["config", "backbones"],
-    ["startup", "durable", "archives", "places", "unfreeze", "weight_files", "parser", "options"],
+    ["startup", "display", "durable", "archives", "places", "unfreeze", "weight_files", "parser", "options"],
     ["hub"],
     ["data", "models"],
     ["features"],

@@ -79,7 +79,7 @@ CHANGES = {
         '    if task == "single_label":\n        return {"loss": "categorical_focal_crossentropy", '
         '"metrics": [keras.metrics.CategoricalAccuracy(name="accuracy")]}\n',
     ),
-    "draw other curves": ("    plt.close(figure)\n", '    figure.savefig(path.with_name("mine.svg"))\n'),
+    "draw other curves": ("    if path:\n", '    figure.savefig(path.with_name("mine.svg"))\n'),
     "change what a run writes": ("    write_history(folder", '    write_yaml(folder / "note.yaml", ["mine"])\n'),
 }
 

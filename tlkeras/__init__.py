@@ -18,10 +18,12 @@ _HOMES = {
     "build_resnet50": "tlkeras.models.builders",
     "build_mobilenet_v2": "tlkeras.models.builders",
     "build_inception_v3": "tlkeras.models.builders",
+    "backbone_of": "tlkeras.models.freezing",
     "set_trainable": "tlkeras.models.freezing",
     "train_two_phases": "tlkeras.training.two_phase",
     "prepare_data": "tlkeras.data.prepare",
     "example_sets": "tlkeras.data.pipeline",
+    "load_tensorflow": "tlkeras.startup",
     "train": "tlkeras.run.train",
     "evaluate": "tlkeras.run.evaluate",
     "predict": "tlkeras.run.predict",
@@ -36,6 +38,7 @@ __all__ = sorted(_HOMES)
 if "ipykernel" in sys.modules and not logging.getLogger(__name__).handlers:  # a notebook shows what a script shows
     logging.getLogger(__name__).addHandler(logging.StreamHandler(sys.stdout))
     logging.getLogger(__name__).setLevel(logging.INFO)
+    logging.getLogger(__name__).propagate = False  # else it says it twice once another package has a handler
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,7 @@
 """Load TensorFlow without its start-up chatter, and make its arithmetic repeatable."""
 
 import contextlib
+import logging
 import os
 import re
 import sys
@@ -33,6 +34,11 @@ def without_chatter() -> Iterator[None]:
                     print(line, file=sys.stderr)
 
 
+def is_news(record: logging.LogRecord) -> bool:
+    """Whether a record of TensorFlow's logger is passed on: not that a program with several models builds graphs."""
+    return "triggered tf.function retracing" not in record.getMessage()
+
+
 def load_tensorflow(seed: int | None = None) -> None:
     """Import TensorFlow and Keras quietly.
 
@@ -46,6 +52,7 @@ def load_tensorflow(seed: int | None = None) -> None:
         import keras
         import tensorflow as tf
 
+        tf.get_logger().addFilter(is_news)
         tf.config.list_physical_devices("GPU")
         if seed is not None:
             keras.utils.set_random_seed(seed)

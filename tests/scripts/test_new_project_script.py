@@ -79,7 +79,7 @@ def test_what_is_said_and_made(call, tmp_path):
 
 @pytest.mark.parametrize("scripts", ["none", "all"])
 def test_the_old_name_is_nowhere(tmp_path, scripts):
-    new_project(ROOT, tmp_path / "new", "bird_songs", scripts=scripts)
+    new_project(ROOT, tmp_path / "new", "bird_songs", scripts=scripts, notebooks=scripts)
     found = []
     for path in files_of(tmp_path / "new"):
         content = (tmp_path / "new" / path).read_bytes()
@@ -193,7 +193,7 @@ def test_scripts_come_along_with_what_they_need(tmp_path):
 @pytest.mark.parametrize("scripts", ["none", "pretrain", "all"])
 def test_the_readme_names_nothing_that_is_not_there(tmp_path, scripts):
     project = tmp_path / "flowers"
-    new_project(ROOT, project, scripts=scripts)
+    new_project(ROOT, project, scripts=scripts, notebooks="all" if scripts == "all" else "none")
     readme = (project / "README.md").read_text()
     for path in re.findall(r"\b(?:scripts|tests|notebooks|benchmarks|flowers)/[\w./-]*", readme):
         assert (project / path.rstrip(".")).exists(), path
@@ -206,25 +206,24 @@ def test_the_readme_names_nothing_that_is_not_there(tmp_path, scripts):
 
 
 def test_notebooks_are_chosen_by_name(template, tmp_path):
-    for name in ("01_first", "02_second"):
-        cell = {"cell_type": "code", "source": ["import tlkeras"], "metadata": {}, "outputs": []}
-        (template / "notebooks" / f"{name}.ipynb").write_text(json.dumps({"cells": [cell]}))
-        (template / "notebooks" / f"{name}.py").write_text(
-            "import tlkeras\nfrom tlkeras.run.gain import transfer_gain\n"
-        )
-    (template / "notebooks" / "README.md").write_text("# Two\n\n- [1](01_first.ipynb)\n- [2](02_second.ipynb)\n")
-    (template / "tests" / "test_notebooks.py").write_text('FOLDER = "notebooks"\n')
-    said = new_project(template, tmp_path / "one", "flowers", notebooks="02_second")
-    assert "\nNotebooks: 02_second\n" in said
+    cell = {"cell_type": "code", "source": ["import tlkeras"], "metadata": {}, "outputs": []}
+    (template / "notebooks" / "99_mine.ipynb").write_text(json.dumps({"cells": [cell]}))
+    (template / "notebooks" / "99_mine.py").write_text("import tlkeras\nfrom tlkeras.run.gain import transfer_gain\n")
+    with (template / "notebooks" / "README.md").open("a") as file:
+        file.write("\n- [mine](99_mine.ipynb)\n")
+    said = new_project(template, tmp_path / "one", "flowers", notebooks="99_mine")
+    assert "\nNotebooks: 99_mine\n" in said
     one = {path for path in files_of(tmp_path / "one") if "notebooks" in path}
     assert one == {
-        "notebooks/02_second.ipynb", "notebooks/02_second.py", "notebooks/README.md", "tests/test_notebooks.py"
+        "notebooks/99_mine.ipynb", "notebooks/99_mine.py", "notebooks/README.md", "notebooks/execute.py",
+        "tests/test_notebooks.py",
     }  # fmt: skip
-    assert (tmp_path / "one" / "notebooks" / "README.md").read_text() == "# Two\n\n- [2](02_second.ipynb)\n"
-    assert "import flowers" in (tmp_path / "one" / "notebooks" / "02_second.ipynb").read_text()
+    about = (tmp_path / "one" / "notebooks" / "README.md").read_text()
+    assert "99_mine" in about and "01_quickstart" not in about
+    assert "import flowers" in (tmp_path / "one" / "notebooks" / "99_mine.ipynb").read_text()
     assert (tmp_path / "one" / "flowers" / "run" / "gain.py").exists()
     new_project(template, tmp_path / "all", "flowers", notebooks="all")
-    assert (tmp_path / "all" / "notebooks" / "01_first.py").exists()
+    assert (tmp_path / "all" / "notebooks" / "01_quickstart.py").exists()
     new_project(template, tmp_path / "none", "flowers")
     assert not [path for path in files_of(tmp_path / "none") if "notebooks" in path]
     with pytest.raises(UserError, match='no notebook "third"'):
@@ -245,19 +244,22 @@ def test_bytes_and_records_of_where_weights_come_from_stay_as_they_are(template,
 
 
 def test_runs_and_caches_of_the_template_stay_there(template, tmp_path):
-    for file in ("saved_models/mine/model.keras", "tlkeras/__pycache__/x.pyc", ".venv/x", "photos/1.jpg", "tests/.x/y"):
+    files = ("saved_models/mine/model.keras", "tlkeras/__pycache__/x.pyc", ".venv/x", "photos/1.jpg", "tests/.x/y")
+    for file in (*files, "notebooks/saved_models/mine/model.keras"):
         (template / file).parent.mkdir(parents=True, exist_ok=True)
         (template / file).write_text("mine")
-    new_project(template, tmp_path / "flowers")
+    new_project(template, tmp_path / "flowers", notebooks="all")
     assert not [
         path for path in files_of(tmp_path / "flowers") if (tmp_path / "flowers" / path).read_bytes() == b"mine"
     ]
 
 
-def test_what_stays_agrees_with_what_came_along(tmp_path):
-    """The tests of structure, map and docstrings hold in a copy that lacks scripts, modules and benchmarks."""
-    new_project(ROOT, tmp_path / "flowers")
-    tests = ("tests/test_architecture.py", "tests/test_docstrings.py", "tests/test_map.py")
+@pytest.mark.parametrize("notebooks", ["none", "all"])
+def test_what_stays_agrees_with_what_came_along(tmp_path, notebooks):
+    """The tests of structure, map, docstrings and notebooks hold in a copy that lacks scripts, modules, benchmarks."""
+    new_project(ROOT, tmp_path / "flowers", notebooks=notebooks)
+    tests = ["tests/test_architecture.py", "tests/test_docstrings.py", "tests/test_map.py"]
+    tests += ["tests/test_notebooks.py"] if notebooks == "all" else []
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *tests],
         cwd=tmp_path / "flowers",

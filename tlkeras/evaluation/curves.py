@@ -2,26 +2,26 @@
 
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 
-def plot_curves(history: list[dict], kept_epoch: int, path: Path) -> None:
+def plot_curves(history: list[dict], kept_epoch: int, path: Path | None = None) -> Figure:
     """Loss and accuracy (or mean absolute error) of training and validation over the epochs of both phases.
 
     Args:
         history: rows of `tlkeras.training.phase.TrainingResult.history`.
         kept_epoch: epoch whose weights were kept, marked in the plot.
-        path: where the PNG goes.
+        path: where the PNG goes; nowhere when None.
+
+    Returns:
+        The figure, which a notebook shows.
     """
     metric = "accuracy" if "accuracy" in history[0] else "mae"
     titles = {"loss": "loss", "accuracy": "accuracy", "mae": "mean absolute error"}
     epochs = [row["epoch"] for row in history]
     frozen = sum(row["phase"] == "frozen" for row in history)
-    figure, panels = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for panel, name in zip(panels, ["loss", metric], strict=True):
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    for panel, name in zip(figure.subplots(1, 2), ["loss", metric], strict=True):
         panel.plot(epochs, [row[name] for row in history], marker=".", label="training (augmented)")
         panel.plot(epochs, [row[f"val_{name}"] for row in history], marker=".", label="validation")
         panel.axvline(kept_epoch, color="gray", linewidth=0.8, linestyle=":", label=f"kept: epoch {kept_epoch}")
@@ -30,5 +30,6 @@ def plot_curves(history: list[dict], kept_epoch: int, path: Path) -> None:
         panel.set(title=titles[name], xlabel="epoch")
         panel.xaxis.get_major_locator().set_params(integer=True)
         panel.legend(frameon=False, fontsize="small")
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    if path:
+        figure.savefig(path, dpi=120)
+    return figure

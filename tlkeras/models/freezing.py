@@ -14,6 +14,12 @@ from tlkeras.unfreeze import parse_unfreeze
 def backbone_of(model: keras.Model) -> keras.Model:
     """The nested backbone of a model that `build_classifier` made, or of one loaded from its file.
 
+    Args:
+        model: the whole model.
+
+    Returns:
+        The backbone, which shares the model's weights: scaled pixels `(B, S, S, 3)` to features `(B, h, w, C)`.
+
     Raises:
         UserError: the model has none.
     """

@@ -182,19 +182,17 @@ def log_file(path: Path) -> Iterator[None]:
     to_file, to_terminal = logging.FileHandler(path, encoding="utf-8"), logging.StreamHandler(sys.stdout)
     to_file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     to_terminal.setLevel(logging.INFO)
-    before = log.level, log.propagate
+    before = log.level, log.propagate, log.handlers
     log.setLevel(logging.DEBUG)
     log.propagate = False
-    for handler in (to_file, to_terminal):
-        log.addHandler(handler)
+    log.handlers = [to_file, to_terminal]  # a notebook's own would say everything twice
     try:
         yield
     finally:
-        for handler in (to_file, to_terminal):
-            log.removeHandler(handler)
-            handler.close()
         log.setLevel(before[0])
-        log.propagate = before[1]
+        log.propagate, log.handlers = before[1:]
+        for handler in (to_file, to_terminal):
+            handler.close()
 
 
 def check_space(folder: Path, weights: int) -> None:

@@ -63,8 +63,8 @@ def choose_parts(template: Path, package: str, scripts: str, notebooks: str) -> 
     unneeded = {name for name, path in modules.items() if path not in needed}
 
     def stays(path: Path) -> bool:
-        if path.parts[0] == "notebooks":  # what belongs to no single one comes along with any
-            return not kept_books or path.stem in set(books) - set(kept_books)
+        if path.parts[0] == "notebooks":  # what belongs to no single one comes along with any; runs of theirs do not
+            return not kept_books or len(path.parts) > 2 or path.stem in set(books) - set(kept_books)
         if path.parts[0] == "scripts":
             return path.stem not in kept
         return path.parts[0] in STAYS or (path in modules.values() and module_name(path) in unneeded)

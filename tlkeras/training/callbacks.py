@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from tlkeras.config import Task
+from tlkeras.display import Progress, in_notebook
 
 log = logging.getLogger("tlkeras")
 
@@ -21,8 +22,8 @@ def score(logs: dict[str, float], task: Task) -> tuple[float, ...]:
 
 
 def fit_verbosity() -> int:
-    """For `fit`: a bar where someone watches, a line for each epoch where not."""
-    return 1 if sys.stdout.isatty() or "ipykernel" in sys.modules else 2
+    """For `fit`: a bar where someone watches, a line for each epoch where not; nothing where `Watch` shows it."""
+    return 0 if in_notebook() else 1 if sys.stdout.isatty() else 2
 
 
 class FiniteLoss(keras.callbacks.Callback):
@@ -111,6 +112,40 @@ class Speed(keras.callbacks.Callback):
         logs["img/s"] = self._speed
         if left := round(self._last_seconds * self._after):
             logs["s left"] = left
+
+
+class Watch(keras.callbacks.Callback):
+    """In a notebook a bar and a table of the epochs, in place of Keras' lines; elsewhere nothing.
+
+    It must stand after `Speed`, whose figures it shows.
+    """
+
+    def __init__(self, title: str, first_epoch: int, last_epoch: int) -> None:
+        super().__init__()
+        self._title, self._first, self._last = title, first_epoch, last_epoch
+        self._progress: Progress | None = None
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        self._progress = Progress(self._title) if in_notebook() else None
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self._show((batch + 1) / self.params["steps"], logs)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if self._progress:
+            kept = {name: value for name, value in logs.items() if name not in ("s left", "img/s")}
+            speed = {"speed": f"{logs['img/s']:,} img/s"}
+            self._progress.row({"epoch": epoch + 1} | {name: float(value) for name, value in kept.items()} | speed)
+        self._show(1.0, logs, at_once=True)
+
+    def _show(self, share: float, logs: dict[str, float], at_once: bool = False) -> None:
+        if self._progress:
+            done = (self._epoch - self._first + share) / (self._last - self._first)
+            left = f", {logs['s left']} s left" if "s left" in logs else ""
+            self._progress.show(done, f"epoch {self._epoch + 1} of {self._last}{left}", at_once)
 
 
 class HistoryTable(keras.callbacks.Callback):

@@ -10,7 +10,7 @@ from tlkeras.data.pipeline import ExampleSet, evaluation_batches, steps_per_epoc
 from tlkeras.errors import UserError
 from tlkeras.models.builders import task_of
 from tlkeras.models.freezing import backbone_of
-from tlkeras.training.callbacks import FiniteLoss, HistoryTable, Speed, fit_verbosity
+from tlkeras.training.callbacks import FiniteLoss, HistoryTable, Speed, Watch, fit_verbosity
 from tlkeras.training.checkpoint import Checkpoints
 from tlkeras.training.objective import objective
 from tlkeras.training.optimizers import loss_scaled, make_schedule
@@ -68,6 +68,7 @@ def train_from_scratch(
     callbacks = [FiniteLoss(), HistoryTable(history, "scratch"), EpochSeconds(history)]
     if checkpoints:
         callbacks.append(KeepEpoch(checkpoints, lambda: {"changing": values(learned)}, lambda: {"history": history}))
+    shown = [Speed(len(train), batch_size, options.epochs), Watch("Training", len(history), options.epochs)]
     batches = training_batches(
         train, options, batch_size=batch_size, first_epoch=len(history), last_epoch=options.epochs,
         seed=options.seed,
@@ -80,7 +81,7 @@ def train_from_scratch(
             shuffle=False,
             initial_epoch=len(history),
             epochs=options.epochs,
-            callbacks=[*callbacks, Speed(len(train), batch_size, options.epochs)],
+            callbacks=[*callbacks, *shown],
             verbose=fit_verbosity(),
         )
     except FloatingPointError as error:

@@ -15,7 +15,7 @@ from tlkeras.data.targets import balanced_class_weights
 from tlkeras.errors import UserError
 from tlkeras.models.builders import task_of
 from tlkeras.models.freezing import backbone_of, first_unfrozen
-from tlkeras.training.callbacks import BestEpoch, FiniteLoss, HistoryTable, Speed, fit_verbosity
+from tlkeras.training.callbacks import BestEpoch, FiniteLoss, HistoryTable, Speed, Watch, fit_verbosity
 from tlkeras.training.checkpoint import Checkpoint, Checkpoints
 from tlkeras.training.objective import objective
 from tlkeras.training.optimizers import make_optimizer
@@ -123,6 +123,7 @@ class PhaseRun:
         if checkpoints:
             callbacks.append(KeepEpoch(checkpoints, self._arrays, lambda: about | self._state(start)))
         callbacks.append(Speed(len(self._train), options.batch_size, phase.last_epoch))
+        callbacks.append(Watch("Phase 1" if phase.name == "frozen" else "Phase 2", self._first, phase.last_epoch))
         try:
             if self._first < phase.last_epoch and not self.best.done:
                 self._fit(callbacks)

@@ -1,0 +1,139 @@
+# %% [markdown]
+# # Choose a backbone
+#
+# At the end of this page you will be able to **compare backbones on your own pictures**: accuracy, speed and size
+# of VGG16, ResNet50, MobileNetV2 and InceptionV3 side by side. It takes about two minutes on two cores and needs
+# no network.
+
+# %%
+# Where everything is installed, this cell does nothing. On Colab, put the address of your repository first.
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = ""  # what `git clone` takes
+needed = ("tlkeras", "tensorflow", "keras", "sklearn", "matplotlib")
+if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
+    place = f"git+{REPOSITORY}" if REPOSITORY else ".." if Path("../pyproject.toml").exists() else ""
+    done = place and subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", place]).returncode == 0
+    print("Installed." if done else f"Missing: {', '.join(missing)}. Fill in REPOSITORY and run this cell again.")
+
+# %% [markdown]
+# ## What this page can say, and what it cannot
+#
+# Speed and size do not depend on what the weights are. Accuracy does: the ImageNet weights are what makes a
+# backbone worth its seconds, and they are a download. This page works without one, so the four start from
+# **random weights**, stay frozen, and only a head learns on what they make of a picture. Such accuracies say that
+# the programs run. They say **nothing about which backbone is better** once it has learned from ImageNet.
+#
+# For an answer about your pictures write the name of your folder and `"imagenet"` below, and run the page again.
+
+# %%
+# %matplotlib inline
+import time
+
+import tlkeras
+
+tlkeras.load_tensorflow(seed=0)
+import numpy as np
+from IPython.display import clear_output
+from matplotlib.figure import Figure
+
+from tlkeras.data.pipeline import ExampleSet
+from tlkeras.display import Table
+from tlkeras.evaluation.metrics import measure
+from tlkeras.models.calibration import calibrate_batch_norm
+
+DATA = "digits"
+WEIGHTS = "none"  # random; "imagenet" for an answer that counts
+IMAGE_SIZE = 75  # the least that InceptionV3 takes; None for each backbone's own
+EVERY = 3  # only every third training picture, to be quick; 1 for all of them
+BACKBONES = dict.fromkeys(["VGG16", "ResNet50", "MobileNetV2", "InceptionV3"], WEIGHTS)
+BACKBONES["MobileNetV2-0.35"] = "bundled"  # a small one that has learned: its weights come with the repository
+
+# %% [markdown]
+# ## Accuracy
+#
+# Each backbone is frozen, and a head learns for ten epochs; a backbone with random weights first gets
+# BatchNormalization statistics that fit. The test pictures are judged once.
+
+# %% tags=["tolerance=0.15"]
+accuracy, rows = {}, []
+for name, weights in BACKBONES.items():
+    data = tlkeras.prepare_data(tlkeras.DataOptions(data=DATA), name, IMAGE_SIZE)
+    splits = tlkeras.example_sets(data)
+    train = ExampleSet(data.inputs, splits["train"].rows[::EVERY], splits["train"].targets[::EVERY])
+    tlkeras.load_tensorflow(seed=0)
+    model = tlkeras.build_classifier(name, len(data.classes), weights=weights, image_size=data.image_size)
+    if weights == "none":
+        calibrate_batch_norm(model, train.spread(128)[0])
+    usual = {"flip": "none", "crop": 1, "colour": 0, "views": 1}
+    options = tlkeras.TrainingOptions(frozen_epochs=10, finetune_epochs=0, frozen_rate=1e-2, **usual)
+    tlkeras.train_two_phases(model, train, splits["validation"], options)
+    pixels, targets = splits["test"].first(len(splits["test"]))
+    figures = measure(model.predict(pixels, verbose=0), targets, data.task)
+    accuracy[name] = figures["accuracy"]
+    rows.append(
+        {"backbone": name, "weights": weights, "test accuracy": accuracy[name], "of pictures": figures["count"]}
+    )
+    clear_output(wait=True)
+Table(rows)
+
+# %% [markdown]
+# With random weights the figure tells how much of a picture a stack of random layers leaves: more where there are
+# few, as in VGG16. The last row has learned, if only from small photographs that look nothing like digits, and is
+# ahead of all of them.
+#
+# ## Speed and size
+#
+# Pictures of each backbone's own size go through the whole model, eight at a time. A speed is true of this
+# machine and this moment; their order is what lasts. A weight takes four bytes.
+
+# %%
+speed, rows = {}, []
+for name in BACKBONES:
+    model = tlkeras.build_classifier(name, len(data.classes), weights="none")
+    side, count = tlkeras.backbone_of(model).input_shape[1], model.count_params()
+    pictures = np.random.default_rng(0).integers(0, 256, (8, side, side, 3), dtype="uint8")
+    model.predict(pictures, verbose=0)  # the first call builds the graph
+    start = time.perf_counter()
+    for _ in range(2):
+        model.predict(pictures, verbose=0)
+    speed[name] = 2 * len(pictures) / (time.perf_counter() - start)
+    rows.append(
+        {
+            "backbone": name,
+            "pixels a side": side,
+            "weights": count,
+            "size": f"{4e-6 * count:.1f} MB",
+            "speed": f"{speed[name]:.0f} img/s",
+        }
+    )
+    clear_output(wait=True)
+Table(rows)
+
+# %%
+figure = Figure(figsize=(7, 4), layout="constrained")
+panel = figure.subplots()
+for row in rows:
+    name = row["backbone"]
+    label = f"{name}, {BACKBONES[name]}"
+    panel.scatter(speed[name], accuracy[name], s=24e-6 * row["weights"], alpha=0.6, label=label)
+panel.set(xlabel="img/s", ylabel="test accuracy", ylim=(0, 1), title="The area is the count of weights")
+panel.margins(x=0.2)
+key = panel.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), labelspacing=1.2)
+for mark in key.legend_handles:
+    mark.set_sizes([60])
+figure
+
+# %% [markdown]
+# ## How to choose
+#
+# - **MobileNetV2** first: small and fast, and with its ImageNet weights good on most photographs.
+# - **ResNet50** or **InceptionV3** if it is not good enough and you have the time; InceptionV3 sees larger
+#   pictures.
+# - **VGG16** is the slowest and largest by far. It is here because many papers compare with it.
+#
+# Let validation pictures choose, and look at the test pictures once, when you have chosen: the best of several
+# test figures is too good by itself. The table of all backbones is printed by `python scripts/summary.py`.

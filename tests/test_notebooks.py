@@ -1,0 +1,187 @@
+"""The notebooks: outputs that come from running their sources, and figures that a new run gives again."""
+
+import ast
+import importlib
+import importlib.util
+import re
+import subprocess
+from pathlib import Path
+
+import nbformat
+import pytest
+
+import tlkeras
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+MINUTES = 5
+# What differs between machines and between runs: times and speeds, known by their unit.
+VOLATILE = r"\d[\d.,]*(?= ?(?:s|ms|img/s)\b)"
+TOLERANCE = 0.03  # of fractions, as processors round differently; a cell's tag such as "tolerance=0.1" allows more
+
+spec = importlib.util.spec_from_file_location("execute", ROOT / "notebooks" / "execute.py")
+execute = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(execute)
+each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def said(cell: nbformat.NotebookNode) -> str:
+    """All that a cell's outputs say in words, without pictures and the progress of trainings."""
+    texts = []
+    for output in cell.outputs:
+        if output.output_type == "stream":
+            texts.append(output.text)
+        else:
+            rich = output.data.get("text/html", "")
+            if not rich.startswith('<div class="progress">'):
+                texts.append(re.sub(r"<[^>]*>", " ", rich) or output.data["text/plain"])
+    return "\n".join(texts)
+
+
+def drift(cell: nbformat.NotebookNode, again: nbformat.NotebookNode) -> list[str]:
+    """Where the outputs of a cell differ from those of another run: words and counts at all, fractions by more than
+    the tolerance; the share of right ones counts as a fraction."""
+    tags = [tag.removeprefix("tolerance=") for tag in cell.metadata.get("tags", []) if tag.startswith("tolerance=")]
+    tolerance = float(tags[0]) if tags else TOLERANCE
+    (words, figures), (words_again, figures_again) = pieces(said(cell)), pieces(said(again))
+    if words != words_again:
+        return [f"{before!r} became {now!r}" for before, now in zip(words, words_again, strict=False) if before != now][
+            :3
+        ] or ["more or less was said"]
+    return [f"{before} became {now}" for before, now in zip(figures, figures_again, strict=True)
+            if not close(before, now, tolerance)]  # fmt: skip
+
+
+def pieces(text: str) -> tuple[list[str], list[str]]:
+    """A text's words between the figures, and its figures, without those that are volatile."""
+    text = re.sub(VOLATILE, "…", text)
+    shares = r"\b([\d,]+) of ([\d,]+) (images|pictures)\b"
+    text = re.sub(shares, lambda found: f"{number(found[1]) / number(found[2]):.4f} of {found[2]} {found[3]}", text)
+    parts = re.split(r"((?<![\w.])-?\d[\d,]*(?:\.\d+)?%?)", text)
+    return [" ".join(part.split()) for part in parts[::2]], parts[1::2]
+
+
+def number(figure: str) -> float:
+    value = float(figure.rstrip("%").replace(",", ""))
+    return value / 100 if figure.endswith("%") else value
+
+
+def close(before: str, now: str, tolerance: float) -> bool:
+    if not {".", "%"} & {*before, *now}:
+        return before == now
+    return abs(number(before) - number(now)) <= tolerance * max(1, abs(number(before)))
+
+
+@each
+def test_a_notebook_is_its_source_that_was_run(path):
+    saved, source = read(path), execute.read_source(path.with_suffix(".py"))
+    assert [(cell.id, cell.cell_type, cell.source, cell.metadata) for cell in saved.cells] == [
+        (cell.id, cell.cell_type, cell.source, cell.metadata) for cell in source.cells
+    ], "run notebooks/execute.py"
+    assert saved.metadata == execute.METADATA
+    counts = [cell.execution_count for cell in code_cells(saved)]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+def test_no_source_and_no_notebook_stands_alone():
+    assert [path.stem for path in NOTEBOOKS] == [path.stem for path in execute.sources([])] != []
+
+
+@each
+def test_outputs_are_what_a_reader_should_see(path):
+    cells = code_cells(read(path))
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) > 0, "no picture"
+    chatter = r"(?<![\w.*])/(?:home|root|tmp|usr|content)\b|Traceback|(?i:warning)|oneDNN|<IPython|\x1b"
+    assert not [cell.source for cell in cells if re.search(chatter, said(cell))]
+    shows = [isinstance(ast.parse(re.sub("(?m)^%.*", "", cell.source)).body[-1], ast.Expr) for cell in cells]
+    assert not [cell.source for cell, value in zip(cells, shows, strict=True) if value and not cell.outputs]
+    assert cells[0].outputs == [], "the first cell installed something"
+
+
+@each
+def test_it_opens_with_what_its_reader_will_be_able_to_do(path):
+    first = read(path).cells[0]
+    assert first.cell_type == "markdown" and first.source.startswith("# ")
+    assert "At the end of this page you will be able to" in " ".join(first.source.split())
+
+
+@each
+def test_only_public_names_are_used(path):
+    for node in ast.walk(ast.parse(path.with_suffix(".py").read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] == tlkeras.__name__:
+            names = [alias.name for alias in node.names]
+            assert not [word for word in [*node.module.split("."), *names] if word.startswith("_")]
+            assert all(hasattr(importlib.import_module(node.module), name) or importlib.util.find_spec(
+                f"{node.module}.{name}") for name in names)  # fmt: skip
+        if isinstance(node, ast.Attribute):
+            assert not re.match("_[^_]", node.attr), f"line {node.lineno}"
+            if isinstance(node.value, ast.Name) and node.value.id == tlkeras.__name__:
+                assert node.attr in tlkeras.__all__, f"line {node.lineno}"
+
+
+@each
+def test_the_first_cell_installs_what_is_missing_and_never_stops(path, monkeypatch, capsys, tmp_path):
+    first = code_cells(read(path))[0].source
+    assert first == code_cells(read(NOTEBOOKS[0]))[0].source
+    calls = []
+
+    def run(command, **_):
+        calls.append(command)
+        return subprocess.CompletedProcess(command, 1)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.chdir(tmp_path)
+    exec(first, {})
+    assert not calls and capsys.readouterr().out == ""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "keras" else name)
+    exec(first, {})
+    assert not calls and capsys.readouterr().out.startswith("Missing: keras.")
+    exec(first.replace('REPOSITORY = ""', 'REPOSITORY = "ADDRESS"'), {})
+    assert calls[0][-3:] == ["install", "--quiet", "git+ADDRESS"] and capsys.readouterr().out.startswith("Missing")
+
+
+SAID = "Test: accuracy 0.991 (266 of 269 images; 95 % 0.968–0.996), 1,259 to learn from, in 6.5 s, 3,210 img/s, -0.5"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "drifted"),
+    [
+        ("", "", False), ("0.991", "0.975", False), ("0.991", "0.951", True), ("0.996", "1.000", False),
+        ("266 of 269", "262 of 269", False), ("266 of 269", "250 of 269", True), ("of 269", "of 268", True),
+        ("1,259", "1,260", True), ("6.5 s", "66 s", False), ("3,210 img/s", "9 img/s", False), ("-0.5", "0.5", True),
+        ("Test", "Validation", True), (", in 6.5 s", "", True), ("to learn", "0.5 to learn", True),
+    ],
+)  # fmt: skip
+def test_a_figure_that_drifts_is_caught(before, now, drifted):
+    assert bool(drift(printing(SAID), printing(SAID.replace(before, now, 1)))) == drifted
+
+
+def test_a_tag_allows_more():
+    assert drift(printing("0.5"), printing("0.6")) == ["0.5 became 0.6"]
+    assert drift(printing("0.5", tags=["tolerance=0.12"]), printing("0.6")) == []
+
+
+def printing(text: str, **metadata) -> nbformat.NotebookNode:
+    output = nbformat.v4.new_output("stream", text=text)
+    return nbformat.v4.new_code_cell(outputs=[output], metadata=metadata)
+
+
+@pytest.mark.slow
+@each
+def test_a_new_run_says_the_same(path):
+    again = execute.read_source(path.with_suffix(".py"))
+    seconds = execute.run(again)
+    print(f"{path.stem}: {seconds / 60:.1f} minutes")
+    pairs = zip(code_cells(read(path)), code_cells(again), strict=True)
+    drifted = {cell.id: found for cell, fresh in pairs if (found := drift(cell, fresh))}
+    assert not drifted and seconds < 60 * MINUTES
