@@ -51,6 +51,7 @@ class Backbone:
         module: The folder of that module, once it was looked at.
         digest: SHA-256 of what is in it, without its weights.
         greatest_size: Greatest side in pixels, where a module takes one size only.
+        preset: Of a text encoder of KerasHub, which is no row of the table; see `tlkeras.hub.encoders`.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Backbone:
     module: Path | None = None
     digest: str | None = None
     greatest_size: int | None = None
+    preset: str | None = None
 
     def weights_file(self, image_size: int) -> tuple[str, str]:
         """The name in Keras' cache and the URL of the ImageNet weights for images of `image_size` pixels a side."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tlkeras.backbones import HUB, Backbone, find_backbone
 from tlkeras.errors import UserError
+from tlkeras.hub.encoders import find_encoder, preset_of, read_encoder
 from tlkeras.hub.handles import PREFIX, check_handle, digest_module, fetch, handle_of
 from tlkeras.startup import load_tensorflow
 
@@ -16,19 +17,24 @@ PIXELS = {"auto": "", "0..1": "unit", "-1..1": "tf", "0..255": "inside"}
 USUAL_SIZE = 224  # pixels a side, where a module takes any
 
 
-def find_row(name: str | Backbone, pixel_range: str = "auto") -> Backbone:
+def find_row(name: str | Backbone, pixel_range: str = "auto", weights: str = "imagenet") -> Backbone:
     """The row of a backbone, as far as it can be told without TensorFlow.
 
     Args:
-        name: of the table; or `hub:HANDLE`; or a row, which comes back as it is.
+        name: of the table; or `hub:HANDLE`; or `kerashub:PRESET`; or a row, which comes back as it is.
         pixel_range: what a module takes: "0..1", "-1..1", "0..255", or "auto"; see `read_module`.
+        weights: "none" for random ones, which some encoders must have.
 
     Raises:
         UserError: there is no such backbone or module; or a range was given for a backbone of the table.
     """
     handle = handle_of(name) if isinstance(name, str) else None
     if handle is None:
-        row = find_backbone(name) if isinstance(name, str) else name
+        preset = preset_of(name) if isinstance(name, str) else None
+        if preset is not None:
+            row = find_encoder(preset, weights)
+        else:
+            row = find_backbone(name) if isinstance(name, str) else name
         if pixel_range != "auto" and not row.handle:
             raise UserError(f"--pixel-range was {pixel_range}, but {row.name} has its own; it is for hub modules only.")
         return row
@@ -48,6 +54,8 @@ def read_module(row: Backbone) -> Backbone:
     Raises:
         UserError: the module cannot be had, or does not take square RGB pictures.
     """
+    if row.preset:
+        return read_encoder(row)
     if not row.handle or row.module:
         return row
     folder = fetch(row.handle)
