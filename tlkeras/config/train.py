@@ -94,7 +94,9 @@ class ModelOptions:
     """Which backbone, and the head on top of it."""
 
     backbone: str = option(
-        "MobileNetV2", "a name of the table that scripts/summary.py prints, or hub: and a URL, folder or archive"
+        "MobileNetV2",
+        "a name of the table that scripts/summary.py prints, or hub: and a URL, folder or archive, or, for "
+        "texts, kerashub: and a preset, its folder, or a size such as bert_tiny",
     )
     weights: str = option(
         "imagenet",
@@ -106,6 +108,12 @@ class ModelOptions:
     hidden: list[int] = option([], "units of hidden dense layers between features and output, e.g. [256]", 1)
     dropout: float = option(0.2, "dropout rate in front of each dense layer", 0.0, 0.95)
     l2: float = option(0.0, "L2 penalty on the kernels of the head", 0.0, 10.0)
+    tokens: int | None = option(
+        None,
+        "length of the texts that an encoder of KerasHub sees (default: what 95 % of them need, at most 128)",
+        4,
+        8192,
+    )
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = option("float32", "arithmetic of the layers")
     pixel_range: Literal["auto", "0..1", "-1..1", "0..255"] = option(
         "auto", "of the pixels that a hub module takes; auto: 0..1, or 0..255 where the module says so"
@@ -216,6 +224,11 @@ class TrainConfig(RunOptions, TrainingOptions, ModelOptions, DataOptions):
             raise UserError(f"--engine {self.engine} needs OpenVINO, which is not installed: pip install openvino.")
         if self.backbone.startswith("hub:") and self.weights not in ("imagenet", "module"):
             raise UserError(f"--weights was {self.weights}, but a hub module brings its own; leave the option out.")
+        encoder = self.backbone.startswith("kerashub:")
+        if encoder and self.weights not in ("imagenet", "preset", "none"):
+            raise UserError(f"--weights was {self.weights}; {self.backbone} has its own, or none.")
+        if self.tokens is not None and not encoder:
+            raise UserError(f"--tokens was {self.tokens}, but {self.backbone} is no encoder of KerasHub; leave it out.")
         if not self.data:
             raise UserError("--data was empty; give a folder, a CSV file, tfds:NAME or digits.")
         self.check_data()

@@ -22,7 +22,7 @@ PREFIX = "kerashub:"
 INSTALL = "pip install keras-hub tensorflow-text"
 MAX_JSON_BYTES = 1_000_000
 WEIGHTS = "model.weights.h5"
-# Layers, width and heads of BERT (Turc et al. 2019, arXiv:1908.08962); heads are 64 wide, what lies between 4 times that.
+# Layers, width and heads of small BERTs (Turc et al. 2019, arXiv:1908.08962).
 SIZES = {"bert_tiny": (2, 128, 2), "bert_mini": (4, 256, 4), "bert_small": (4, 512, 8), "bert_medium": (8, 512, 8)}
 # By the name of the encoder's class: the tokenizer's class, and the name of its first layer.
 ENCODERS = {
@@ -129,8 +129,8 @@ def read_encoder(row: Backbone) -> Backbone:
     if row.stages:
         return row
     load_tensorflow()
-    import keras_hub
     import kagglehub
+    import keras_hub
 
     known = {key: about for kind in ENCODERS for key, about in getattr(keras_hub.models, kind).presets.items()}
     if row.preset not in known:
@@ -144,8 +144,8 @@ def read_encoder(row: Backbone) -> Backbone:
     except Exception as error:  # of many kinds: the network, the archive, the disk
         cache = Path(kagglehub.config.get_cache_folder(), "models", *handle.split("/"))
         raise UserError(
-            f"The preset {row.preset} is not on this machine and cannot be downloaded ({type(error).__name__}). Download "
-            f"{handle} of kaggle.com elsewhere, unpack it to {cache}, or anywhere and give --backbone {PREFIX}FOLDER."
+            f"The preset {row.preset} is not on this machine and cannot be downloaded ({type(error).__name__}). "
+            f"Download {handle} of kaggle.com elsewhere and unpack it to {cache}, or give --backbone {PREFIX}FOLDER."
         ) from error
     return row_of_preset(read_preset(Path(folder)), row.name)
 
