@@ -5,7 +5,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
+from tlkeras.config import FormName
 from tlkeras.data.example import SPLIT_WORDS, Example, Label, Source, Split, Task
 from tlkeras.errors import UserError
 
@@ -20,7 +22,7 @@ class _Row:
     split: str
 
 
-def find(table: Path, task: str) -> Source:
+def find(table: Path, task: str, form: FormName | Literal[""] = "pictures") -> Source:
     """Lists the pictures of a CSV file, sorted by path.
 
     Args:

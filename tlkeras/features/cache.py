@@ -13,8 +13,8 @@ import numpy as np
 
 from tlkeras.config import AugmentOptions, TrainingOptions
 from tlkeras.data.augment import augment
-from tlkeras.data.images import available_cores, memory_budget
 from tlkeras.data.pipeline import ExampleSet
+from tlkeras.data.reading import available_cores, memory_budget
 from tlkeras.features.compute import Features, compute, digest_code, digest_inputs, digest_model
 from tlkeras.features.engine import Engine, make_engine
 from tlkeras.features.store import ShardedArray, Store

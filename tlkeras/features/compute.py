@@ -18,8 +18,8 @@ import tensorflow as tf
 
 from tlkeras.config import AugmentOptions
 from tlkeras.data.augment import augment
-from tlkeras.data.images import available_cores
 from tlkeras.data.pipeline import ExampleSet, stream
+from tlkeras.data.reading import available_cores
 from tlkeras.features.engine import PASS_BATCH, Engine
 from tlkeras.features.store import ShardedArray
 

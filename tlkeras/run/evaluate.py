@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tlkeras.data.example import Example, Source
-from tlkeras.data.images import decode_all
+from tlkeras.data.reading import decode_all
 from tlkeras.data.sources import find_examples
 from tlkeras.data.splits import load_split
 from tlkeras.errors import UserError

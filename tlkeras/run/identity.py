@@ -8,8 +8,8 @@ from pathlib import Path
 import yaml
 
 from tlkeras.config import PretrainConfig, TrainConfig
-from tlkeras.data.images import available_cores
 from tlkeras.data.prepare import PreparedData
+from tlkeras.data.reading import available_cores
 from tlkeras.durable import write_file
 from tlkeras.errors import UserError
 from tlkeras.run.records import versions

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tlkeras.data.decode import UnreadableImage, decode
+from tlkeras.data.decode import Unreadable, decode
 from tlkeras.data.folders import EXTENSIONS
 from tlkeras.errors import UserError
 from tlkeras.run.evaluate import predict_inputs
@@ -117,7 +117,7 @@ def predict_chunk(model: Any, run: Run, files: Sequence[Path], top_k: int) -> li
     for file in files:
         try:
             pixels.append(decode(file, size))
-        except UnreadableImage as error:
+        except Unreadable as error:
             errors[file] = str(error)
     outputs = iter(
         predict_inputs(model, np.array(pixels, "uint8").reshape(-1, size, size, 3), run.config["batch_size"])

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from tlkeras.backbones import Backbone, check_image_size
 from tlkeras.config import Task, TrainConfig
-from tlkeras.data.images import available_cores
 from tlkeras.data.prepare import PreparedData, decode_data, find_data, write_unreadable
+from tlkeras.data.reading import available_cores
 from tlkeras.data.splits import save_split
 from tlkeras.hub.row import find_row
 from tlkeras.run.folder import CHECKPOINTS, check_space, choose_run_dir, finished_before, writing
