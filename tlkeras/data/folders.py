@@ -25,8 +25,8 @@ def find(root: Path, name: str, form: FormName | Literal[""] = "pictures") -> So
     Args:
         root: The folder. Hidden files and folders and `__MACOSX` are ignored; classes may have subfolders.
         name: What to call the source in messages.
-        form: What to look for. Other files are skipped, with a note. A folder without any pictures is searched for
-            others; for all but pictures, and where it is empty, the files themselves say what they are.
+        form: What to look for. If it is pictures, all other files are skipped, with a note. Else the files themselves
+            say what they are, and few others are skipped.
 
     Raises:
         UserError: There is no such folder, it holds nothing of any form or a mixture, or none of it lies in a class
@@ -38,18 +38,17 @@ def find(root: Path, name: str, form: FormName | Literal[""] = "pictures") -> So
         )
     if not root.is_dir():
         raise UserError(f"{root} is a file that is not a .csv table. Give a folder of pictures or a .csv file.")
-    wanted = form
-    if wanted != "pictures":
-        form = _form_of(root, wanted or "pictures")
+    if form != "pictures":
+        form = _form_of(root, form or "pictures")
     notes: list[str] = []
     skipped: Counter[str] = Counter()
     examples: list[Example] = []
     for split, folder in _split_folders(root, notes):
         examples += _class_examples(root, folder, split, form, notes, skipped)
     if not examples:
-        if wanted == "pictures" and any(skipped[suffix] for other in SUFFIXES.values() for suffix in other):
-            return find(root, name, form="")
-        raise UserError(f"{root} holds no {form}. {_how_it_should_look(form)}")
+        others = [f"{number:,} {other}" for other, number in _counts(skipped).items() if number]
+        but = f", but {' and '.join(others)}, for which another kind of backbone is needed" if others else ""
+        raise UserError(f"{root} holds no {form}{but}. {_how_it_should_look(form)}")
     if skipped:
         kinds = ", ".join(f"{extension} ({count})" for extension, count in sorted(skipped.items()))
         notes.append(f"Files with other extensions were skipped: {kinds}.")
@@ -70,7 +69,7 @@ def _form_of(root: Path, usual: FormName) -> FormName:
     suffixes: Counter[str] = Counter()
     for folder in _visible_folders(root):
         list(_files(folder, frozenset(), suffixes))
-    counts = Counter({form: sum(suffixes[suffix] for suffix in SUFFIXES[form]) for form in SUFFIXES})
+    counts = _counts(suffixes)
     (form, count), *others = counts.most_common()
     if sum(number for _, number in others) > GREATEST_MIXTURE * counts.total():
         found = " and ".join(f"{number:,} {other}" for other, number in counts.most_common() if number)
@@ -100,6 +99,10 @@ def _split_folders(root: Path, notes: list[str]) -> list[tuple[Split | None, Pat
         notes.append(f"Folders beside train were ignored: {', '.join(others)}.")
     # Where the source has a train folder only, nothing is said about validation and test: both are made.
     return list(found.items()) if len(found) > 1 else [(None, found["train"])]
+
+
+def _counts(suffixes: Counter[str]) -> Counter[FormName]:
+    return Counter({form: sum(suffixes[suffix] for suffix in SUFFIXES[form]) for form in SUFFIXES})
 
 
 def _class_examples(

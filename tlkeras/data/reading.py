@@ -123,6 +123,11 @@ def content_of(example: Example) -> Path | bytes:
         raise Unreadable((error.strerror or str(error)).lower()) from error
 
 
+def content_bytes(inputs: np.ndarray) -> np.ndarray | bytes:
+    """Returns what tells some rows of `DecodedExamples.inputs` from others, for a digest."""
+    return repr(inputs.tolist()).encode() if inputs.dtype == object else inputs
+
+
 def _allocate(count: int, form: Form, budget: int, notes: list[str]) -> np.ndarray | FileArray:
     """Returns an empty array, in a temporary file if it is larger than the budget; says so in `notes`.
 

@@ -29,6 +29,7 @@ def find(table: Path, task: str, form: FormName | Literal[""] = "pictures") -> S
         table: The file, in UTF-8, with commas, semicolons or tabs. Paths are relative to its folder; a label
             cell holds one class name, several joined by `|`, or a number.
         task: How to read the labels; `auto` decides by their looks and says so in the notes.
+        form: What is wanted; empty where that is not known.
 
     Raises:
         UserError: The file cannot be read, lacks a column, or a cell cannot be used; the line is named.

@@ -80,7 +80,8 @@ def features_of(
         None where neither memory nor disk has room.
     """
     start = time.perf_counter()
-    jobs = [Job(train, options, options.changes_pictures()), Job(validation, options, False)]
+    augmented = train.form == "pictures" and options.changes_pictures()
+    jobs = [Job(train, options, augmented), Job(validation, options, False)]
     count = sum(int(np.prod(shape)) for job in jobs for shape in job.shapes(model))
     nbytes = count * np.dtype(options.feature_dtype).itemsize
     memory = memory_budget(options.memory)

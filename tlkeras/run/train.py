@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlkeras.backbones import Backbone, check_image_size
 from tlkeras.config import Task, TrainConfig
+from tlkeras.data.forms import units
 from tlkeras.data.prepare import PreparedData, decode_data, find_data, write_unreadable
 from tlkeras.data.reading import available_cores
 from tlkeras.data.splits import save_split
@@ -33,7 +34,7 @@ MODEL = "model.keras"
 def train(config: TrainConfig) -> Path:
     """Train, judge and write one run.
 
-    What can be wrong is looked at in the order of what it costs: options, files, pictures, and only then TensorFlow.
+    What can be wrong is looked at in the order of what it costs: options, files, examples, and only then TensorFlow.
 
     Args:
         config: all options.
@@ -62,7 +63,7 @@ def train(config: TrainConfig) -> Path:
         check_space(folder, (16 if everything else 6) * row.parameters)  # with three checkpoints
         dataclasses.replace(config, task=found.source.task).check()
         if not row.module:
-            check_weights_option(row, config.weights, found.image_size)
+            check_weights_option(row, config.weights, found.form.image_size)
         data = decode_data(found, config, config.seed)
         resolved = dataclasses.replace(
             config.with_defaults(row.finetune_from, pretrained=config.weights != "none"),
@@ -86,7 +87,7 @@ def train_and_write(config: TrainConfig, row: Backbone, data: PreparedData, fold
     Args:
         config: all options.
         row: the backbone.
-        data: decoded pictures and their splits.
+        data: decoded examples and their splits.
         folder: where everything goes.
     """
     from tlkeras.data.pipeline import example_sets
@@ -102,7 +103,7 @@ def train_and_write(config: TrainConfig, row: Backbone, data: PreparedData, fold
     result = train_two_phases(model, splits["train"], splits["validation"], config, checkpoints)
     figures = judge(training_view(model), splits, config.batch_size, data.task)
     save_model(model, folder / MODEL, splits["validation"].first(16)[0])
-    write_json(folder / "labels.json", {"task": data.task, "classes": data.classes})
+    write_json(folder / "labels.json", {"task": data.task, "classes": data.classes, "form": data.form.name})
     write_yaml(folder / "config.yaml", dataclasses.asdict(config))
     save_split(folder / "split.csv", data.examples, data.splits)
     if data.unreadable:
@@ -111,9 +112,12 @@ def train_and_write(config: TrainConfig, row: Backbone, data: PreparedData, fold
     plot_curves(result.history, result.epoch, folder / "curves.png")
     write_json(folder / "metrics.json", figures | about_run(config, result))
     for name, values in figures.items():
-        log.info("%s %s", f"{name.capitalize()}:".ljust(11), summary(values))
+        log.info("%s %s", f"{name.capitalize()}:".ljust(11), summary(values, units(data.form.name)))
     if "test" not in figures:
-        log.info("Note: the validation pictures chose the epoch, so their figure is a little too good; no test split.")
+        log.info(
+            "Note: the validation %s chose the epoch, so their figure is a little too good; no test split.",
+            data.form.name,
+        )
 
 
 def build(config: TrainConfig, row: Backbone, task: Task, train: "ExampleSet") -> "keras.Model":
@@ -154,12 +158,12 @@ def build(config: TrainConfig, row: Backbone, task: Task, train: "ExampleSet") -
 def judge(
     view: "keras.Model", splits: dict[str, "ExampleSet"], batch_size: int, task: Task
 ) -> dict[str, dict[str, Any]]:
-    """The figures of each split, every picture once, without augmentation.
+    """The figures of each split, every example once, without augmentation.
 
     Args:
-        view: from resized pixels `(B, S, S, 3)` to outputs `(B, K)`.
+        view: from decoded examples, such as resized pixels `(B, S, S, 3)`, to outputs `(B, K)`.
         splits: by name.
-        batch_size: pictures in a step.
+        batch_size: examples in a step.
         task: what a label is.
 
     Returns:
