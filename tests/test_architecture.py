@@ -32,7 +32,7 @@ LIGHT_MODULES = [
     "hub.handles",
     "hub.row",
     "data.sources",
-    "data.images",
+    "data.reading",
     "data.splits",
     "data.prepare",
     "features.store",

@@ -5,7 +5,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
+from tlkeras.config import FormName
 from tlkeras.data.example import SPLIT_WORDS, Example, Label, Source, Split, Task
 from tlkeras.errors import UserError
 
@@ -20,13 +22,14 @@ class _Row:
     split: str
 
 
-def find(table: Path, task: str) -> Source:
+def find(table: Path, task: str, form: FormName | Literal[""] = "pictures") -> Source:
     """Lists the pictures of a CSV file, sorted by path.
 
     Args:
         table: The file, in UTF-8, with commas, semicolons or tabs. Paths are relative to its folder; a label
             cell holds one class name, several joined by `|`, or a number.
         task: How to read the labels; `auto` decides by their looks and says so in the notes.
+        form: What is wanted; empty where that is not known.
 
     Raises:
         UserError: The file cannot be read, lacks a column, or a cell cannot be used; the line is named.

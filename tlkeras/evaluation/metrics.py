@@ -82,19 +82,19 @@ def accuracy_interval(right: int, count: int) -> list[float]:
     return [round(float(interval.low), 4), round(float(interval.high), 4)]
 
 
-def summary(figures: dict[str, Any]) -> str:
-    """The figures of one split in a line, with the count of examples."""
+def summary(figures: dict[str, Any], units: str = "images") -> str:
+    """The figures of one split in a line, with the count of examples, called `units`."""
     count = figures["count"]
     if "mae" in figures:
         explained = "" if figures["r2"] is None else f"; r² {figures['r2']:.3f}"
-        return f"mean absolute error {figures['mae']:.4g} ({count:,} images{explained})"
+        return f"mean absolute error {figures['mae']:.4g} ({count:,} {units}{explained})"
     if "right" in figures:
         low, high = figures["accuracy_interval_95"]
         return (
-            f"accuracy {figures['accuracy']:.3f} ({figures['right']:,} of {count:,} images; 95 % {low:.3f}–{high:.3f})"
+            f"accuracy {figures['accuracy']:.3f} ({figures['right']:,} of {count:,} {units}; 95 % {low:.3f}–{high:.3f})"
         )
     right = f"{figures['accuracy']:.3f} of single labels, {figures['exact_match']:.3f} with all labels right"
-    return f"accuracy {right} ({count:,} images)"
+    return f"accuracy {right} ({count:,} {units})"
 
 
 def measure_classes(

@@ -24,6 +24,8 @@ MAX_JSON_BYTES = 1_000_000
 WEIGHTS = "model.weights.h5"
 # Layers, width and heads of small BERTs (Turc et al. 2019, arXiv:1908.08962).
 SIZES = {"bert_tiny": (2, 128, 2), "bert_mini": (4, 256, 4), "bert_small": (4, 512, 8), "bert_medium": (8, 512, 8)}
+VOCABULARY = 8000  # words and pieces of words that they learn at most
+POSITIONS = 512  # their longest text, in tokens
 # By the name of the encoder's class: the tokenizer's class, and the name of its first layer.
 ENCODERS = {
     "BertBackbone": ("BertTokenizer", "token_embedding"),
@@ -79,7 +81,9 @@ def find_encoder(preset: str, weights: str) -> Backbone:
                 f"{name} is a size and no preset: it has no weights to transfer. Give --weights none to train it from "
                 f"nothing, or a preset such as {name}_en_uncased."
             )
-        return encoder_row(name, ENCODERS["BertBackbone"][1], SIZES[preset][0])
+        layers, width, _ = SIZES[preset]
+        row = encoder_row(name, ENCODERS["BertBackbone"][1], layers)
+        return dataclasses.replace(row, parameters=12 * layers * width**2 + (VOCABULARY + POSITIONS) * width)
     if "/" in preset or not preset:
         raise UserError(
             f'The backbone was "{name}", but there is no such folder: give one that save_to_preset of KerasHub wrote, '
@@ -110,14 +114,15 @@ def encoder_row(name: str, first_layer: str, count: int) -> Backbone:
     stages = Stage("embeddings", first_layer), *(Stage(f"{LAYER}{k}", f"{LAYER}{k}") for k in range(count))
     return Backbone(
         name=name, constructor="", pixels="", default_size=0, least_size=0, features=0, parameters=0, stages=stages,
-        finetune_from=stages[-1].name, weights_url="", weights_hash=None, preset=name.removeprefix(PREFIX),
+        finetune_from=stages[-1].name, weights_url="", weights_hash=None, form="texts", preset=name.removeprefix(PREFIX),
     )  # fmt: skip
 
 
 def row_of_preset(preset: Preset, name: str) -> Backbone:
     """The row of a preset whose folder is here."""
     row = encoder_row(name, ENCODERS[preset.encoder][1], preset.numbers["num_layers"])
-    return dataclasses.replace(row, module=preset.folder, digest=digest_preset(preset.folder))
+    parameters = (preset.folder / WEIGHTS).stat().st_size // 4
+    return dataclasses.replace(row, module=preset.folder, digest=digest_preset(preset.folder), parameters=parameters)
 
 
 def read_encoder(row: Backbone) -> Backbone:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tlkeras.backbones import HUB, Backbone, find_backbone
 from tlkeras.errors import UserError
@@ -52,7 +52,8 @@ def read_module(row: Backbone) -> Backbone:
         row: of `find_row`; one of the table comes back as it is.
 
     Raises:
-        UserError: the module cannot be had, or does not take square RGB pictures.
+        UserError: the module cannot be had, takes neither texts nor square RGB pictures, or has no pixels and a range
+            of them was given.
     """
     if row.preset:
         return read_encoder(row)
@@ -63,19 +64,53 @@ def read_module(row: Backbone) -> Backbone:
     from tlkeras.hub.module import open_module
 
     module = open_module(folder)
-    size = image_side(module, row.name)
-    if module.spec.dtype.is_integer and row.pixels not in ("", "inside"):
-        raise UserError(f"{row.name} takes whole numbers, so its pixels are 0..255; leave --pixel-range out.")
     return dataclasses.replace(
         row,
-        pixels=row.pixels or pixels_of(module, folder),
-        default_size=size or USUAL_SIZE,
-        least_size=size or 1,
-        greatest_size=size,
+        **(about_texts if module.spec.dtype == "string" else about_pictures)(row, module, folder),
         parameters=sum(variable.shape.num_elements() for variable in module.variables),
         module=folder,
         digest=digest_module(folder),
     )
+
+
+def about_texts(row: Backbone, module: "Module", folder: Path) -> dict[str, Any]:
+    """What a row says of a module for texts.
+
+    Args:
+        row: as far as it is known.
+        module: the module, loaded.
+        folder: where it lies.
+
+    Raises:
+        UserError: it does not take single texts, any number of them; or a range of pixels was given.
+    """
+    if row.pixels:
+        raise UserError(f"--pixel-range was given, but {row.name} takes texts; leave it out.")
+    if module.spec.shape.as_list() != [None]:
+        raise UserError(
+            f"{row.name} takes texts of shape {module.spec.shape}; a backbone takes any number of them, (None,)."
+        )
+    return {"form": "texts"}
+
+
+def about_pictures(row: Backbone, module: "Module", folder: Path) -> dict[str, Any]:
+    """What a row says of a module for pictures: their size, and the range of pixels.
+
+    Args:
+        row: as far as it is known; a range that it has is kept.
+        module: the module, loaded.
+        folder: where it lies.
+
+    Raises:
+        UserError: it takes something else, or another range.
+    """
+    size = image_side(module, row.name)
+    if module.spec.dtype.is_integer and row.pixels not in ("", "inside"):
+        raise UserError(f"{row.name} takes whole numbers, so its pixels are 0..255; leave --pixel-range out.")
+    return {
+        "form": "pictures", "pixels": row.pixels or pixels_of(module, folder), "default_size": size or USUAL_SIZE,
+        "least_size": size or 1, "greatest_size": size,
+    }  # fmt: skip
 
 
 def image_side(module: "Module", name: str) -> int | None:
@@ -88,7 +123,7 @@ def image_side(module: "Module", name: str) -> int | None:
     if shape.rank != 4 or shape[3] != 3 or shape[1] != shape[2]:
         raise UserError(
             f"{name} takes {module.spec.dtype.name} of shape {shape}; a backbone takes square RGB pictures, "
-            "(None, S, S, 3)."
+            "(None, S, S, 3), or texts, strings of shape (None,)."
         )
     if shape[0] is not None:
         raise UserError(f"{name} takes {shape[0]} pictures at a time; a backbone must take any number of them.")

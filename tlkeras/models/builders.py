@@ -46,6 +46,8 @@ def build_classifier(
     target_deviation: float = 1.0,
     precision: str = "float32",
     pixel_range: Literal["auto", "0..1", "-1..1", "0..255"] = "auto",
+    tokens: int | None = None,
+    texts: Sequence[str] | None = None,
 ) -> keras.Model:
     """Build a backbone with a new head, the backbone frozen.
 
@@ -53,7 +55,7 @@ def build_classifier(
     Transfer, Kolesnikov et al. 2020, arXiv:1912.11370): all classes are equally likely at first.
 
     Args:
-        backbone: a name from the table (`tlkeras.backbones`), in any spelling; `hub:HANDLE`; or a row.
+        backbone: a name from the table (`tlkeras.backbones`), in any spelling; `hub:HANDLE`; `kerashub:PRESET`; or a row.
         num_outputs: number of classes, or of numbers for regression.
         task: "single_label" gives a softmax, "multi_label" a sigmoid for each class, "regression" plain numbers.
         weights: "imagenet", "none" (random) or a weight file; see `tlkeras.models.weights`.
@@ -66,9 +68,11 @@ def build_classifier(
         target_deviation: standard deviation of the training targets (regression).
         precision: dtype policy of the layers, such as "mixed_bfloat16"; input scaling and output stay float32.
         pixel_range: what a hub module takes; see `tlkeras.hub.row.read_module`.
+        tokens: length of the texts that an encoder sees; see `tlkeras.models.encoders.build_encoder`.
+        texts: training texts, from which an encoder takes that length and, with random weights, its vocabulary.
 
     Returns:
-        A functional model from `(B, H, W, 3)` pixels, 0–255, to `(B, num_outputs)` float32.
+        A functional model from `(B, H, W, 3)` pixels, 0–255, or texts `(B,)`, to `(B, num_outputs)` float32.
 
     Raises:
         UserError: for an unknown backbone, a value that an option cannot have, a size below the backbone's least, or
@@ -77,24 +81,54 @@ def build_classifier(
     check_values(
         ModelOptions(
             weights=str(weights), image_size=image_size, pooling=pooling, hidden=hidden, dropout=dropout, l2=l2,
-            precision=precision, pixel_range=pixel_range,
+            precision=precision, pixel_range=pixel_range, tokens=tokens,
         )
     )  # fmt: skip
-    row = read_module(find_row(backbone, pixel_range))
+    row = read_module(find_row(backbone, pixel_range, str(weights)))
     if task not in ACTIVATIONS:
         raise UserError(f"The task was {task}; it must be one of {', '.join(ACTIVATIONS)}.")
     if row.handle and str(weights) not in ("imagenet", "module"):  # the first is the default
         raise UserError(f"weights was {weights}, but {row.name} brings its own; leave it out.")
-    size = check_image_size(row, image_size)
-    inputs = keras.Input((None, None, 3), name="image")
-    x = layers.Resizing(size, size, crop_to_aspect_ratio=True, antialias=True, dtype="float32", name="resize")(inputs)
-    features = build_hub_backbone(row, size) if row.module else build_backbone(row, size, str(weights), precision)
-    x = features(scale_pixels(x, row.pixels))
+    if row.form == "pictures":
+        inputs, x = add_picture_backbone(row, check_image_size(row, image_size), str(weights), precision)
+    elif row.preset:
+        from tlkeras.models.encoders import add_encoder  # which needs KerasHub
+
+        inputs, x = add_encoder(row, str(weights), tokens, texts, precision)
+    else:
+        inputs = module_input(row)
+        x = build_hub_backbone(row, inputs.shape[1:])(inputs)
     x = pool(x, pooling, precision)
     x = add_head(x, num_outputs, ACTIVATIONS[task], hidden, dropout, l2, precision)
     if task == "regression":
         x = layers.Rescaling(target_deviation, offset=target_mean, dtype="float32", name="units")(x)
     return keras.Model(inputs, x, name="classifier" if task != "regression" else "regressor")
+
+
+def add_picture_backbone(
+    row: Backbone, size: int, weights: str, precision: str
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """The lower part of a model for pictures: resizing, scaling, backbone.
+
+    Args:
+        row: of the backbone.
+        size: pixels a side.
+        weights: "imagenet", "none" (random) or a weight file.
+        precision: dtype policy of its layers.
+
+    Returns:
+        Pixels `(B, H, W, 3)`, 0–255, and features, such as `(B, h, w, C)`.
+    """
+    inputs = keras.Input((None, None, 3), name="image")
+    x = layers.Resizing(size, size, crop_to_aspect_ratio=True, antialias=True, dtype="float32", name="resize")(inputs)
+    own = row.module is None
+    backbone = build_backbone(row, size, weights, precision) if own else build_hub_backbone(row, (size, size, 3))
+    return inputs, backbone(scale_pixels(x, row.pixels))
+
+
+def module_input(row: Backbone) -> keras.KerasTensor:
+    """What a model takes that is not for pictures: texts `(B,)`."""
+    return keras.Input((), dtype="string", name="text")
 
 
 def task_of(model: keras.Model) -> Task:
@@ -138,12 +172,13 @@ def build_backbone(row: Backbone, size: int, weights: str, precision: str = "flo
     return backbone
 
 
-def build_hub_backbone(row: Backbone, size: int) -> keras.Model:
-    """A TensorFlow Hub module alone: pixels `(B, size, size, 3)` to features; frozen, in inference mode."""
-    pixels = keras.Input((size, size, 3), name="pixels")
-    module = HubModule(row.module, (size, size, 3), source=row.name, name=HUB.stages[0].layer)
-    backbone = keras.Model(pixels, module(pixels), name=HUB.name)
-    log.info("Backbone: %s at %d px, weights of the module.", row.name, size)
+def build_hub_backbone(row: Backbone, input_size: tuple[int | None, ...]) -> keras.Model:
+    """A TensorFlow Hub module alone: inputs `(B, *input_size)` to features; frozen, in inference mode."""
+    inputs = keras.Input(input_size, name="inputs", dtype="string" if row.form == "texts" else "float32")
+    module = HubModule(row.module, input_size, source=row.name, name=HUB.stages[0].layer)
+    backbone = keras.Model(inputs, module(inputs), name=HUB.name)
+    size = f" at {input_size[0]} px" if row.form == "pictures" else ""
+    log.info("Backbone: %s%s, weights of the module.", row.name, size)
     backbone.trainable = False
     return backbone
 

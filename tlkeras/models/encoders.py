@@ -11,14 +11,32 @@ from keras import ops
 
 from tlkeras.backbones import Backbone
 from tlkeras.errors import UserError
-from tlkeras.hub.encoders import NESTED, SIZES, WEIGHTS, read_preset
+from tlkeras.hub.encoders import NESTED, POSITIONS, SIZES, VOCABULARY, WEIGHTS, read_preset
 from tlkeras.hub.tokens import TextTokens
 
 log = logging.getLogger("tlkeras")
 
 MOST_TOKENS = 128  # of a text, where nothing else is asked for
-VOCABULARY = 8000  # words and pieces of words that an encoder from random weights learns at most
-POSITIONS = 512  # longest text of such an encoder, in tokens
+
+
+def add_encoder(
+    row: Backbone, weights: str, tokens: int | None, texts: Sequence[str] | None, precision: str
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """The lower part of a model for texts: tokenizer and encoder.
+
+    Args:
+        row: of the encoder.
+        weights: see `build_encoder`, as the others.
+        tokens: length of the texts.
+        texts: training texts.
+        precision: dtype policy of its layers.
+
+    Returns:
+        Texts `(B,)` and their vectors `(B, C)`.
+    """
+    inputs = keras.Input((), dtype="string", name="text")
+    tokenizer, encoder = build_encoder(row, weights, tokens, texts, precision)
+    return inputs, encoder(tokenizer(inputs))
 
 
 def build_encoder(

@@ -9,21 +9,21 @@ import tlkeras.hub.layer  # noqa: F401 (a model may hold a hub module, which Ker
 from tlkeras.errors import UserError
 
 
-def save_model(model: keras.Model, path: Path, images: np.ndarray) -> None:
+def save_model(model: keras.Model, path: Path, inputs: np.ndarray) -> None:
     """Save, load again by Keras with safe mode on, and compare the outputs.
 
     Args:
         model: not compiled, so that the file holds no optimizer; to be opened it needs nothing of tlkeras,
             unless its backbone is a hub module.
         path: ends in `.keras`.
-        images: `(B, S, S, 3)` pixels to compare on.
+        inputs: decoded examples to compare on, such as `(B, S, S, 3)` pixels.
 
     Raises:
         RuntimeError: when outputs differ by more than 1e-6.
     """
     model.save(path)
-    before = model.predict_on_batch(images)
-    after = keras.models.load_model(path, safe_mode=True).predict_on_batch(images)
+    before = model.predict_on_batch(inputs)
+    after = keras.models.load_model(path, safe_mode=True).predict_on_batch(inputs)
     difference = float(np.abs(before - after).max())
     if not difference <= 1e-6 * max(1.0, float(np.abs(before).max())):
         raise RuntimeError(f"The saved model differs from the trained one by {difference:.2g}; it must not be used.")

@@ -12,15 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from tlkeras.data.decode import UnreadableImage, decode
-from tlkeras.data.folders import EXTENSIONS
+from tlkeras.config import FormName
+from tlkeras.data.example import Unreadable
+from tlkeras.data.forms import SUFFIXES
 from tlkeras.errors import UserError
 from tlkeras.run.evaluate import predict_inputs
 from tlkeras.run.opening import Run, open_run
 from tlkeras.startup import load_tensorflow
 
 log = logging.getLogger("tlkeras")
-CHUNK = 256  # decoded pictures in memory at once
+PATTERNS = {"pictures": "'photos/*.jpg'", "texts": "'reviews/*.txt'", "sounds": "'birds/*.wav'"}
+CHUNK = 256  # decoded examples in memory at once
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def predict(run_path: str, paths: Sequence[str], top_k: int = 3) -> list[Predict
     if top_k < 1:
         raise UserError(f"--top-k was {top_k}; it must be a whole number of at least 1.")
     run = open_run(run_path)
-    files = find_files(paths)
+    files = find_files(paths, run.form.name)
     load_tensorflow()
     from tlkeras.run.model_file import load_model
 
@@ -73,8 +75,8 @@ def predict(run_path: str, paths: Sequence[str], top_k: int = 3) -> list[Predict
     return predictions
 
 
-def find_files(paths: Sequence[str]) -> list[Path]:
-    """The pictures that files, folders and patterns stand for, each once, in the order given.
+def find_files(paths: Sequence[str], form: FormName = "pictures") -> list[Path]:
+    """The pictures, texts or sounds that files, folders and patterns stand for, each once, in the order given.
 
     Raises:
         UserError: naming the first that stands for nothing.
@@ -83,25 +85,25 @@ def find_files(paths: Sequence[str]) -> list[Path]:
     for given in paths:
         path = Path(given).expanduser()
         if path.is_dir():
-            files = [file for file in sorted(path.rglob("*")) if is_picture(file.relative_to(path)) and file.is_file()]
+            files = [
+                file for file in sorted(path.rglob("*")) if counts(file.relative_to(path), form) and file.is_file()
+            ]
         elif path.exists():
             files = [path]
         else:
             matches = map(Path, sorted(glob.glob(str(path), recursive=True)))  # noqa: PTH207, it takes any pattern
             files = [match for match in matches if match.is_file()]
         if not files:
-            kind = (
-                "holds no pictures" if path.is_dir() else "is neither a file nor a folder nor a pattern that fits one"
-            )
-            raise UserError(f"{given} {kind}. Give pictures, folders of pictures, or a pattern such as 'photos/*.jpg'.")
+            kind = f"holds no {form}" if path.is_dir() else "is neither a file nor a folder nor a pattern that fits one"
+            raise UserError(f"{given} {kind}. Give {form}, folders of {form}, or a pattern such as {PATTERNS[form]}.")
         found.update(dict.fromkeys(files))
     return list(found)
 
 
-def is_picture(path: Path) -> bool:
-    """Whether a file found in a folder counts as a picture: by its extension, and not hidden."""
+def counts(path: Path, form: FormName) -> bool:
+    """Whether a file found in a folder counts as a picture, text or sound: by its extension, and not hidden."""
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-    return path.suffix.lower() in EXTENSIONS and not hidden
+    return path.suffix.lower() in SUFFIXES[form] and not hidden
 
 
 def predict_chunk(model: Any, run: Run, files: Sequence[Path], top_k: int) -> list[Prediction]:
@@ -109,19 +111,18 @@ def predict_chunk(model: Any, run: Run, files: Sequence[Path], top_k: int) -> li
 
     Args:
         model: the run's, opened.
-        run: tells size, task and classes.
-        files: pictures.
+        run: tells form, task and classes.
+        files: pictures, texts or sounds.
         top_k: how many labels for each.
     """
-    size, errors, pixels = run.config["image_size"], {}, []
+    errors, inputs = {}, []
     for file in files:
         try:
-            pixels.append(decode(file, size))
-        except UnreadableImage as error:
+            inputs.append(run.form.read(file))
+        except Unreadable as error:
             errors[file] = str(error)
-    outputs = iter(
-        predict_inputs(model, np.array(pixels, "uint8").reshape(-1, size, size, 3), run.config["batch_size"])
-    )
+    batch = np.array(inputs, run.form.dtype).reshape(-1, *run.form.shape)
+    outputs = iter(predict_inputs(model, batch, run.config["batch_size"]))
     return [
         Prediction(str(file), [], errors[file])
         if file in errors

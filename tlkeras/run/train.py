@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from tlkeras.backbones import Backbone, check_image_size
 from tlkeras.config import Task, TrainConfig
-from tlkeras.data.images import available_cores
+from tlkeras.data.forms import units
 from tlkeras.data.prepare import PreparedData, decode_data, find_data, write_unreadable
+from tlkeras.data.reading import available_cores
 from tlkeras.data.splits import save_split
 from tlkeras.hub.row import find_row
 from tlkeras.run.folder import CHECKPOINTS, check_space, choose_run_dir, finished_before, writing
@@ -33,7 +34,7 @@ MODEL = "model.keras"
 def train(config: TrainConfig) -> Path:
     """Train, judge and write one run.
 
-    What can be wrong is looked at in the order of what it costs: options, files, pictures, and only then TensorFlow.
+    What can be wrong is looked at in the order of what it costs: options, files, examples, and only then TensorFlow.
 
     Args:
         config: all options.
@@ -45,11 +46,14 @@ def train(config: TrainConfig) -> Path:
         UserError: for a mistake in options or data; nothing is left behind.
     """
     config.check()
-    row = find_row(config.backbone, config.pixel_range)
+    row = find_row(config.backbone, config.pixel_range, config.weights)
     if row.handle:
         config = dataclasses.replace(config, weights="module")
+    if row.preset and config.weights == "imagenet":  # the default
+        config = dataclasses.replace(config, weights="preset")
     check_image_size(row, config.image_size)
-    parse_unfreeze(row, config.unfreeze or row.finetune_from)
+    if row.stages:
+        parse_unfreeze(row, config.unfreeze or row.finetune_from)
     path = choose_run_dir(config.run_dir, config.overwrite, MODEL if config.resume else None, config.data, row.name)
     if config.resume and finished_before(path, MODEL):
         check_finished(path / "config.yaml", dataclasses.replace(config, backbone=row.name))
@@ -58,11 +62,12 @@ def train(config: TrainConfig) -> Path:
     with writing(path, config.overwrite, config.resume) as folder:
         found = find_data(config, row, config.image_size, config.seed)
         row = found.row
+        parse_unfreeze(row, config.unfreeze or row.finetune_from)  # of a preset that was not here before
         everything = (config.unfreeze or "all") == "all" and (config.unfreeze or config.weights in ("none", "module"))
         check_space(folder, (16 if everything else 6) * row.parameters)  # with three checkpoints
         dataclasses.replace(config, task=found.source.task).check()
-        if not row.module:
-            check_weights_option(row, config.weights, found.image_size)
+        if not (row.module or row.preset):
+            check_weights_option(row, config.weights, found.form.image_size)
         data = decode_data(found, config, config.seed)
         resolved = dataclasses.replace(
             config.with_defaults(row.finetune_from, pretrained=config.weights != "none"),
@@ -86,7 +91,7 @@ def train_and_write(config: TrainConfig, row: Backbone, data: PreparedData, fold
     Args:
         config: all options.
         row: the backbone.
-        data: decoded pictures and their splits.
+        data: decoded examples and their splits.
         folder: where everything goes.
     """
     from tlkeras.data.pipeline import example_sets
@@ -102,7 +107,7 @@ def train_and_write(config: TrainConfig, row: Backbone, data: PreparedData, fold
     result = train_two_phases(model, splits["train"], splits["validation"], config, checkpoints)
     figures = judge(training_view(model), splits, config.batch_size, data.task)
     save_model(model, folder / MODEL, splits["validation"].first(16)[0])
-    write_json(folder / "labels.json", {"task": data.task, "classes": data.classes})
+    write_json(folder / "labels.json", {"task": data.task, "classes": data.classes, "form": data.form.name})
     write_yaml(folder / "config.yaml", dataclasses.asdict(config))
     save_split(folder / "split.csv", data.examples, data.splits)
     if data.unreadable:
@@ -111,9 +116,12 @@ def train_and_write(config: TrainConfig, row: Backbone, data: PreparedData, fold
     plot_curves(result.history, result.epoch, folder / "curves.png")
     write_json(folder / "metrics.json", figures | about_run(config, result))
     for name, values in figures.items():
-        log.info("%s %s", f"{name.capitalize()}:".ljust(11), summary(values))
+        log.info("%s %s", f"{name.capitalize()}:".ljust(11), summary(values, units(data.form.name)))
     if "test" not in figures:
-        log.info("Note: the validation pictures chose the epoch, so their figure is a little too good; no test split.")
+        log.info(
+            "Note: the validation %s chose the epoch, so their figure is a little too good; no test split.",
+            data.form.name,
+        )
 
 
 def build(config: TrainConfig, row: Backbone, task: Task, train: "ExampleSet") -> "keras.Model":
@@ -143,6 +151,8 @@ def build(config: TrainConfig, row: Backbone, task: Task, train: "ExampleSet") -
         l2=config.l2,
         precision=config.precision,
         pixel_range=config.pixel_range,
+        tokens=config.tokens,
+        texts=train.first(len(train))[0] if row.preset else None,
         **unit,
     )
     if config.weights == "none":
@@ -154,12 +164,12 @@ def build(config: TrainConfig, row: Backbone, task: Task, train: "ExampleSet") -
 def judge(
     view: "keras.Model", splits: dict[str, "ExampleSet"], batch_size: int, task: Task
 ) -> dict[str, dict[str, Any]]:
-    """The figures of each split, every picture once, without augmentation.
+    """The figures of each split, every example once, without augmentation.
 
     Args:
-        view: from resized pixels `(B, S, S, 3)` to outputs `(B, K)`.
+        view: from decoded examples, such as resized pixels `(B, S, S, 3)`, to outputs `(B, K)`.
         splits: by name.
-        batch_size: pictures in a step.
+        batch_size: examples in a step.
         task: what a label is.
 
     Returns:
