@@ -225,8 +225,6 @@ class TrainConfig(RunOptions, TrainingOptions, ModelOptions, DataOptions):
         if self.backbone.startswith("hub:") and self.weights not in ("imagenet", "module"):
             raise UserError(f"--weights was {self.weights}, but a hub module brings its own; leave the option out.")
         encoder = self.backbone.startswith("kerashub:")
-        if encoder and self.weights not in ("imagenet", "preset", "none"):
-            raise UserError(f"--weights was {self.weights}; {self.backbone} has its own, or none.")
         if self.tokens is not None and not encoder:
             raise UserError(f"--tokens was {self.tokens}, but {self.backbone} is no encoder of KerasHub; leave it out.")
         if not self.data:

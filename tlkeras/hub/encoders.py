@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import importlib.util
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,12 +61,11 @@ def preset_of(name: str) -> str | None:
     return name.removeprefix(PREFIX) if name.startswith(PREFIX) else None
 
 
-def find_encoder(preset: str, weights: str) -> Backbone:
+def find_encoder(preset: str) -> Backbone:
     """The row of an encoder, as far as it can be told without TensorFlow; of a preset's name no stages yet.
 
     Args:
         preset: a folder, a name of KerasHub, or one of `SIZES`.
-        weights: "none" for random ones; anything else stands for the preset's own.
 
     Raises:
         UserError: KerasHub is not installed, or there is no such preset.
@@ -76,11 +76,6 @@ def find_encoder(preset: str, weights: str) -> Backbone:
     if folder.is_dir():
         return row_of_preset(read_preset(folder), name)
     if preset in SIZES:
-        if weights != "none":
-            raise UserError(
-                f"{name} is a size and no preset: it has no weights to transfer. Give --weights none to train it from "
-                f"nothing, or a preset such as {name}_en_uncased."
-            )
         layers, width, _ = SIZES[preset]
         row = encoder_row(name, ENCODERS["BertBackbone"][1], layers)
         return dataclasses.replace(row, parameters=12 * layers * width**2 + (VOCABULARY + POSITIONS) * width)
@@ -90,6 +85,34 @@ def find_encoder(preset: str, weights: str) -> Backbone:
             f"a preset's name, or, with --weights none, one of {', '.join(SIZES)}."
         )
     return dataclasses.replace(encoder_row(name, "", 0), stages=(), finetune_from="")
+
+
+def check_encoder_weights(row: Backbone, weights: str) -> None:
+    """Refuse weights that an encoder does not have.
+
+    Args:
+        row: of the encoder.
+        weights: "preset", or "imagenet" where nothing was said, for the preset's own; "none" for random ones.
+
+    Raises:
+        UserError: it has no such weights.
+    """
+    if weights not in ("imagenet", "preset", "none"):
+        raise UserError(f"--weights was {weights}; {row.name} has its own (preset), or random ones (none).")
+    if row.preset in SIZES and not row.module and weights != "none":
+        raise UserError(
+            f"{row.name} is a size and no preset: it has no weights to transfer. Give --weights none to train it from "
+            f"nothing, or a preset such as {PREFIX}bert_tiny_en_uncased."
+        )
+
+
+def holds_tokenizer(path: Path) -> bool:
+    """Whether a `.keras` file holds the layer of `tlkeras.hub.tokens`, which Keras must then know."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return b'"TextTokens"' in archive.read("config.json")
+    except Exception:  # of many kinds where an archive is damaged; who opens it will say so
+        return False
 
 
 def check_installed() -> None:
@@ -114,7 +137,8 @@ def encoder_row(name: str, first_layer: str, count: int) -> Backbone:
     stages = Stage("embeddings", first_layer), *(Stage(f"{LAYER}{k}", f"{LAYER}{k}") for k in range(count))
     return Backbone(
         name=name, constructor="", pixels="", default_size=0, least_size=0, features=0, parameters=0, stages=stages,
-        finetune_from=stages[-1].name, weights_url="", weights_hash=None, form="texts", preset=name.removeprefix(PREFIX),
+        finetune_from=stages[-1].name, weights_url="", weights_hash=None, form="texts",
+        preset=name.removeprefix(PREFIX),
     )  # fmt: skip
 
 

@@ -17,29 +17,30 @@ PIXELS = {"auto": "", "0..1": "unit", "-1..1": "tf", "0..255": "inside"}
 USUAL_SIZE = 224  # pixels a side, where a module takes any
 
 
-def find_row(name: str | Backbone, pixel_range: str = "auto", weights: str = "imagenet") -> Backbone:
+def find_row(name: str | Backbone, pixel_range: str = "auto") -> Backbone:
     """The row of a backbone, as far as it can be told without TensorFlow.
 
     Args:
         name: of the table; or `hub:HANDLE`; or `kerashub:PRESET`; or a row, which comes back as it is.
         pixel_range: what a module takes: "0..1", "-1..1", "0..255", or "auto"; see `read_module`.
-        weights: "none" for random ones, which some encoders must have.
 
     Raises:
         UserError: there is no such backbone or module; or a range was given for a backbone of the table.
     """
     handle = handle_of(name) if isinstance(name, str) else None
     if handle is None:
-        preset = preset_of(name) if isinstance(name, str) else None
-        if preset is not None:
-            row = find_encoder(preset, weights)
-        else:
-            row = find_backbone(name) if isinstance(name, str) else name
+        row = find_row_by_name(name) if isinstance(name, str) else name
         if pixel_range != "auto" and not row.handle:
             raise UserError(f"--pixel-range was {pixel_range}, but {row.name} has its own; it is for hub modules only.")
         return row
     check_handle(handle)
     return dataclasses.replace(HUB, name=f"{PREFIX}{handle}", handle=handle, pixels=PIXELS[pixel_range])
+
+
+def find_row_by_name(name: str) -> Backbone:
+    """The row of the table, or of an encoder."""
+    preset = preset_of(name)
+    return find_backbone(name) if preset is None else find_encoder(preset)
 
 
 def read_module(row: Backbone) -> Backbone:

@@ -55,7 +55,7 @@ def build_classifier(
     Transfer, Kolesnikov et al. 2020, arXiv:1912.11370): all classes are equally likely at first.
 
     Args:
-        backbone: a name from the table (`tlkeras.backbones`), in any spelling; `hub:HANDLE`; `kerashub:PRESET`; or a row.
+        backbone: a name from the table (`tlkeras.backbones`) in any spelling; `hub:HANDLE`; `kerashub:PRESET`; a row.
         num_outputs: number of classes, or of numbers for regression.
         task: "single_label" gives a softmax, "multi_label" a sigmoid for each class, "regression" plain numbers.
         weights: "imagenet", "none" (random) or a weight file; see `tlkeras.models.weights`.
@@ -84,7 +84,7 @@ def build_classifier(
             precision=precision, pixel_range=pixel_range, tokens=tokens,
         )
     )  # fmt: skip
-    row = read_module(find_row(backbone, pixel_range, str(weights)))
+    row = read_module(find_row(backbone, pixel_range))
     if task not in ACTIVATIONS:
         raise UserError(f"The task was {task}; it must be one of {', '.join(ACTIVATIONS)}.")
     if row.handle and str(weights) not in ("imagenet", "module"):  # the first is the default

@@ -11,7 +11,7 @@ from keras import ops
 
 from tlkeras.backbones import Backbone
 from tlkeras.errors import UserError
-from tlkeras.hub.encoders import NESTED, POSITIONS, SIZES, VOCABULARY, WEIGHTS, read_preset
+from tlkeras.hub.encoders import NESTED, POSITIONS, SIZES, VOCABULARY, WEIGHTS, check_encoder_weights, read_preset
 from tlkeras.hub.tokens import TextTokens
 
 log = logging.getLogger("tlkeras")
@@ -55,12 +55,13 @@ def build_encoder(
         A layer from strings `(B,)` to tokens `(B, T)`, and a functional model from those to vectors `(B, C)`.
 
     Raises:
-        UserError: the preset cannot be used, or does not take so many tokens.
+        UserError: it has no such weights, cannot be used, does not take so many tokens, or lacks texts.
     """
+    check_encoder_weights(row, weights)
     if row.module:
         encoder, tokenizer = from_preset(row, weights, precision)
     elif texts is None:
-        raise UserError(f"{row.name} learns its vocabulary from texts: give build_classifier the training texts.")
+        raise UserError(f"{row.name} learns its words from training texts: train it, or give build_classifier texts.")
     else:
         encoder, tokenizer = from_nothing(row, texts, precision)
     if tokens and tokens > encoder.max_sequence_length:

@@ -87,7 +87,8 @@ def set_trainable(model: keras.Model, unfreeze: str | int | float) -> Learning:
     first = first_unfrozen(backbone, unfreeze)
     backbone.trainable = first < len(backbone.layers)
     for index, layer in enumerate(backbone.layers):
-        layer.trainable = index >= first
+        for one in layer._flatten_layers():  # Keras hands nothing down where the value stays the same
+            one.trainable = index >= first
     for layer in backbone._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False

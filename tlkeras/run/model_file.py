@@ -7,6 +7,7 @@ import numpy as np
 
 import tlkeras.hub.layer  # noqa: F401 (a model may hold a hub module, which Keras must know)
 from tlkeras.errors import UserError
+from tlkeras.hub.encoders import check_installed, holds_tokenizer
 
 
 def save_model(model: keras.Model, path: Path, inputs: np.ndarray) -> None:
@@ -14,7 +15,7 @@ def save_model(model: keras.Model, path: Path, inputs: np.ndarray) -> None:
 
     Args:
         model: not compiled, so that the file holds no optimizer; to be opened it needs nothing of tlkeras,
-            unless its backbone is a hub module.
+            unless its backbone is a hub module or an encoder.
         path: ends in `.keras`.
         inputs: decoded examples to compare on, such as `(B, S, S, 3)` pixels.
 
@@ -37,8 +38,11 @@ def load_model(path: Path, outputs: int | None = None) -> keras.Model:
         outputs: how many outputs it must have, when given.
 
     Raises:
-        UserError: when it is not a model that Keras can open, or it has other outputs.
+        UserError: when it is not a model that Keras can open, needs KerasHub, which is missing, or has other outputs.
     """
+    if holds_tokenizer(path):
+        check_installed()
+        import tlkeras.hub.tokens  # noqa: F401 (Keras must know it)
     try:
         model = keras.models.load_model(path, safe_mode=True, compile=False)
     except Exception as error:

@@ -11,6 +11,7 @@ from tlkeras.archives import check_model_file
 from tlkeras.config import Task
 from tlkeras.data.forms import Form, pictures, texts
 from tlkeras.errors import UserError
+from tlkeras.hub.encoders import check_installed, holds_tokenizer
 
 MAX_TEXT_BYTES = 10_000_000
 
@@ -38,7 +39,7 @@ def open_run(path: str) -> Run:
     """Read a run's folder, as far as that goes without TensorFlow.
 
     Raises:
-        UserError: when it is not one.
+        UserError: when it is not one, or needs KerasHub, which is missing.
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
@@ -54,6 +55,8 @@ def open_run(path: str) -> Run:
             "Give a folder that scripts/train.py wrote."
         ) from None
     check_model_file(folder / "model.keras")
+    if holds_tokenizer(folder / "model.keras"):
+        check_installed()
     return run
 
 

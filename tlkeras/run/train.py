@@ -11,6 +11,7 @@ from tlkeras.data.forms import units
 from tlkeras.data.prepare import PreparedData, decode_data, find_data, write_unreadable
 from tlkeras.data.reading import available_cores
 from tlkeras.data.splits import save_split
+from tlkeras.hub.encoders import check_encoder_weights
 from tlkeras.hub.row import find_row
 from tlkeras.run.folder import CHECKPOINTS, check_space, choose_run_dir, finished_before, writing
 from tlkeras.run.identity import check_finished, check_identity
@@ -46,11 +47,12 @@ def train(config: TrainConfig) -> Path:
         UserError: for a mistake in options or data; nothing is left behind.
     """
     config.check()
-    row = find_row(config.backbone, config.pixel_range, config.weights)
+    row = find_row(config.backbone, config.pixel_range)
     if row.handle:
         config = dataclasses.replace(config, weights="module")
-    if row.preset and config.weights == "imagenet":  # the default
-        config = dataclasses.replace(config, weights="preset")
+    if row.preset:
+        check_encoder_weights(row, config.weights)
+        config = dataclasses.replace(config, weights="none" if config.weights == "none" else "preset")
     check_image_size(row, config.image_size)
     if row.stages:
         parse_unfreeze(row, config.unfreeze or row.finetune_from)
