@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tlkeras.backbones import BACKBONES, Backbone, check_image_size
-from tlkeras.config import DataOptions, Task, check_values
+from tlkeras.config import DataOptions, Task, check_form, check_values
 from tlkeras.data.decode import short_side
 from tlkeras.data.example import Example, Source
 from tlkeras.data.file_array import FileArray
@@ -106,16 +106,17 @@ def find_data(options: DataOptions, row: Backbone, image_size: int | None, seed:
         UserError: for whatever is wrong with the data, or they are not what the backbone takes.
     """
     source = find_examples(options.data, options.task, data_dir=options.data_dir, form=row.form)
-    check_form(source, row, image_size)
+    check_form(options, source.name, source.form)
+    check_taken(source, row, image_size)
     split_examples(source.examples, source.task, (options.validation_share, options.test_share), seed, source.form)
     for note in source.notes:
         log.info("Note: %s", note)
     row = read_module(row)
-    check_form(source, row, image_size)
+    check_taken(source, row, image_size)
     return FoundData(source, row, form_of(source, row, image_size))
 
 
-def check_form(source: Source, row: Backbone, image_size: int | None) -> None:
+def check_taken(source: Source, row: Backbone, image_size: int | None) -> None:
     """Refuse data that a backbone does not take, and options that say nothing about them.
 
     Args:
