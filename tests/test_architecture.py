@@ -33,6 +33,7 @@ LIGHT_MODULES = [
     "hub.row",
     "data.sources",
     "data.reading",
+    "data.sounds",
     "data.splits",
     "data.prepare",
     "features.store",

@@ -53,18 +53,18 @@ class CacheOptions(MemoryOptions):
     )
     feature_dtype: Literal["float32", "float16"] = option("float32", "of the features; float16 takes half the room")
     engine: Literal["tensorflow", "openvino", "openvino_bf16"] = option(
-        "tensorflow", "what computes the features; openvino needs 'pip install openvino'"
+        "tensorflow", "what computes the features; openvino needs 'pip install openvino'", form="pictures"
     )
 
 
 @dataclass(kw_only=True)
 class DataOptions(MemoryOptions):
-    """Which pictures, and how they are split."""
+    """Which pictures, texts or sounds, and how they are split."""
 
     data: str = option(
         "digits",
-        "folder of class folders, folder with train/validation/test, CSV of path,label, tfds:NAME, or digits: a small "
-        "set that needs no download and brings defaults of its own",
+        "folder of class folders, folder with train/validation/test, CSV of path,label or text,label, tfds:NAME, or "
+        "digits: a small set that needs no download and brings defaults of its own",
     )
     data_dir: str | None = option(
         None, "folder in which TensorFlow Datasets keeps its data sets (default: $TFDS_DATA_DIR, ~/tensorflow_datasets)"
@@ -75,6 +75,16 @@ class DataOptions(MemoryOptions):
     validation_share: float = option(0.15, "share of the pictures that chooses the epoch", 0.01, 0.8)
     test_share: float = option(0.15, "share of the pictures that is judged once, at the end", 0.01, 0.8)
     max_unreadable: float = option(0.1, "share of unreadable files above which the run stops", 0.0, 1.0)
+    sample_rate: int | None = option(
+        None,
+        "samples a second that sounds are brought to; what the module was trained on (default: 16000)",
+        1000,
+        192000,
+    )
+    seconds: float | None = option(
+        None, "length that sounds are cut or padded to (default: the module's, else the usual one, at most 10)", 0.01,
+        600.0, form="sounds",
+    )  # fmt: skip
 
     def check_data(self) -> None:
         """Refuse a place of data sets where none is asked for.
@@ -103,7 +113,9 @@ class ModelOptions:
         "imagenet, bundled (in the repository, of MobileNetV2-0.35 alone), none (random), or a file: .h5, .weights.h5, "
         ".keras",
     )
-    image_size: int | None = option(None, "pixels a side that the backbone sees (default: the backbone's own)", 1, 4096)
+    image_size: int | None = option(
+        None, "pixels a side that the backbone sees (default: the backbone's own)", 1, 4096, form="pictures"
+    )
     pooling: Literal["avg", "max", "both"] = option("avg", "how the feature map becomes one vector")
     hidden: list[int] = option([], "units of hidden dense layers between features and output, e.g. [256]", 1)
     dropout: float = option(0.2, "dropout rate in front of each dense layer", 0.0, 0.95)
@@ -116,7 +128,7 @@ class ModelOptions:
     )
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = option("float32", "arithmetic of the layers")
     pixel_range: Literal["auto", "0..1", "-1..1", "0..255"] = option(
-        "auto", "of the pixels that a hub module takes; auto: 0..1, or 0..255 where the module says so"
+        "auto", "of the pixels that a hub module takes; auto: 0..1, or 0..255 where the module says so", form="pictures"
     )
 
 
@@ -237,5 +249,3 @@ class TrainConfig(RunOptions, TrainingOptions, ModelOptions, DataOptions):
             )
         if self.task == "regression" and (self.label_smoothing or self.class_weights != "none"):
             raise UserError("--label-smoothing and --class-weights need classes; the task is regression.")
-        if self.task == "multi_label" and self.class_weights != "none":
-            raise UserError("--class-weights balanced needs one label per picture; the task is multi_label.")

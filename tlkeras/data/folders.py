@@ -8,7 +8,7 @@ from typing import Literal
 
 from tlkeras.config import FormName
 from tlkeras.data.example import SPLIT_WORDS, Example, Source, Split
-from tlkeras.data.forms import SUFFIXES
+from tlkeras.data.forms import SUFFIXES, count_forms, prevailing
 from tlkeras.errors import UserError
 
 EXAMPLES = {
@@ -16,7 +16,6 @@ EXAMPLES = {
     "texts": "reviews/good/1.txt and reviews/bad/2.txt",
     "sounds": "birds/robin/1.wav and birds/wren/2.wav",
 }
-GREATEST_MIXTURE = 0.1  # of files that are not what the folder is of
 
 
 def find(root: Path, name: str, form: FormName | Literal[""] = "pictures") -> Source:
@@ -46,7 +45,7 @@ def find(root: Path, name: str, form: FormName | Literal[""] = "pictures") -> So
     for split, folder in _split_folders(root, notes):
         examples += _class_examples(root, folder, split, form, notes, skipped)
     if not examples:
-        others = [f"{number:,} {other}" for other, number in _counts(skipped).items() if number]
+        others = [f"{number:,} {other}" for other, number in count_forms(skipped).items() if number]
         but = f", but {' and '.join(others)}, for which another kind of backbone is needed" if others else ""
         raise UserError(f"{root} holds no {form}{but}. {_how_it_should_look(form)}")
     if skipped:
@@ -69,12 +68,8 @@ def _form_of(root: Path, usual: FormName) -> FormName:
     suffixes: Counter[str] = Counter()
     for folder in _visible_folders(root):
         list(_files(folder, frozenset(), suffixes))
-    counts = _counts(suffixes)
-    (form, count), *others = counts.most_common()
-    if sum(number for _, number in others) > GREATEST_MIXTURE * counts.total():
-        found = " and ".join(f"{number:,} {other}" for other, number in counts.most_common() if number)
-        raise UserError(f"{root} holds {found}. Put them into folders of their own, and give one of them.")
-    return form if count else usual
+    counts = count_forms(suffixes)
+    return prevailing(counts, str(root)) if counts.total() else usual
 
 
 def _split_folders(root: Path, notes: list[str]) -> list[tuple[Split | None, Path]]:
@@ -99,10 +94,6 @@ def _split_folders(root: Path, notes: list[str]) -> list[tuple[Split | None, Pat
         notes.append(f"Folders beside train were ignored: {', '.join(others)}.")
     # Where the source has a train folder only, nothing is said about validation and test: both are made.
     return list(found.items()) if len(found) > 1 else [(None, found["train"])]
-
-
-def _counts(suffixes: Counter[str]) -> Counter[FormName]:
-    return Counter({form: sum(suffixes[suffix] for suffix in SUFFIXES[form]) for form in SUFFIXES})
 
 
 def _class_examples(

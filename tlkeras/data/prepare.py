@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from tlkeras.backbones import BACKBONES, Backbone, check_image_size
-from tlkeras.config import DataOptions, Task, check_values
+from tlkeras.config import DataOptions, Task, check_form, check_values
 from tlkeras.data.decode import short_side
 from tlkeras.data.example import Example, Source
 from tlkeras.data.file_array import FileArray
-from tlkeras.data.forms import Form, pictures, texts, units
+from tlkeras.data.forms import Form, pictures, sounds, texts, units
 from tlkeras.data.reading import decode_all, typical
+from tlkeras.data.sounds import seconds_of
 from tlkeras.data.sources import find_examples
 from tlkeras.data.splits import split_examples
 from tlkeras.errors import UserError
@@ -24,6 +25,8 @@ log = logging.getLogger("tlkeras")
 
 # Small pictures are enlarged at most this much by default: 8-pixel digits are looked at with 64 pixels, not 224.
 GREATEST_ENLARGEMENT = 8
+SAMPLE_RATE = 16_000  # a second, what most modules for sounds were trained on
+GREATEST_SECONDS = 10.0  # of sounds, by default
 
 
 @dataclass(frozen=True)
@@ -106,16 +109,17 @@ def find_data(options: DataOptions, row: Backbone, image_size: int | None, seed:
         UserError: for whatever is wrong with the data, or they are not what the backbone takes.
     """
     source = find_examples(options.data, options.task, data_dir=options.data_dir, form=row.form)
-    check_form(source, row, image_size)
+    check_form(options, source.name, source.form)
+    check_taken(source, row, image_size)
     split_examples(source.examples, source.task, (options.validation_share, options.test_share), seed, source.form)
     for note in source.notes:
         log.info("Note: %s", note)
     row = read_module(row)
-    check_form(source, row, image_size)
-    return FoundData(source, row, form_of(source, row, image_size))
+    check_taken(source, row, image_size)
+    return FoundData(source, row, form_of(source, row, image_size, options))
 
 
-def check_form(source: Source, row: Backbone, image_size: int | None) -> None:
+def check_taken(source: Source, row: Backbone, image_size: int | None) -> None:
     """Refuse data that a backbone does not take, and options that say nothing about them.
 
     Args:
@@ -137,16 +141,23 @@ def check_form(source: Source, row: Backbone, image_size: int | None) -> None:
         raise UserError(f"--image-size was {image_size}, but {source.name} holds {source.form}; leave it out.")
 
 
-def form_of(source: Source, row: Backbone, image_size: int | None) -> Form:
+def form_of(source: Source, row: Backbone, image_size: int | None, options: DataOptions) -> Form:
     """What the examples of a source are decoded to for a backbone.
 
     Args:
         source: the data.
         row: the backbone, which takes such data.
         image_size: pixels a side, where it was given.
+        options: rate and length of sounds, where they were given.
+
+    Raises:
+        UserError: the backbone does not take that size or length.
     """
     if source.form == "texts":
         return texts()
+    if source.form == "sounds":
+        rate = options.sample_rate or SAMPLE_RATE
+        return sounds(sound_length(source.examples, row, rate, options.seconds), rate)
     check_image_size(row, image_size)
     return pictures(image_size or default_image_size(row, source.examples))
 
@@ -174,6 +185,28 @@ def decode_data(found: FoundData, options: DataOptions, seed: int) -> PreparedDa
         splits=dict(splits),
         unreadable=decoded.unreadable,
     )
+
+
+def sound_length(examples: Sequence[Example], row: Backbone, rate: int, seconds: float | None) -> int:
+    """Samples of a sound: what the backbone takes, else what was given, else the usual length, at most ten seconds.
+
+    Args:
+        examples: the sounds.
+        row: the backbone.
+        rate: samples a second.
+        seconds: where they were given.
+
+    Raises:
+        UserError: the backbone takes another length.
+    """
+    own = row.greatest_size
+    if own and seconds is not None and round(seconds * rate) != own:
+        raise UserError(
+            f"--seconds was {seconds}; {row.name} takes {own:,} samples, {own / rate:g} seconds at {rate:,} samples a "
+            "second. Leave it out, or give another --sample-rate."
+        )
+    usual = min(GREATEST_SECONDS, typical(examples, seconds_of) or 1.0)
+    return own or max(1, round((seconds or usual) * rate))
 
 
 def default_image_size(row: Backbone, examples: Sequence[Example]) -> int:

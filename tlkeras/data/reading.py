@@ -124,7 +124,7 @@ def content_of(example: Example) -> Path | bytes:
 
 
 def content_bytes(inputs: np.ndarray) -> np.ndarray | bytes:
-    """Returns what tells some rows of `DecodedExamples.inputs` from others, for a digest."""
+    """Returns what tells some rows of inputs, such as `(m, S, S, 3)`, from others, for a digest."""
     return repr(inputs.tolist()).encode() if inputs.dtype == object else inputs
 
 

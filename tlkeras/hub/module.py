@@ -96,10 +96,15 @@ def on_batches(run: Run, spec: tf.TensorSpec) -> tuple[Run, tf.TensorSpec]:
         spec: what the module takes.
 
     Returns:
-        For texts in a column `(None, 1)`, as Keras 2 likes them, a function of `(None,)`.
+        For texts in a column `(None, 1)`, as Keras 2 likes them, a function of `(None,)`; for one sound `(None,)` or
+        `(samples,)`, as many modules for sounds have it, a function of `(None, samples)`, one sound after the other.
     """
     if spec.dtype == tf.string and spec.shape.rank == 2 and spec.shape[1] == 1:
         return lambda texts: run(texts[:, None]), tf.TensorSpec(spec.shape[:1], tf.string)
+    if spec.dtype.is_floating and spec.shape.rank == 1:
+        features = tf.function(run).get_concrete_function(spec).structured_outputs
+        result = tf.TensorSpec(features.shape, features.dtype)
+        return lambda sounds: tf.map_fn(run, sounds, fn_output_signature=result), tf.TensorSpec((None, *spec.shape))
     return run, spec
 
 
@@ -130,9 +135,16 @@ def function_of(root: Any, folder: Path) -> tuple[Run, list[Any]]:
 def features_in(outputs: Any, folder: Path) -> tf.Tensor:
     """The features `(B, …)` among a module's outputs: the only one, or the one with a usual name.
 
+    Of three in a row they are the second: YAMNet gives scores, features and a spectrogram
+    (https://www.kaggle.com/models/google/yamnet).
+
     Raises:
         UserError: there are several, none of them with a usual name.
     """
+    if isinstance(outputs, list | tuple) and len(outputs) in (1, 3):
+        return outputs[len(outputs) // 2]
+    if isinstance(outputs, list | tuple):
+        raise UserError(f"{folder} gives {len(outputs)} outputs in a row; a feature module gives one.")
     if not isinstance(outputs, dict):
         return outputs
     key = next((key for key in OUTPUT_KEYS if key in outputs), next(iter(outputs)) if len(outputs) == 1 else None)

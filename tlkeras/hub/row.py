@@ -53,8 +53,8 @@ def read_module(row: Backbone) -> Backbone:
         row: of `find_row`; one of the table comes back as it is.
 
     Raises:
-        UserError: the module cannot be had, takes neither texts nor square RGB pictures, or has no pixels and a range
-            of them was given.
+        UserError: the module cannot be had, takes neither square RGB pictures nor texts nor sounds, or has no pixels
+            and a range of them was given.
     """
     if row.preset:
         return read_encoder(row)
@@ -67,31 +67,37 @@ def read_module(row: Backbone) -> Backbone:
     module = open_module(folder)
     return dataclasses.replace(
         row,
-        **(about_texts if module.spec.dtype == "string" else about_pictures)(row, module, folder),
+        **about(row, module, folder),
         parameters=sum(variable.shape.num_elements() for variable in module.variables),
         module=folder,
         digest=digest_module(folder),
     )
 
 
-def about_texts(row: Backbone, module: "Module", folder: Path) -> dict[str, Any]:
-    """What a row says of a module for texts.
+def about(row: Backbone, module: "Module", folder: Path) -> dict[str, Any]:
+    """What a row says of what a module takes: its form, and its size.
 
     Args:
-        row: as far as it is known.
+        row: as far as it is known; a range of pixels that it has is kept.
         module: the module, loaded.
         folder: where it lies.
 
     Raises:
-        UserError: it does not take single texts, any number of them; or a range of pixels was given.
+        UserError: it takes something else; or a range of pixels was given that it does not take.
     """
+    spec = module.spec
+    if spec.dtype != "string" and not (spec.dtype.is_floating and spec.shape.rank == 2):
+        return about_pictures(row, module, folder)
+    form = "texts" if spec.dtype == "string" else "sounds"
     if row.pixels:
-        raise UserError(f"--pixel-range was given, but {row.name} takes texts; leave it out.")
-    if module.spec.shape.as_list() != [None]:
+        raise UserError(f"--pixel-range was given, but {row.name} takes {form}; leave it out.")
+    if spec.shape.rank != (1 if form == "texts" else 2) or spec.shape[0] is not None:
         raise UserError(
-            f"{row.name} takes texts of shape {module.spec.shape}; a backbone takes any number of them, (None,)."
+            f"{row.name} takes {form} of shape {spec.shape}; a backbone takes any number of them, (None,) for texts, "
+            "(None, samples) for sounds."
         )
-    return {"form": "texts"}
+    size = None if form == "texts" else spec.shape[1]
+    return {"form": form, "default_size": size or 0, "greatest_size": size}
 
 
 def about_pictures(row: Backbone, module: "Module", folder: Path) -> dict[str, Any]:
@@ -124,7 +130,7 @@ def image_side(module: "Module", name: str) -> int | None:
     if shape.rank != 4 or shape[3] != 3 or shape[1] != shape[2]:
         raise UserError(
             f"{name} takes {module.spec.dtype.name} of shape {shape}; a backbone takes square RGB pictures, "
-            "(None, S, S, 3), or texts, strings of shape (None,)."
+            "(None, S, S, 3), texts, strings of shape (None,), or sounds, (None,) or (None, samples)."
         )
     if shape[0] is not None:
         raise UserError(f"{name} takes {shape[0]} pictures at a time; a backbone must take any number of them.")

@@ -14,7 +14,7 @@ def form_of(model: keras.Model) -> FormName:
 
 
 def decoded_input(model: keras.Model) -> keras.KerasTensor:
-    """The tensor that takes decoded examples: pictures behind the resizing, as they have their size; else the input."""
+    """The tensor that takes decoded examples: pictures `(B, S, S, 3)` behind the resizing; else the model's input."""
     return model.get_layer("resize").output if form_of(model) == "pictures" else model.input
 
 

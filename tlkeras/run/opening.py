@@ -9,7 +9,7 @@ import yaml
 
 from tlkeras.archives import check_model_file
 from tlkeras.config import Task
-from tlkeras.data.forms import Form, pictures, texts
+from tlkeras.data.forms import Form, pictures, sounds, texts
 from tlkeras.errors import UserError
 from tlkeras.hub.encoders import check_installed, holds_tokenizer
 
@@ -70,6 +70,11 @@ def form_of(labels: dict[str, Any], config: dict[str, Any]) -> Form:
     form = labels.get("form", "pictures")
     if form == "texts":
         return texts()
+    if form == "sounds":
+        seconds, rate = config["seconds"], config["sample_rate"]
+        if not (isinstance(seconds, float | int) and 0 < seconds <= 600 and isinstance(rate, int) and 0 < rate < 10**6):
+            raise TypeError
+        return sounds(round(seconds * rate), rate)
     size = config["image_size"]
     if form != "pictures" or not isinstance(size, int) or not 1 <= size <= 4096:
         raise TypeError

@@ -75,6 +75,8 @@ def train(config: TrainConfig) -> Path:
             config.with_defaults(row.finetune_from, pretrained=config.weights != "none"),
             task=data.task,
             image_size=data.image_size,
+            sample_rate=data.form.rate,
+            seconds=data.form.seconds,
             backbone=row.name,
             run_dir=str(path),
             overwrite=False,

@@ -116,6 +116,9 @@ def check_data(model: keras.Model, train: ExampleSet, validation: ExampleSet) ->
         if form == "pictures" and data.inputs.shape[1:] != size:
             raise UserError(f"The pictures have {data.inputs.shape[1]} pixels a side and the model takes {size[0]}: "
                             "give the same image_size to prepare_data and to the builder.")  # fmt: skip
+        if form == "sounds" and size != (None,) and data.inputs.shape[1:] != size:
+            raise UserError(f"The sounds have {data.inputs.shape[1]:,} samples and the model takes {size[0]:,}: give "
+                            "other seconds, or another sample_rate.")  # fmt: skip
         if data.targets.shape[1] != outputs:
             raise UserError(f"The targets have {data.targets.shape[1]} columns and the model has {outputs} outputs: "
                             "build it with as many outputs as there are classes.")  # fmt: skip
