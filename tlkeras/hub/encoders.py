@@ -168,15 +168,17 @@ def read_encoder(row: Backbone) -> Backbone:
             f"{', '.join(list(known)[:8])}."
         )
     handle = known[row.preset]["kaggle_handle"].removeprefix("kaggle://")
+    folder = Path(kagglehub.config.get_cache_folder(), "models", *handle.split("/"))
     try:
-        folder = kagglehub.model_download(handle)
+        folder = Path(kagglehub.model_download(handle))
     except Exception as error:  # of many kinds: the network, the archive, the disk
-        cache = Path(kagglehub.config.get_cache_folder(), "models", *handle.split("/"))
+        if (folder / "config.json").is_file():  # put there by hand
+            return row_of_preset(read_preset(folder), row.name)
         raise UserError(
             f"The preset {row.preset} is not on this machine and cannot be downloaded ({type(error).__name__}). "
-            f"Download {handle} of kaggle.com elsewhere and unpack it to {cache}, or give --backbone {PREFIX}FOLDER."
+            f"Download {handle} of kaggle.com elsewhere and unpack it to {folder}, or give --backbone {PREFIX}FOLDER."
         ) from error
-    return row_of_preset(read_preset(Path(folder)), row.name)
+    return row_of_preset(read_preset(folder), row.name)
 
 
 def read_preset(folder: Path) -> Preset:

@@ -82,7 +82,7 @@ def from_preset(row: Backbone, weights: str, precision: str) -> tuple[keras.Mode
     try:
         numbers = preset.numbers | {"dropout": 0.0}
         encoder = getattr(keras_hub.models, preset.encoder)(**numbers, dtype=precision)
-        tokenizer = getattr(keras_hub.tokenizers, preset.tokenizer)(**preset.settings)
+        tokenizer = getattr(keras_hub.tokenizers, preset.tokenizer)(vocabulary=None, **preset.settings)
         tokenizer.load_assets(str(preset.folder / "assets" / "tokenizer"))
         if weights != "none":
             encoder.load_weights(preset.folder / WEIGHTS)
