@@ -76,11 +76,9 @@ class DataOptions(MemoryOptions):
     test_share: float = option(0.15, "share of the pictures that is judged once, at the end", 0.01, 0.8)
     max_unreadable: float = option(0.1, "share of unreadable files above which the run stops", 0.0, 1.0)
     sample_rate: int | None = option(
-        None,
-        "samples a second that sounds are brought to; what the module was trained on (default: 16000)",
-        1000,
-        192000,
-    )
+        None, "samples a second that sounds are brought to, as the module knows them (default: 16000)", 1000, 192000,
+        form="sounds",
+    )  # fmt: skip
     seconds: float | None = option(
         None, "length that sounds are cut or padded to (default: the module's, else the usual one, at most 10)", 0.01,
         600.0, form="sounds",
