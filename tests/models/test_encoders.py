@@ -25,6 +25,7 @@ from tlkeras.models.builders import build_classifier
 from tlkeras.models.encoders import build_encoder
 from tlkeras.models.freezing import backbone_of, count_weights, first_unfrozen, row_of, set_trainable
 from tlkeras.run.model_file import save_model
+from tlkeras.training.checkpoint import Checkpoints
 from tlkeras.training.two_phase import train_two_phases
 
 WORDS = ["good", "bad", "film", "a", "the", "plot", "was", "##s", "."]
@@ -107,9 +108,7 @@ def test_vectors_are_those_of_kerashub(kind, preset):
     assert len(np.unique(ours.round(4), axis=0)) == 5
 
 
-@pytest.mark.parametrize(
-    "kind", [bert, pytest.param(distilbert, marks=pytest.mark.slow), pytest.param(roberta, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("kind", [bert, pytest.param(distilbert, marks=pytest.mark.slow)])
 def test_same_weights_as_without_the_cache(kind, preset):
     options = {"frozen_epochs": 2, "finetune_epochs": 2, "batch_size": 8, "optimizer": "sgd", "finetune_rate": 0.05}
     results = []
@@ -125,6 +124,29 @@ def test_same_weights_as_without_the_cache(kind, preset):
         np.testing.assert_allclose(one, other, atol=1e-5)
     for one, other in zip(results[0][1].history, results[1][1].history, strict=True):
         assert one["val_loss"] == pytest.approx(other["val_loss"], abs=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("last", [1, 3])
+def test_a_stopped_training_ends_the_same(preset, tmp_path, monkeypatch, last):
+    options = TrainingOptions(frozen_epochs=2, finetune_epochs=2, batch_size=8, finetune_rate=0.05)
+    model, other, stopped = (model_of(preset(), dropout=0.3) for _ in range(3))
+    result = train_two_phases(model, *data(), options)
+    write = Checkpoints.write
+
+    def stop(self, epoch, *arguments):
+        write(self, epoch, *arguments)
+        if epoch == last:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoints, "write", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train_two_phases(stopped, *data(), options, Checkpoints(tmp_path))
+    monkeypatch.undo()
+    again = train_two_phases(other, *data(), options, Checkpoints(tmp_path))
+    assert again.history == result.history
+    for one, two in zip(model.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(one, two)
 
 
 def test_nothing_is_random_in_training(preset):
@@ -149,6 +171,15 @@ def test_stages_are_embeddings_and_layers(preset):
     assert head == 2 * 16 + 2
     learning = [set_trainable(model, stage.name).trainable - head for stage in row.stages]
     assert learning[0] == count_weights(backbone.weights) > learning[1] > learning[2] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision_trains(preset, precision):
+    model = model_of(preset(), precision=precision)
+    result = train_two_phases(model, *data(), TrainingOptions(frozen_epochs=1, finetune_epochs=1, batch_size=8))
+    assert np.isfinite([row["val_loss"] for row in result.history]).all()
+    assert model.output.dtype == "float32"
 
 
 def test_longer_padding_changes_nothing(preset):
@@ -178,7 +209,8 @@ np.save(sys.argv[2], model.predict(tf.constant(["A good film.", "The plot was ba
 """
 
 
-@pytest.mark.parametrize("kind", [bert, pytest.param(roberta, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [bert, roberta])
 def test_saved_model_holds_its_tokenizer(kind, preset, tmp_path):
     folder = shutil.copytree(preset(kind), tmp_path / "gone")
     model = model_of(folder)
@@ -194,12 +226,13 @@ def test_saved_model_holds_its_tokenizer(kind, preset, tmp_path):
 
 def test_a_loaded_model_freezes_as_a_new_one_does(preset, tmp_path):
     model = model_of(preset())
-    model.save(tmp_path / "model.keras")
+    save_model(model, tmp_path / "model.keras", TEXTS)
     loaded = keras.models.load_model(tmp_path / "model.keras")
     for stage in ("none", "transformer_layer_1", "all", "none"):
         assert set_trainable(loaded, stage) == set_trainable(model, stage)
 
 
+@pytest.mark.slow
 def test_random_weights_learn_a_vocabulary_and_then_the_texts(monkeypatch):
     monkeypatch.setattr("tlkeras.models.encoders.SIZES", {"bert_tiny": (2, 16, 2)})
     train, validation = data()

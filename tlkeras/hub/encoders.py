@@ -222,16 +222,14 @@ def read_json(path: Path) -> dict[str, Any]:
         UserError: it is missing, too large or damaged.
     """
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise ValueError
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
-            raise ValueError
+        found = json.loads(path.read_text(encoding="utf-8")) if path.stat().st_size <= MAX_JSON_BYTES else None
     except (OSError, ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
         raise UserError(
             f"{path.parent} is not a preset of KerasHub: {path.name} is missing or damaged. Give a folder that "
             "save_to_preset wrote."
-        ) from None
+        )
     return found
 
 
