@@ -36,11 +36,18 @@ def preset(tmp_path) -> str:
     return folder
 
 
+def without_kerashub(monkeypatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name, *rest: None if name == "keras_hub" else find(name, *rest)
+    )
+
+
 OPTIONS = ("--frozen-epochs", "1", "--batch-size", "8", "--run-dir", "run")
 
 
 @pytest.mark.slow
-def test_train_evaluate_and_predict_without_the_preset(run_script, reviews, preset, tmp_path):
+def test_train_evaluate_and_predict_without_the_preset(run_script, call, reviews, preset, tmp_path, monkeypatch):
     backbone, more = f"kerashub:{preset}", ("--finetune-epochs", "2", "--tokens", "10")
     answer = run_script("train.py", "--data", reviews, "--backbone", backbone, *OPTIONS, *more, cwd=tmp_path)
     assert answer.code == 0, answer.err
@@ -55,6 +62,9 @@ def test_train_evaluate_and_predict_without_the_preset(run_script, reviews, pres
     assert said.code == 0 and len(json.loads(said.out)) == 1, said.err
     stages = run_script("summary.py", "run", cwd=tmp_path)
     assert stages.code == 0 and "transformer_layer_1*" in stages.out, stages.err
+    without_kerashub(monkeypatch)
+    said = call("predict.py", "run", reviews / "positive" / "1.txt")
+    assert said.code == 2 and said.err.endswith("pip install keras-hub tensorflow-text.\n")
 
 
 @pytest.mark.slow
@@ -102,10 +112,7 @@ def test_pictures_are_refused(call, colours):
 
 
 def test_without_kerashub_there_is_a_sentence(call, reviews, monkeypatch):
-    find = importlib.util.find_spec
-    monkeypatch.setattr(
-        "importlib.util.find_spec", lambda name, *rest: None if name == "keras_hub" else find(name, *rest)
-    )
+    without_kerashub(monkeypatch)
     monkeypatch.setattr("tlkeras.run.train.load_tensorflow", lambda *_: pytest.fail("too late"))
     answer = call("train.py", "--data", reviews, "--backbone", "kerashub:bert_tiny", "--weights", "none")
     assert answer.code == 2 and answer.err.endswith("pip install keras-hub tensorflow-text.\n")
