@@ -14,8 +14,8 @@ import tensorflow as tf
 class TextTokens(keras.layers.Layer):
     """Strings `(B,)` to int32 `(B, length)`: a start, the tokens of a text, an end, and padding.
 
-    What is too long is cut off at its end. To open a model that holds this layer, import `tlkeras.hub.tokens` first,
-    which needs KerasHub.
+    What is too long is cut off at its end. To open a model that holds this layer, first import this module, which needs
+    KerasHub.
     """
 
     def __init__(

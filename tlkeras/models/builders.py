@@ -47,7 +47,8 @@ def build_classifier(
     Transfer, Kolesnikov et al. 2020, arXiv:1912.11370): all classes are equally likely at first.
 
     Args:
-        backbone: a name from the table (`tlkeras.backbones`) in any spelling; `hub:HANDLE`; `kerashub:PRESET`; a row.
+        backbone: a name from the table (`tlkeras.backbones`) in any spelling; `hub:HANDLE`;
+            `kerashub:PRESET`; or a row.
         num_outputs: number of classes, or of numbers for regression.
         task: "single_label" gives a softmax, "multi_label" a sigmoid for each class, "regression" plain numbers.
         weights: "imagenet", "none" (random) or a weight file; see `tlkeras.models.weights`.

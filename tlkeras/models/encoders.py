@@ -11,7 +11,15 @@ from keras import ops
 
 from tlkeras.backbones import Backbone
 from tlkeras.errors import UserError
-from tlkeras.hub.encoders import NESTED, POSITIONS, SIZES, VOCABULARY, WEIGHTS, check_encoder_weights, read_preset
+from tlkeras.hub.encoders import (
+    NESTED,
+    POSITIONS,
+    SIZES,
+    VOCABULARY,
+    WEIGHTS,
+    check_encoder_weights,
+    read_preset,
+)
 from tlkeras.hub.tokens import TextTokens
 
 log = logging.getLogger("tlkeras")
