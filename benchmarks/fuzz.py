@@ -68,8 +68,9 @@ def report(job, seed: int, pipe) -> None:
 
 def fuzz_pictures(rng: random.Random, folder: Path) -> Counter:
     """A folder of mutants through `decode_all`; those set aside must be those that cannot be decoded one by one."""
-    from tlkeras.data.decode import UnreadableImage, decode
-    from tlkeras.data.images import decode_all
+    from tlkeras.data.decode import Unreadable, decode
+    from tlkeras.data.forms import pictures
+    from tlkeras.data.reading import decode_all
     from tlkeras.data.sources import find_examples
 
     good = list(good_pictures(rng))
@@ -81,13 +82,13 @@ def fuzz_pictures(rng: random.Random, folder: Path) -> Counter:
     for name in "ab":
         (folder / "pictures" / name / "good.png").write_bytes(dict(good)[".png"])
     examples = find_examples(str(folder / "pictures")).examples
-    decoded = decode_all(examples, 32, 1.0)
+    decoded = decode_all(examples, pictures(32), 1.0)
     set_aside, outcomes = {example.name for example, _ in decoded.unreadable}, Counter()
     for example in examples:
         try:
             decode(example.path, 32)
             outcomes["picture", "wrong name" if example.name in set_aside else "decoded"] += 1
-        except UnreadableImage:
+        except Unreadable:
             outcomes["picture", "set aside" if example.name in set_aside else "wrong name"] += 1
     return outcomes
 

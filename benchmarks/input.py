@@ -15,7 +15,8 @@ from statistics import median
 import numpy as np
 from PIL import Image
 
-from tlkeras.data.images import decode_all
+from tlkeras.data.forms import pictures
+from tlkeras.data.reading import decode_all
 from tlkeras.data.sources import find_examples
 from tlkeras.startup import load_tensorflow
 
@@ -53,7 +54,7 @@ def make_pictures(folder: Path, count: int, size: tuple[int, int]) -> None:
 def ours(folder: str) -> float:
     """Seconds to decode all pictures with tlkeras."""
     start = time.perf_counter()
-    decode_all(find_examples(folder).examples, SIZE, 0.0)
+    decode_all(find_examples(folder).examples, pictures(SIZE), 0.0)
     return time.perf_counter() - start
 
 

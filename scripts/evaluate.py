@@ -5,6 +5,7 @@ import json
 from tlkeras.options import program
 from tlkeras.parser import SentenceParser
 from tlkeras.run.evaluate import evaluate
+from tlkeras.run.opening import open_run
 
 
 def main() -> None:
@@ -14,8 +15,7 @@ def main() -> None:
         "--data",
         type=str | None,
         metavar="TEXT",
-        help="folder, CSV, tfds:NAME or digits with the run's classes, or some of them (default: the pictures that the "
-        "run kept for its test)",
+        help="folder, CSV, tfds:NAME or digits with some of the run's classes (default: what it kept for its test)",
     )
     parser.add_argument(
         "--data-dir",
@@ -23,7 +23,7 @@ def main() -> None:
         metavar="TEXT",
         help="where TensorFlow Datasets keeps its data sets, if elsewhere now",
     )
-    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="pictures in a step")
+    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="examples in a step")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
     figures = evaluate(options.run, options.data, options.batch_size, options.data_dir)
@@ -32,8 +32,9 @@ def main() -> None:
         return
     from tlkeras.evaluation.metrics import class_table, summary
 
+    form = open_run(options.run).form.name
     for split, values in figures.items():
-        print(f"{split.capitalize()}: {summary(values)}")
+        print(f"{split.capitalize()}: {summary(values, form)}")
         if "classes" in values:
             print(class_table(values["classes"]))
 

@@ -1,8 +1,9 @@
-"""Predict the labels of pictures with a trained run."""
+"""Predict the labels of pictures, texts or sounds with a trained run."""
 
 from tlkeras.errors import UserError
 from tlkeras.options import program
 from tlkeras.parser import SentenceParser
+from tlkeras.run.opening import open_run
 from tlkeras.run.predict import as_csv, as_json, as_table, predict
 
 
@@ -10,7 +11,10 @@ def main() -> None:
     parser = SentenceParser(description=__doc__)
     parser.add_argument("run", metavar="RUN", help="folder that scripts/train.py wrote")
     parser.add_argument(
-        "paths", metavar="PATH", nargs="+", help="pictures, folders of pictures, or patterns such as 'photos/*.jpg'"
+        "paths", metavar="PATH", nargs="*", help="files, folders of files, or patterns such as 'photos/*.jpg'"
+    )
+    parser.add_argument(
+        "--text", type=str, nargs="+", default=[], metavar="TEXT", help="texts themselves, for a run of texts"
     )
     parser.add_argument(
         "--top-k", type=int, default=3, metavar="N", help="labels for each picture, the likeliest first"
@@ -20,10 +24,10 @@ def main() -> None:
     formats.add_argument("--csv", action="store_true", help="print CSV with the columns path,rank,label,score,error")
     options = parser.parse_args()
     write = as_json if options.json else as_csv if options.csv else as_table
-    predictions = predict(options.run, options.paths, options.top_k)
+    predictions = predict(options.run, options.paths, options.top_k, options.text)
     print(write(predictions))
     if all(prediction.error for prediction in predictions):
-        raise UserError("Not one of these pictures can be read. Give others.")
+        raise UserError(f"Not one of these {open_run(options.run).form.name} can be read. Give others.")
 
 
 if __name__ == "__main__":

@@ -29,10 +29,12 @@ NAMES = {name for layer in LAYERS for name in layer}
 LIGHT = [name for layer in LAYERS[:3] for name in layer]
 # The road up to the decoded pictures, and whatever a script imports at its top, does without TensorFlow.
 LIGHT_MODULES = [
+    "hub.encoders",
     "hub.handles",
     "hub.row",
     "data.sources",
-    "data.images",
+    "data.reading",
+    "data.sounds",
     "data.splits",
     "data.prepare",
     "features.store",

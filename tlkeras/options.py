@@ -37,7 +37,8 @@ def parse_config(config_class: type[Config], description: str | None, arguments:
     digits = (data or "digits") == "digits" and issubclass(config_class, TrainConfig)
     if digits and not HELP & set(arguments):  # help shows the usual defaults
         other = backbone not in (None, DIGITS_DEFAULTS["backbone"])
-        parser.set_defaults(DIGITS_DEFAULTS | (OTHER_BACKBONE if other else {}))
+        hub = {"weights": "imagenet"} if str(backbone).startswith("hub:") else {}  # which stands for its own
+        parser.set_defaults(DIGITS_DEFAULTS | (OTHER_BACKBONE | hub if other else {}))
     parsed = parser.parse_args(arguments).as_dict()
     parsed.pop("config", None)
     config = config_class(**parsed)

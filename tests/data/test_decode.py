@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlkeras.data.decode import UnreadableImage, decode, read_rgb, read_size, square
+from tlkeras.data.decode import Unreadable, decode, read_rgb, read_size, square
 
 COLOUR = (200, 60, 20)
 TOLERANCE = 4  # grey levels that JPEG and WebP may lose on flat colour
@@ -171,14 +171,14 @@ def test_cut_files_are_unreadable_with_a_short_reason(format, kept, tmp_path):
     (tmp_path / "cut").write_bytes(content)
     for source in (content, tmp_path / "cut"):
         for read in (read_rgb, lambda source: decode(source, 8)):
-            with pytest.raises(UnreadableImage) as error:
+            with pytest.raises(Unreadable) as error:
                 read(source)
             assert 0 < len(str(error.value)) < 100
 
 
 def test_the_reasons(tmp_path, monkeypatch):
     def reason(content: bytes | Path) -> str:
-        with pytest.raises(UnreadableImage) as error:
+        with pytest.raises(Unreadable) as error:
             decode(content, 8)
         return str(error.value)
 
@@ -199,13 +199,13 @@ def test_huge_pictures_are_refused_before_decoding_and_without_a_warning():
     program = """if True:
         import io
         from PIL import Image
-        from tlkeras.data.decode import UnreadableImage, read_size
+        from tlkeras.data.decode import Unreadable, read_size
         for height in (10_000, 16_000, 20_000):
             buffer = io.BytesIO()
             Image.new("1", (10_000, height)).save(buffer, "TIFF", compression="group4")
             try:
                 print(read_size(buffer.getvalue()))
-            except UnreadableImage as error:
+            except Unreadable as error:
                 print(error)
     """
     root = Path(__file__).parents[2]

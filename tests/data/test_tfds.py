@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from tlkeras.data import tfds_builder
-from tlkeras.data.images import decode_all
+from tlkeras.data.forms import pictures
+from tlkeras.data.reading import decode_all
 from tlkeras.data.sources import find_examples
 from tlkeras.errors import UserError
 
@@ -74,7 +75,7 @@ def find(tmp_path):
 
 
 def first_pixels(examples):
-    return [tuple(pixels[0, 0]) for pixels in decode_all(examples, 4, 0.0).inputs]
+    return [tuple(pixels[0, 0]) for pixels in decode_all(examples, pictures(4), 0.0).inputs]
 
 
 def colours_of(examples):
@@ -134,7 +135,7 @@ class TestReading:
         build({"train": EACH})
         with tfds.testing.mock_data(num_examples=7, data_dir=str(tmp_path / "data")):
             source = find_examples("tfds:tiny", training=False)
-        assert len(source.examples) == 7 and decode_all(source.examples, 4, 0.0).inputs.shape == (7, 4, 4, 3)
+        assert len(source.examples) == 7 and decode_all(source.examples, pictures(4), 0.0).inputs.shape == (7, 4, 4, 3)
 
     @pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
     def test_damaged_files(self, build, find, damage):

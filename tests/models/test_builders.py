@@ -9,7 +9,8 @@ import pytest
 from tlkeras import build_inception_v3, build_mobilenet_v2, build_resnet50, build_vgg16
 from tlkeras.backbones import BACKBONES, find_backbone
 from tlkeras.errors import UserError
-from tlkeras.models.builders import build_backbone, build_classifier, task_of
+from tlkeras.models.backbones import build_backbone
+from tlkeras.models.builders import build_classifier, task_of
 from tlkeras.models.calibration import calibrate_batch_norm
 from tlkeras.models.freezing import backbone_of
 

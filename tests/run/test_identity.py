@@ -7,6 +7,7 @@ import pytest
 
 from tlkeras.config import TrainConfig
 from tlkeras.data.example import Example
+from tlkeras.data.forms import pictures
 from tlkeras.data.prepare import PreparedData
 from tlkeras.errors import UserError
 from tlkeras.run import identity
@@ -18,7 +19,9 @@ CONFIG = TrainConfig(data="pets", run_dir="a", seed=1)
 def data(**changes) -> PreparedData:
     examples = [Example(label, label, content=b"") for label in ("cat", "dog")]
     rows = {"train": np.array([0]), "validation": np.array([1])}
-    whole = PreparedData("single_label", ["cat", "dog"], 4, np.zeros((2, 4, 4, 3), "uint8"), examples, rows, [])
+    whole = PreparedData(
+        "single_label", ["cat", "dog"], pictures(4), np.zeros((2, 4, 4, 3), "uint8"), examples, rows, []
+    )
     return dataclasses.replace(whole, **changes)
 
 

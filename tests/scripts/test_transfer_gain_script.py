@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tlkeras.data.example import Example
+from tlkeras.data.forms import pictures
 from tlkeras.data.prepare import PreparedData
 from tlkeras.run.trial import take_share
 from tlkeras.training.checkpoint import Checkpoints
@@ -74,7 +75,7 @@ def prepared(own_test: bool) -> PreparedData:
         splits["test"] = np.arange(25, 30)
     else:
         splits["validation"] = np.arange(20, 30)
-    return PreparedData("single_label", ["a", "b"], 8, np.zeros((30, 8, 8, 3), "uint8"), examples, splits, [])
+    return PreparedData("single_label", ["a", "b"], pictures(8), np.zeros((30, 8, 8, 3), "uint8"), examples, splits, [])
 
 
 @pytest.mark.parametrize("own_test", [True, False])

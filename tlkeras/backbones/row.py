@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from tlkeras.config import FormName
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -35,7 +37,8 @@ class Backbone:
         pixels: Scaling the ImageNet weights were trained with: "tf" is [-1, 1], "torch" is (x / 255 - mean) / standard
             deviation in RGB, "caffe" is x - mean in BGR, "unit" is [0, 1], "inside" means that the network scales 0-255
             itself; empty while a hub module has not been asked.
-        default_size: Side of the square images of the ImageNet training, or Keras' default, in pixels.
+        default_size: Side of the square images of the ImageNet training, or Keras' default, in pixels; 0 for texts; for
+            sounds the number of samples that a module takes, or 0 where it takes any.
         least_size: Least side in pixels that Keras builds without the classifier.
         features: Channels of the output.
         parameters: Weights of the network without classifier, moving statistics included.
@@ -50,7 +53,9 @@ class Backbone:
         handle: Of a TensorFlow Hub module, which is no row of the table; see `tlkeras.hub.row`.
         module: The folder of that module, once it was looked at.
         digest: SHA-256 of what is in it, without its weights.
-        greatest_size: Greatest side in pixels, where a module takes one size only.
+        greatest_size: Greatest side in pixels, or number of samples, where a module takes one size only.
+        form: What it takes; empty while a hub module has not been asked.
+        preset: Of a text encoder of KerasHub, which is no row of the table; see `tlkeras.hub.encoders`.
     """
 
     name: str
@@ -72,6 +77,8 @@ class Backbone:
     module: Path | None = None
     digest: str | None = None
     greatest_size: int | None = None
+    form: FormName | Literal[""] = "pictures"
+    preset: str | None = None
 
     def weights_file(self, image_size: int) -> tuple[str, str]:
         """The name in Keras' cache and the URL of the ImageNet weights for images of `image_size` pixels a side."""
@@ -83,4 +90,5 @@ class Backbone:
 HUB = Backbone(
     name="hub_module", constructor="", pixels="", default_size=0, least_size=0, features=0, parameters=0,
     stages=(Stage("module", "module"),), finetune_from="module", weights_url="", weights_hash=None,
+    form="",
 )  # fmt: skip

@@ -3,7 +3,7 @@
 Nothing here imports TensorFlow: a wrong value is refused in the first second.
 """
 
-from tlkeras.config.fields import KINDS, Task, check_values, limits, must, option
+from tlkeras.config.fields import KINDS, FormName, Task, check_form, check_values, limits, must, option
 from tlkeras.config.gain import GainConfig
 from tlkeras.config.pretrain import PretrainConfig, ScratchOptions
 from tlkeras.config.train import (
@@ -24,6 +24,7 @@ __all__ = [
     "AugmentOptions",
     "CacheOptions",
     "DataOptions",
+    "FormName",
     "GainConfig",
     "ModelOptions",
     "PretrainConfig",
@@ -31,6 +32,7 @@ __all__ = [
     "Task",
     "TrainConfig",
     "TrainingOptions",
+    "check_form",
     "check_values",
     "limits",
     "must",

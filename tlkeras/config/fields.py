@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from tlkeras.errors import UserError
 
 Task = Literal["single_label", "multi_label", "regression"]
+FormName = Literal["pictures", "texts", "sounds"]  # what examples are; in messages, too
 
 KINDS = {
     int: "a whole number",
@@ -16,7 +17,9 @@ KINDS = {
 }
 
 
-def option(default: Any, help: str, least: float | None = None, most: float | None = None) -> Any:
+def option(
+    default: Any, help: str, least: float | None = None, most: float | None = None, form: FormName | None = None
+) -> Any:
     """Make a dataclass field that is an option of the command line.
 
     Args:
@@ -24,11 +27,12 @@ def option(default: Any, help: str, least: float | None = None, most: float | No
         help: what the option is, for `--help`.
         least: the least number that is accepted; None where there is no range.
         most: the greatest number that is accepted, likewise.
+        form: what examples must be if the option is to say anything about them; None for anything.
 
     Returns:
-        A field of `dataclasses`, with the help text and the range in its metadata.
+        A field of `dataclasses`, with all but the default in its metadata.
     """
-    metadata = {"help": help, "least": least, "most": most}
+    metadata = {"help": help, "least": least, "most": most, "form": form}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -55,6 +59,24 @@ def check_values(config: Any) -> None:
             raise UserError(
                 f"--{entry.name.replace('_', '-')} was {given}; it must be {must(hints[entry.name], entry)}."
             )
+
+
+def check_form(config: Any, data: str, form: FormName) -> None:
+    """Refuse options that say nothing about the data.
+
+    Args:
+        config: options, of any dataclass.
+        data: name of the data.
+        form: what they are.
+
+    Raises:
+        UserError: an option for others does not have its default.
+    """
+    for entry in fields(config):
+        given, other = getattr(config, entry.name), entry.metadata["form"]
+        if other not in (None, form) and given != entry.default:
+            name = f"--{entry.name.replace('_', '-')}"
+            raise UserError(f"{name} was {given}; it is for {other}, and {data} holds {form}. Leave it out.")
 
 
 def fits(value: Any, hint: Any, entry: Field) -> bool:

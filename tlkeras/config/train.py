@@ -53,18 +53,18 @@ class CacheOptions(MemoryOptions):
     )
     feature_dtype: Literal["float32", "float16"] = option("float32", "of the features; float16 takes half the room")
     engine: Literal["tensorflow", "openvino", "openvino_bf16"] = option(
-        "tensorflow", "what computes the features; openvino needs 'pip install openvino'"
+        "tensorflow", "what computes the features; openvino needs 'pip install openvino'", form="pictures"
     )
 
 
 @dataclass(kw_only=True)
 class DataOptions(MemoryOptions):
-    """Which pictures, and how they are split."""
+    """Which pictures, texts or sounds, and how they are split."""
 
     data: str = option(
         "digits",
-        "folder of class folders, folder with train/validation/test, CSV of path,label, tfds:NAME, or digits: a small "
-        "set that needs no download and brings defaults of its own",
+        "folder of class folders, folder with train/validation/test, CSV of path,label or text,label, tfds:NAME, or "
+        "digits: a small set that needs no download and brings defaults of its own",
     )
     data_dir: str | None = option(
         None, "folder in which TensorFlow Datasets keeps its data sets (default: $TFDS_DATA_DIR, ~/tensorflow_datasets)"
@@ -75,6 +75,14 @@ class DataOptions(MemoryOptions):
     validation_share: float = option(0.15, "share of the pictures that chooses the epoch", 0.01, 0.8)
     test_share: float = option(0.15, "share of the pictures that is judged once, at the end", 0.01, 0.8)
     max_unreadable: float = option(0.1, "share of unreadable files above which the run stops", 0.0, 1.0)
+    sample_rate: int | None = option(
+        None, "samples a second that sounds are brought to, as the module knows them (default: 16000)", 1000, 192000,
+        form="sounds",
+    )  # fmt: skip
+    seconds: float | None = option(
+        None, "length that sounds are cut or padded to (default: the module's, else the usual one, at most 10)", 0.01,
+        600.0, form="sounds",
+    )  # fmt: skip
 
     def check_data(self) -> None:
         """Refuse a place of data sets where none is asked for.
@@ -94,21 +102,31 @@ class ModelOptions:
     """Which backbone, and the head on top of it."""
 
     backbone: str = option(
-        "MobileNetV2", "a name of the table that scripts/summary.py prints, or hub: and a URL, folder or archive"
+        "MobileNetV2",
+        "a name of the table that scripts/summary.py prints, or hub: and a URL, folder or archive, or, for "
+        "texts, kerashub: and a preset, its folder, or a size such as bert_tiny",
     )
     weights: str = option(
         "imagenet",
         "imagenet, bundled (in the repository, of MobileNetV2-0.35 alone), none (random), or a file: .h5, .weights.h5, "
         ".keras",
     )
-    image_size: int | None = option(None, "pixels a side that the backbone sees (default: the backbone's own)", 1, 4096)
+    image_size: int | None = option(
+        None, "pixels a side that the backbone sees (default: the backbone's own)", 1, 4096, form="pictures"
+    )
     pooling: Literal["avg", "max", "both"] = option("avg", "how the feature map becomes one vector")
     hidden: list[int] = option([], "units of hidden dense layers between features and output, e.g. [256]", 1)
     dropout: float = option(0.2, "dropout rate in front of each dense layer", 0.0, 0.95)
     l2: float = option(0.0, "L2 penalty on the kernels of the head", 0.0, 10.0)
+    tokens: int | None = option(
+        None,
+        "length of the texts that an encoder of KerasHub sees (default: what 95 % of them need, at most 128)",
+        4,
+        8192,
+    )
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = option("float32", "arithmetic of the layers")
     pixel_range: Literal["auto", "0..1", "-1..1", "0..255"] = option(
-        "auto", "of the pixels that a hub module takes; auto: 0..1, or 0..255 where the module says so"
+        "auto", "of the pixels that a hub module takes; auto: 0..1, or 0..255 where the module says so", form="pictures"
     )
 
 
@@ -216,6 +234,9 @@ class TrainConfig(RunOptions, TrainingOptions, ModelOptions, DataOptions):
             raise UserError(f"--engine {self.engine} needs OpenVINO, which is not installed: pip install openvino.")
         if self.backbone.startswith("hub:") and self.weights not in ("imagenet", "module"):
             raise UserError(f"--weights was {self.weights}, but a hub module brings its own; leave the option out.")
+        encoder = self.backbone.startswith("kerashub:")
+        if self.tokens is not None and not encoder:
+            raise UserError(f"--tokens was {self.tokens}, but {self.backbone} is no encoder of KerasHub; leave it out.")
         if not self.data:
             raise UserError("--data was empty; give a folder, a CSV file, tfds:NAME or digits.")
         self.check_data()
@@ -226,5 +247,3 @@ class TrainConfig(RunOptions, TrainingOptions, ModelOptions, DataOptions):
             )
         if self.task == "regression" and (self.label_smoothing or self.class_weights != "none"):
             raise UserError("--label-smoothing and --class-weights need classes; the task is regression.")
-        if self.task == "multi_label" and self.class_weights != "none":
-            raise UserError("--class-weights balanced needs one label per picture; the task is multi_label.")

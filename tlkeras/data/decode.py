@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from tlkeras.data.example import Unreadable
+
 MAX_MEGAPIXELS = 150  # Pillow itself refuses above 178
 REDUCING_GAP = 2  # a JPEG is reduced to this many times the wanted size or more; 1 is little faster and blurs
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
@@ -17,10 +19,6 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 # would only fill the terminal.
 for _category in (UserWarning, RuntimeWarning):
     warnings.filterwarnings("ignore", category=_category, module=r"PIL\.")
-
-
-class UnreadableImage(Exception):
-    """A file that cannot be decoded; the message is the reason in a few words."""
 
 
 def read_rgb(source: Path | bytes) -> Image.Image:
@@ -34,7 +32,7 @@ def read_rgb(source: Path | bytes) -> Image.Image:
         source: A file, or its content, in one of `FORMATS`.
 
     Raises:
-        UnreadableImage: The picture cannot be decoded, or has more than `MAX_MEGAPIXELS`.
+        Unreadable: The picture cannot be decoded, or has more than `MAX_MEGAPIXELS`.
     """
     with _opened(source) as image:
         return _rgb(_upright(image))
@@ -69,7 +67,7 @@ def decode(source: Path | bytes, size: int) -> np.ndarray:
         A uint8 array `(size, size, 3)` with RGB values 0–255.
 
     Raises:
-        UnreadableImage: As `read_rgb`.
+        Unreadable: As `read_rgb`.
     """
     with _opened(source) as image:
         width, height = image.size
@@ -89,22 +87,31 @@ def read_size(source: Path | bytes) -> tuple[int, int]:
     """Returns width and height in pixels from the header, before EXIF orientation.
 
     Raises:
-        UnreadableImage: The header cannot be read.
+        Unreadable: The header cannot be read.
     """
     with _opened(source) as image:
         return image.size
 
 
+def short_side(source: Path | bytes) -> int:
+    """Returns the lesser of width and height in pixels, from the header.
+
+    Raises:
+        Unreadable: The header cannot be read.
+    """
+    return min(read_size(source))
+
+
 @contextmanager
 def _opened(source: Path | bytes) -> Iterator[Image.Image]:
-    """Opens a picture; whatever is wrong with the file, now or while it is decoded, becomes UnreadableImage."""
+    """Opens a picture; whatever is wrong with the file, now or while it is decoded, becomes Unreadable."""
     try:
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
             if image.width * image.height > MAX_MEGAPIXELS * 1e6:
                 raise Image.DecompressionBombError
             yield image
     except Exception as error:  # decoders raise nearly anything on damaged files
-        raise UnreadableImage(_reason(source, error)) from error
+        raise Unreadable(_reason(source, error)) from error
 
 
 def _reason(source: Path | bytes, error: Exception) -> str:

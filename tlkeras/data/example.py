@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tlkeras.config import Task
+from tlkeras.config import FormName, Task
 
-__all__ = ["SPLIT_WORDS", "Example", "Label", "Source", "Span", "Split", "Task"]
+__all__ = ["SPLIT_WORDS", "Example", "Label", "Source", "Span", "Split", "Task", "Unreadable"]
 
 Split = Literal["train", "validation", "test"]
 Label = str | tuple[str, ...] | float | None
@@ -22,6 +22,10 @@ SPLIT_WORDS: dict[str, Split] = {
     "test": "test",
     "testing": "test",
 }
+
+
+class Unreadable(Exception):
+    """A file that cannot be decoded; the message is the reason in a few words."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class Source:
         task: What the labels mean.
         classes: Class names; their order gives the model's output index. Empty for regression.
         notes: What was skipped or decided, one sentence each.
+        form: What the examples are.
     """
 
     name: str
@@ -65,3 +70,4 @@ class Source:
     task: Task
     classes: list[str]
     notes: list[str]
+    form: FormName = "pictures"

@@ -4,28 +4,32 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
+from tlkeras.config import FormName
 from tlkeras.data.example import SPLIT_WORDS, Example, Source, Split
+from tlkeras.data.forms import SUFFIXES, count_forms, prevailing
 from tlkeras.errors import UserError
 
-EXTENSIONS = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"),
-)
-HOW_IT_SHOULD_LOOK = (
-    "tlkeras reads " + " ".join(sorted(EXTENSIONS)) + " from a folder with one subfolder per class, such as "
-    "flowers/daisy/1.jpg and flowers/rose/2.jpg, or with train, validation and test folders of such subfolders."
-)
+EXAMPLES = {
+    "pictures": "flowers/daisy/1.jpg and flowers/rose/2.jpg",
+    "texts": "reviews/good/1.txt and reviews/bad/2.txt",
+    "sounds": "birds/robin/1.wav and birds/wren/2.wav",
+}
 
 
-def find(root: Path, name: str) -> Source:
-    """Lists the pictures below a folder, sorted by name; the first folder of the path is the class.
+def find(root: Path, name: str, form: FormName | Literal[""] = "pictures") -> Source:
+    """Lists the pictures, texts or sounds below a folder, sorted by name; the first folder of the path is the class.
 
     Args:
         root: The folder. Hidden files and folders and `__MACOSX` are ignored; classes may have subfolders.
         name: What to call the source in messages.
+        form: What to look for. If it is pictures, all other files are skipped, with a note. Else the files themselves
+            say what they are, and few others are skipped.
 
     Raises:
-        UserError: There is no such folder, it holds no pictures, or none of them lies in a class folder.
+        UserError: There is no such folder, it holds nothing of any form or a mixture, or none of it lies in a class
+            folder.
     """
     if not root.exists():
         raise UserError(
@@ -33,19 +37,39 @@ def find(root: Path, name: str) -> Source:
         )
     if not root.is_dir():
         raise UserError(f"{root} is a file that is not a .csv table. Give a folder of pictures or a .csv file.")
+    if form != "pictures":
+        form = _form_of(root, form or "pictures")
     notes: list[str] = []
     skipped: Counter[str] = Counter()
     examples: list[Example] = []
     for split, folder in _split_folders(root, notes):
-        examples += _class_examples(root, folder, split, notes, skipped)
+        examples += _class_examples(root, folder, split, form, notes, skipped)
     if not examples:
-        raise UserError(f"{root} holds no pictures. {HOW_IT_SHOULD_LOOK}")
+        others = [f"{number:,} {other}" for other, number in count_forms(skipped).items() if number]
+        but = f", but {' and '.join(others)}, for which another kind of backbone is needed" if others else ""
+        raise UserError(f"{root} holds no {form}{but}. {_how_it_should_look(form)}")
     if skipped:
         kinds = ", ".join(f"{extension} ({count})" for extension, count in sorted(skipped.items()))
         notes.append(f"Files with other extensions were skipped: {kinds}.")
     examples.sort(key=lambda example: example.name)
     classes = sorted({str(example.label) for example in examples})
-    return Source(name, examples, "single_label", classes, notes)
+    return Source(name, examples, "single_label", classes, notes, form)
+
+
+def _how_it_should_look(form: FormName) -> str:
+    return (
+        f"tlkeras reads {' '.join(sorted(SUFFIXES[form]))} from a folder with one subfolder per class, such as "
+        f"{EXAMPLES[form]}, or with train, validation and test folders of such subfolders."
+    )
+
+
+def _form_of(root: Path, usual: FormName) -> FormName:
+    """Tells from the files in a folder's subfolders what they are; `usual` where there are none of any form."""
+    suffixes: Counter[str] = Counter()
+    for folder in _visible_folders(root):
+        list(_files(folder, frozenset(), suffixes))
+    counts = count_forms(suffixes)
+    return prevailing(counts, str(root)) if counts.total() else usual
 
 
 def _split_folders(root: Path, notes: list[str]) -> list[tuple[Split | None, Path]]:
@@ -73,23 +97,25 @@ def _split_folders(root: Path, notes: list[str]) -> list[tuple[Split | None, Pat
 
 
 def _class_examples(
-    root: Path, folder: Path, split: Split | None, notes: list[str], skipped: Counter[str]
+    root: Path, folder: Path, split: Split | None, form: FormName, notes: list[str], skipped: Counter[str]
 ) -> list[Example]:
-    """Lists the pictures in the class folders of one folder; adds to `notes` and counts `skipped` extensions."""
+    """Lists what is in the class folders of one folder; adds to `notes` and counts `skipped` extensions."""
     examples: list[Example] = []
     for class_folder in _visible_folders(folder):
-        pictures = list(_pictures(class_folder, skipped))
-        if not pictures:
-            notes.append(f"The folder {class_folder.relative_to(root).as_posix()} holds no pictures and was ignored.")
-        examples += [Example(p.relative_to(root).as_posix(), class_folder.name, split, p) for p in pictures]
-    loose = [path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in EXTENSIONS]
+        files = list(_files(class_folder, SUFFIXES[form], skipped))
+        if not files:
+            notes.append(f"The folder {class_folder.relative_to(root).as_posix()} holds no {form} and was ignored.")
+        examples += [Example(p.relative_to(root).as_posix(), class_folder.name, split, p) for p in files]
+    loose = [path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES[form]]
     if loose and not examples:
         raise UserError(
-            f"The pictures lie directly in {folder}, so their classes are unknown. {HOW_IT_SHOULD_LOOK} "
+            f"The {form} lie directly in {folder}, so their classes are unknown. {_how_it_should_look(form)} "
             "A .csv file with the columns path and label works too."
         )
     if loose:
-        notes.append(f"Pictures directly in {folder} were skipped, as no class folder holds them: {len(loose)}.")
+        notes.append(
+            f"{form.capitalize()} directly in {folder} were skipped, as no class folder holds them: {len(loose)}."
+        )
     return examples
 
 
@@ -105,12 +131,12 @@ def _refuse(error: OSError) -> None:
     raise UserError(f"{error.filename} cannot be opened: {error.strerror}. Allow it, or move it elsewhere.") from None
 
 
-def _pictures(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
-    """Yields the pictures in a folder and its subfolders; counts the extensions of all other visible files."""
+def _files(folder: Path, suffixes: frozenset[str], skipped: Counter[str]) -> Iterator[Path]:
+    """Yields the files with certain extensions in a folder and its subfolders; counts those of all visible others."""
     for parent, folders, files in os.walk(folder, onerror=_refuse):
         folders[:] = filter(_is_visible, folders)
         for path in (Path(parent, file) for file in files if _is_visible(file)):
-            if path.suffix.lower() in EXTENSIONS:
+            if path.suffix.lower() in suffixes:
                 yield path
             else:
                 skipped[path.suffix.lower() or "none"] += 1

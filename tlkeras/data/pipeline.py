@@ -1,4 +1,7 @@
-"""Decoded pictures to batches: `tf.data` of RGB 0–255 `(B, S, S, 3)` float32, targets and weights of the examples."""
+"""Decoded examples to batches: `tf.data` of inputs, targets and weights of the examples.
+
+Pictures are RGB 0–255 `(B, S, S, 3)` float32, texts `(B,)` of strings, sounds `(B, samples)` float32.
+"""
 
 import functools
 import math
@@ -9,21 +12,22 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from tlkeras.config import AugmentOptions
+from tlkeras.config import AugmentOptions, FormName
 from tlkeras.data.augment import augment
 from tlkeras.data.file_array import FileArray
-from tlkeras.data.images import available_cores
 from tlkeras.data.prepare import PreparedData
+from tlkeras.data.reading import available_cores
 from tlkeras.data.targets import make_targets
 
 
 @dataclass(frozen=True)
 class ExampleSet:
-    """Decoded pictures of one split.
+    """Decoded examples of one split.
 
     Attributes:
-        inputs: uint8 `(N, S, S, 3)`, RGB; an array in memory or in a file. It may hold other splits too.
-        rows: int64 `(n,)`, which pictures of `inputs` belong to this split.
+        inputs: pictures: uint8 `(N, S, S, 3)`, RGB; texts: `(N,)` of str; sounds: float32 `(N, samples)`; an array in
+            memory or in a file. It may hold other splits too.
+        rows: int64 `(n,)`, which rows of `inputs` belong to this split.
         targets: float32 `(n, K)`, in the order of `rows`.
     """
 
@@ -34,23 +38,30 @@ class ExampleSet:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def form(self) -> FormName:
+        """What they are."""
+        if self.inputs.dtype.kind in "OU":
+            return "texts"
+        return "pictures" if len(self.inputs.shape) == 4 else "sounds"
+
     def take(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pictures and targets at some positions of this split.
+        """Examples and targets at some positions of this split.
 
         Args:
             positions: integers `(m,)`, each from 0 to less than `len(self)`.
 
         Returns:
-            uint8 `(m, S, S, 3)`, RGB 0–255, and float32 `(m, K)`.
+            Rows of `inputs`, such as uint8 `(m, S, S, 3)`, RGB 0–255, and float32 `(m, K)`.
         """
         return self.inputs[self.rows[positions]], self.targets[positions]
 
     def spread(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Pictures and targets from all over this split, as pictures of one class lie side by side."""
+        """Examples and targets from all over this split, as those of one class lie side by side."""
         return self.take(np.unique(np.linspace(0, len(self) - 1, count).astype(int)))
 
     def first(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """The first pictures and targets of this split, fewer where it is smaller."""
+        """The first examples and targets of this split, fewer where it is smaller."""
         return self.take(np.arange(min(count, len(self))))
 
 
@@ -61,7 +72,7 @@ def example_sets(data: PreparedData) -> dict[str, ExampleSet]:
         data: what `prepare_data` gave.
 
     Returns:
-        A set of pictures for each split, by its name: "train", "validation" and, where there is one, "test".
+        A set of examples for each split, by its name: "train", "validation" and, where there is one, "test".
     """
     targets = make_targets(data.examples, data.task, data.classes)
     return {name: ExampleSet(data.inputs, rows, targets[rows]) for name, rows in data.splits.items()}
@@ -84,15 +95,15 @@ def training_batches(
 
     Args:
         data: the training split.
-        options: the augmentation.
-        batch_size: pictures in a batch; the last one of an epoch may be smaller.
+        options: the augmentation, which is for pictures only.
+        batch_size: examples in a batch; the last one of an epoch may be smaller.
         first_epoch: counted over both phases, from 0.
         last_epoch: end of the range.
         seed: of order and augmentation.
         class_weights: `(K,)`; each example then has a weight, by its target's share of each class.
 
     Returns:
-        `(images, targets)` or `(images, targets, weights)`: float32 `(B, S, S, 3)` 0–255, `(B, K)` and `(B,)`.
+        `(inputs, targets)` or `(inputs, targets, weights)`: inputs as `stream` gives them, float32 `(B, K)` and `(B,)`.
     """
     steps = steps_per_epoch(len(data), batch_size)
     threads = ThreadPoolExecutor(available_cores())
@@ -100,8 +111,10 @@ def training_batches(
     def make(step: np.int64) -> tuple[np.ndarray, np.ndarray]:
         epoch, place = divmod(int(step), steps)
         chosen = positions_of_step(epoch_order(seed, epoch, len(data)), place, batch_size)
-        images, targets = data.take(chosen)
-        return augment(images, targets, options, np.random.default_rng([seed, epoch, place]), threads)
+        inputs, targets = data.take(chosen)
+        if data.form != "pictures":
+            return inputs, targets
+        return augment(inputs, targets, options, np.random.default_rng([seed, epoch, place]), threads)
 
     batches = stream(tf.data.Dataset.range(first_epoch * steps, last_epoch * steps), make, data)
     return weighted(batches, class_weights)
@@ -131,23 +144,25 @@ def weighted(batches: tf.data.Dataset, class_weights: np.ndarray | None) -> tf.d
 
 
 def evaluation_batches(data: ExampleSet, batch_size: int) -> tf.data.Dataset:
-    """Every picture of a split once, in order, untouched: `(images, targets)` as in `training_batches`."""
+    """Every example of a split once, in order, untouched: `(inputs, targets)` as in `training_batches`."""
     return stream(tf.data.Dataset.range(len(data)).batch(batch_size), data.take, data)
 
 
 def stream(steps: tf.data.Dataset, make: Callable, data: ExampleSet) -> tf.data.Dataset:
-    """Batches of pictures and targets made by a NumPy function for each element of `steps`.
+    """Batches of examples and targets made by a NumPy function for each element of `steps`.
 
     Args:
         steps: what the function is called with.
-        make: returns uint8 pictures `(B, S, S, 3)` and float32 targets `(B, K)`.
+        make: returns rows of `data.inputs` and float32 targets `(B, K)`.
         data: tells their shapes.
 
     Returns:
-        Float32 pictures, 0–255, and targets of these shapes.
+        Float32 pictures `(B, S, S, 3)`, 0–255, strings `(B,)`, or float32 sounds `(B, samples)`; and targets.
     """
-    shapes = [(tf.uint8, data.inputs.shape[1:]), (tf.float32, data.targets.shape[1:])]
-    batches = numpy_batches(steps, make, shapes)
+    dtype = tf.string if data.form == "texts" else tf.dtypes.as_dtype(data.inputs.dtype)
+    batches = numpy_batches(steps, make, [(dtype, data.inputs.shape[1:]), (tf.float32, data.targets.shape[1:])])
+    if data.form != "pictures":
+        return batches
     return batches.map(lambda images, targets: (tf.cast(images, tf.float32), targets))
 
 

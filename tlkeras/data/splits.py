@@ -8,14 +8,16 @@ from typing import get_args
 
 import numpy as np
 
+from tlkeras.config import FormName
 from tlkeras.data.example import Example, Label, Split, Task
+from tlkeras.data.forms import one
 from tlkeras.errors import UserError
 
 REGRESSION_BINS = 10
 
 
 def split_examples(
-    examples: Sequence[Example], task: Task, fractions: tuple[float, float], seed: int
+    examples: Sequence[Example], task: Task, fractions: tuple[float, float], seed: int, form: FormName = "pictures"
 ) -> dict[Split, np.ndarray]:
     """Gives every example its split; the same examples in the same order and the same seed give the same splits.
 
@@ -27,6 +29,7 @@ def split_examples(
         task: Says how to stratify: by class, by class of several, or by up to ten bins of the number.
         fractions: Parts for validation and for test; 0 makes no such split.
         seed: Any whole number from 0.
+        form: What the examples are, for messages.
 
     Returns:
         For each split an ascending int64 array of indices into `examples`.
@@ -51,7 +54,7 @@ def split_examples(
     parts = {split: part for split, part in parts.items() if part > 0}
     label_sets = _label_sets([examples[index].label for index in pool], task)
     choice = _stratify(label_sets, np.array(list(parts.values())), np.random.default_rng(seed))
-    _check(label_sets, choice, list(parts), task)
+    _check(label_sets, choice, list(parts), task, form)
     made = {split: pool[choice == number] for number, split in enumerate(parts)}
     return {split: {**kept, **made}[split] for split in get_args(Split) if split in {**kept, **made}}
 
@@ -93,19 +96,21 @@ def _stratify(label_sets: list[tuple[str, ...]], parts: np.ndarray, rng: np.rand
     return choice
 
 
-def _check(label_sets: list[tuple[str, ...]], choice: np.ndarray, splits: list[Split], task: Task) -> None:
+def _check(
+    label_sets: list[tuple[str, ...]], choice: np.ndarray, splits: list[Split], task: Task, form: FormName
+) -> None:
     """Refuses a split that lacks a class."""
     counts = Counter(label for labels in label_sets for label in labels)
     seen = {(label, number) for labels, number in zip(label_sets, choice, strict=True) for label in labels}
     lacking = [label for label in counts if any((label, number) not in seen for number in range(len(splits)))]
     lacking = sorted(set(lacking) - ({"(no label)"} if task == "multi_label" else set()))
     if lacking and task == "regression":
-        raise UserError(f"{len(choice)} pictures are too few to split into {', '.join(splits)}. Add some.")
+        raise UserError(f"{len(choice)} {form} are too few to split into {', '.join(splits)}. Add some.")
     if lacking:
         named = ", ".join(f"{label} ({counts[label]})" for label in lacking[:5]) + (", ..." if lacking[5:] else "")
         raise UserError(
-            f"Each class needs at least one picture in each of {', '.join(splits)}, and these have too few "
-            f"readable ones: {named}. Add pictures to them, or leave these classes out."
+            f"Each class needs at least one {one(form)} in each of {', '.join(splits)}, and these have too few "
+            f"readable ones: {named}. Add {form} to them, or leave these classes out."
         )
 
 

@@ -1,44 +1,56 @@
-"""A CSV file with the columns path and label, and optionally split."""
+"""A CSV file with the columns path or text, label, and optionally split."""
 
 import csv
 import math
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any, Literal
 
+from tlkeras.config import FormName
 from tlkeras.data.example import SPLIT_WORDS, Example, Label, Source, Split, Task
+from tlkeras.data.forms import count_forms, prevailing
+from tlkeras.data.texts import MAX_BYTES
 from tlkeras.errors import UserError
 
 JOINER = "|"  # stands between the labels of one picture
+NAME_LENGTH = 40  # characters of a text that name it
+GREATEST_CELL = 10 * MAX_BYTES  # of which nothing longer than MAX_BYTES is used, but set aside like a file
 
 
 @dataclass(frozen=True)
 class _Row:
     line: int
-    path: str
+    cell: str
     label: str
     split: str
 
 
-def find(table: Path, task: str) -> Source:
-    """Lists the pictures of a CSV file, sorted by path.
+def find(table: Path, task: str, form: FormName | Literal[""] = "pictures") -> Source:
+    """Lists the pictures, texts or sounds of a CSV file: files sorted by path, texts of cells as they stand there.
 
     Args:
         table: The file, in UTF-8, with commas, semicolons or tabs. Paths are relative to its folder; a label
-            cell holds one class name, several joined by `|`, or a number.
+            cell holds one class name, several joined by `|`, or a number. A cell of the column text holds a text.
         task: How to read the labels; `auto` decides by their looks and says so in the notes.
+        form: What is wanted; empty where that is not known. Paths that do not end like it may be something else.
 
     Raises:
         UserError: The file cannot be read, lacks a column, or a cell cannot be used; the line is named.
     """
-    rows = list(_rows(table))
+    column, rows = _rows(table, form)
     if not rows:
-        raise UserError(f"{table} has no lines below its header. Write one line per picture: its path and its label.")
+        one_line = "text and its" if column == "text" else "picture: its path and its"
+        raise UserError(f"{table} has no lines below its header. Write one line per {one_line} label.")
     notes: list[str] = []
     chosen = _choose_task(rows, notes) if task == "auto" else task
+    with_split = any(row.split for row in rows)
+    if column == "text":
+        found = _texts(table, rows, chosen, with_split, notes)
+        return Source(str(table), found, chosen, _classes(found, chosen), notes, "texts")
     examples: dict[str, tuple[Example, int]] = {}
     for row in rows:
-        example = _example(table, row, chosen, with_split=any(row.split for row in rows))
+        example = _example(table, row, chosen, with_split)
         earlier, line = examples.setdefault(example.name, (example, row.line))
         if earlier != example:
             raise UserError(
@@ -48,18 +60,20 @@ def find(table: Path, task: str) -> Source:
     if len(examples) < len(rows):
         notes.append(f"Lines that repeat an earlier line were skipped: {len(rows) - len(examples)}.")
     found = sorted((example for example, _ in examples.values()), key=lambda example: example.name)
+    own = _form_of(table, found, form)
     if not any(example.path.exists() for example in found):
         raise UserError(
-            f"None of the pictures in {table} exists, the first would be {found[0].path}. "
+            f"None of the {own} in {table} exists, the first would be {found[0].path}. "
             "Write paths relative to the folder of the CSV file."
         )
-    return Source(str(table), found, chosen, _classes(found, chosen), notes)
+    return Source(str(table), found, chosen, _classes(found, chosen), notes, own)
 
 
-def _rows(table: Path) -> Iterator[_Row]:
-    """Yields the lines of the file that are not empty, with stripped cells."""
+def _rows(table: Path, form: str) -> tuple[str, list[_Row]]:
+    """Returns the column of the examples, path or text, and the lines that are not empty, with stripped cells."""
     if not table.is_file():
         raise UserError(f"There is no file {table}. Give a CSV file with the columns path and label.")
+    csv.field_size_limit(GREATEST_CELL)
     try:
         # utf-8-sig drops the byte order mark that spreadsheets write.
         with table.open(newline="", encoding="utf-8-sig") as file:
@@ -67,18 +81,49 @@ def _rows(table: Path) -> Iterator[_Row]:
             file.seek(0)
             reader = csv.DictReader(file, delimiter=max(",;\t", key=header.count), restval="")
             reader.fieldnames = [column.strip().lower() for column in reader.fieldnames or []]
-            if not {"path", "label"} <= set(reader.fieldnames):
+            column = "text" if "text" in reader.fieldnames and form == "texts" else "path"
+            column = column if column in reader.fieldnames else "text"
+            if not {column, "label"} <= set(reader.fieldnames):
                 found = ", ".join(reader.fieldnames) or "none"
                 raise UserError(
-                    f"{table} needs a header line with the columns path and label, and optionally split. "
-                    f"The columns found are: {found}."
+                    f"{table} needs a header line with the columns path and label, or text and label, and optionally "
+                    f"split. The columns found are: {found}."
                 )
-            for cells in reader:
-                path, label, split = (cells.get(column, "").strip() for column in ("path", "label", "split"))
-                if path or label or split:
-                    yield _Row(reader.line_num, path, label, split)
+            return column, [row for cells in reader if (row := _row(table, reader.line_num, cells, column))]
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{table} cannot be read as CSV in UTF-8 ({error}). Save it again as CSV UTF-8.") from error
+
+
+def _row(table: Path, line: int, cells: dict[str | None, Any], column: str) -> _Row | None:
+    """Returns a line of the file, None if it is empty."""
+    if column == "text" and cells.get(None):  # the rest of a text would be lost, or taken for a label
+        raise UserError(
+            f"Line {line} of {table} has more cells than the header. Put texts that hold the separator or a line break "
+            "between double quotes."
+        )
+    cell, label, split = (cells.get(name, "").strip() for name in (column, "label", "split"))
+    return _Row(line, cell, label, split) if cell or label or split else None
+
+
+def _texts(table: Path, rows: list[_Row], task: str, with_split: bool, notes: list[str]) -> list[Example]:
+    """Returns the texts of cells, each once with one label and split, named by their line and their beginning."""
+    found: dict[tuple, Example] = {}
+    for row in rows:
+        label, split = _label(table, row, task), _split(table, row) if with_split else None
+        name = f"line {row.line}: {' '.join(row.cell.split())[:NAME_LENGTH]}"
+        found.setdefault((row.cell, label, split), Example(name, label, split, content=row.cell.encode()))
+    if len(found) < len(rows):
+        notes.append(f"Lines that repeat an earlier line were skipped: {len(rows) - len(found)}.")
+    if again := len(found) - len({text for text, *_ in found}):
+        notes.append(f"Texts that stand there again, with another label or split, were kept: {again}.")
+    return list(found.values())
+
+
+def _form_of(table: Path, examples: list[Example], wanted: str) -> FormName:
+    """Tells by the extensions what the files are; all that are neither texts nor sounds are taken for pictures."""
+    counts = count_forms(Counter(example.path.suffix.lower() for example in examples))
+    counts["pictures"] += len(examples) - counts.total()
+    return "pictures" if wanted == "pictures" and counts["pictures"] else prevailing(counts, str(table))
 
 
 def _choose_task(rows: list[_Row], notes: list[str]) -> Task:
@@ -97,9 +142,9 @@ def _choose_task(rows: list[_Row], notes: list[str]) -> Task:
 
 
 def _example(table: Path, row: _Row, task: str, with_split: bool) -> Example:
-    if not row.path:
+    if not row.cell:
         raise UserError(f"Line {row.line} of {table} has no path. Write where the picture is, or delete the line.")
-    name = PurePosixPath(row.path.replace("\\", "/")).as_posix()
+    name = PurePosixPath(row.cell.replace("\\", "/")).as_posix()
     split = _split(table, row) if with_split else None
     return Example(name, _label(table, row, task), split, table.parent / name)
 

@@ -6,7 +6,8 @@ import numpy as np
 from scipy.stats import binomtest
 from sklearn import metrics
 
-from tlkeras.config import Task
+from tlkeras.config import FormName, Task
+from tlkeras.data.forms import units
 
 
 def measure(outputs: np.ndarray, targets: np.ndarray, task: Task) -> dict[str, Any]:
@@ -82,19 +83,17 @@ def accuracy_interval(right: int, count: int) -> list[float]:
     return [round(float(interval.low), 4), round(float(interval.high), 4)]
 
 
-def summary(figures: dict[str, Any]) -> str:
+def summary(figures: dict[str, Any], form: FormName = "pictures") -> str:
     """The figures of one split in a line, with the count of examples."""
-    count = figures["count"]
+    count = f"{figures['count']:,} {units(form)}"
     if "mae" in figures:
         explained = "" if figures["r2"] is None else f"; r² {figures['r2']:.3f}"
-        return f"mean absolute error {figures['mae']:.4g} ({count:,} images{explained})"
+        return f"mean absolute error {figures['mae']:.4g} ({count}{explained})"
     if "right" in figures:
         low, high = figures["accuracy_interval_95"]
-        return (
-            f"accuracy {figures['accuracy']:.3f} ({figures['right']:,} of {count:,} images; 95 % {low:.3f}–{high:.3f})"
-        )
+        return f"accuracy {figures['accuracy']:.3f} ({figures['right']:,} of {count}; 95 % {low:.3f}–{high:.3f})"
     right = f"{figures['accuracy']:.3f} of single labels, {figures['exact_match']:.3f} with all labels right"
-    return f"accuracy {right} ({count:,} images)"
+    return f"accuracy {right} ({count})"
 
 
 def measure_classes(

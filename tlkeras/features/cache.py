@@ -13,8 +13,8 @@ import numpy as np
 
 from tlkeras.config import AugmentOptions, TrainingOptions
 from tlkeras.data.augment import augment
-from tlkeras.data.images import available_cores, memory_budget
 from tlkeras.data.pipeline import ExampleSet
+from tlkeras.data.reading import available_cores, memory_budget
 from tlkeras.features.compute import Features, compute, digest_code, digest_inputs, digest_model
 from tlkeras.features.engine import Engine, make_engine
 from tlkeras.features.store import ShardedArray, Store
@@ -80,7 +80,8 @@ def features_of(
         None where neither memory nor disk has room.
     """
     start = time.perf_counter()
-    jobs = [Job(train, options, options.changes_pictures()), Job(validation, options, False)]
+    augmented = train.form == "pictures" and options.changes_pictures()
+    jobs = [Job(train, options, augmented), Job(validation, options, False)]
     count = sum(int(np.prod(shape)) for job in jobs for shape in job.shapes(model))
     nbytes = count * np.dtype(options.feature_dtype).itemsize
     memory = memory_budget(options.memory)

@@ -18,8 +18,8 @@ import tensorflow as tf
 
 from tlkeras.config import AugmentOptions
 from tlkeras.data.augment import augment
-from tlkeras.data.images import available_cores
 from tlkeras.data.pipeline import ExampleSet, stream
+from tlkeras.data.reading import available_cores, content_bytes
 from tlkeras.features.engine import PASS_BATCH, Engine
 from tlkeras.features.store import ShardedArray
 
@@ -110,10 +110,10 @@ def view_batches(data: ExampleSet, options: AugmentOptions | None, views: int, s
 
 
 def digest_inputs(data: ExampleSet) -> str:
-    """SHA-256 of the pictures of a split, in order."""
+    """SHA-256 of the examples of a split, in order."""
     result = hashlib.sha256(str(data.inputs.shape[1:]).encode())
     for start in range(0, len(data), PASS_BATCH):
-        result.update(data.inputs[data.rows[start : start + PASS_BATCH]])
+        result.update(content_bytes(data.inputs[data.rows[start : start + PASS_BATCH]]))
     return result.hexdigest()
 
 

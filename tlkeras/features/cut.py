@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import keras
 
 from tlkeras.models.freezing import backbone_of
+from tlkeras.models.inputs import decoded_input
 
 
 @dataclass(frozen=True)
@@ -12,9 +13,9 @@ class Parts:
     """A model in parts that share its layers.
 
     Attributes:
-        below: resized pixels `(B, S, S, 3)`, 0–255, to the pooled features `(B, C)` and, where the model is cut, the
-            tensors at the cut: one, in NASNet two or three. The layers between the cut and the pooling are in it too,
-            as phase 1 wants to know what comes out of them.
+        below: decoded examples, such as resized pixels `(B, S, S, 3)`, 0–255, to the pooled features `(B, C)` and,
+            where the model is cut, the tensors at the cut: one, in NASNet two or three. The layers between the cut and
+            the pooling are in it too, as phase 1 wants to know what comes out of them.
         head: pooled features to the model's output.
         upper: the tensors at the cut to the model's output; None without a cut.
     """
@@ -26,19 +27,19 @@ class Parts:
 
 def cut(model: keras.Model, first: int) -> Parts:
     """Cut a model from `build_classifier` behind its pooling and, unless `first` is 0, below backbone layer `first`."""
-    resized, pooled = model.get_layer("resize").output, model.get_layer("pool").output
+    decoded, pooled = decoded_input(model), model.get_layer("pool").output
     head = keras.Model(pooled, model.output)
     if not first:
-        return Parts(keras.Model(resized, [pooled]), head, None)
+        return Parts(keras.Model(decoded, [pooled]), head, None)
     backbone = backbone_of(model)
     scaled, features = seam(backbone)
     crossing = crossing_tensors(backbone, first)
-    pixels = keras.Input(resized.shape[1:])
-    ready = pixels if resized is scaled else keras.Model(resized, scaled)(pixels)
+    inputs = keras.Input(decoded.shape[1:], dtype=decoded.dtype)
+    ready = inputs if decoded is scaled else keras.Model(decoded, scaled)(inputs)
     lower = keras.Model(backbone.input, crossing)(ready)
     at_cut = keras.tree.map_structure(lambda tensor: keras.Input(tensor.shape[1:], dtype=tensor.dtype), crossing)
     top, pooling = keras.Model(crossing, backbone.output), keras.Model(features, pooled)
-    below = keras.Model(pixels, [pooling(top(lower)), *keras.tree.flatten(lower)])
+    below = keras.Model(inputs, [pooling(top(lower)), *keras.tree.flatten(lower)])
     return Parts(below, head, keras.Model(at_cut, head(pooling(top(at_cut)))))
 
 

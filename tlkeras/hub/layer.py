@@ -94,7 +94,8 @@ class HubModule(keras.layers.Layer):
             for loss in self._module.losses:
                 self.add_loss(loss())
         dtype = self._module.spec.dtype
-        inputs = tf.cast(tf.round(inputs) if dtype.is_integer else inputs, dtype)  # a cast alone cuts off
+        if dtype != tf.string:
+            inputs = tf.cast(tf.round(inputs) if dtype.is_integer else inputs, dtype)  # a cast alone cuts off
         features = tf.cast(self._module.run(inputs), tf.float32)
         return tf.ensure_shape(features, (None, *self.output_size))
 

@@ -23,6 +23,9 @@ RESCALING = re.compile(rb'"class_name": "Rescaling".{1,400}?"scale": ([-+.\deE]+
 GREATEST_SCALE = 1 / 100
 
 
+Run = Callable[[tf.Tensor], tf.Tensor]
+
+
 @dataclass(frozen=True)
 class Module:
     """A SavedModel, loaded.
@@ -39,7 +42,7 @@ class Module:
 
     name: str
     root: Any
-    run: Callable[[tf.Tensor], tf.Tensor]
+    run: Run
     spec: tf.TensorSpec
     variables: list[tf.Variable]
     trainable: list[tf.Variable]
@@ -49,13 +52,13 @@ class Module:
         """Shape of the features of inputs of a shape, both without the batch axis.
 
         Raises:
-            UserError: they are neither a vector `(C,)` nor a map `(h, w, C)`, or of unknown size.
+            UserError: they are neither a vector `(C,)`, a sequence `(T, C)` nor a map `(h, w, C)`, or of unknown size.
         """
         step = tf.function(self.run).get_concrete_function(tf.TensorSpec((None, *input_size), self.spec.dtype))
         shape = step.structured_outputs.shape
-        if shape.rank not in (2, 4) or shape[-1] is None:
-            raise UserError(f"The module {self.name} gives features of shape {shape}; a head needs (None, C), or "
-                            "(None, h, w, C), with a known C.")  # fmt: skip
+        if shape.rank not in (2, 3, 4) or shape[-1] is None:
+            raise UserError(f"The module {self.name} gives features of shape {shape}; a head needs (None, C), "
+                            "(None, T, C) or (None, h, w, C), with a known C.")  # fmt: skip
         return tuple(shape[1:])
 
 
@@ -81,10 +84,31 @@ def open_module(folder: Path) -> Module:
     learning = [one for one in variables if one.trainable] if learning is None else learning
     trainable = [one for one in learning if one.dtype.is_floating]
     losses = list(getattr(root, "regularization_losses", None) or [])
-    return Module(folder.name, root, run, most_general([specs[0] for specs in inputs]), variables, trainable, losses)
+    run, spec = on_batches(run, most_general([specs[0] for specs in inputs]))
+    return Module(folder.name, root, run, spec, variables, trainable, losses)
 
 
-def function_of(root: Any, folder: Path) -> tuple[Callable[[tf.Tensor], tf.Tensor], list[Any]]:
+def on_batches(run: Run, spec: tf.TensorSpec) -> tuple[Run, tf.TensorSpec]:
+    """A function on batches of examples, and what it takes: what modules do, with two exceptions.
+
+    Args:
+        run: of a module.
+        spec: what the module takes.
+
+    Returns:
+        For texts in a column `(None, 1)`, as Keras 2 likes them, a function of `(None,)`; for one sound `(None,)` or
+        `(samples,)`, as many modules for sounds have it, a function of `(None, samples)`, one sound after the other.
+    """
+    if spec.dtype == tf.string and spec.shape.rank == 2 and spec.shape[1] == 1:
+        return lambda texts: run(texts[:, None]), tf.TensorSpec(spec.shape[:1], tf.string)
+    if spec.dtype.is_floating and spec.shape.rank == 1:
+        features = tf.function(run).get_concrete_function(spec).structured_outputs
+        result = tf.TensorSpec(features.shape, features.dtype)
+        return lambda sounds: tf.map_fn(run, sounds, fn_output_signature=result), tf.TensorSpec((None, *spec.shape))
+    return run, spec
+
+
+def function_of(root: Any, folder: Path) -> tuple[Run, list[Any]]:
     """The function from inputs to features, in inference mode, and the graphs that it may run.
 
     Raises:
@@ -111,9 +135,16 @@ def function_of(root: Any, folder: Path) -> tuple[Callable[[tf.Tensor], tf.Tenso
 def features_in(outputs: Any, folder: Path) -> tf.Tensor:
     """The features `(B, …)` among a module's outputs: the only one, or the one with a usual name.
 
+    Of three in a row they are the second: YAMNet gives scores, features and a spectrogram
+    (https://www.kaggle.com/models/google/yamnet).
+
     Raises:
         UserError: there are several, none of them with a usual name.
     """
+    if isinstance(outputs, list | tuple) and len(outputs) in (1, 3):
+        return outputs[len(outputs) // 2]
+    if isinstance(outputs, list | tuple):
+        raise UserError(f"{folder} gives {len(outputs)} outputs in a row; a feature module gives one.")
     if not isinstance(outputs, dict):
         return outputs
     key = next((key for key in OUTPUT_KEYS if key in outputs), next(iter(outputs)) if len(outputs) == 1 else None)

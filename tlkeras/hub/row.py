@@ -2,10 +2,11 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tlkeras.backbones import HUB, Backbone, find_backbone
 from tlkeras.errors import UserError
+from tlkeras.hub.encoders import find_encoder, preset_of, read_encoder
 from tlkeras.hub.handles import PREFIX, check_handle, digest_module, fetch, handle_of
 from tlkeras.startup import load_tensorflow
 
@@ -20,7 +21,7 @@ def find_row(name: str | Backbone, pixel_range: str = "auto") -> Backbone:
     """The row of a backbone, as far as it can be told without TensorFlow.
 
     Args:
-        name: of the table; or `hub:HANDLE`; or a row, which comes back as it is.
+        name: of the table; or `hub:HANDLE`; or `kerashub:PRESET`; or a row, which comes back as it is.
         pixel_range: what a module takes: "0..1", "-1..1", "0..255", or "auto"; see `read_module`.
 
     Raises:
@@ -28,12 +29,18 @@ def find_row(name: str | Backbone, pixel_range: str = "auto") -> Backbone:
     """
     handle = handle_of(name) if isinstance(name, str) else None
     if handle is None:
-        row = find_backbone(name) if isinstance(name, str) else name
+        row = find_row_by_name(name) if isinstance(name, str) else name
         if pixel_range != "auto" and not row.handle:
             raise UserError(f"--pixel-range was {pixel_range}, but {row.name} has its own; it is for hub modules only.")
         return row
     check_handle(handle)
     return dataclasses.replace(HUB, name=f"{PREFIX}{handle}", handle=handle, pixels=PIXELS[pixel_range])
+
+
+def find_row_by_name(name: str) -> Backbone:
+    """The row of the table, or of an encoder."""
+    preset = preset_of(name)
+    return find_backbone(name) if preset is None else find_encoder(preset)
 
 
 def read_module(row: Backbone) -> Backbone:
@@ -46,8 +53,11 @@ def read_module(row: Backbone) -> Backbone:
         row: of `find_row`; one of the table comes back as it is.
 
     Raises:
-        UserError: the module cannot be had, or does not take square RGB pictures.
+        UserError: the module cannot be had, takes neither square RGB pictures nor texts nor sounds, or has no pixels
+            and a range of them was given.
     """
+    if row.preset:
+        return read_encoder(row)
     if not row.handle or row.module:
         return row
     folder = fetch(row.handle)
@@ -55,19 +65,59 @@ def read_module(row: Backbone) -> Backbone:
     from tlkeras.hub.module import open_module
 
     module = open_module(folder)
-    size = image_side(module, row.name)
-    if module.spec.dtype.is_integer and row.pixels not in ("", "inside"):
-        raise UserError(f"{row.name} takes whole numbers, so its pixels are 0..255; leave --pixel-range out.")
     return dataclasses.replace(
         row,
-        pixels=row.pixels or pixels_of(module, folder),
-        default_size=size or USUAL_SIZE,
-        least_size=size or 1,
-        greatest_size=size,
+        **about(row, module, folder),
         parameters=sum(variable.shape.num_elements() for variable in module.variables),
         module=folder,
         digest=digest_module(folder),
     )
+
+
+def about(row: Backbone, module: "Module", folder: Path) -> dict[str, Any]:
+    """What a row says of what a module takes: its form, and its size.
+
+    Args:
+        row: as far as it is known; a range of pixels that it has is kept.
+        module: the module, loaded.
+        folder: where it lies.
+
+    Raises:
+        UserError: it takes something else; or a range of pixels was given that it does not take.
+    """
+    spec = module.spec
+    if spec.dtype != "string" and not (spec.dtype.is_floating and spec.shape.rank == 2):
+        return about_pictures(row, module, folder)
+    form = "texts" if spec.dtype == "string" else "sounds"
+    if row.pixels:
+        raise UserError(f"--pixel-range was given, but {row.name} takes {form}; leave it out.")
+    if spec.shape.rank != (1 if form == "texts" else 2) or spec.shape[0] is not None:
+        raise UserError(
+            f"{row.name} takes {form} of shape {spec.shape}; a backbone takes any number of them, (None,) for texts, "
+            "(None, samples) for sounds."
+        )
+    size = None if form == "texts" else spec.shape[1]
+    return {"form": form, "default_size": size or 0, "greatest_size": size}
+
+
+def about_pictures(row: Backbone, module: "Module", folder: Path) -> dict[str, Any]:
+    """What a row says of a module for pictures: their size, and the range of pixels.
+
+    Args:
+        row: as far as it is known; a range that it has is kept.
+        module: the module, loaded.
+        folder: where it lies.
+
+    Raises:
+        UserError: it takes something else, or another range.
+    """
+    size = image_side(module, row.name)
+    if module.spec.dtype.is_integer and row.pixels not in ("", "inside"):
+        raise UserError(f"{row.name} takes whole numbers, so its pixels are 0..255; leave --pixel-range out.")
+    return {
+        "form": "pictures", "pixels": row.pixels or pixels_of(module, folder), "default_size": size or USUAL_SIZE,
+        "least_size": size or 1, "greatest_size": size,
+    }  # fmt: skip
 
 
 def image_side(module: "Module", name: str) -> int | None:
@@ -80,7 +130,7 @@ def image_side(module: "Module", name: str) -> int | None:
     if shape.rank != 4 or shape[3] != 3 or shape[1] != shape[2]:
         raise UserError(
             f"{name} takes {module.spec.dtype.name} of shape {shape}; a backbone takes square RGB pictures, "
-            "(None, S, S, 3)."
+            "(None, S, S, 3), texts, strings of shape (None,), or sounds, (None,) or (None, samples)."
         )
     if shape[0] is not None:
         raise UserError(f"{name} takes {shape[0]} pictures at a time; a backbone must take any number of them.")

@@ -1,32 +1,24 @@
 """Builder functions: a Keras Applications backbone with a new dense head, as one plain functional model.
 
-Every model built here takes raw RGB pixels from 0 to 255 of any size, `(B, H, W, 3)`, uint8 or float, and does the
-rest inside: the largest centre square, brought to the backbone's size, scaled the way its weights were trained.
+Every model for pictures takes raw RGB pixels from 0 to 255 of any size, `(B, H, W, 3)`, uint8 or float, and does the
+rest inside: the largest centre square, brought to the backbone's size, scaled the way its weights were trained. Models
+for texts take strings.
 """
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import keras
-from keras import layers, ops
+from keras import layers
 
-from tlkeras.backbones import HUB, Backbone, check_image_size
+from tlkeras.backbones import Backbone, check_image_size
 from tlkeras.config import ModelOptions, Task, check_values
 from tlkeras.errors import UserError
 from tlkeras.hub.handles import PREFIX
-from tlkeras.hub.layer import HubModule
 from tlkeras.hub.row import find_row, read_module
+from tlkeras.models.backbones import add_module, add_picture_backbone
 from tlkeras.models.head import add_head, pool
-from tlkeras.models.weights import load_backbone_weights
-
-log = logging.getLogger("tlkeras")
-
-# Means and deviations of ImageNet, on the 0–255 scale, as in keras.applications.imagenet_utils.preprocess_input.
-CAFFE_MEAN_BGR = [103.939, 116.779, 123.68]
-TORCH_MEAN_RGB = [123.675, 116.28, 103.53]
-TORCH_VARIANCE_RGB = [58.395**2, 57.12**2, 57.375**2]
 
 ACTIVATIONS: dict[Task, str] = {"single_label": "softmax", "multi_label": "sigmoid", "regression": "linear"}
 
@@ -46,6 +38,8 @@ def build_classifier(
     target_deviation: float = 1.0,
     precision: str = "float32",
     pixel_range: Literal["auto", "0..1", "-1..1", "0..255"] = "auto",
+    tokens: int | None = None,
+    texts: Sequence[str] | None = None,
 ) -> keras.Model:
     """Build a backbone with a new head, the backbone frozen.
 
@@ -53,7 +47,8 @@ def build_classifier(
     Transfer, Kolesnikov et al. 2020, arXiv:1912.11370): all classes are equally likely at first.
 
     Args:
-        backbone: a name from the table (`tlkeras.backbones`), in any spelling; `hub:HANDLE`; or a row.
+        backbone: a name from the table (`tlkeras.backbones`) in any spelling; `hub:HANDLE`;
+            `kerashub:PRESET`; or a row.
         num_outputs: number of classes, or of numbers for regression.
         task: "single_label" gives a softmax, "multi_label" a sigmoid for each class, "regression" plain numbers.
         weights: "imagenet", "none" (random) or a weight file; see `tlkeras.models.weights`.
@@ -66,9 +61,12 @@ def build_classifier(
         target_deviation: standard deviation of the training targets (regression).
         precision: dtype policy of the layers, such as "mixed_bfloat16"; input scaling and output stay float32.
         pixel_range: what a hub module takes; see `tlkeras.hub.row.read_module`.
+        tokens: length of the texts that an encoder sees; see `tlkeras.models.encoders.build_encoder`.
+        texts: training texts, from which an encoder takes that length and, with random weights, its vocabulary.
 
     Returns:
-        A functional model from `(B, H, W, 3)` pixels, 0–255, to `(B, num_outputs)` float32.
+        A functional model from `(B, H, W, 3)` pixels, 0–255, texts `(B,)`, or sounds `(B, samples)`, -1 to 1, to
+        `(B, num_outputs)` float32.
 
     Raises:
         UserError: for an unknown backbone, a value that an option cannot have, a size below the backbone's least, or
@@ -77,7 +75,7 @@ def build_classifier(
     check_values(
         ModelOptions(
             weights=str(weights), image_size=image_size, pooling=pooling, hidden=hidden, dropout=dropout, l2=l2,
-            precision=precision, pixel_range=pixel_range,
+            precision=precision, pixel_range=pixel_range, tokens=tokens,
         )
     )  # fmt: skip
     row = read_module(find_row(backbone, pixel_range))
@@ -85,11 +83,14 @@ def build_classifier(
         raise UserError(f"The task was {task}; it must be one of {', '.join(ACTIVATIONS)}.")
     if row.handle and str(weights) not in ("imagenet", "module"):  # the first is the default
         raise UserError(f"weights was {weights}, but {row.name} brings its own; leave it out.")
-    size = check_image_size(row, image_size)
-    inputs = keras.Input((None, None, 3), name="image")
-    x = layers.Resizing(size, size, crop_to_aspect_ratio=True, antialias=True, dtype="float32", name="resize")(inputs)
-    features = build_hub_backbone(row, size) if row.module else build_backbone(row, size, str(weights), precision)
-    x = features(scale_pixels(x, row.pixels))
+    if row.form == "pictures":
+        inputs, x = add_picture_backbone(row, check_image_size(row, image_size), str(weights), precision)
+    elif row.preset:
+        from tlkeras.models.encoders import add_encoder  # which needs KerasHub
+
+        inputs, x = add_encoder(row, str(weights), tokens, texts, precision)
+    else:
+        inputs, x = add_module(row)
     x = pool(x, pooling, precision)
     x = add_head(x, num_outputs, ACTIVATIONS[task], hidden, dropout, l2, precision)
     if task == "regression":
@@ -101,73 +102,6 @@ def task_of(model: keras.Model) -> Task:
     """What the outputs of a model from `build_classifier` mean, read from its last layers."""
     activation = keras.activations.serialize(model.get_layer("output").activation)
     return next(task for task, name in ACTIVATIONS.items() if name == activation)
-
-
-def build_backbone(row: Backbone, size: int, weights: str, precision: str = "float32") -> keras.Model:
-    """Build the backbone alone, frozen, with nothing random in it.
-
-    Dropout and stochastic depth inside the backbone are set to rate zero: a frozen backbone must give the same
-    features for the same pixels, and Keras leaves them active during `fit`.
-
-    Args:
-        row: of the table.
-        size: pixels a side.
-        weights: "imagenet", "none" (random) or a weight file; see `tlkeras.models.weights`.
-        precision: dtype policy of its layers.
-
-    Returns:
-        A functional model from pixels `(B, size, size, 3)`, scaled as the row says, to features `(B, h, w, C)`.
-
-    Raises:
-        UserError: the weights cannot be used.
-    """
-    previous = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision)
-    try:
-        constructor = getattr(keras.applications, row.constructor)
-        backbone = constructor(include_top=False, weights=None, input_shape=(size, size, 3), **row.arguments)
-    finally:
-        keras.config.set_dtype_policy(previous)
-    backbone.name = row.name  # not by the constructor: EfficientNetV2 and ConvNeXt use its name for other things
-    for layer in backbone._flatten_layers():
-        if isinstance(layer, layers.Dropout):
-            layer.rate = 0.0
-    description = load_backbone_weights(backbone, row, weights, size)
-    log.info("Backbone: %s at %d px, %s.", row.name, size, description)
-    backbone.trainable = False
-    return backbone
-
-
-def build_hub_backbone(row: Backbone, size: int) -> keras.Model:
-    """A TensorFlow Hub module alone: pixels `(B, size, size, 3)` to features; frozen, in inference mode."""
-    pixels = keras.Input((size, size, 3), name="pixels")
-    module = HubModule(row.module, (size, size, 3), source=row.name, name=HUB.stages[0].layer)
-    backbone = keras.Model(pixels, module(pixels), name=HUB.name)
-    log.info("Backbone: %s at %d px, weights of the module.", row.name, size)
-    backbone.trainable = False
-    return backbone
-
-
-def scale_pixels(x: keras.KerasTensor, pixels: str) -> keras.KerasTensor:
-    """Scale pixels to what the backbone's weights were trained on, out of built-in layers.
-
-    Args:
-        x: RGB, 0–255, `(B, H, W, 3)`.
-        pixels: the scaling, as in a row of the table.
-
-    Returns:
-        The same shape, float32.
-    """
-    if pixels == "tf":
-        return layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="scale")(x)
-    if pixels == "unit":
-        return layers.Rescaling(1 / 255, dtype="float32", name="scale")(x)
-    if pixels == "caffe":
-        x = ops.flip(x, axis=-1)
-        return layers.Normalization(mean=CAFFE_MEAN_BGR, variance=[1.0] * 3, dtype="float32", name="scale")(x)
-    if pixels == "torch":
-        return layers.Normalization(mean=TORCH_MEAN_RGB, variance=TORCH_VARIANCE_RGB, dtype="float32", name="scale")(x)
-    return x
 
 
 def build_hub_classifier(handle: str, num_outputs: int, **options: Any) -> keras.Model:

@@ -8,6 +8,7 @@ import numpy as np
 
 from tlkeras.backbones import HUB, Backbone, find_backbone
 from tlkeras.errors import UserError
+from tlkeras.hub.encoders import LAYER, NESTED, encoder_row
 from tlkeras.unfreeze import parse_unfreeze
 
 
@@ -32,11 +33,12 @@ def backbone_of(model: keras.Model) -> keras.Model:
 def backbone_name(model: keras.Model) -> str:
     """The backbone's name for people: of the table, or where a hub module came from."""
     backbone = backbone_of(model)
-    return getattr(backbone.layers[-1], "source", backbone.name)
+    layers = [*model.layers, *backbone.layers]  # a tokenizer stands in front of the backbone, a module inside
+    return next((layer.source for layer in layers if hasattr(layer, "source")), backbone.name)
 
 
 def first_unfrozen(backbone: keras.Model, unfreeze: str | int | float) -> int:
-    """Index into `backbone.layers` from which the layers learn; of a hub module 0, below which is nothing to compute.
+    """Index into `backbone.layers` from which the layers learn; 0 where nothing is to compute below.
 
     Args:
         backbone: the nested backbone.
@@ -46,7 +48,7 @@ def first_unfrozen(backbone: keras.Model, unfreeze: str | int | float) -> int:
     Raises:
         UserError: for anything else, with the stages that are known.
     """
-    count, wanted = len(backbone.layers), parse_unfreeze(find_backbone(backbone.name), unfreeze)
+    count, wanted = len(backbone.layers), parse_unfreeze(row_of_backbone(backbone), unfreeze)
     if wanted.stage:
         first = [layer.name for layer in backbone.layers].index(wanted.stage.layer) + wanted.stage.after
     elif wanted.share is not None:
@@ -55,7 +57,7 @@ def first_unfrozen(backbone: keras.Model, unfreeze: str | int | float) -> int:
         raise UserError(f"--unfreeze was {unfreeze}; {backbone.name} has {count} layers, so give 0 to {count}.")
     else:
         first = count - wanted.layers
-    return 0 if backbone.name == HUB.name and first == 1 else first
+    return 0 if backbone.name in (HUB.name, NESTED) and first == 1 else first
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,8 @@ def set_trainable(model: keras.Model, unfreeze: str | int | float) -> Learning:
     first = first_unfrozen(backbone, unfreeze)
     backbone.trainable = first < len(backbone.layers)
     for index, layer in enumerate(backbone.layers):
-        layer.trainable = index >= first
+        for one in layer._flatten_layers():  # Keras hands nothing down where the value stays the same
+            one.trainable = index >= first
     for layer in backbone._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
@@ -141,5 +144,13 @@ def fingerprint(variable: keras.Variable) -> bytes:
 
 
 def row_of(model: keras.Model) -> Backbone:
-    """The row of the backbone table that a model was built from."""
-    return find_backbone(backbone_of(model).name)
+    """The row of the backbone table that a model was built from, or one like it."""
+    return row_of_backbone(backbone_of(model))
+
+
+def row_of_backbone(backbone: keras.Model) -> Backbone:
+    """The same of the nested backbone; an encoder's stages are read off its layers."""
+    if backbone.name != NESTED:
+        return find_backbone(backbone.name)
+    names = [layer.name for layer in backbone.layers]
+    return encoder_row(NESTED, names[1], sum(name.startswith(LAYER) for name in names))

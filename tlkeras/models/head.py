@@ -7,10 +7,10 @@ from keras import layers
 
 
 def pool(x: keras.KerasTensor, pooling: str, precision: str) -> keras.KerasTensor:
-    """Make one vector of a feature map.
+    """Make one vector of a feature map, or of a sequence of features.
 
     Args:
-        x: features `(B, h, w, C)`.
+        x: features `(B, h, w, C)` or `(B, T, C)`; vectors `(B, C)` stay as they are.
         pooling: "avg" (Lin et al. 2014, arXiv:1312.4400), "max", or "both", side by side.
         precision: dtype policy of the layers.
 
@@ -19,12 +19,15 @@ def pool(x: keras.KerasTensor, pooling: str, precision: str) -> keras.KerasTenso
     """
     if len(x.shape) == 2:  # a hub module's vectors stay as they are
         return layers.Identity(dtype=precision, name="pool")(x)
+    means, maxima = layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D
+    if len(x.shape) == 3:
+        means, maxima = layers.GlobalAveragePooling1D, layers.GlobalMaxPooling1D
     if pooling == "avg":
-        return layers.GlobalAveragePooling2D(dtype=precision, name="pool")(x)
+        return means(dtype=precision, name="pool")(x)
     if pooling == "max":
-        return layers.GlobalMaxPooling2D(dtype=precision, name="pool")(x)
-    average = layers.GlobalAveragePooling2D(dtype=precision, name="average")(x)
-    maximum = layers.GlobalMaxPooling2D(dtype=precision, name="maximum")(x)
+        return maxima(dtype=precision, name="pool")(x)
+    average = means(dtype=precision, name="average")(x)
+    maximum = maxima(dtype=precision, name="maximum")(x)
     return layers.Concatenate(dtype=precision, name="pool")([average, maximum])
 
 

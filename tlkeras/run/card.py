@@ -7,8 +7,8 @@ from typing import Any
 
 from tlkeras.backbones import find_backbone
 from tlkeras.config import PretrainConfig
-from tlkeras.data.images import available_cores
 from tlkeras.data.prepare import PreparedData
+from tlkeras.data.reading import available_cores
 from tlkeras.run.identity import MAY_CHANGE
 from tlkeras.run.records import versions
 from tlkeras.weight_files import file_hash

@@ -1,4 +1,4 @@
-"""Judge a run's model on pictures: those of its own split, or others."""
+"""Judge a run's model on examples: those of its own split, or others."""
 
 import csv
 import logging
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tlkeras.data.example import Example, Source
-from tlkeras.data.images import decode_all
+from tlkeras.data.reading import decode_all
 from tlkeras.data.sources import find_examples
 from tlkeras.data.splits import load_split
 from tlkeras.errors import UserError
@@ -42,15 +42,13 @@ def evaluate(
         raise UserError(f"--batch-size was {batch_size}; it must be a whole number of at least 1.")
     run = open_run(run_path)
     place = data_dir or run.config.get("data_dir")
-    source = find_examples(data or own_data(run), run.task, training=False, data_dir=place)
+    source = find_examples(data or own_data(run), run.task, training=False, data_dir=place, form=run.form.name)
+    check_form(run, source)
     check_classes(run, source)
     splits = own_splits(source.examples) if data else judged_split(run, source.examples)
     if data:
         mention_known_pictures(run, data, source.examples)
-    decoded = {
-        name: decode_all(examples, run.config["image_size"], run.config["max_unreadable"])
-        for name, examples in splits.items()
-    }
+    decoded = {name: decode_all(examples, run.form, run.config["max_unreadable"]) for name, examples in splits.items()}
     load_tensorflow()
     from tlkeras.data.targets import make_targets
     from tlkeras.evaluation.metrics import measure, measure_classes
@@ -58,11 +56,11 @@ def evaluate(
 
     model = load_model(run.path / "model.keras", outputs=len(run.classes) or 1)
     figures = {}
-    for name, pictures in decoded.items():
-        for example, reason in pictures.unreadable:
+    for name, part in decoded.items():
+        for example, reason in part.unreadable:
             log.warning("Set aside, unreadable: %s (%s)", example.name, reason)
-        targets = make_targets(pictures.examples, run.task, run.classes)
-        outputs = predict_inputs(model, pictures.inputs, batch_size)
+        targets = make_targets(part.examples, run.task, run.classes)
+        outputs = predict_inputs(model, part.inputs, batch_size)
         figures[name] = measure(outputs, targets, run.task)
         if run.task != "regression":
             figures[name]["classes"] = measure_classes(outputs, targets, run.task, run.classes)
@@ -80,9 +78,19 @@ def own_data(run: Run) -> str:
         place = "" if Path(data).is_absolute() else f" in {Path.cwd()}"
         raise UserError(
             f"{run.path} was trained on {data}, and there is no such folder or file{place}. "
-            "Run the command where the training ran, or say with --data where the pictures are."
+            f"Run the command where the training ran, or say with --data where the {run.form.name} are."
         )
     return data
+
+
+def check_form(run: Run, source: Source) -> None:
+    """Refuse what the model does not take.
+
+    Raises:
+        UserError: with what it takes.
+    """
+    if source.form != run.form.name:
+        raise UserError(f"The model of {run.path} takes {run.form.name}, and {source.name} holds {source.form}.")
 
 
 def check_classes(run: Run, source: Source) -> None:
@@ -124,14 +132,14 @@ def mention_known_pictures(run: Run, data: str, examples: Sequence[Example]) -> 
         trained = {row["path"] for row in csv.DictReader(file) if row["split"] == "train"}
     if known := sum(example.name in trained for example in examples):
         log.warning(
-            "Note: the run was trained on %d of these %d pictures, so the figures are too good. Leave --data out to "
-            "judge its test pictures alone.", known, len(examples),
+            "Note: the run was trained on %d of these %d %s, so the figures are too good. Leave --data out to "
+            "judge its test %s alone.", known, len(examples), run.form.name, run.form.name,
         )  # fmt: skip
 
 
-def predict_inputs(model: Any, pixels: np.ndarray, batch_size: int) -> np.ndarray:
-    """Outputs `(N, K)` of a model for uint8 pixels `(N, S, S, 3)`; only one batch is in memory as floats."""
-    if len(pixels) == 0:
+def predict_inputs(model: Any, inputs: np.ndarray, batch_size: int) -> np.ndarray:
+    """Outputs `(N, K)` of a model for decoded examples; only one batch of pictures is in memory as floats."""
+    if len(inputs) == 0:
         return np.zeros((0, model.output_shape[-1]), "float32")
-    starts = range(0, len(pixels), batch_size)
-    return np.concatenate([model.predict(pixels[start : start + batch_size], verbose=0) for start in starts])
+    starts = range(0, len(inputs), batch_size)
+    return np.concatenate([model.predict(inputs[start : start + batch_size], verbose=0) for start in starts])

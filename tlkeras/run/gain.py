@@ -50,7 +50,7 @@ def transfer_gain(config: GainConfig) -> Path:
     with writing(path, config.overwrite, config.resume) as folder:
         found = find_data(config, row, config.image_size, config.seed)
         dataclasses.replace(config, task=found.source.task).check()
-        check_weights_option(row, config.weights, found.image_size)
+        check_weights_option(row, config.weights, found.form.image_size)
         data = decode_data(found, config, config.seed)
         resolved = dataclasses.replace(
             config, task=data.task, image_size=data.image_size, backbone=row.name, run_dir=str(path), overwrite=False,

@@ -8,8 +8,8 @@ from pathlib import Path
 import yaml
 
 from tlkeras.config import PretrainConfig, TrainConfig
-from tlkeras.data.images import available_cores
 from tlkeras.data.prepare import PreparedData
+from tlkeras.data.reading import available_cores, content_bytes
 from tlkeras.durable import write_file
 from tlkeras.errors import UserError
 from tlkeras.run.records import versions
@@ -86,5 +86,5 @@ def digest_data(data: PreparedData) -> str:
     for name, rows in data.splits.items():
         result.update(name.encode() + rows.tobytes())
     for start in range(0, len(data.examples), CHUNK):
-        result.update(data.inputs[start : start + CHUNK])
+        result.update(content_bytes(data.inputs[start : start + CHUNK]))
     return result.hexdigest()

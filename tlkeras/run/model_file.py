@@ -7,23 +7,24 @@ import numpy as np
 
 import tlkeras.hub.layer  # noqa: F401 (a model may hold a hub module, which Keras must know)
 from tlkeras.errors import UserError
+from tlkeras.hub.encoders import check_installed, holds_tokenizer
 
 
-def save_model(model: keras.Model, path: Path, images: np.ndarray) -> None:
+def save_model(model: keras.Model, path: Path, inputs: np.ndarray) -> None:
     """Save, load again by Keras with safe mode on, and compare the outputs.
 
     Args:
         model: not compiled, so that the file holds no optimizer; to be opened it needs nothing of tlkeras,
-            unless its backbone is a hub module.
+            unless its backbone is a hub module or an encoder.
         path: ends in `.keras`.
-        images: `(B, S, S, 3)` pixels to compare on.
+        inputs: decoded examples to compare on, such as `(B, S, S, 3)` pixels.
 
     Raises:
         RuntimeError: when outputs differ by more than 1e-6.
     """
     model.save(path)
-    before = model.predict_on_batch(images)
-    after = keras.models.load_model(path, safe_mode=True).predict_on_batch(images)
+    before = model.predict_on_batch(inputs)
+    after = keras.models.load_model(path, safe_mode=True).predict_on_batch(inputs)
     difference = float(np.abs(before - after).max())
     if not difference <= 1e-6 * max(1.0, float(np.abs(before).max())):
         raise RuntimeError(f"The saved model differs from the trained one by {difference:.2g}; it must not be used.")
@@ -37,8 +38,11 @@ def load_model(path: Path, outputs: int | None = None) -> keras.Model:
         outputs: how many outputs it must have, when given.
 
     Raises:
-        UserError: when it is not a model that Keras can open, or it has other outputs.
+        UserError: when it is not a model that Keras can open, needs KerasHub, which is missing, or has other outputs.
     """
+    if holds_tokenizer(path):
+        check_installed()
+        import tlkeras.hub.tokens  # noqa: F401 (Keras must know it)
     try:
         model = keras.models.load_model(path, safe_mode=True, compile=False)
     except Exception as error:

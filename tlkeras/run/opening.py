@@ -9,7 +9,9 @@ import yaml
 
 from tlkeras.archives import check_model_file
 from tlkeras.config import Task
+from tlkeras.data.forms import Form, pictures, sounds, texts
 from tlkeras.errors import UserError
+from tlkeras.hub.encoders import check_installed, holds_tokenizer
 
 MAX_TEXT_BYTES = 10_000_000
 
@@ -23,19 +25,21 @@ class Run:
         task: what the outputs mean.
         classes: names of the outputs; empty for regression.
         config: options of the run, with the image size and weights that were really used.
+        form: what the model takes, ready to decode it.
     """
 
     path: Path
     task: Task
     classes: list[str]
     config: dict[str, Any]
+    form: Form
 
 
 def open_run(path: str) -> Run:
     """Read a run's folder, as far as that goes without TensorFlow.
 
     Raises:
-        UserError: when it is not one.
+        UserError: when it is not one, or needs KerasHub, which is missing.
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
@@ -43,7 +47,7 @@ def open_run(path: str) -> Run:
     try:
         labels = json.loads(read_text(folder / "labels.json"))
         config = yaml.safe_load(read_text(folder / "config.yaml"))
-        run = Run(folder, labels["task"], labels["classes"], config)
+        run = Run(folder, labels["task"], labels["classes"], config, form_of(labels, config))
         check_types(run)
     except (OSError, ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError):
         raise UserError(
@@ -51,7 +55,30 @@ def open_run(path: str) -> Run:
             "Give a folder that scripts/train.py wrote."
         ) from None
     check_model_file(folder / "model.keras")
+    if holds_tokenizer(folder / "model.keras"):
+        check_installed()
     return run
+
+
+def form_of(labels: dict[str, Any], config: dict[str, Any]) -> Form:
+    """What the run's model takes; runs from before there were others than pictures do not say it.
+
+    Raises:
+        TypeError: it is not known, or its size is none.
+        KeyError: the size is missing.
+    """
+    form = labels.get("form", "pictures")
+    if form == "texts":
+        return texts()
+    if form == "sounds":
+        seconds, rate = config["seconds"], config["sample_rate"]
+        if not (isinstance(seconds, float | int) and 0 < seconds <= 600 and isinstance(rate, int) and 0 < rate < 10**6):
+            raise TypeError
+        return sounds(round(seconds * rate), rate)
+    size = config["image_size"]
+    if form != "pictures" or not isinstance(size, int) or not 1 <= size <= 4096:
+        raise TypeError
+    return pictures(size)
 
 
 def read_text(path: Path) -> str:
@@ -72,13 +99,13 @@ def check_types(run: Run) -> None:
         TypeError: they are not.
         KeyError: one of them is missing.
     """
-    size, batch, config = run.config["image_size"], run.config["batch_size"], run.config
+    batch, config = run.config["batch_size"], run.config
     whole = (
         run.task in get_args(Task)
         and isinstance(run.classes, list)
         and all(isinstance(name, str) for name in run.classes)
-        and all(isinstance(number, int) and 1 <= number <= 65536 for number in (size, batch))
-        and size <= 4096
+        and isinstance(batch, int)
+        and 1 <= batch <= 65536
         and isinstance(config["max_unreadable"], int | float)
         and isinstance(config["data"], str)
         and isinstance(config.get("data_dir"), str | None)

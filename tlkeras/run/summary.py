@@ -58,12 +58,13 @@ def stage_table(name: str) -> str:
 
 def describe_model(model: "keras.Model") -> str:
     """Backbone, image size and parameter counts of a model in a line."""
-    from tlkeras.models.freezing import backbone_name, backbone_of
+    from tlkeras.models.freezing import backbone_of
+    from tlkeras.models.inputs import backbone_at
 
     backbone = backbone_of(model)
     total, below = model.count_params(), backbone.count_params()
     counts = f"{total:,} parameters, {below:,} in the backbone and {total - below:,} in the head"
-    return f"{backbone_name(model)} at {backbone.input_shape[1]} px: {counts}"
+    return f"{backbone_at(model)}: {counts}"
 
 
 def describe_stages(model: "keras.Model") -> str:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from tlkeras.backbones import Backbone, check_image_size
 from tlkeras.config import Task, TrainConfig
-from tlkeras.data.images import available_cores
 from tlkeras.data.prepare import PreparedData, decode_data, find_data, write_unreadable
+from tlkeras.data.reading import available_cores
 from tlkeras.data.splits import save_split
+from tlkeras.hub.encoders import check_encoder_weights
 from tlkeras.hub.row import find_row
 from tlkeras.run.folder import CHECKPOINTS, check_space, choose_run_dir, finished_before, writing
 from tlkeras.run.identity import check_finished, check_identity
@@ -33,7 +34,7 @@ MODEL = "model.keras"
 def train(config: TrainConfig) -> Path:
     """Train, judge and write one run.
 
-    What can be wrong is looked at in the order of what it costs: options, files, pictures, and only then TensorFlow.
+    What can be wrong is looked at in the order of what it costs: options, files, examples, and only then TensorFlow.
 
     Args:
         config: all options.
@@ -48,8 +49,12 @@ def train(config: TrainConfig) -> Path:
     row = find_row(config.backbone, config.pixel_range)
     if row.handle:
         config = dataclasses.replace(config, weights="module")
+    if row.preset:
+        check_encoder_weights(row, config.weights)
+        config = dataclasses.replace(config, weights="none" if config.weights == "none" else "preset")
     check_image_size(row, config.image_size)
-    parse_unfreeze(row, config.unfreeze or row.finetune_from)
+    if row.stages:
+        parse_unfreeze(row, config.unfreeze or row.finetune_from)
     path = choose_run_dir(config.run_dir, config.overwrite, MODEL if config.resume else None, config.data, row.name)
     if config.resume and finished_before(path, MODEL):
         check_finished(path / "config.yaml", dataclasses.replace(config, backbone=row.name))
@@ -58,16 +63,19 @@ def train(config: TrainConfig) -> Path:
     with writing(path, config.overwrite, config.resume) as folder:
         found = find_data(config, row, config.image_size, config.seed)
         row = found.row
+        parse_unfreeze(row, config.unfreeze or row.finetune_from)  # of a preset that was not here before
         everything = (config.unfreeze or "all") == "all" and (config.unfreeze or config.weights in ("none", "module"))
         check_space(folder, (16 if everything else 6) * row.parameters)  # with three checkpoints
         dataclasses.replace(config, task=found.source.task).check()
-        if not row.module:
-            check_weights_option(row, config.weights, found.image_size)
+        if not (row.module or row.preset):
+            check_weights_option(row, config.weights, found.form.image_size)
         data = decode_data(found, config, config.seed)
         resolved = dataclasses.replace(
             config.with_defaults(row.finetune_from, pretrained=config.weights != "none"),
             task=data.task,
             image_size=data.image_size,
+            sample_rate=data.form.rate,
+            seconds=data.form.seconds,
             backbone=row.name,
             run_dir=str(path),
             overwrite=False,
@@ -86,7 +94,7 @@ def train_and_write(config: TrainConfig, row: Backbone, data: PreparedData, fold
     Args:
         config: all options.
         row: the backbone.
-        data: decoded pictures and their splits.
+        data: decoded examples and their splits.
         folder: where everything goes.
     """
     from tlkeras.data.pipeline import example_sets
@@ -102,7 +110,7 @@ def train_and_write(config: TrainConfig, row: Backbone, data: PreparedData, fold
     result = train_two_phases(model, splits["train"], splits["validation"], config, checkpoints)
     figures = judge(training_view(model), splits, config.batch_size, data.task)
     save_model(model, folder / MODEL, splits["validation"].first(16)[0])
-    write_json(folder / "labels.json", {"task": data.task, "classes": data.classes})
+    write_json(folder / "labels.json", {"task": data.task, "classes": data.classes, "form": data.form.name})
     write_yaml(folder / "config.yaml", dataclasses.asdict(config))
     save_split(folder / "split.csv", data.examples, data.splits)
     if data.unreadable:
@@ -111,9 +119,12 @@ def train_and_write(config: TrainConfig, row: Backbone, data: PreparedData, fold
     plot_curves(result.history, result.epoch, folder / "curves.png")
     write_json(folder / "metrics.json", figures | about_run(config, result))
     for name, values in figures.items():
-        log.info("%s %s", f"{name.capitalize()}:".ljust(11), summary(values))
+        log.info("%s %s", f"{name.capitalize()}:".ljust(11), summary(values, data.form.name))
     if "test" not in figures:
-        log.info("Note: the validation pictures chose the epoch, so their figure is a little too good; no test split.")
+        log.info(
+            "Note: the validation %s chose the epoch, so their figure is a little too good; no test split.",
+            data.form.name,
+        )
 
 
 def build(config: TrainConfig, row: Backbone, task: Task, train: "ExampleSet") -> "keras.Model":
@@ -143,6 +154,8 @@ def build(config: TrainConfig, row: Backbone, task: Task, train: "ExampleSet") -
         l2=config.l2,
         precision=config.precision,
         pixel_range=config.pixel_range,
+        tokens=config.tokens,
+        texts=train.first(len(train))[0] if row.preset else None,
         **unit,
     )
     if config.weights == "none":
@@ -154,12 +167,12 @@ def build(config: TrainConfig, row: Backbone, task: Task, train: "ExampleSet") -
 def judge(
     view: "keras.Model", splits: dict[str, "ExampleSet"], batch_size: int, task: Task
 ) -> dict[str, dict[str, Any]]:
-    """The figures of each split, every picture once, without augmentation.
+    """The figures of each split, every example once, without augmentation.
 
     Args:
-        view: from resized pixels `(B, S, S, 3)` to outputs `(B, K)`.
+        view: from decoded examples, such as resized pixels `(B, S, S, 3)`, to outputs `(B, K)`.
         splits: by name.
-        batch_size: pictures in a step.
+        batch_size: examples in a step.
         task: what a label is.
 
     Returns:

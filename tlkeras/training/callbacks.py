@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tlkeras.config import Task
+from tlkeras.config import FormName, Task
 from tlkeras.display import Progress, in_notebook
 
 log = logging.getLogger("tlkeras")
@@ -85,14 +85,15 @@ class BestEpoch(keras.callbacks.Callback):
 
 
 class Speed(keras.callbacks.Callback):
-    """Add training images a second, and the seconds left in this phase, to Keras' progress bar.
+    """Add training images (or texts, or sounds) a second, and the seconds left in this phase, to Keras' progress bar.
 
     Where features are computed once, an image is one read as features. It must stand after callbacks that keep the
     logs: times differ between equal runs.
     """
 
-    def __init__(self, images: int, batch_size: int, last_epoch: int) -> None:
+    def __init__(self, images: int, batch_size: int, last_epoch: int, form: FormName = "pictures") -> None:
         super().__init__()
+        self._unit = "img/s" if form == "pictures" else f"{form}/s"
         self._images, self._batch_size, self._last_epoch = images, batch_size, last_epoch
         self._last_seconds = 0.0  # of the epoch before, validation included
 
@@ -103,13 +104,13 @@ class Speed(keras.callbacks.Callback):
         seconds, done = time.perf_counter() - self._start, min((batch + 1) * self._batch_size, self._images)
         self._speed = round(done / seconds)
         whole = self._last_seconds or seconds * self._images / done
-        logs["img/s"] = self._speed
+        logs[self._unit] = self._speed
         if left := round(max(whole - seconds, 0.0) + whole * self._after):  # Keras prints nought as 0.0000e+00
             logs["s left"] = left
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._last_seconds = time.perf_counter() - self._start
-        logs["img/s"] = self._speed
+        logs[self._unit] = self._speed
         if left := round(self._last_seconds * self._after):
             logs["s left"] = left
 
@@ -136,9 +137,9 @@ class Watch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if self._progress:
-            kept = {name: value for name, value in logs.items() if name not in ("s left", "img/s")}
-            speed = {"speed": f"{logs['img/s']:,} img/s"}
-            self._progress.row({"epoch": epoch + 1} | {name: float(value) for name, value in kept.items()} | speed)
+            speed, unit = next((value, name) for name, value in logs.items() if name.endswith("/s"))
+            kept = {name: float(value) for name, value in logs.items() if name not in ("s left", unit)}
+            self._progress.row({"epoch": epoch + 1} | kept | {"speed": f"{speed:,} {unit}"})
         self._show(1.0, logs, at_once=True)
 
     def _show(self, share: float, logs: dict[str, float], at_once: bool = False) -> None:

@@ -122,7 +122,7 @@ class PhaseRun:
         callbacks = [FiniteLoss(), self.best, HistoryTable(self._result.history, phase.name)]
         if checkpoints:
             callbacks.append(KeepEpoch(checkpoints, self._arrays, lambda: about | self._state(start)))
-        callbacks.append(Speed(len(self._train), options.batch_size, phase.last_epoch))
+        callbacks.append(Speed(len(self._train), options.batch_size, phase.last_epoch, self._train.form))
         callbacks.append(Watch("Phase 1" if phase.name == "frozen" else "Phase 2", self._first, phase.last_epoch))
         try:
             if self._first < phase.last_epoch and not self.best.done:

@@ -14,7 +14,8 @@ from tlkeras.features.batches import evaluation_features, training_features
 from tlkeras.features.cache import features_of
 from tlkeras.features.compute import Features
 from tlkeras.features.cut import cut
-from tlkeras.models.freezing import backbone_name, backbone_of, first_unfrozen
+from tlkeras.models.freezing import backbone_of, first_unfrozen
+from tlkeras.models.inputs import backbone_at, decoded_input
 
 log = logging.getLogger("tlkeras")
 
@@ -38,7 +39,7 @@ class Road:
 
 def training_view(model: keras.Model) -> keras.Model:
     """A model without the resizing in front: training pictures already have the right size."""
-    return keras.Model(model.get_layer("resize").output, model.output, name=model.name)
+    return keras.Model(decoded_input(model), model.output, name=model.name)
 
 
 def make_roads(
@@ -59,7 +60,7 @@ def make_roads(
         cached=False,
     )
     roads = {"frozen": whole, "finetune": whole}
-    if options.mixup or options.cutmix:
+    if train.form == "pictures" and (options.mixup or options.cutmix):
         log.info("Note: MixUp and CutMix mix pixels, so the whole network runs in every epoch.")
     elif options.views:
         for first in sorted({cut_index(model, options), 0}, reverse=True):
@@ -96,5 +97,5 @@ def cut_index(model: keras.Model, options: TrainingOptions) -> int:
 def describe_cut(model: keras.Model, first: int) -> str:
     """What is computed once, in words."""
     backbone = backbone_of(model)
-    name = f"{backbone_name(model)} at {backbone.input_shape[1]} px"
+    name = backbone_at(model)
     return f"{name}, pooled and below {backbone.layers[first].name}" if first else f"{name}, pooled"

@@ -8,7 +8,8 @@ import keras
 from tlkeras.config import TrainingOptions, check_values
 from tlkeras.data.pipeline import ExampleSet
 from tlkeras.errors import UserError
-from tlkeras.models.freezing import FrozenWeights, backbone_of, row_of, set_trainable
+from tlkeras.models.freezing import FrozenWeights, row_of, set_trainable
+from tlkeras.models.inputs import decoded_input, form_of
 from tlkeras.training.checkpoint import Checkpoint, Checkpoints
 from tlkeras.training.phase import PhaseRun, TrainingResult, plan
 from tlkeras.training.progress import assign
@@ -103,16 +104,21 @@ def check_same(frozen: FrozenWeights, roads: dict[str, Road], saved: Checkpoint)
 
 
 def check_data(model: keras.Model, train: ExampleSet, validation: ExampleSet) -> None:
-    """Refuse pictures and targets that do not fit the model.
+    """Refuse examples and targets that do not fit the model.
 
     Raises:
         UserError: with both sizes.
     """
-    size, outputs = backbone_of(model).input_shape[1], model.output_shape[-1]
+    form, size, outputs = form_of(model), decoded_input(model).shape[1:], model.output_shape[-1]
     for data in (train, validation):
-        if data.inputs.shape[1:3] != (size, size):
-            raise UserError(f"The pictures have {data.inputs.shape[1]} pixels a side and the model takes {size}: give "
-                            "the same image_size to prepare_data and to the builder.")  # fmt: skip
+        if data.form != form:
+            raise UserError(f"The model takes {form}, and {data.form} were given. Build it with another backbone.")
+        if form == "pictures" and data.inputs.shape[1:] != size:
+            raise UserError(f"The pictures have {data.inputs.shape[1]} pixels a side and the model takes {size[0]}: "
+                            "give the same image_size to prepare_data and to the builder.")  # fmt: skip
+        if form == "sounds" and size != (None,) and data.inputs.shape[1:] != size:
+            raise UserError(f"The sounds have {data.inputs.shape[1]:,} samples and the model takes {size[0]:,}: give "
+                            "other seconds, or another sample_rate.")  # fmt: skip
         if data.targets.shape[1] != outputs:
             raise UserError(f"The targets have {data.targets.shape[1]} columns and the model has {outputs} outputs: "
                             "build it with as many outputs as there are classes.")  # fmt: skip

@@ -1,35 +1,37 @@
-"""Decode all pictures once, on all cores, into one array; set aside the files that cannot be read."""
+"""Decode all examples once, on all cores, into one array; set aside the files that cannot be read."""
 
 import os
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import numpy as np
 
-from tlkeras.data.decode import UnreadableImage, decode, read_size
-from tlkeras.data.example import Example
+from tlkeras.config import FormName
+from tlkeras.data.example import Example, Unreadable
 from tlkeras.data.file_array import FileArray
+from tlkeras.data.forms import Form
 from tlkeras.errors import UserError
 
 MEMORY_SHARE = 0.25  # of the machine's memory; larger arrays go to a temporary file
-SIZE_SAMPLE = 50  # pictures whose headers tell the typical size
+SIZE_SAMPLE = 50  # files whose headers tell the typical size
 QUIET_SECONDS = 2.0  # before a progress line appears
 
 
 @dataclass(frozen=True)
 class DecodedExamples:
-    """The pictures that could be read, and those that could not.
+    """The examples that could be read, and those that could not.
 
     Attributes:
-        inputs: A uint8 array (N, size, size, 3) with RGB values 0-255, in memory or in a temporary file that
-            disappears with the array.
-        examples: The N examples, in the order given; `inputs[i]` shows `examples[i]`.
+        inputs: Pictures as a uint8 array `(N, size, size, 3)` with RGB values 0-255, texts as an array `(N,)` of str,
+            sounds as a float32 array `(N, samples)` from -1 to 1; in memory or in a temporary file that disappears
+            with the array.
+        examples: The N examples, in the order given; `inputs[i]` is `examples[i]`.
         unreadable: The other examples, each with the reason.
         notes: What the user should know, one sentence each.
     """
@@ -41,29 +43,29 @@ class DecodedExamples:
 
 
 def decode_all(
-    examples: Sequence[Example], size: int, max_unreadable: float, memory: float | None = None
+    examples: Sequence[Example], form: Form, max_unreadable: float, memory: float | None = None
 ) -> DecodedExamples:
-    """Decodes the centre square of every picture, with a thread per core (Pillow decodes without the GIL).
+    """Decodes every example, with a thread per core (Pillow decodes without the GIL).
 
     Args:
         examples: The examples of a source.
-        size: Height and width in pixels.
-        max_unreadable: The largest part of the pictures that may be unreadable, from 0 to 1.
+        form: What they are.
+        max_unreadable: The largest part of them that may be unreadable, from 0 to 1.
         memory: Gigabytes that they may take in memory; see `memory_budget`.
 
     Raises:
-        UserError: More pictures are unreadable, or all are (this comes as soon as it is certain), or the disk
+        UserError: More of them are unreadable, or all are (this comes as soon as it is certain), or the disk
             has no room for them.
     """
     notes: list[str] = []
-    pixels = _allocate((len(examples), size, size, 3), memory_budget(memory), notes)
+    inputs = _allocate(len(examples), form, memory_budget(memory), notes)
     reasons: dict[int, str] = {}
-    progress = _Progress(len(examples))
+    progress = _Progress(len(examples), form.name)
 
     def read(number: int) -> tuple[int, str | None]:
         try:
-            pixels[number] = decode(content_of(examples[number]), size)
-        except UnreadableImage as error:
+            inputs[number] = form.read(content_of(examples[number]))
+        except Unreadable as error:
             return number, str(error)
         return number, None
 
@@ -74,37 +76,39 @@ def decode_all(
                 reasons[number] = reason
                 if len(reasons) > max_unreadable * len(examples) or len(reasons) == len(examples):
                     progress.close()
-                    raise _too_many(examples, reasons, max_unreadable)
+                    raise _too_many(examples, form.name, reasons, max_unreadable)
     progress.close()
     readable = [number for number in range(len(examples)) if number not in reasons]
     for target, number in enumerate(readable):
         if target != number:  # closes the gaps in place, as a second array might not fit
-            pixels[target] = pixels[number]
-    in_file = isinstance(pixels, FileArray)
-    pixels = pixels.shortened(len(readable)) if in_file else pixels[: len(readable)]
+            inputs[target] = inputs[number]
+    in_file = isinstance(inputs, FileArray)
+    inputs = inputs.shortened(len(readable)) if in_file else inputs[: len(readable)]
     unreadable = [(examples[number], reasons[number]) for number in sorted(reasons)]
-    return DecodedExamples(pixels, [examples[number] for number in readable], unreadable, notes)
+    return DecodedExamples(inputs, [examples[number] for number in readable], unreadable, notes)
 
 
-def typical_short_side(examples: Sequence[Example]) -> int | None:
-    """Returns the median of the shorter sides in pixels of about 50 pictures, read from their headers only.
+def typical(examples: Sequence[Example], measure: Callable[[Path | bytes], float]) -> float | None:
+    """Returns the median of a measure over about 50 examples; None if not one of them could be read.
 
-    None if not one of them could be read.
+    Args:
+        examples: The examples of a source.
+        measure: Such as `tlkeras.data.decode.short_side`, which reads the header only.
     """
-    sides = []
+    found = []
     for number in np.unique(np.linspace(0, len(examples) - 1, SIZE_SAMPLE).astype(int)):
         try:
-            sides.append(min(read_size(content_of(examples[number]))))
-        except UnreadableImage:
+            found.append(measure(content_of(examples[number])))
+        except Unreadable:
             continue
-    return int(np.median(sides)) if sides else None
+    return float(np.median(found)) if found else None
 
 
 def content_of(example: Example) -> Path | bytes:
-    """Returns what the functions of `decode` take: the file, or the encoded picture where it has no file of its own.
+    """Returns what a form's `read` takes: the file, or its content where the example has no file of its own.
 
     Raises:
-        UnreadableImage: The file that holds the picture among others cannot be read.
+        Unreadable: The file that holds the example among others cannot be read.
     """
     if example.path is None:
         return example.content
@@ -116,28 +120,37 @@ def content_of(example: Example) -> Path | bytes:
             file.seek(first)
             return file.read(count)
     except OSError as error:
-        raise UnreadableImage((error.strerror or str(error)).lower()) from error
+        raise Unreadable((error.strerror or str(error)).lower()) from error
 
 
-def _allocate(shape: tuple[int, ...], budget: int, notes: list[str]) -> np.ndarray | FileArray:
-    """Returns an empty uint8 array, in a temporary file if it is larger than the budget; says so in `notes`."""
-    needed = int(np.prod(shape))
-    if needed <= budget:
-        return np.empty(shape, np.uint8)
+def content_bytes(inputs: np.ndarray) -> np.ndarray | bytes:
+    """Returns what tells some rows of inputs, such as `(m, S, S, 3)`, from others, for a digest."""
+    return repr(inputs.tolist()).encode() if inputs.dtype == object else inputs
+
+
+def _allocate(count: int, form: Form, budget: int, notes: list[str]) -> np.ndarray | FileArray:
+    """Returns an empty array, in a temporary file if it is larger than the budget; says so in `notes`.
+
+    Texts, of which nobody knows how long they are, always lie in memory.
+    """
+    shape = (count, *form.shape)
+    needed = int(np.prod(shape)) * np.dtype(form.dtype).itemsize
+    if needed <= budget or form.name == "texts":
+        return np.empty(shape, form.dtype)
     folder, gigabytes = tempfile.gettempdir(), needed / 1e9
     if shutil.disk_usage(folder).free < needed:
         raise UserError(
-            f"{shape[0]} pictures of {shape[1]}x{shape[2]} pixels take {gigabytes:.1f} GB, too much for the memory and "
-            f"for the disk at {folder}. Use a smaller image size, or set TMPDIR to a folder with room."
+            f"{count} {form} take {gigabytes:.1f} GB, too much for the memory and for the disk at {folder}. "
+            f"{form.smaller}, or set TMPDIR to a folder with room."
         )
     notes.append(
-        f"The decoded pictures take {gigabytes:.1f} GB, more than the {budget / 1e9:.1f} GB of memory that they may "
+        f"The decoded {form.name} take {gigabytes:.1f} GB, more than the {budget / 1e9:.1f} GB of memory that they may "
         f"take (--memory), so they lie in a temporary file in {folder} (set TMPDIR for another place)."
     )
     # The file has no name any more, so nothing is left behind even if the program is killed.
     file = tempfile.TemporaryFile()  # noqa: SIM115 (the array closes it)
     file.truncate(needed)
-    return FileArray(file, shape, np.uint8)
+    return FileArray(file, shape, form.dtype)
 
 
 def memory_budget(gigabytes: float | None = None) -> int:
@@ -158,12 +171,12 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _too_many(examples: Sequence[Example], reasons: dict[int, str], max_unreadable: float) -> UserError:
+def _too_many(examples: Sequence[Example], form: FormName, reasons: dict[int, str], max_unreadable: float) -> UserError:
     named = "; ".join(f"{examples[number].name}: {reasons[number]}" for number in sorted(reasons)[:5])
     if len(reasons) == len(examples):
-        return UserError(f"Not one of the {len(examples)} pictures can be read ({named}). Give other pictures.")
+        return UserError(f"Not one of the {len(examples)} {form} can be read ({named}). Give other {form}.")
     return UserError(
-        f"More than {max_unreadable:.0%} of the {len(examples)} pictures cannot be read, among them {named}. "
+        f"More than {max_unreadable:.0%} of the {len(examples)} {form} cannot be read, among them {named}. "
         f"Repair or remove these files, or allow a larger part with --max-unreadable."
     )
 
@@ -171,15 +184,16 @@ def _too_many(examples: Sequence[Example], reasons: dict[int, str], max_unreadab
 class _Progress:
     """One line on the terminal, only while someone watches and it takes long."""
 
-    def __init__(self, total: int):
-        self.total, self.done = total, 0
+    def __init__(self, total: int, form: FormName):
+        self.total, self.form, self.done = total, form, 0
         self.next = time.monotonic() + QUIET_SECONDS if sys.stderr.isatty() else float("inf")
         self.shown = False
 
     def step(self) -> None:
         self.done += 1
         if time.monotonic() >= self.next:
-            print(f"\rReading pictures: {self.done:,} of {self.total:,}", end="", file=sys.stderr, flush=True)
+            done = f"{self.done:,} of {self.total:,}"
+            print(f"\rReading {self.form}: {done}", end="", file=sys.stderr, flush=True)
             self.next, self.shown = time.monotonic() + 0.2, True
 
     def close(self) -> None:

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlkeras.data import images
+from tlkeras.data import forms, reading
+from tlkeras.data.decode import short_side
 from tlkeras.data.example import Example
 from tlkeras.data.file_array import FileArray
-from tlkeras.data.images import decode_all, typical_short_side
+from tlkeras.data.forms import pictures
+from tlkeras.data.reading import decode_all, typical
 from tlkeras.errors import UserError
 
 
@@ -36,7 +38,7 @@ def make(tmp_path):
 
 def test_pictures_come_in_order(make):
     examples = make(100)
-    decoded = decode_all(examples, 6, 0.0)
+    decoded = decode_all(examples, pictures(6), 0.0)
     assert decoded.inputs.shape == (100, 6, 6, 3)
     assert decoded.inputs.dtype == np.uint8
     assert (decoded.inputs == np.arange(100).reshape(-1, 1, 1, 1)).all()
@@ -45,10 +47,10 @@ def test_pictures_come_in_order(make):
 
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_unreadable_pictures_are_set_aside(make, monkeypatch, in_memory):
-    monkeypatch.setattr(images, "MEMORY_SHARE", images.MEMORY_SHARE * in_memory)
+    monkeypatch.setattr(reading, "MEMORY_SHARE", reading.MEMORY_SHARE * in_memory)
     damaged = {0, 7, 8, 29}
     examples = make(30, damaged)
-    decoded = decode_all(examples, 4, 0.2)
+    decoded = decode_all(examples, pictures(4), 0.2)
     good = [number for number in range(30) if number not in damaged]
     assert decoded.inputs[:, 0, 0, 0].tolist() == good
     assert decoded.examples == [examples[number] for number in good]
@@ -60,18 +62,19 @@ def test_unreadable_pictures_are_set_aside(make, monkeypatch, in_memory):
 def test_encoded_bytes_are_decoded_too(make):
     [example] = make(1)
     held = Example("train#0", "a", None, content=example.path.read_bytes())
-    assert decode_all([held], 4, 0.0).inputs.tolist() == decode_all([example], 4, 0.0).inputs.tolist()
+    first, second = (decode_all([one], pictures(4), 0.0).inputs for one in (held, example))
+    assert first.tolist() == second.tolist()
 
 
 def test_too_many_unreadable_pictures(make):
     examples = make(30, damaged={3, 4, 5, 6})
     with pytest.raises(UserError, match=r"More than 10% of the 30 pictures.* 00\d.png: not a valid.*--max-unreadable"):
-        decode_all(examples, 4, 0.1)
+        decode_all(examples, pictures(4), 0.1)
 
 
 def test_no_readable_picture(make):
     with pytest.raises(UserError, match="Not one of the 5 pictures can be read"):
-        decode_all(make(5, damaged=range(5)), 4, 1.0)
+        decode_all(make(5, damaged=range(5)), pictures(4), 1.0)
 
 
 def test_stops_as_soon_as_the_limit_is_passed(make, monkeypatch):
@@ -80,19 +83,19 @@ def test_stops_as_soon_as_the_limit_is_passed(make, monkeypatch):
     def slow_decode(source, size):
         read.append(source)
         time.sleep(0.001)
-        raise images.UnreadableImage("damaged")
+        raise reading.Unreadable("damaged")
 
-    monkeypatch.setattr(images, "decode", slow_decode)
+    monkeypatch.setattr(forms, "decode", slow_decode)
     with pytest.raises(UserError):
-        decode_all(make(1) * 2000, 4, 0.01)
+        decode_all(make(1) * 2000, pictures(4), 0.01)
     assert len(read) < 500
 
 
 def test_large_data_go_to_a_file_that_leaves_nothing_behind(make, monkeypatch, tmp_path):
     (tmp_path / "large").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "large"))
-    monkeypatch.setattr(images, "MEMORY_SHARE", 0)
-    decoded = decode_all(make(20), 4, 0.0)
+    monkeypatch.setattr(reading, "MEMORY_SHARE", 0)
+    decoded = decode_all(make(20), pictures(4), 0.0)
     assert isinstance(decoded.inputs, FileArray)
     assert decoded.inputs[:, 0, 0, 0].tolist() == list(range(20))
     assert "temporary file" in decoded.notes[0]
@@ -100,25 +103,25 @@ def test_large_data_go_to_a_file_that_leaves_nothing_behind(make, monkeypatch, t
 
 
 def test_no_room_on_the_disk(make, monkeypatch):
-    monkeypatch.setattr(images, "MEMORY_SHARE", 0)
+    monkeypatch.setattr(reading, "MEMORY_SHARE", 0)
     examples = make(1) * 1_000_000
     with pytest.raises(UserError, match=r"1000000 pictures of 10000x10000 pixels take 300000\.0 GB"):
-        decode_all(examples, 10_000, 0.0)
+        decode_all(examples, pictures(10_000), 0.0)
 
 
 def test_progress_is_shown_only_on_a_terminal(make, monkeypatch, capsys):
-    monkeypatch.setattr(images, "QUIET_SECONDS", 0)
-    decode_all(make(3), 4, 0.0)
+    monkeypatch.setattr(reading, "QUIET_SECONDS", 0)
+    decode_all(make(3), pictures(4), 0.0)
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    decode_all(make(3), 4, 0.0)
+    decode_all(make(3), pictures(4), 0.0)
     assert "Reading pictures: 1 of 3" in capsys.readouterr().err
 
 
 def test_typical_short_side_is_the_median_from_the_headers(make, tmp_path):
     examples = [*make(9, size=(40, 30)), Example("gone.png", "a", None, Path("gone.png"))]
     Image.new("L", (500, 700)).save(examples[0].path)
-    assert typical_short_side(examples) == 30
+    assert typical(examples, short_side) == 30
 
 
 def test_typical_short_side_samples_the_whole_list(make):
@@ -126,8 +129,8 @@ def test_typical_short_side_samples_the_whole_list(make):
     picture = io.BytesIO()
     Image.new("L", (90, 90)).save(picture, "PNG")
     large = [Example("large", "a", content=picture.getvalue())]
-    assert typical_short_side(small * 1000 + large * 3000) == 90
+    assert typical(small * 1000 + large * 3000, short_side) == 90
 
 
 def test_typical_short_side_is_unknown_if_nothing_can_be_read(make):
-    assert typical_short_side(make(3, damaged=range(3))) is None
+    assert typical(make(3, damaged=range(3)), short_side) is None

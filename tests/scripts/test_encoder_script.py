@@ -1,0 +1,118 @@
+"""A run with an encoder of KerasHub, from its options to predictions where the preset is gone."""
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+
+@pytest.fixture(scope="session")
+def reviews(tmp_path_factory) -> Path:
+    """Two classes of twenty-four short texts, each with one word that says its class."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("reviews")
+    for name, words in (("negative", ["awful", "boring", "dull"]), ("positive", ["lovely", "great", "fine"])):
+        (folder / name).mkdir()
+        for number in range(24):
+            text = [*rng.choice(["the", "film", "was", "a", "story"], 5), rng.choice(words)]
+            (folder / name / f"{number}.txt").write_text(" ".join(rng.permutation(text)))
+    return folder
+
+
+@pytest.fixture
+def preset(tmp_path) -> str:
+    """BERT of two layers, 16 wide, that knows the words of the reviews."""
+    keras_hub = pytest.importorskip("keras_hub")
+    words = ["the", "film", "was", "a", "story", "awful", "boring", "dull", "lovely", "great", "fine"]
+    tokenizer = keras_hub.tokenizers.BertTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words])
+    size = {"num_layers": 2, "num_heads": 2, "hidden_dim": 16, "intermediate_dim": 32, "max_sequence_length": 16}
+    folder = str(tmp_path / "preset")
+    keras_hub.models.BertBackbone(vocabulary_size=tokenizer.vocabulary_size(), **size).save_to_preset(folder)
+    tokenizer.save_to_preset(folder)
+    return folder
+
+
+def without_kerashub(monkeypatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name, *rest: None if name == "keras_hub" else find(name, *rest)
+    )
+
+
+OPTIONS = ("--frozen-epochs", "1", "--batch-size", "8", "--run-dir", "run")
+
+
+@pytest.mark.slow
+def test_train_evaluate_and_predict_without_the_preset(run_script, call, reviews, preset, tmp_path, monkeypatch):
+    backbone, more = f"kerashub:{preset}", ("--finetune-epochs", "2", "--tokens", "10")
+    answer = run_script("train.py", "--data", reviews, "--backbone", backbone, *OPTIONS, *more, cwd=tmp_path)
+    assert answer.code == 0, answer.err
+    assert answer.err == "" and "at 10 tokens, weights of the preset" in answer.out
+    assert f"Features ({backbone}, pooled and below transformer_layer_1)" in answer.out
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert (config["backbone"], config["weights"], config["unfreeze"]) == (backbone, "preset", "transformer_layer_1")
+    shutil.rmtree(preset)
+    judged = run_script("evaluate.py", "run", cwd=tmp_path)
+    assert judged.code == 0 and "Test:" in judged.out, judged.err
+    said = run_script("predict.py", "run", reviews / "positive" / "1.txt", "--json", cwd=tmp_path)
+    assert said.code == 0 and len(json.loads(said.out)) == 1, said.err
+    stages = run_script("summary.py", "run", cwd=tmp_path)
+    assert stages.code == 0 and "transformer_layer_1*" in stages.out, stages.err
+    without_kerashub(monkeypatch)
+    said = call("predict.py", "run", reviews / "positive" / "1.txt")
+    assert said.code == 2 and said.err.endswith("pip install keras-hub tensorflow-text.\n")
+
+
+@pytest.mark.slow
+def test_an_encoder_from_nothing_learns(run_script, reviews, tmp_path):
+    pytest.importorskip("keras_hub")
+    arguments = ("--data", reviews, "--backbone", "kerashub:bert_tiny", "--weights", "none", "--finetune-epochs", "25")
+    answer = run_script("train.py", *arguments, *OPTIONS, cwd=tmp_path)
+    assert answer.code == 0, answer.err
+    assert "nothing is transferred" in answer.out
+    figures = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert figures["test"]["accuracy"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--backbone", "kerashub:nowhere/bert"), "there is no such folder"),
+        (("--backbone", "kerashub:."), "config.json is missing or damaged"),
+        (("--backbone", "kerashub:bert_tiny"), "it has no weights to transfer. Give --weights none"),
+        (("--backbone", "kerashub:bert_tiny", "--weights", "bundled"), "has its own (preset), or random ones (none)"),
+        (
+            ("--backbone", "kerashub:bert_tiny", "--weights", "none", "--unfreeze", "conv4"),
+            "There is no stage of kerashub:",
+        ),
+        (
+            ("--backbone", "kerashub:bert_tiny", "--weights", "none", "--pixel-range", "0..1"),
+            "it is for hub modules only",
+        ),
+        (("--backbone", "kerashub:bert_tiny", "--weights", "none", "--tokens", "2"), "--tokens was 2"),
+        (("--backbone", "VGG16", "--tokens", "20"), "VGG16 is no encoder of KerasHub"),
+    ],
+)
+def test_mistakes_are_said_before_tensorflow_loads(call, reviews, monkeypatch, arguments, words):
+    pytest.importorskip("keras_hub")
+    for place in ("run.train", "hub.row", "hub.encoders"):
+        monkeypatch.setattr(f"tlkeras.{place}.load_tensorflow", lambda *_: pytest.fail("too late"))
+    answer = call("train.py", "--data", reviews, *arguments)
+    assert answer.code == 2 and words in answer.err and answer.err.count("\n") == 1
+
+
+def test_pictures_are_refused(call, colours):
+    pytest.importorskip("keras_hub")
+    answer = call("train.py", "--data", colours, "--backbone", "kerashub:bert_tiny", "--weights", "none")
+    assert answer.code == 2 and "takes texts, and" in answer.err
+
+
+def test_without_kerashub_there_is_a_sentence(call, reviews, monkeypatch):
+    without_kerashub(monkeypatch)
+    monkeypatch.setattr("tlkeras.run.train.load_tensorflow", lambda *_: pytest.fail("too late"))
+    answer = call("train.py", "--data", reviews, "--backbone", "kerashub:bert_tiny", "--weights", "none")
+    assert answer.code == 2 and answer.err.endswith("pip install keras-hub tensorflow-text.\n")

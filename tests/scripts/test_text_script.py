@@ -1,0 +1,156 @@
+"""Runs of texts and of sounds, from their options to predictions where the module is gone."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import yaml
+from scipy.io import wavfile
+
+OPTIONS = ("--frozen-epochs", "2", "--finetune-epochs", "2", "--frozen-rate", "0.1", "--finetune-rate", "0.05")
+GOOD, BAD = ("fine", "great", "lovely", "bright"), ("dull", "poor", "awful", "grey")
+
+
+@pytest.fixture(scope="session")
+def handle(tmp_path_factory) -> str:
+    """A module that gives the mean of a vector for each word of a text."""
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.vectors = tf.Variable(np.random.default_rng(0).normal(size=(97, 8)).astype("float32"))
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
+    def features(texts):
+        words = tf.strings.split(texts)
+        numbers = tf.strings.to_hash_bucket_fast(words.values, 97)
+        return tf.reduce_mean(words.with_values(tf.gather(module.vectors, numbers)), 1)
+
+    module.__call__ = features
+    folder = tmp_path_factory.mktemp("hub") / "texts"
+    tf.saved_model.save(module, str(folder))
+    return f"hub:{folder}"
+
+
+@pytest.fixture(scope="session")
+def reviews(tmp_path_factory) -> tuple:
+    """The same forty texts in two classes as a folder, with one file that is none, and as a table."""
+    folder, rng = tmp_path_factory.mktemp("reviews") / "reviews", np.random.default_rng(0)
+    table = [("text", "label")]
+    for name, words in (("bad", BAD), ("good", GOOD)):
+        (folder / name).mkdir(parents=True)
+        for number in range(20):
+            text = f"Number {number},\n" + " ".join(rng.choice(words, 5))
+            (folder / name / f"{number}.txt").write_text(text)
+            table.append((text, name))
+    (folder / "bad" / "broken.txt").write_bytes(b"\xff\xfe")
+    with (folder.parent / "reviews.csv").open("w", newline="", encoding="utf-8-sig") as file:
+        csv.writer(file).writerows(table)
+    return folder, folder.parent / "reviews.csv"
+
+
+@pytest.mark.slow
+def test_texts_from_training_to_predictions_without_the_module(run_script, reviews, handle, tmp_path):
+    folder, table = reviews
+    first = run_script("train.py", "--data", folder, "--backbone", handle, *OPTIONS, "--run-dir", "run", cwd=tmp_path)
+    assert first.code == 0 and "Data: " in first.out, first.err
+    assert "40 texts, 2 classes" in first.out and "of 6 texts; 95 %" in first.out and "texts/s" in first.out
+    assert "image" not in first.out and "Set aside, unreadable: bad/broken.txt (not UTF-8)" in first.out + first.err
+    assert f"Features ({handle}, pooled): computed" in first.out
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert (config["backbone"], config["image_size"], config["seconds"]) == (handle, None, None)
+    assert json.loads((tmp_path / "run" / "labels.json").read_text())["form"] == "texts"
+    second = run_script("train.py", "--data", folder, "--backbone", handle, *OPTIONS, "--run-dir", "two", cwd=tmp_path)
+    assert f"Features ({handle}, pooled): read from the cache" in second.out
+    assert (tmp_path / "run" / "history.csv").read_bytes() == (tmp_path / "two" / "history.csv").read_bytes()
+    module = handle.removeprefix("hub:")
+    shutil.move(module, module + "-elsewhere")
+    try:
+        judged = run_script("evaluate.py", "run", cwd=tmp_path)
+        other = run_script("evaluate.py", "run", "--data", table, cwd=tmp_path)
+        said = run_script("predict.py", "run", "--json", "--text", " ".join(GOOD), " ".join(BAD), " ", cwd=tmp_path)
+        read = run_script("predict.py", "run", folder, cwd=tmp_path)
+    finally:
+        shutil.move(module + "-elsewhere", module)
+    assert judged.code == 0 and "of 6 texts" in judged.out, judged.err
+    assert other.code == 0 and "of 40 texts" in other.out, other.err
+    answers = json.loads(said.out)
+    assert [one["text"] for one in answers] == [" ".join(GOOD), " ".join(BAD), " "]
+    assert [one["predictions"][0]["label"] for one in answers[:2]] == ["good", "bad"] and answers[2]["error"] == "empty"
+    assert len(read.out.splitlines()) == 41 and "unreadable: not UTF-8" in read.out
+
+
+@pytest.mark.slow
+def test_a_table_of_texts_is_judged_on_its_own_test_lines(run_script, reviews, handle, tmp_path):
+    table = shutil.copy(reviews[1], tmp_path / "reviews.csv")
+    answer = run_script("train.py", "--data", table, "--backbone", handle, *OPTIONS, "--run-dir", "run", cwd=tmp_path)
+    assert answer.code == 0, answer.err
+    judged = run_script("evaluate.py", "run", cwd=tmp_path)
+    assert judged.code == 0 and "of 6 texts" in judged.out, judged.err
+    lines = table.read_bytes().split(b"\r\n")
+    table.write_bytes(b"\r\n".join([lines[0], b"a new text,good", *lines[1:]]))
+    moved = run_script("evaluate.py", "run", cwd=tmp_path)
+    assert moved.code == 2 and "are missing from the data" in moved.err
+
+
+@pytest.mark.slow
+def test_sounds_from_training_to_predictions(run_script, tmp_path):
+    import tensorflow as tf
+
+    module, rng = tf.Module(), np.random.default_rng(0)
+    module.kernel = tf.Variable(rng.normal(size=(65, 8)).astype("float32"))
+    spectrum = tf.function(
+        lambda sound: tf.math.log(tf.abs(tf.signal.stft(sound, 128, 64)) + 1e-3) @ module.kernel,
+        input_signature=[tf.TensorSpec((None,))],
+    )
+    module.__call__ = spectrum
+    tf.saved_model.save(module, str(tmp_path / "module"))
+    for name, hertz in (("high", 800), ("low", 100)):
+        (tmp_path / "tones" / name).mkdir(parents=True)
+        for number in range(12):
+            tone = np.sin(2 * np.pi * hertz * rng.uniform(0.8, 1.2) * np.arange(2000) / 4000).astype("float32")
+            wavfile.write(tmp_path / "tones" / name / f"{number}.wav", 4000, tone)
+    wanted = ("--data", "tones", "--backbone", "hub:module", "--sample-rate", "4000", "--run-dir", "run")
+    answer = run_script("train.py", *wanted, *OPTIONS, cwd=tmp_path)
+    assert answer.code == 0 and "24 sounds, 2 classes" in answer.out, answer.err
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert (config["sample_rate"], config["seconds"]) == (4000, 0.5)
+    judged = run_script("evaluate.py", "run", "--data", "tones", cwd=tmp_path)
+    assert "All: accuracy 1.000 (24 of 24 sounds" in judged.out, judged.err
+    said = run_script("predict.py", "run", "tones/low/*.wav", cwd=tmp_path)
+    assert [line.split()[1] for line in said.out.splitlines()] == ["low"] * 12, said.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--data", "REVIEWS"), "holds no pictures, but 41 texts, for which another kind of backbone is needed"),
+        (("--data", "TABLE"), "MobileNetV2 takes pictures, and"),
+        (("--data", "REVIEWS", "--backbone", "HANDLE", "--image-size", "64"), "it is for pictures, and"),
+        (("--data", "REVIEWS", "--backbone", "HANDLE", "--pixel-range", "0..1"), "it is for pictures, and"),
+        (("--data", "REVIEWS", "--backbone", "HANDLE", "--engine", "openvino"), "it is for pictures, and"),
+        (("--data", "COLOURS", "--seconds", "2"), "it is for sounds, and"),
+    ],
+)
+def test_mistakes_are_said_before_tensorflow_loads(call, colours, reviews, handle, monkeypatch, arguments, words):
+    monkeypatch.setattr("tlkeras.hub.row.load_tensorflow", lambda: pytest.fail("too late"))
+    monkeypatch.setattr("tlkeras.run.train.load_tensorflow", lambda *_: pytest.fail("too late"))
+    places = {"HANDLE": handle, "REVIEWS": reviews[0], "TABLE": reviews[1], "COLOURS": colours}
+    answer = call("train.py", *[places.get(word, word) for word in arguments])
+    assert answer.code == 2 and words in answer.err and answer.err.count("\n") == 1, answer.err
+
+
+@pytest.mark.parametrize(("data", "holds"), [("digits", "pictures"), ("COLOURS", "pictures")])
+def test_pictures_for_a_module_of_texts(call, colours, handle, data, holds):
+    answer = call("train.py", "--data", colours if data == "COLOURS" else data, "--backbone", handle)
+    assert answer.code == 2 and f"takes texts, and {colours if data == 'COLOURS' else data} holds {holds}" in answer.err
+
+
+def test_texts_for_a_run_of_pictures(call, trained, reviews):
+    answer = call("predict.py", trained.path, "--text", "a fine one")
+    assert answer.code == 2 and "--text was given, but the model of" in answer.err and "takes pictures" in answer.err
+    answer = call("predict.py", trained.path)
+    assert answer.code == 2 and "Nothing was given for PATH" in answer.err
+    answer = call("evaluate.py", trained.path, "--data", reviews[1])
+    assert answer.code == 2 and "takes pictures, and" in answer.err and "holds texts" in answer.err
