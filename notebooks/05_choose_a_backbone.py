@@ -133,7 +133,7 @@ figure
 # - **MobileNetV2** first: small and fast, and with its ImageNet weights good on most photographs.
 # - **ResNet50** or **InceptionV3** if it is not good enough and you have the time; InceptionV3 sees larger
 #   pictures.
-# - **VGG16** is the slowest and largest by far. It is here because many papers compare with it.
+# - **VGG16** is the slowest of them, though not the largest. It is here because many papers compare with it.
 #
 # Let validation pictures choose, and look at the test pictures once, when you have chosen: the best of several
 # test figures is too good by itself. The table of all backbones is printed by `python scripts/summary.py`.

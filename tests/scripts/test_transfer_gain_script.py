@@ -8,10 +8,11 @@ import keras
 import numpy as np
 import pytest
 
+from tlkeras.config import GainConfig
 from tlkeras.data.example import Example
 from tlkeras.data.forms import pictures
 from tlkeras.data.prepare import PreparedData
-from tlkeras.run.trial import take_share
+from tlkeras.run.trial import epochs_of, take_share
 from tlkeras.training.checkpoint import Checkpoints
 
 OPTIONS = ("--backbone", "MobileNet-0.25", "--image-size", "32", "--batch-size", "8")
@@ -24,7 +25,7 @@ def test_a_comparison_that_is_stopped_goes_on(made, run_script, start_script, tm
     command = (
         "transfer_gain.py", "--data", made({"blue": 20, "green": 20}), *OPTIONS, "--weights", weights,
         "--percents", "[25,100]", "--seeds", 2, "--scratch-epochs", 2, "--scratch-steps", 1, "--frozen-epochs", 1,
-        "--finetune-epochs", 1, "--run-dir", "gain",
+        "--finetune-epochs", 1, "--finetune-steps", 1, "--run-dir", "gain",
     )  # fmt: skip
     process = start_script(*command, cwd=tmp_path)
     kept = tmp_path / ".gain.partial" / "checkpoints"
@@ -94,3 +95,9 @@ def test_what_is_judged_is_never_learned_from(own_test):
 def test_each_class_has_a_picture_to_learn_from():
     data = prepared(own_test=True)
     assert sorted(data.examples[place].label for place in take_share(data, 1, seed=0)) == ["a", "b"]
+
+
+@pytest.mark.parametrize(("pictures", "epochs"), [(79, 34), (320, 12), (12, 100)])
+def test_few_pictures_are_learned_from_for_more_epochs(pictures, epochs):
+    config = GainConfig(data="digits", batch_size=32)
+    assert epochs_of({"train": range(pictures)}, config, epochs=12, steps=100) == epochs

@@ -22,7 +22,7 @@ def plot_curves(history: list[dict], kept_epoch: int, path: Path | None = None) 
     frozen = sum(row["phase"] == "frozen" for row in history)
     figure = Figure(figsize=(10, 4), layout="constrained")
     for panel, name in zip(figure.subplots(1, 2), ["loss", metric], strict=True):
-        panel.plot(epochs, [row[name] for row in history], marker=".", label="training (augmented)")
+        panel.plot(epochs, [row[name] for row in history], marker=".", label="training")
         panel.plot(epochs, [row[f"val_{name}"] for row in history], marker=".", label="validation")
         panel.axvline(kept_epoch, color="gray", linewidth=0.8, linestyle=":", label=f"kept: epoch {kept_epoch}")
         if frozen < len(history):

@@ -1,6 +1,7 @@
 """One trial of `tlkeras.run.gain`: one model from pretrained and from random weights, on the same pictures."""
 
 import dataclasses
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -90,8 +91,10 @@ def train_pretrained(
 
     keras.utils.set_random_seed(seed)
     model = build(config, row, task, sets["train"])
+    epochs = config.finetune_epochs and epochs_of(sets, config, config.finetune_epochs, config.finetune_steps)
+    options = dataclasses.replace(config, seed=seed, cache_disk=0.0, finetune_epochs=epochs)
     start = time.perf_counter()
-    train_two_phases(model, sets["train"], sets["train"], dataclasses.replace(config, seed=seed, cache_disk=0.0))
+    train_two_phases(model, sets["train"], sets["train"], options)
     return judged_accuracy(model, sets, config, task, time.perf_counter() - start)
 
 
@@ -112,19 +115,31 @@ def train_random(
     """
     import keras
 
-    from tlkeras.data.pipeline import steps_per_epoch
     from tlkeras.run.train import build
     from tlkeras.training.from_scratch import train_from_scratch
 
     keras.utils.set_random_seed(seed)
     model = build(dataclasses.replace(config, weights="none"), row, task, sets["train"])
     augmentation = {entry.name: getattr(config, entry.name) for entry in dataclasses.fields(AugmentOptions)}
-    steps = steps_per_epoch(len(sets["train"]), config.batch_size)
-    epochs = max(config.scratch_epochs, steps_per_epoch(config.scratch_steps, steps))
+    epochs = epochs_of(sets, config, config.scratch_epochs, config.scratch_steps)
     options = ScratchOptions(**augmentation, epochs=epochs, batch_size=config.batch_size, seed=seed)
     start = time.perf_counter()
     train_from_scratch(model, sets["train"], None, options)
     return judged_accuracy(model, sets, config, task, time.perf_counter() - start)
+
+
+def epochs_of(sets: dict[str, "ExampleSet"], config: GainConfig, epochs: int, steps: int) -> int:
+    """So many epochs, or as many more as it takes to make a number of steps.
+
+    Args:
+        sets: the splits by name.
+        config: its batch size is used.
+        epochs: how many there are at least.
+        steps: how many there are in all of them at least.
+    """
+    from tlkeras.data.pipeline import steps_per_epoch
+
+    return max(epochs, math.ceil(steps / steps_per_epoch(len(sets["train"]), config.batch_size)))
 
 
 def judged_accuracy(
