@@ -14,6 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tlkeras.startup import load_tensorflow
+
 HERE = Path(__file__).parent
 
 
@@ -42,6 +44,7 @@ def main() -> None:
 
 def make_module(weights: Path, folder: Path) -> Path:
     """Write MobileNetV2 as the hub publishes feature vectors."""
+    load_tensorflow()
     import keras
 
     network = keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(224, 224, 3))

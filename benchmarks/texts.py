@@ -27,6 +27,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+from tlkeras.startup import load_tensorflow
+
 TRAIN = Path(__file__).parents[1] / "scripts" / "train.py"
 LIBRARIES = ("numpy", "scipy", "sklearn", "keras", "matplotlib", "PIL")
 NAMES = re.compile(r"\b(numpy|np|scipy|sklearn|scikit|keras|tensorflow|tf|matplotlib|mpl|pyplot|pil|pillow)\b", re.I)
@@ -77,6 +79,7 @@ def paragraphs(root: Path, whole: bool = False) -> Iterator[str]:
 
 def write_module(folder: Path, texts: list[str]) -> None:
     """A module that adds up its words' vectors, those of a latent semantic analysis; words beyond share random ones."""
+    load_tensorflow()
     import tensorflow as tf
 
     terms = TfidfVectorizer(sublinear_tf=True, min_df=2, token_pattern="[a-z]+")
