@@ -133,6 +133,14 @@ def test_a_place_in_use_is_refused(call, tmp_path):
     assert files_of(tmp_path) == {"full/letter.txt", "gitconfig"}
 
 
+@pytest.mark.parametrize("target", ["letter.txt/new", "letter.txt/new/flowers", "/proc/flowers", "x" * 300])
+def test_a_place_that_cannot_be_made_is_said_in_a_sentence(call, tmp_path, target):
+    (tmp_path / "letter.txt").write_text("mine")
+    answer = call("new_project.py", target, "--name", "flowers")
+    assert answer.code == 2 and answer.err.startswith(f"new_project.py: The folder {target} cannot be made: ")
+    assert answer.err.count("\n") == 1 and files_of(tmp_path) == {"letter.txt", "gitconfig"}
+
+
 def test_an_empty_folder_is_filled_and_stays_the_same_one(call, tmp_path, monkeypatch):
     (tmp_path / "flowers").mkdir()
     monkeypatch.chdir(tmp_path / "flowers")

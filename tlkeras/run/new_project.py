@@ -47,16 +47,13 @@ def new_project(
         What was made, and the commands to go on with, in a few lines.
 
     Raises:
-        UserError: for a target that is in use, a name that a package cannot have, or parts that are not there.
+        UserError: for a target that is in use or cannot be made, a name that a package cannot have, or parts that are not there.
     """
     place = target.resolve()
     name = place.name if name is None else name
-    check_target(target, template)
     check_name(name, template)
     parts = choose_parts(template, TEMPLATE, scripts, notebooks)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    partial = place.with_name(f".{place.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a program that was killed
+    partial = make_partial(target, template)
     try:
         write_project(template, partial, name, " ".join(description.split()), parts)
         repository = first_commit(partial, name)
@@ -67,6 +64,30 @@ def new_project(
     lines += [f"Notebooks: {', '.join(parts.notebooks)}"] if parts.notebooks else []
     lines += [repository, "Next:", f"cd {shlex.quote(str(target))}", *readme_commands(place / "README.md")]
     return "\n".join(lines)
+
+
+def make_partial(target: Path, template: Path) -> Path:
+    """Make the hidden folder beside the target that is renamed to it at the end.
+
+    Args:
+        target: where the project is to go.
+        template: the repository's folder.
+
+    Returns:
+        The folder, which is empty.
+
+    Raises:
+        UserError: something is at the target already, or no folder can be made there.
+    """
+    try:
+        check_target(target, template)
+        place = target.resolve()
+        partial = place.with_name(f".{place.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)  # of a program that was killed
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"The folder {target} cannot be made: {error.strerror}. Give one elsewhere.") from None
+    return partial
 
 
 def check_target(target: Path, template: Path) -> None:
