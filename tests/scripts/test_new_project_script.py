@@ -109,6 +109,7 @@ def test_names_of_any_length_leave_the_code_formatted(tmp_path, name):
         ("tf_keras", "a package that the project"), ("sklearn", "a package that is installed"),
         ("tests", "a folder or script"), ("data", "a folder or script"), ("train", "a folder or script"),
         ("build", "a folder or script"), ("tlkeras", "a folder or script"),
+        ("photos", "a folder of data in"), ("reviews", "a folder of data in"), ("new_pictures", "a folder of data in"),
     ],
 )  # fmt: skip
 def test_names_that_would_not_work(call, tmp_path, name, said):

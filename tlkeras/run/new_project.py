@@ -14,12 +14,13 @@ from pathlib import Path
 
 from tlkeras.errors import UserError
 from tlkeras.run.project_parts import BYTE_FOR_BYTE, Parts, choose_parts
-from tlkeras.run.project_readme import make_readme, readme_commands, without_other_notebooks
+from tlkeras.run.project_readme import command_lines, make_readme, without_other_notebooks
 
 TEMPLATE = "tlkeras"
 # The template's lines leave room for so many letters; a test formats and lints a copy with the longest name.
 NAME = re.compile(r"[a-z][a-z0-9_]{1,15}")
 DESCRIPTION = "An image classifier, trained by transfer learning with Keras."
+FIRST = "Two commands"  # the section of the README with what a reader is told to type first
 IGNORED_BY_GIT = {"build", "dist", "venv"}
 
 
@@ -62,7 +63,7 @@ def new_project(
         shutil.rmtree(partial, ignore_errors=True)
     lines = [f"Project: {name}, {len(parts.taken) + 1} files in {target}", f"Scripts: {', '.join(parts.scripts)}"]
     lines += [f"Notebooks: {', '.join(parts.notebooks)}"] if parts.notebooks else []
-    lines += [repository, "Next:", f"cd {shlex.quote(str(target))}", *readme_commands(place / "README.md")]
+    lines += [repository, "Next:", f"cd {shlex.quote(str(target))}", *command_lines(place / "README.md", FIRST)]
     return "\n".join(lines)
 
 
@@ -126,12 +127,14 @@ def check_name(name: str, template: Path) -> None:
     pins = "\n".join((template / file).read_text(encoding="utf-8") for file in ("requirements.txt", "constraints.txt"))
     needed = {pin.lower().replace("-", "_") for pin in re.findall(r"^([\w-]+)==", pins, re.MULTILINE)}
     own = {path.stem for pattern in ("*", "scripts/*", "tests/*") for path in template.glob(pattern)}
+    shown = re.findall(r"--data (\w+)|(\w+)/", "\n".join(command_lines(template / "README.md")))
     installed = importlib.util.find_spec(name)
     whose = (
         "a word of Python" if keyword.iskeyword(name)
         else "a module of Python's own" if name in sys.stdlib_module_names
         else "a package that the project needs" if name in needed
         else "a folder or script of the project" if name in own | IGNORED_BY_GIT
+        else "a folder of data in the README's commands" if any(name in words for words in shown)
         else "a package that is installed here" if installed and installed.origin
         else None
     )  # fmt: skip

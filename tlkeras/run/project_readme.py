@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MAP = "Where to change what"
-COMMANDS = "Two commands"
 
 
 def make_readme(template: Path, left: set[str]) -> str:
@@ -44,8 +43,14 @@ def names_left(text: str, left: set[str]) -> bool:
     return any(path.rstrip("/.") in left for path in re.findall(r"[\w.-]+/[\w./-]*", text))
 
 
-def readme_commands(readme: Path) -> Iterator[str]:
-    """The lines that a reader is told to type first."""
-    section = readme.read_text(encoding="utf-8").partition(f"## {COMMANDS}\n")[2].partition("\n## ")[0]
+def command_lines(readme: Path, title: str | None = None) -> Iterator[str]:
+    """The lines that a reader is told to type.
+
+    Args:
+        readme: the file.
+        title: of the section whose lines are wanted; None is all of them.
+    """
+    text = readme.read_text(encoding="utf-8")
+    section = text.partition(f"## {title}\n")[2].partition("\n## ")[0] if title else text
     for block in re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL):
         yield from block.splitlines()
