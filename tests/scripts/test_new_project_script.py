@@ -199,6 +199,14 @@ def test_scripts_come_along_with_what_they_need(tmp_path):
         new_project(ROOT, tmp_path / "other", "flowers", scripts="train,pretain")
 
 
+@pytest.mark.parametrize("words", ["none,all", "all,01_quickstart", "01_quickstart, none"])
+def test_all_and_none_stand_alone(call, tmp_path, words):
+    for what in ("notebooks", "scripts"):
+        answer = call("new_project.py", "flowers", f"--{what}", words)
+        assert answer.code == 2 and f"--{what} was {words}; all and none stand alone." in answer.err
+    assert not (tmp_path / "flowers").exists()
+
+
 @pytest.mark.parametrize("scripts", ["none", "pretrain", "all"])
 def test_the_readme_names_nothing_that_is_not_there(tmp_path, scripts):
     project = tmp_path / "flowers"

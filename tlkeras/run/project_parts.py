@@ -88,11 +88,13 @@ def chosen_names(what: str, words: str, known: Sequence[str]) -> list[str]:
         known: all that there are.
 
     Raises:
-        UserError: one of them is not known.
+        UserError: one of them is not known, or "all" or "none" is among others.
     """
     if words in ("all", "none"):
         return list(known) if words == "all" else []
     names = [word.strip().removesuffix(".py").removesuffix(".ipynb") for word in words.split(",")]
+    if {"all", "none"} & set(names):
+        raise UserError(f"--{what}s was {words}; all and none stand alone. Give one of them, or names joined by commas.")
     for name in names:
         if name not in known:
             raise UserError(not_known(what, f'"{name}"', name, ["all", "none", *known]))
