@@ -54,6 +54,10 @@ def git(project: Path, *arguments: str) -> str:
     return subprocess.run(["git", *arguments], cwd=project, capture_output=True, text=True, check=True).stdout
 
 
+def authors(project: Path) -> list[dict[str, str]] | None:
+    return tomllib.loads((project / "pyproject.toml").read_text())["project"].get("authors")
+
+
 def test_what_is_said_and_made(call, tmp_path):
     answer = call("new_project.py", "my flowers", "--name", "flowers", "--description", 'Roses, "red" \\ blue')
     assert answer.code == 0 and answer.err == ""
@@ -69,6 +73,7 @@ def test_what_is_said_and_made(call, tmp_path):
     ]
     metadata = tomllib.loads((project / "pyproject.toml").read_text())["project"]
     assert (metadata["name"], metadata["description"]) == ("flowers", 'Roses, "red" \\ blue')
+    assert metadata["authors"] == [{"name": "Somebody", "email": "somebody@example.org"}]
     assert (project / "README.md").read_text().startswith('# flowers\n\nRoses, "red" \\ blue\n\nMade from the template')
     assert (project / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
     assert os.access(project / ".ci" / "run", os.X_OK) == os.access(ROOT / ".ci" / "run", os.X_OK)
@@ -164,6 +169,7 @@ def test_nobody_commits_under_a_guessed_name(tmp_path, somebody, monkeypatch):
     somebody.write_text("")
     monkeypatch.setenv("EMAIL", "guessed@example.org")  # with which git would take the name of the machine's user
     said = new_project(ROOT, tmp_path / "flowers")
+    assert authors(tmp_path / "flowers") is None
     assert "Repository: no first commit (" in said
     by_hand = said.partition("make it in the folder: ")[2].splitlines()[0]
     somebody.write_text("[user]\nname = Me\nemail = me@example.org\n")
@@ -171,9 +177,18 @@ def test_nobody_commits_under_a_guessed_name(tmp_path, somebody, monkeypatch):
     assert git(tmp_path / "flowers", "log", "--format=%an: %s") == "Me: flowers, made from the template tlkeras\n"
 
 
+@pytest.mark.parametrize("email", ["", "email = nobody", "email = two words@example.org"])
+def test_an_author_without_an_address_has_a_name(tmp_path, somebody, email):
+    """A package with an address that is none could not be built."""
+    somebody.write_text(f'[user]\nname = "Zoë \\"Z\\" O\\\\N"\n{email}\n')
+    new_project(ROOT, tmp_path / "flowers")
+    assert authors(tmp_path / "flowers") == [{"name": 'Zoë "Z" O\\N'}]
+
+
 def test_without_git_there_are_the_files(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "as git is not installed" in new_project(ROOT, tmp_path / "flowers")
+    assert authors(tmp_path / "flowers") is None
     assert (tmp_path / "flowers" / "README.md").exists() and not (tmp_path / "flowers" / ".git").exists()
 
 

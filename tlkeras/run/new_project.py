@@ -48,7 +48,8 @@ def new_project(
         What was made, and the commands to go on with, in a few lines.
 
     Raises:
-        UserError: for a target that is in use or cannot be made, a name that a package cannot have, or parts that are not there.
+        UserError: for a target that is in use or cannot be made, a name that a package cannot have, or parts that are
+            not there.
     """
     place = target.resolve()
     name = place.name if name is None else name
@@ -162,13 +163,32 @@ def write_project(template: Path, folder: Path, name: str, description: str, par
     if books.exists():
         books.write_text(without_other_notebooks(books.read_text(encoding="utf-8"), parts.left), encoding="utf-8")
     metadata = folder / "pyproject.toml"
-    line = f"description = {json.dumps(description, ensure_ascii=False)}"  # a string of TOML is written like JSON's
+    line = f"description = {toml_string(description)}\n{authors_line(folder)}".rstrip()
     text = re.sub(r"^description = .*$", lambda _: line, metadata.read_text(encoding="utf-8"), flags=re.MULTILINE)
     metadata.write_text(text, encoding="utf-8")
     readme = make_readme(template, parts.left)
     origin = f"Made from the template {TEMPLATE} (Apache-2.0)."
     head = f"# {name}\n\n{description}\n\n{origin}\n\n"
     (folder / "README.md").write_text(head + rename(readme, name), encoding="utf-8")
+
+
+def toml_string(text: str) -> str:
+    """Text as a string of TOML, which is written like JSON's."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def authors_line(folder: Path) -> str:
+    """The line of `pyproject.toml` with whom git knows in a folder; empty where it knows nobody or is not there."""
+    known: dict[str, str] = {}
+    environment = own_environment()
+    for key in ("name", "email") if shutil.which("git") else ():
+        command = ["git", "config", f"user.{key}"]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+        known[key] = done.stdout.strip()
+    if not re.fullmatch(r"[\w.+-]+@[\w.-]+", known.get("email", ""), re.ASCII):  # setuptools takes no other
+        known.pop("email", None)
+    pairs = ", ".join(f"{key} = {toml_string(value)}" for key, value in known.items() if value)
+    return f"authors = [{{ {pairs} }}]" if pairs else ""
 
 
 def rename(text: str, name: str) -> str:
@@ -182,6 +202,11 @@ def renamed_content(content: bytes, name: str) -> bytes:
         return content if b"\0" in content else rename(content.decode("utf-8"), name).encode("utf-8")
     except UnicodeDecodeError:
         return content
+
+
+def own_environment() -> dict[str, str]:
+    """The environment without what names another repository, such as a hook of git sets for the programs it calls."""
+    return {key: os.environ[key] for key in os.environ if key not in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")}
 
 
 def first_commit(folder: Path, name: str) -> str:
@@ -198,17 +223,13 @@ def first_commit(folder: Path, name: str) -> str:
     by_hand = f'git init && git add --all && git commit -m "{message}"'
     if not shutil.which("git"):
         return f"Repository: none, as git is not installed; later, in the folder: {by_hand}"
-    # Those of a program that calls this one, such as a hook of git, name another repository.
-    environment = {
-        key: os.environ[key] for key in os.environ if key not in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
-    }
     commands: Sequence[Sequence[str]] = (
         ["init", "--quiet"],
         ["add", "--all"],
         ["-c", "user.useConfigOnly=true", "commit", "--quiet", "--message", message],  # never with a guessed name
     )
     for command in commands:
-        done = subprocess.run(["git", *command], cwd=folder, env=environment, capture_output=True, text=True)
+        done = subprocess.run(["git", *command], cwd=folder, env=own_environment(), capture_output=True, text=True)
         if done.returncode:
             why = next(
                 (line for line in reversed(done.stderr.splitlines()) if line.startswith("fatal: ")), "fatal: it failed"

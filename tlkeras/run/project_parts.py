@@ -94,7 +94,7 @@ def chosen_names(what: str, words: str, known: Sequence[str]) -> list[str]:
         return list(known) if words == "all" else []
     names = [word.strip().removesuffix(".py").removesuffix(".ipynb") for word in words.split(",")]
     if {"all", "none"} & set(names):
-        raise UserError(f"--{what}s was {words}; all and none stand alone. Give one of them, or names joined by commas.")
+        raise UserError(f"--{what}s was {words}; all and none stand alone. Give one of them, or names with commas.")
     for name in names:
         if name not in known:
             raise UserError(not_known(what, f'"{name}"', name, ["all", "none", *known]))
