@@ -15,6 +15,7 @@ import pytest
 from tlkeras.errors import UserError
 from tlkeras.run import new_project as module
 from tlkeras.run.new_project import new_project
+from tlkeras.run.project_notebooks import without_sentences
 from tlkeras.run.project_parts import FILES, FOLDERS, STAYS
 
 ROOT = Path(__file__).parents[2]
@@ -262,6 +263,26 @@ def test_notebooks_are_chosen_by_name(template, tmp_path):
         new_project(template, tmp_path / "other", "flowers", notebooks="third")
 
 
+def test_texts_of_notebooks_name_no_page_that_was_left_out(tmp_path):
+    new_project(ROOT, tmp_path / "flowers", notebooks="01_quickstart,02_feature_extraction")
+    folder = tmp_path / "flowers" / "notebooks"
+    for path in folder.glob("*"):
+        assert not re.search("03_|04_|05_", path.read_text()), path.name
+    source = (folder / "02_feature_extraction.py").read_text()
+    assert "knows photographs alone." in source and len(source) > 5000
+    for page in ("01_quickstart", "02_feature_extraction"):
+        cells = json.loads((folder / f"{page}.ipynb").read_text())["cells"]
+        assert all(cell["source"] for cell in cells)
+        assert len(cells) == (folder / f"{page}.py").read_text().count("# %%")
+    kept = json.loads((ROOT / "notebooks" / "01_quickstart.ipynb").read_text())["cells"][0]
+    assert json.loads((folder / "01_quickstart.ipynb").read_text())["cells"][0] == kept
+
+
+def test_sentences_and_entries_of_lists_go_one_by_one():
+    text = "One. Two, in `02_b`. Three?\n\nNext: `03_c`.\n\n- first\n- `03_c`\n- third"
+    assert without_sentences(text, {"02_b", "03_c"}) == "One. Three?\n\n- first\n- third"
+
+
 def test_bytes_and_records_of_where_weights_come_from_stay_as_they_are(template, tmp_path):
     bundled = template / "tlkeras" / "backbones" / "bundled"
     bundled.mkdir(exist_ok=True)
@@ -286,12 +307,12 @@ def test_runs_and_caches_of_the_template_stay_there(template, tmp_path):
     ]
 
 
-@pytest.mark.parametrize("notebooks", ["none", "all"])
+@pytest.mark.parametrize("notebooks", ["none", "01_quickstart,02_feature_extraction", "all"])
 def test_what_stays_agrees_with_what_came_along(tmp_path, notebooks):
     """The tests of structure, map, docstrings and notebooks hold in a copy that lacks scripts, modules, benchmarks."""
     new_project(ROOT, tmp_path / "flowers", notebooks=notebooks)
     tests = ["tests/test_architecture.py", "tests/test_docstrings.py", "tests/test_map.py"]
-    tests += ["tests/test_notebooks.py"] if notebooks == "all" else []
+    tests += ["tests/test_notebooks.py"] if notebooks != "none" else []
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *tests],
         cwd=tmp_path / "flowers",

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tlkeras.errors import UserError
+from tlkeras.run.project_notebooks import forget_pages
 from tlkeras.run.project_parts import BYTE_FOR_BYTE, Parts, choose_parts
-from tlkeras.run.project_readme import command_lines, make_readme, without_other_notebooks
+from tlkeras.run.project_readme import command_lines, make_readme
 
 TEMPLATE = "tlkeras"
 # The template's lines leave room for so many letters; a test formats and lints a copy with the longest name.
@@ -159,9 +160,7 @@ def write_project(template: Path, folder: Path, name: str, description: str, par
         content = (template / path).read_bytes()
         place.write_bytes(content if BYTE_FOR_BYTE & set(path.parts) else renamed_content(content, name))
         shutil.copymode(template / path, place)
-    books = folder / "notebooks" / "README.md"
-    if books.exists():
-        books.write_text(without_other_notebooks(books.read_text(encoding="utf-8"), parts.left), encoding="utf-8")
+    forget_pages(folder / "notebooks", parts.left)
     metadata = folder / "pyproject.toml"
     line = f"description = {toml_string(description)}\n{authors_line(folder)}".rstrip()
     text = re.sub(r"^description = .*$", lambda _: line, metadata.read_text(encoding="utf-8"), flags=re.MULTILINE)

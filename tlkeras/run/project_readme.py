@@ -27,12 +27,6 @@ def make_readme(template: Path, left: set[str]) -> str:
     return "".join(kept)
 
 
-def without_other_notebooks(text: str, left: set[str]) -> str:
-    """The README of the notebooks without the lines that name one that was left out."""
-    names = {Path(path).stem for path in left if path.startswith("notebooks/")}
-    return "".join(line for line in text.splitlines(keepends=True) if not any(name in line for name in names))
-
-
 def without_lines(text: str, left: set[str]) -> str:
     """Text without the lines that name something that was left out."""
     return "".join(line for line in text.splitlines(keepends=True) if not names_left(line, left))
