@@ -236,6 +236,27 @@ def test_the_readme_names_nothing_that_is_not_there(tmp_path, scripts):
     assert ("pretrain.py" in readme) == (scripts != "none") and ("transfer_gain.py" in readme) == (scripts == "all")
     for section in ("Two commands", "Your own pictures", "What you get", "How it works", "Options", "Where to change"):
         assert f"\n## {section}" in readme
+    said = " ".join(readme.split())
+    for truth in (
+        "with the same command and `--resume`", "in Keras' safe mode", "research and education; so is what these",
+        "its own epoch is a little too good", "within 1e-6; all 49 backbones",
+    ):  # fmt: skip
+        assert truth in said
+    for figure in ("SIGKILL", "plain Keras loop", "img/s", "mutated"):
+        assert figure not in readme
+
+
+def test_the_readme_has_what_a_chosen_script_measured(tmp_path):
+    new_project(ROOT, tmp_path / "flowers", scripts="transfer_gain")
+    readme = (tmp_path / "flowers" / "README.md").read_text()
+    assert "python scripts/transfer_gain.py --data photos" in readme and "pretrain.py" not in readme
+
+
+def test_the_readme_promises_no_other_notebooks(tmp_path):
+    new_project(ROOT, tmp_path / "flowers", notebooks="01_quickstart")
+    about = (tmp_path / "flowers" / "README.md").read_text().partition("### Notebooks\n")[2].partition("\n## ")[0]
+    assert "(notebooks/README.md)" in about and "`jupyter lab notebooks`" in about
+    assert not re.search("quick ?start|feature|fine-tun|choice|your own", about)
 
 
 def test_notebooks_are_chosen_by_name(template, tmp_path):
