@@ -35,7 +35,8 @@ def main() -> None:
                 arguments = ["--data", options.data, "--backbone", *backbone, "--seed", seed, "--run-dir", run]
                 figures = train(*arguments)
                 found[name].append(figures["validation"]["accuracy"])
-                print(f"seed {seed}: {name} {found[name][-1]:.4f}, kept phase: {figures['kept_phase']}", flush=True)
+                changed = "" if name == "built-in" else f", {moved(run, module)}"
+                print(f"seed {seed}: {name} {found[name][-1]:.4f}, kept: {figures['kept_phase']}{changed}", flush=True)
     for name, values in found.items():
         print(
             f"{name}: median {statistics.median(values):.4f}, {min(values):.4f}-{max(values):.4f}, {len(values)} seeds"
@@ -53,6 +54,20 @@ def make_module(weights: Path, folder: Path) -> Path:
     features = keras.layers.GlobalAveragePooling2D()(network(keras.layers.Rescaling(2.0, offset=-1.0)(pixels)))
     keras.Model(pixels, features).export(folder, verbose=False)
     return folder
+
+
+def moved(run: Path, module: Path) -> str:
+    """How many of the module's weights are others in a run's model."""
+    import keras
+    import tensorflow as tf
+
+    from tlkeras.hub.layer import HubModule
+
+    before = {variable.numpy().tobytes() for variable in tf.saved_model.load(str(module)).variables}
+    layers = keras.models.load_model(run / "model.keras")._flatten_layers()
+    layer = next(one for one in layers if isinstance(one, HubModule))
+    after = {keras.ops.convert_to_numpy(variable).tobytes() for variable in layer.variables}
+    return f"{len(after - before)} of {len(after)} arrays of the module changed"
 
 
 def train(*arguments: object) -> dict:

@@ -5,24 +5,30 @@
 # all in four calls. It takes about a minute on two cores and needs no network.
 
 # %%
-# Where everything is installed, this cell does nothing. On Colab, put the address of your repository first.
+# Where everything is installed, this cell does nothing. On Colab, put the https address of your repository first.
 import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
-REPOSITORY = ""  # what `git clone` takes
-needed = ("tlkeras", "tensorflow", "keras", "sklearn", "matplotlib")
-if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
-    place = f"git+{REPOSITORY}" if REPOSITORY else ".." if Path("../pyproject.toml").exists() else ""
-    done = place and subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", place]).returncode == 0
-    print("Installed." if done else f"Missing: {', '.join(missing)}. Fill in REPOSITORY and run this cell again.")
+REPOSITORY = ""  # such as "https://…/my_project.git"
+needed = ("tlkeras", "tensorflow", "keras", "sklearn", "matplotlib", "tensorflow_datasets")
+specs = {name: importlib.util.find_spec(name) for name in needed}
+if missing := [name for name, spec in specs.items() if not spec or not spec.origin]:  # a mere folder has no origin
+    here = ["--editable", "..[tfds]"] if Path("../pyproject.toml").exists() else []
+    place = here or ([f"tlkeras[tfds] @ git+{REPOSITORY}"] if REPOSITORY else [])
+    if not place:
+        print(f"Missing: {', '.join(missing)}. Fill in REPOSITORY and run this cell again.")
+    elif subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *place]).returncode:
+        print(f"Missing: {', '.join(missing)}. pip could not install them and says why above.")
+    else:
+        print("Installed. Restart the kernel, and run the page from its top.")
 
 # %% [markdown]
 # ## Pictures in
 #
 # A data set is a folder with one folder of pictures for each class. Here it is scikit-learn's handwritten digits,
-# 8 × 8 pixels each; for your own pictures, write the name of their folder instead.
+# 8 × 8 pixels each.
 
 # %%
 # %matplotlib inline
@@ -32,24 +38,21 @@ tlkeras.load_tensorflow(seed=0)  # before Keras, which then is quiet, and gives 
 import keras
 import numpy as np
 
-from tlkeras.data import digits
-from tlkeras.display import Table, picture_grid
-
-folder = digits.folder()
+folder = tlkeras.digits_folder()
 examples = [next(iter(sorted(path.iterdir()))) for path in sorted(folder.iterdir())]
-picture_grid([np.array(keras.utils.load_img(path)) for path in examples], [path.parent.name for path in examples], 10)
+names = [path.parent.name for path in examples]
+tlkeras.picture_grid([np.array(keras.utils.load_img(path)) for path in examples], names, columns=10)
 
 # %% [markdown]
 # ## Classifier out
 #
 # `train` finds, checks and splits the pictures, and learns in two phases: first a new head on a frozen backbone,
 # then the backbone too. The backbone is the small one whose weights come with the repository. `DIGITS_DEFAULTS`
-# are the options that suit the digits; photographs of your own want less: `TrainConfig(data="photos")`.
+# are the options that suit the digits. For photographs of your own the others do:
+# `TrainConfig(data="photos")`, which downloads MobileNetV2's ImageNet weights once.
 
 # %%
-from tlkeras.config import DIGITS_DEFAULTS
-
-config = tlkeras.TrainConfig(**DIGITS_DEFAULTS, run_dir="saved_models/quickstart", overwrite=True)
+config = tlkeras.TrainConfig(**tlkeras.DIGITS_DEFAULTS, run_dir="saved_models/quickstart", overwrite=True)
 run = tlkeras.train(config)
 
 # %% [markdown]
@@ -69,7 +72,7 @@ sorted(path.name for path in run.iterdir())
 
 # %% tags=["tolerance=0.12"]
 figures = tlkeras.evaluate(run)["test"]
-Table([{"digit": name} | row for name, row in figures["classes"].items()])
+tlkeras.Table([{"digit": name} | row for name, row in figures["classes"].items()])
 
 # %% [markdown]
 # ## Predictions
@@ -79,8 +82,13 @@ Table([{"digit": name} | row for name, row in figures["classes"].items()])
 
 # %%
 predictions = tlkeras.predict(run, examples)
-titles = [f"{label} ({score:.0%})" for label, score in (prediction.scores[0] for prediction in predictions)]
-picture_grid([np.array(keras.utils.load_img(path)) for path in examples], titles, 10)
+likeliest = [prediction.scores[0] for prediction in predictions]
+titles = [f"{label} ({score:.0%})" for label, score in likeliest]
+tlkeras.picture_grid([np.array(keras.utils.load_img(path)) for path in examples], titles, columns=10)
+
+# %% tags=["tolerance=0.3"]
+rows = zip(names, likeliest, strict=True)
+tlkeras.Table([{"is a": name, "called": label, "score": score} for name, (label, score) in rows])
 
 # %% [markdown]
 # The saved model is plain Keras and does not need this package. It takes raw pixels, 0–255, of any size:

@@ -6,18 +6,24 @@
 # epoch. It takes about a minute on two cores and needs no network.
 
 # %%
-# Where everything is installed, this cell does nothing. On Colab, put the address of your repository first.
+# Where everything is installed, this cell does nothing. On Colab, put the https address of your repository first.
 import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
-REPOSITORY = ""  # what `git clone` takes
-needed = ("tlkeras", "tensorflow", "keras", "sklearn", "matplotlib")
-if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
-    place = f"git+{REPOSITORY}" if REPOSITORY else ".." if Path("../pyproject.toml").exists() else ""
-    done = place and subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", place]).returncode == 0
-    print("Installed." if done else f"Missing: {', '.join(missing)}. Fill in REPOSITORY and run this cell again.")
+REPOSITORY = ""  # such as "https://…/my_project.git"
+needed = ("tlkeras", "tensorflow", "keras", "sklearn", "matplotlib", "tensorflow_datasets")
+specs = {name: importlib.util.find_spec(name) for name in needed}
+if missing := [name for name, spec in specs.items() if not spec or not spec.origin]:  # a mere folder has no origin
+    here = ["--editable", "..[tfds]"] if Path("../pyproject.toml").exists() else []
+    place = here or ([f"tlkeras[tfds] @ git+{REPOSITORY}"] if REPOSITORY else [])
+    if not place:
+        print(f"Missing: {', '.join(missing)}. Fill in REPOSITORY and run this cell again.")
+    elif subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *place]).returncode:
+        print(f"Missing: {', '.join(missing)}. pip could not install them and says why above.")
+    else:
+        print("Installed. Restart the kernel, and run the page from its top.")
 
 # %% [markdown]
 # ## A backbone, frozen, and a head
@@ -27,19 +33,20 @@ if missing := [name for name in needed if importlib.util.find_spec(name) is None
 
 # %%
 # %matplotlib inline
+import os
+import shutil
+
 import tlkeras
 
 tlkeras.load_tensorflow(seed=0)
 import keras
 import numpy as np
 
-from tlkeras.display import Table, picture_grid
-
 data = tlkeras.prepare_data(tlkeras.DataOptions(data="digits"), "MobileNetV2-0.35", image_size=64)
 splits = tlkeras.example_sets(data)
 model = tlkeras.build_classifier("MobileNetV2-0.35", len(data.classes), weights="bundled", image_size=64)
 print(tlkeras.set_trainable(model, "none"))
-Table([{"layer": layer.name, "gives": str(layer.output.shape), "parameters": layer.count_params()}
+tlkeras.Table([{"layer": layer.name, "gives": str(layer.output.shape), "parameters": layer.count_params()}
        for layer in model.layers])  # fmt: skip
 
 # %% [markdown]
@@ -50,7 +57,8 @@ Table([{"layer": layer.name, "gives": str(layer.output.shape), "parameters": lay
 # ## What do they look like?
 #
 # Layers near the pixels see edges, those further up see what the edges make up. Here is a digit, and what eight
-# channels of three layers make of it.
+# channels of three layers make of it. The last one is left with 2 × 2 places: what it knows lies in which channels
+# are busy.
 
 # %%
 backbone = tlkeras.backbone_of(model)
@@ -67,13 +75,13 @@ for maps in inner.predict(digit / 127.5 - 1, verbose=0):
         *(np.interp(one, (one.min(), one.max()), (0, 255)) for one in np.moveaxis(maps[0], -1, 0)[busiest]),
     ]
     titles += ["picture"] + [f"{maps.shape[1]} × {maps.shape[2]}"] * 8
-picture_grid(shown, titles, columns=9)
+tlkeras.picture_grid(shown, titles, columns=9)
 
 # %% [markdown]
 # ## A map of them
 #
-# t-SNE puts vectors that are alike side by side. The classes are lumps already, though nobody has told the
-# backbone what a digit is.
+# t-SNE puts vectors that are alike side by side. Some classes are lumps already, though nobody has told the
+# backbone what a digit is; others lie scattered.
 
 # %%
 from matplotlib.figure import Figure
@@ -105,16 +113,18 @@ for what, known, asked in (
 ):
     neighbours = KNeighborsClassifier(5).fit(known, labels)
     rows.append({"by": what, "numbers": known.shape[1], "accuracy": neighbours.score(asked, truth.argmax(axis=1))})
-Table(rows)
+tlkeras.Table(rows)
 
 # %% [markdown]
 # ## Computed once
 #
 # A frozen layer gives the same for the same picture, so one pass is enough for all epochs. `views=0` does
-# without, and the whole network runs in each epoch. The third run finds what the second has kept on disk. The
-# head learns the same in all of them.
+# without, and the whole network runs in each epoch. The third run finds what the second has kept on disk, here
+# in a cache that is new. The head learns the same in all of them.
 
 # %% tags=["tolerance=0.05"]
+shutil.rmtree("new_cache", ignore_errors=True)
+os.environ["TLKERAS_CACHE"] = "new_cache"
 rows = []
 for what, views in (("computed in each epoch", 0), ("computed once", 1), ("read from the cache", 1)):
     tlkeras.load_tensorflow(seed=0)
@@ -130,7 +140,7 @@ for what, views in (("computed in each epoch", 0), ("computed once", 1), ("read 
             "validation accuracy": max(row["val_accuracy"] for row in result.history),
         }
     )
-Table(rows)
+tlkeras.Table(rows)
 
 # %% [markdown]
 # With augmentation the pictures differ from epoch to epoch. Then `views` of each, four by default, go through the

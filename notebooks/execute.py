@@ -1,9 +1,12 @@
 """Run the notebooks' sources, and write what comes out: `python notebooks/execute.py [NAME …]`, all without names.
 
+The minutes that they took go into the table of README.md.
+
 A source `NAME.py` is in Jupytext's percent format; `NAME.ipynb` beside it has the same cells and their outputs.
 """
 
 import os
+import re
 import sys
 import tempfile
 import time
@@ -82,12 +85,22 @@ def joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
     return kept
 
 
+def write_minutes(name: str, minutes: str) -> None:
+    """Put the minutes of a notebook into its row of README.md."""
+    readme = FOLDER / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    row = rf"(^\| \[{re.escape(name)}\].*\| )[\d.]+( \|$)"
+    readme.write_text(re.sub(row, rf"\g<1>{minutes}\g<2>", text, flags=re.MULTILINE), encoding="utf-8")
+
+
 def main() -> None:
     for path in sources(sys.argv[1:]):
         notebook = read_source(path)
         seconds = run(notebook)
         nbformat.write(notebook, path.with_suffix(".ipynb"))
-        print(f"{path.stem}: {seconds / 60:.1f} minutes")
+        minutes = f"{seconds / 60:.1f}"
+        write_minutes(path.stem, minutes)
+        print(f"{path.stem}: {minutes} minutes")
 
 
 if __name__ == "__main__":

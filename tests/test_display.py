@@ -6,7 +6,9 @@ import sys
 import numpy as np
 import pytest
 
+from tlkeras import display
 from tlkeras.display import Progress, Table, picture_grid
+from tlkeras.errors import UserError
 
 ROWS = [{"name": "a<b", "count": 1200, "share": 0.25}, {"name": "long name", "count": 7, "share": np.float32(1)}]
 
@@ -85,3 +87,31 @@ def test_a_training_shows_one_bar_and_no_lines_in_a_notebook(monkeypatch, capfd,
         assert shown[1][0] == 0.25 and shown[-1] == (1.0, "epoch 3 of 3")
     else:
         assert "Epoch 3/3" in lines and shown == []
+
+
+@pytest.mark.parametrize("seconds", [0, 60])
+def test_what_takes_long_says_how_far_it_is(monkeypatch, capsys, seconds):
+    monkeypatch.setattr(display, "QUIET_SECONDS", seconds)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    counter = display.Counter("Reading", 2000)
+    counter.step(1000)
+    counter.close()
+    assert ("\rReading: 1,000 of 2,000\r" in capsys.readouterr().err) == (seconds == 0)
+
+
+def test_what_takes_long_has_a_bar_in_a_notebook(monkeypatch, capsys):
+    looks = pytest.importorskip("IPython.display") and []
+    monkeypatch.setattr(display, "QUIET_SECONDS", 0)
+    monkeypatch.setattr(display, "in_notebook", lambda: True)
+    monkeypatch.setattr(Progress, "__init__", lambda self, title: looks.append(title))
+    monkeypatch.setattr(Progress, "show", lambda self, share, text, at_once=False: looks.append((share, text)))
+    counter = display.Counter("Reading", 4)
+    counter.step(1)
+    counter.close()
+    assert looks == ["Reading", (0.25, "1 of 4"), (1.0, "4 of 4")] and capsys.readouterr().err == ""
+
+
+def test_a_mistake_in_a_notebook_is_a_sentence_without_a_traceback(capsys):
+    shell = pytest.importorskip("IPython.core.interactiveshell").InteractiveShell()
+    shell.run_cell(f"import {UserError.__module__} as errors\nraise errors.UserError('There is no folder photos.')")
+    assert capsys.readouterr().out.strip() == "UserError: There is no folder photos."

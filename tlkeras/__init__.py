@@ -30,6 +30,15 @@ _HOMES = {
     "DataOptions": "tlkeras.config",
     "TrainConfig": "tlkeras.config",
     "TrainingOptions": "tlkeras.config",
+    "DIGITS_DEFAULTS": "tlkeras.config",
+    "digits_folder": "tlkeras.data.digits",
+    "ExampleSet": "tlkeras.data.pipeline",
+    "calibrate_batch_norm": "tlkeras.models.calibration",
+    "measure": "tlkeras.evaluation.metrics",
+    "measure_classes": "tlkeras.evaluation.metrics",
+    "plot_curves": "tlkeras.evaluation.curves",
+    "Table": "tlkeras.display",
+    "picture_grid": "tlkeras.display",
     "UserError": "tlkeras.errors",
 }
 __all__ = sorted(_HOMES)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 REDRAW_SECONDS = 0.2  # between two looks of the same bar
+QUIET_SECONDS = 2.0  # before it is said how far something is
 
 
 def in_notebook() -> bool:
@@ -119,3 +120,40 @@ class Progress:
         rich = f'<div class="progress">{html.escape(self._title)} {bar} {html.escape(text)}\n'
         rich += f"{table._repr_html_() if table else ''}</div>"
         return {"text/html": rich, "text/plain": f"{self._title}: {text}" + (f"\n{table}" if table else "")}
+
+
+class Counter:
+    """How far a long piece of work is: a bar in a notebook, a passing line on a terminal while someone watches.
+
+    What is done in two seconds shows nothing.
+    """
+
+    def __init__(self, doing: str, total: int) -> None:
+        """Say what is done, and how many of them there are to do."""
+        self._doing, self._total, self._done = doing, total, 0
+        self._shown: Progress | bool = False
+        watched = in_notebook() or sys.stderr.isatty()
+        self._next = time.monotonic() + QUIET_SECONDS if watched else math.inf
+
+    def step(self, count: int = 1) -> None:
+        """Count some more of them."""
+        self._done += count
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + REDRAW_SECONDS
+            self._show()
+
+    def close(self) -> None:
+        """Take the line away; a bar stays, full."""
+        if isinstance(self._shown, Progress):
+            self._shown.show(1.0, f"{self._total:,} of {self._total:,}", at_once=True)
+        elif self._shown:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+    def _show(self) -> None:
+        far = f"{self._done:,} of {self._total:,}"
+        if in_notebook():
+            self._shown = self._shown or Progress(self._doing)
+            self._shown.show(self._done / self._total, far)
+        else:
+            self._shown = True
+            print(f"\r{self._doing}: {far}", end="", file=sys.stderr, flush=True)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tlkeras import display
 from tlkeras.data import forms, reading
 from tlkeras.data.decode import short_side
 from tlkeras.data.example import Example
@@ -110,7 +111,7 @@ def test_no_room_on_the_disk(make, monkeypatch):
 
 
 def test_progress_is_shown_only_on_a_terminal(make, monkeypatch, capsys):
-    monkeypatch.setattr(reading, "QUIET_SECONDS", 0)
+    monkeypatch.setattr(display, "QUIET_SECONDS", 0)
     decode_all(make(3), pictures(4), 0.0)
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)

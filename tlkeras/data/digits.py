@@ -9,10 +9,11 @@ from PIL import Image
 from tlkeras.places import cache_folder
 
 
-def folder() -> Path:
-    """Returns a folder of 1,797 gray 8x8 PNG pictures in the classes 0 to 9, written on the first call.
+def digits_folder() -> Path:
+    """The built-in data set as a folder of classes, written on the first call.
 
-    It lies in the cache; see `tlkeras.places`.
+    Returns:
+        A folder in the cache (see `tlkeras.places`) of 1,797 gray 8x8 PNG pictures in the classes 0 to 9.
     """
     cache = cache_folder()
     target = cache / "digits"

@@ -2,9 +2,7 @@
 
 import os
 import shutil
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.pool import ThreadPool
@@ -16,11 +14,11 @@ from tlkeras.config import FormName
 from tlkeras.data.example import Example, Unreadable
 from tlkeras.data.file_array import FileArray
 from tlkeras.data.forms import Form
+from tlkeras.display import Counter
 from tlkeras.errors import UserError
 
 MEMORY_SHARE = 0.25  # of the machine's memory; larger arrays go to a temporary file
 SIZE_SAMPLE = 50  # files whose headers tell the typical size
-QUIET_SECONDS = 2.0  # before a progress line appears
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ def decode_all(
     notes: list[str] = []
     inputs = _allocate(len(examples), form, memory_budget(memory), notes)
     reasons: dict[int, str] = {}
-    progress = _Progress(len(examples), form.name)
+    counter = Counter(f"Reading {form.name}", len(examples))
 
     def read(number: int) -> tuple[int, str | None]:
         try:
@@ -71,13 +69,13 @@ def decode_all(
 
     with ThreadPool(available_cores()) as pool:  # leaving it ends the threads, after an error too
         for number, reason in pool.imap_unordered(read, range(len(examples)), chunksize=8):
-            progress.step()
+            counter.step()
             if reason is not None:
                 reasons[number] = reason
                 if len(reasons) > max_unreadable * len(examples) or len(reasons) == len(examples):
-                    progress.close()
+                    counter.close()
                     raise _too_many(examples, form.name, reasons, max_unreadable)
-    progress.close()
+    counter.close()
     readable = [number for number in range(len(examples)) if number not in reasons]
     for target, number in enumerate(readable):
         if target != number:  # closes the gaps in place, as a second array might not fit
@@ -179,23 +177,3 @@ def _too_many(examples: Sequence[Example], form: FormName, reasons: dict[int, st
         f"More than {max_unreadable:.0%} of the {len(examples)} {form} cannot be read, among them {named}. "
         f"Repair or remove these files, or allow a larger part with --max-unreadable."
     )
-
-
-class _Progress:
-    """One line on the terminal, only while someone watches and it takes long."""
-
-    def __init__(self, total: int, form: FormName):
-        self.total, self.form, self.done = total, form, 0
-        self.next = time.monotonic() + QUIET_SECONDS if sys.stderr.isatty() else float("inf")
-        self.shown = False
-
-    def step(self) -> None:
-        self.done += 1
-        if time.monotonic() >= self.next:
-            done = f"{self.done:,} of {self.total:,}"
-            print(f"\rReading {self.form}: {done}", end="", file=sys.stderr, flush=True)
-            self.next, self.shown = time.monotonic() + 0.2, True
-
-    def close(self) -> None:
-        if self.shown:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)

@@ -41,7 +41,7 @@ def find_examples(
     if task not in ("auto", *get_args(Task)):
         raise UserError(f"The task is {task!r}. Give auto, {', '.join(get_args(Task))}.")
     if data == "digits":
-        source = folders.find(digits.folder(), name="digits")
+        source = folders.find(digits.digits_folder(), name="digits")
     elif data.startswith("tfds:"):
         source = tfds.find(data.removeprefix("tfds:"), data_dir)
     elif data.lower().endswith(".csv"):

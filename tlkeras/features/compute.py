@@ -20,6 +20,7 @@ from tlkeras.config import AugmentOptions
 from tlkeras.data.augment import augment
 from tlkeras.data.pipeline import ExampleSet, stream
 from tlkeras.data.reading import available_cores, content_bytes
+from tlkeras.display import Counter
 from tlkeras.features.engine import PASS_BATCH, Engine
 from tlkeras.features.store import ShardedArray
 
@@ -76,11 +77,13 @@ def compute(
         seed: of the augmentation.
         arrays: take the outputs; for each tensor `(views * N, …)`.
     """
-    done = 0
+    done, counter = 0, Counter(f"Computing features of {data.form}", views * len(data))
     for images in view_batches(data, options, views, seed):
         for array, part in zip(arrays, engine([images]), strict=True):
             array[done : done + len(images)] = part
         done += len(images)
+        counter.step(len(images))
+    counter.close()
 
 
 def view_batches(data: ExampleSet, options: AugmentOptions | None, views: int, seed: int) -> Iterator[np.ndarray]:

@@ -20,7 +20,7 @@ log = logging.getLogger("tlkeras")
 
 
 def evaluate(
-    run_path: str, data: str | None = None, batch_size: int = 32, data_dir: str | None = None
+    run_path: str | Path, data: str | Path | None = None, batch_size: int = 32, data_dir: str | None = None
 ) -> dict[str, dict[str, Any]]:
     """Figures of a run's model, every picture once.
 

@@ -35,7 +35,7 @@ class Run:
     form: Form
 
 
-def open_run(path: str) -> Run:
+def open_run(path: str | Path) -> Run:
     """Read a run's folder, as far as that goes without TensorFlow.
 
     Raises:

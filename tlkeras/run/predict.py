@@ -51,7 +51,9 @@ class Prediction:
         return {self.source: self.path, "predictions": scores}
 
 
-def predict(run_path: str, paths: Sequence[str], top_k: int = 3, texts: Sequence[str] = ()) -> list[Prediction]:
+def predict(
+    run_path: str | Path, paths: Sequence[str | Path], top_k: int = 3, texts: Sequence[str] = ()
+) -> list[Prediction]:
     """Predict for pictures, texts or sounds, whatever the run was trained on.
 
     Args:
@@ -61,7 +63,8 @@ def predict(run_path: str, paths: Sequence[str], top_k: int = 3, texts: Sequence
         texts: for a run of texts, texts themselves.
 
     Returns:
-        One prediction for each file, in the order of their names, and for each text; unreadable ones carry the reason.
+        One prediction for each file, in the order given, those of a folder by name, and for each text; unreadable ones
+        carry the reason.
 
     Raises:
         UserError: when the run cannot be used, nothing is found, or there are texts and the run is of something else.
