@@ -1,5 +1,6 @@
 """scripts/new_project.py: a copy that is whole, renamed and its user's own."""
 
+import importlib.util
 import json
 import os
 import re
@@ -10,12 +11,13 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from tlkeras.errors import UserError
 from tlkeras.run import new_project as module
 from tlkeras.run.new_project import new_project
-from tlkeras.run.project_notebooks import without_sentences
+from tlkeras.run.project_notebooks import in_notebook, in_source, without_sentences
 from tlkeras.run.project_parts import FILES, FOLDERS, STAYS
 
 ROOT = Path(__file__).parents[2]
@@ -284,19 +286,30 @@ def test_notebooks_are_chosen_by_name(template, tmp_path):
         new_project(template, tmp_path / "other", "flowers", notebooks="third")
 
 
+PAGES = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+
+
 def test_texts_of_notebooks_name_no_page_that_was_left_out(tmp_path):
-    new_project(ROOT, tmp_path / "flowers", notebooks="01_quickstart,02_feature_extraction")
+    new_project(ROOT, tmp_path / "flowers", notebooks=",".join(PAGES[:2]))
     folder = tmp_path / "flowers" / "notebooks"
+    assert {path.stem for path in folder.glob("*.ipynb")} == set(PAGES[:2])
     for path in folder.glob("*"):
-        assert not re.search("03_|04_|05_", path.read_text()), path.name
-    source = (folder / "02_feature_extraction.py").read_text()
-    assert "knows photographs alone." in source and len(source) > 5000
-    for page in ("01_quickstart", "02_feature_extraction"):
-        cells = json.loads((folder / f"{page}.ipynb").read_text())["cells"]
-        assert all(cell["source"] for cell in cells)
-        assert len(cells) == (folder / f"{page}.py").read_text().count("# %%")
-    kept = json.loads((ROOT / "notebooks" / "01_quickstart.ipynb").read_text())["cells"][0]
-    assert json.loads((folder / "01_quickstart.ipynb").read_text())["cells"][0] == kept
+        assert not [page for page in PAGES[2:] if page in path.read_text()], path.name
+    books = (folder / f"{PAGES[0]}.ipynb", ROOT / "notebooks" / f"{PAGES[0]}.ipynb")
+    first = [json.loads(book.read_text())["cells"][0] for book in books]
+    assert first[0] == first[1]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_source_and_its_notebook_forget_the_same(tmp_path, page):
+    spec = importlib.util.spec_from_file_location("execute", ROOT / "notebooks" / "execute.py")
+    execute = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(execute)
+    source, others = ROOT / "notebooks" / f"{page}.py", set(PAGES) - {page}
+    (tmp_path / "page.py").write_text(in_source(source.read_text(), others))
+    notebook = in_notebook(nbformat.writes(execute.read_source(source)), others)
+    assert nbformat.writes(execute.read_source(tmp_path / "page.py")) + "\n" == notebook
+    assert not [other for other in others if other in notebook] and notebook.count('"cell_type"') > 5
 
 
 def test_sentences_and_entries_of_lists_go_one_by_one():
