@@ -52,7 +52,8 @@ tlkeras.picture_grid([np.array(keras.utils.load_img(path)) for path in examples]
 # `TrainConfig(data="photos")`, which downloads MobileNetV2's ImageNet weights once.
 
 # %%
-config = tlkeras.TrainConfig(**tlkeras.DIGITS_DEFAULTS, run_dir="saved_models/quickstart", overwrite=True)
+run_dir = "saved_models/quickstart"
+config = tlkeras.TrainConfig(**tlkeras.DIGITS_DEFAULTS, run_dir=run_dir, overwrite=True)
 run = tlkeras.train(config)
 
 # %% [markdown]

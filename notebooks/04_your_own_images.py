@@ -71,7 +71,8 @@ fill("shapes/train", {"circle": 300, "square": 300, "triangle": 20})
 fill("shapes/validation", {"circle": 40, "square": 40, "triangle": 40})
 fill("shapes/test", {"circle": 50, "square": 50, "triangle": 50})
 examples = sorted(Path("shapes/train").glob("*/00[0-2].png"))
-tlkeras.picture_grid([np.array(Image.open(path)) for path in examples], [path.parent.name for path in examples], 9)
+shapes = [path.parent.name for path in examples]
+tlkeras.picture_grid([np.array(Image.open(path)) for path in examples], shapes, columns=9)
 
 # %% [markdown]
 # This folder is split already, by its folders `train`, `validation` and `test`. A folder of class folders alone

@@ -89,7 +89,7 @@ tlkeras.Table(rows)
 # ## Speed and size
 #
 # Pictures of each backbone's own size, not of the size above, go through the whole model, eight at a time. A speed
-# is true of this machine and this moment; their order is what lasts. A weight takes four bytes.
+# is true of this machine and this moment. A weight takes four bytes.
 
 # %%
 speed, rows = {}, []

@@ -128,7 +128,8 @@ def test_it_opens_with_what_its_reader_will_be_able_to_do(path):
 def test_only_public_names_are_used(path):
     for node in ast.walk(ast.parse(path.with_suffix(".py").read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
-            assert node.module.partition(".")[0] != tlkeras.__name__, "it is tlkeras.NAME in notebooks"
+            package = node.module.partition(".")[0]
+            assert package != tlkeras.__name__, "notebooks say tlkeras.NAME"
         if isinstance(node, ast.Attribute):
             assert not re.match("_[^_]", node.attr), f"line {node.lineno}"
             if isinstance(node.value, ast.Name) and node.value.id == tlkeras.__name__:
@@ -161,8 +162,9 @@ def test_the_first_cell_installs_what_is_missing_and_never_stops(path, monkeypat
     monkeypatch.chdir(tmp_path / "project" / "notebooks")
     exec(first, {})
     assert calls[1][-2:] == ["--editable", "..[tfds]"]
-    bare = importlib.machinery.ModuleSpec(tlkeras.__name__, None, is_package=True)  # a clone's folder, not installed
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: bare if name == tlkeras.__name__ else there(name))
+    mine = tlkeras.__name__
+    bare = importlib.machinery.ModuleSpec(mine, None, is_package=True)  # a clone's folder, not installed
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: bare if name == mine else there(name))
     exec(first, {})
     assert len(calls) == 3
 
