@@ -307,9 +307,13 @@ def test_modules_that_take_something_else(tmp_path, spec, words):
         read_module(find_row(f"hub:{tmp_path / 'odd'}"))
 
 
-def test_a_row_of_several_outputs(tmp_path):
-    save(tmp_path / "odd", lambda texts: (tf.zeros((1, 4)),) * 2, tf.TensorSpec((None,), tf.string))
-    with pytest.raises(UserError, match="gives 2 outputs in a row"):
+@pytest.mark.parametrize(
+    ("count", "spec"),
+    [(2, tf.TensorSpec((None,), tf.string)), (3, tf.TensorSpec((None, 8, 8, 3))), (2, tf.TensorSpec((None,)))],
+)
+def test_a_row_of_several_outputs(tmp_path, count, spec):
+    save(tmp_path / "odd", lambda inputs: (tf.zeros((1, 4)),) * count, spec)
+    with pytest.raises(UserError, match=f"gives {count} outputs in a row"):
         build_hub_classifier(str(tmp_path / "odd"), 2)
 
 

@@ -1,6 +1,7 @@
 """A TensorFlow Hub handle to the module's folder on this machine. Nothing here loads TensorFlow until it downloads."""
 
 import hashlib
+import http.client
 import os
 import tarfile
 import tempfile
@@ -83,16 +84,17 @@ def check_answers(handle: str) -> None:
     Raises:
         UserError: it does not answer.
     """
-    address = urllib.parse.urlsplit(handle)
-    query = "&".join(filter(None, [address.query, "tf-hub-format=compressed"]))
     try:  # not by HEAD, which some servers do not answer; nothing but the head is read
+        address = urllib.parse.urlsplit(handle)
+        query = "&".join(filter(None, [address.query, "tf-hub-format=compressed"]))
         urllib.request.urlopen(address._replace(query=query).geturl(), timeout=SECONDS_TO_CONNECT).close()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise cannot_download(handle, error) from error
 
 
 def cannot_download(handle: str, reason: Exception) -> UserError:
     """What to tell the user when a module cannot be had."""
+    reason = " ".join(str(reason).split()) or type(reason).__name__
     return UserError(
         f"The module {handle} is not in the cache ({hub_cache()}) and cannot be downloaded ({reason}). Download it "
         f"elsewhere as a .tar.gz, copy that here, and give --backbone {PREFIX}FILE."
