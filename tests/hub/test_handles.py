@@ -60,7 +60,8 @@ def test_what_is_no_module(tmp_path, monkeypatch, handle, words):
     (tmp_path / "file.zip").touch()
     (tmp_path / "empty").mkdir()
     (tmp_path / "old").mkdir()
-    (tmp_path / "old" / "tfhub_module.pb").touch()
+    for name in ("tfhub_module.pb", "saved_model.pb"):
+        (tmp_path / "old" / name).touch()
     with pytest.raises(UserError, match=words):
         check_handle(handle)
 

@@ -8,6 +8,7 @@ import tempfile
 import urllib.parse
 import urllib.request
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 from tlkeras.errors import UserError
@@ -17,6 +18,7 @@ from tlkeras.weight_files import file_hash
 PREFIX = "hub:"
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
 SECONDS_TO_CONNECT = 5
+REF_VARIABLE = b"VariableV2"  # the name of the operation, as a graph has it
 
 
 def handle_of(name: str) -> str | None:
@@ -53,14 +55,28 @@ def check_folder(folder: Path) -> None:
     Raises:
         UserError: with what it is instead.
     """
-    if (folder / "tfhub_module.pb").is_file():
-        raise UserError(
-            f"{folder} is a module in the TF1 Hub format, which cannot be fine-tuned in TensorFlow 2. Take its TF2 "
-            "version, or convert it: load it with tensorflow_hub.load, wrap its signature in a tf.Module with a "
-            "__call__ of pixels, and write that with tf.saved_model.save."
-        )
     if not (folder / "saved_model.pb").is_file():
         raise UserError(f"{folder} is no TensorFlow Hub module: it holds no saved_model.pb. Give the folder that does.")
+    if (folder / "tfhub_module.pb").is_file():
+        raise of_tensorflow_1(folder, "a module in the TF1 Hub format", [], "default")
+
+
+def of_tensorflow_1(folder: Path, what: str, tags: Sequence[str], key: str) -> UserError:
+    """What to tell the user of a file of TensorFlow 1.
+
+    Args:
+        folder: where it lies.
+        what: it is.
+        tags: of its graph.
+        key: of the signature that gives features.
+    """
+    begin = f"{folder} is {what}, which cannot be fine-tuned in TensorFlow 2. Take its TF2 version"
+    if REF_VARIABLE in (folder / "saved_model.pb").read_bytes():
+        return UserError(f"{begin}; this one keeps its weights in ref variables (VariableV2) and cannot be converted.")
+    return UserError(
+        f'{begin}, or convert it: loaded = tf.saved_model.load("{folder}", tags={list(tags)}); '
+        f'tf.saved_model.save(loaded, "NEW", signatures=loaded.signatures["{key}"])'
+    )
 
 
 def is_url(handle: str) -> bool:

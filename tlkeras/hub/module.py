@@ -15,7 +15,7 @@ from typing import Any
 import tensorflow as tf
 
 from tlkeras.errors import UserError
-from tlkeras.hub.safety import check_graph
+from tlkeras.hub.safety import SIGNATURES, check_graph
 
 OUTPUT_KEYS = ("default", "feature_vector", "pooled_output", "output_0")
 # A layer of a network that Keras 2 saved, which divides pixels of 0 to 255; another scale is for pixels of 0 to 1.
@@ -125,7 +125,7 @@ def function_of(root: Any, folder: Path) -> tuple[Run, list[Any]]:
         steps = list(function.concrete_functions)
         return lambda inputs: features_in(call(inputs), folder, takes_one_sound(steps[0])), steps
     signatures = {key: root.signatures[key] for key in root.signatures if not key.startswith("__")}
-    key = next((key for key in ("feature_vector", "default", "serving_default") if key in signatures), None)
+    key = next((key for key in SIGNATURES if key in signatures), None)
     if key is None:
         raise UserError(f"{folder} has no function to call: neither __call__, serve nor a signature. Is it a module?")
     step = signatures[key]
