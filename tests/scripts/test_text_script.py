@@ -138,7 +138,7 @@ def test_sounds_from_training_to_predictions(run_script, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--data", "REVIEWS"), "holds no pictures, but 41 texts, for which another kind of backbone is needed"),
+        (("--data", "REVIEWS"), "holds no pictures, but 41 texts, which a hub module (hub:HANDLE) may take"),
         (("--data", "TABLE"), "MobileNetV2 takes pictures, and"),
         (("--data", "REVIEWS", "--backbone", "HANDLE", "--image-size", "64"), "it is for pictures, and"),
         (("--data", "REVIEWS", "--backbone", "HANDLE", "--pixel-range", "0..1"), "it is for pictures, and"),
