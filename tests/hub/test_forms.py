@@ -235,6 +235,17 @@ def test_losses_of_the_module_count_while_it_learns(made, kind):
     assert expected > 0.01 and loss("all") - loss("none") == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize(("kind", "views"), [("batch", 4), ("waveform", 4), ("waveform", 0)])
+def test_sounds_that_are_shorter_than_a_frame(made, tmp_path, monkeypatch, kind, views):
+    """They are refused, and nothing of them is kept for the next run."""
+    monkeypatch.setenv("TLKERAS_CACHE", str(tmp_path / "cache"))
+    whole, model = examples(kind), build_hub_classifier(str(made(kind)), 2)
+    data = ExampleSet(whole.inputs[:, :100], whole.rows, whole.targets)
+    with pytest.raises(UserError, match=r"gives no features for sounds of 100 samples, .*give more --seconds"):
+        train_two_phases(model, data, data, TrainingOptions(frozen_epochs=1, finetune_epochs=0, views=views))
+    assert not list((tmp_path / "cache").rglob("*.npy")) and not list((tmp_path / "cache").rglob("info.json"))
+
+
 class Stop(Exception):
     """Ends a training as a power cut would, after an epoch."""
 

@@ -26,6 +26,7 @@ DIGITS_DEFAULTS = {
 }
 # Any other backbone learns the digits from random weights, at a size and at rates of its own.
 OTHER_BACKBONE = {"weights": "none", "image_size": None, "unfreeze": None, "finetune_rate": None, "stage_decay": None}
+SECONDS = (0.01, 600.0)  # least and greatest length of sounds
 
 
 @dataclass(kw_only=True)
@@ -80,8 +81,8 @@ class DataOptions(MemoryOptions):
         form="sounds",
     )  # fmt: skip
     seconds: float | None = option(
-        None, "length that sounds are cut or padded to (default: the module's, else the usual one, at most 10)", 0.01,
-        600.0, form="sounds",
+        None, "length that sounds are cut or padded to (default: the module's, else the usual one, at most 10)",
+        *SECONDS, form="sounds",
     )  # fmt: skip
 
     def check_data(self) -> None:
