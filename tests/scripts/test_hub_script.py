@@ -51,6 +51,7 @@ def test_train_then_evaluate_and_predict_without_the_module(run_script, colours,
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("--backbone", "hub:"), "which lacks a handle: add a URL"),
         (("--backbone", "hub:nowhere"), "nowhere is not there, or is no module"),
         (("--backbone", "hub:http://127.0.0.1:9/module/1"), "cannot be downloaded"),
         (("--backbone", "HANDLE", "--weights", "none"), "a hub module brings its own"),

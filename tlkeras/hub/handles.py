@@ -35,6 +35,8 @@ def check_handle(handle: str) -> None:
     Raises:
         UserError: nothing of that kind is there; or the URL is not in the cache and does not answer.
     """
+    if not handle.strip():
+        raise UserError(f'The backbone was "{PREFIX}", which lacks a handle: add a URL, a folder or an archive to it.')
     if is_url(handle):
         if not in_cache(handle):
             check_answers(handle)
