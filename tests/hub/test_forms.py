@@ -276,6 +276,17 @@ def test_a_training_on_texts_goes_on_bit_for_bit(made, tmp_path, stop):
     assert again[0] == whole[0] and all(map(np.array_equal, again[1], whole[1]))
 
 
+@pytest.mark.parametrize("kind", ["by_hand", "keras2", "batch", "waveform"])
+def test_exported_with_equal_outputs(made, tmp_path, kind):
+    model, data = build_hub_classifier(str(made(kind)), 2), examples(kind, 6)
+    model.get_layer("output").kernel.assign(np.random.default_rng(0).normal(0, 0.01, (8, 2)))
+    expected = model.predict_on_batch(data.inputs)
+    assert not np.allclose(*expected[:2])
+    model.export(tmp_path / "exported", verbose=False)
+    exported = tf.saved_model.load(str(tmp_path / "exported"))
+    np.testing.assert_allclose(exported.serve(tf.constant(data.inputs)), expected, atol=1e-6)
+
+
 LOAD = """
 import keras, numpy as np, sys, tensorflow as tf, tlkeras.hub.layer
 for kind in sys.argv[1:]:

@@ -70,7 +70,7 @@ def test_a_range_is_for_modules_only():
 @pytest.mark.parametrize(
     ("shape", "dtype", "words"),
     [
-        ((None,), tf.string, r"takes string of shape \(None,\); a backbone takes square RGB pictures"),
+        ((None,), tf.int32, r"takes int32 of shape \(None,\); a backbone takes square RGB pictures"),
         ((None, 8, 9, 3), tf.float32, "takes float32 of shape"),
         ((None, 8, 8, 1), tf.float32, "takes float32 of shape"),
         ((4, 8, 8, 3), tf.float32, "takes 4 pictures at a time"),
@@ -92,8 +92,8 @@ def test_two_inputs_are_one_too_many(tmp_path):
 
 
 def test_features_of_another_shape(tmp_path):
-    handle = saved(tmp_path, tf.TensorSpec((None, 8, 8, 3)), do=lambda pixels: pixels[:, 0])
-    with pytest.raises(UserError, match=r"gives features of shape \(None, 8, 3\); a head needs \(None, C\)"):
+    handle = saved(tmp_path, tf.TensorSpec((None, 8, 8, 3)), do=lambda pixels: pixels[..., None])
+    with pytest.raises(UserError, match=r"gives features of shape \(None, 8, 8, 3, 1\); a head needs \(None, C\)"):
         open_module(find_row(handle).handle and tmp_path / "module").output_size((8, 8, 3))
 
 
