@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tlkeras.errors import UserError
 from tlkeras.places import cache_folder
+from tlkeras.startup import load_tensorflow
 from tlkeras.weight_files import file_hash
 
 PREFIX = "hub:"
@@ -142,6 +143,7 @@ def download(handle: str) -> Path:
         UserError: the package is missing, or the download fails.
     """
     os.environ["TFHUB_CACHE_DIR"] = str(hub_cache())
+    load_tensorflow()  # here, as tensorflow_hub would load it with all its remarks
     try:
         with warnings.catch_warnings(action="ignore"):  # it speaks of setuptools to whoever imports it
             import tensorflow_hub
