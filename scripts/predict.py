@@ -14,7 +14,12 @@ def main() -> None:
         "paths", metavar="PATH", nargs="*", help="files, folders of files, or patterns such as 'photos/*.jpg'"
     )
     parser.add_argument(
-        "--text", type=str, nargs="+", default=[], metavar="TEXT", help="texts themselves, for a run of texts"
+        "--text",
+        action="append",
+        type=str,
+        default=[],
+        metavar="TEXT",
+        help="a text itself, for a run of texts; give --text again for another",
     )
     parser.add_argument(
         "--top-k", type=int, default=3, metavar="N", help="labels for each picture, the likeliest first"

@@ -12,7 +12,8 @@ def main() -> None:
         metavar="NAME",
         nargs="?",
         default=None,
-        help="a backbone from the table, a folder that scripts/train.py wrote, or a .keras file from it",
+        help="a backbone from the table, hub:HANDLE, kerashub:PRESET, a folder that scripts/train.py wrote, or a "
+        ".keras file from it",
     )
     options = parser.parse_args()
     print(stage_table(options.name) if options.name else backbone_table())

@@ -1,4 +1,4 @@
-"""Train a classifier on your own pictures: a pretrained backbone, a new head, two phases."""
+"""Train a classifier on your own pictures, texts or sounds: a pretrained backbone, a new head, two phases."""
 
 from tlkeras.config import TrainConfig
 from tlkeras.options import parse_config, program

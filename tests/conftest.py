@@ -1,11 +1,15 @@
-"""What several test files share: a quiet TensorFlow, made pictures, and a backbone small enough to train in seconds."""
+"""What several test files share: a quiet TensorFlow, made pictures, a backbone that trains in seconds, a hub."""
 
+import http.server
 import os
+import threading
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before anything imports TensorFlow
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -85,3 +89,42 @@ def coloured() -> Callable:
         return ExampleSet(images.astype("uint8"), np.arange(count), labels(classes).astype("float32"))
 
     return make
+
+
+@dataclass
+class Hub:
+    """A server on this machine that sends one archive for whatever it is asked."""
+
+    url: str
+    archive: Path | None = None
+    asked: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch) -> Iterator[Hub]:
+    """A hub whose archive is to be set, and an empty cache."""
+    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "hub-cache"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            served.asked.append(f"{self.command} {self.path}")
+            found = served.archive is not None and "tf-hub-format=compressed" in self.path
+            content = served.archive.read_bytes() if found else b""
+            self.send_response(200 if found else 404)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(content)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    served = Hub(f"http://127.0.0.1:{server.server_port}/publisher/features/1")
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield served
+    server.shutdown()
+    server.server_close()

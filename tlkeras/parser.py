@@ -55,6 +55,16 @@ class SentenceParser(ArgumentParser):
         print(f"{self.prog}: {text}", file=sys.stderr)
         raise SystemExit(2)
 
+    def _parse_known_args(self, arg_strings: list[str], namespace: Any, *rest: Any) -> tuple[Any, list[str]]:
+        """As argparse, which fills PATH... at the first word and then knows no more of them behind an option."""
+        namespace, extras = super()._parse_known_args(arg_strings, namespace, *rest)
+        for action in self._actions:
+            if not action.option_strings and action.nargs == "*":
+                words = [word for word in extras if not word.startswith("-")]
+                setattr(namespace, action.dest, [*getattr(namespace, action.dest), *words])
+                extras = [word for word in extras if word.startswith("-")]
+        return namespace, extras
+
     def _wrong_value(self, name: str, value: str) -> str:
         place = f"--{name.replace('_', '-')}"
         for path, values in self.files.items():

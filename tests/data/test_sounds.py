@@ -134,6 +134,11 @@ def test_the_length_is_the_modules_or_what_was_given_or_usual(tones):
     assert sound_length(examples, fixed, 1000, None) == sound_length(examples, fixed, 1000, 0.7) == 700
     with pytest.raises(UserError, match=r"--seconds was 2\.0; hub_module takes 700 samples, 0\.7 seconds at 1,000"):
         sound_length(examples, fixed, 1000, 2.0)
+    for rate, seconds in ((192_000, "0.00364583"), (1, "700")):
+        with pytest.raises(
+            UserError, match=f"hub_module takes 700 samples, {seconds} seconds at .*Give the --sample-rate"
+        ):
+            sound_length(examples, fixed, rate, None)
 
 
 def test_sounds_are_refused_where_the_backbone_takes_pictures(tones):

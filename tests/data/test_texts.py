@@ -101,8 +101,13 @@ class TestFolders:
         assert len(find_examples(place).examples) == 2
 
     def test_texts_where_pictures_are_wanted(self, write):
-        with pytest.raises(UserError, match="holds no pictures, but 2 texts, for which another kind of backbone"):
+        with pytest.raises(UserError, match=r"holds no pictures, but 2 texts, which a hub module \(hub:HANDLE\) may"):
             find_examples(write({"a/1.txt": "", "b/1.txt": ""}))
+
+    def test_files_of_no_form_where_any_would_do(self, write):
+        words = r"files that end in \.mp3, \.ogg\. Known are pictures: .*\.jpg.*; texts: \.txt; sounds: \.wav\.$"
+        with pytest.raises(UserError, match=words):
+            find_examples(write({"a/1.mp3": "", "b/1.mp3": "", "b/2.ogg": ""}), form="")
 
     def test_texts_beside_class_folders(self, write):
         with pytest.raises(UserError, match=r"The texts lie directly in .*reviews/good/1.txt"):
@@ -143,10 +148,15 @@ class TestTables:
         assert [(example.name, example.label) for example in source.examples] == [
             ("line 2: so so", "a"), ("line 4: so so", "b"), ("line 5: fine", "b"),
         ]  # fmt: skip
-        assert source.notes[1:] == [
+        assert source.notes == [
+            "Labels are read as one class per text (single_label).",
             "Lines that repeat an earlier line were skipped: 1.",
-            "Texts that stand there again, with another label or split, were kept: 1.",
+            "Texts that stand there again, with another label, were kept: 1.",
         ]
+
+    def test_a_text_in_two_splits_is_refused(self, write):
+        with pytest.raises(UserError, match="same text twice in different splits, train and test, on lines 2 and 4"):
+            self.find(write, "text,label,split\nso so,a,train\nfine,b,train\nso so,a,test\n")
 
     def test_several_labels_and_numbers(self, write):
         assert self.find(write, "text,label\none,a|b\ntwo,b\n").task == "multi_label"
@@ -157,6 +167,7 @@ class TestTables:
         for form in ("", "pictures", "texts"):
             source = self.find(write, "path,label\nx/1.txt,a\nx/2.txt,b\n", form)
             assert (source.form, texts_of(source)) == ("texts", ["one", "two"])
+            assert source.notes == ["Labels are read as one class per text (single_label)."]
 
     def test_path_and_text(self, write):
         write({"1.png": ""})

@@ -1,10 +1,7 @@
-"""Modules of every kind that is published, made here: by Keras 2, by Keras 3, by hand; and a server like the hub's."""
+"""Modules of every kind that is published, made here: by Keras 2, by Keras 3, by hand."""
 
-import http.server
 import tarfile
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -109,42 +106,3 @@ def packed(module, tmp_path) -> Path:
     with tarfile.open(tmp_path / "features.tar.gz", "w:gz") as file:
         file.add(module("by_hand"), arcname=".")
     return tmp_path / "features.tar.gz"
-
-
-@dataclass
-class Hub:
-    """A server on this machine that sends one archive for whatever it is asked."""
-
-    url: str
-    archive: Path | None = None
-    asked: list[str] = field(default_factory=list)
-
-
-@pytest.fixture
-def hub(tmp_path, monkeypatch) -> Iterator[Hub]:
-    """A hub whose archive is to be set, and an empty cache."""
-    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "hub-cache"))
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            served.asked.append(f"{self.command} {self.path}")
-            found = served.archive is not None and "tf-hub-format=compressed" in self.path
-            content = served.archive.read_bytes() if found else b""
-            self.send_response(200 if found else 404)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(content)
-
-        do_HEAD = do_GET
-
-        def log_message(self, *_) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    served = Hub(f"http://127.0.0.1:{server.server_port}/publisher/features/1")
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield served
-    server.shutdown()
-    server.server_close()

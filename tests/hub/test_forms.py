@@ -235,6 +235,17 @@ def test_losses_of_the_module_count_while_it_learns(made, kind):
     assert expected > 0.01 and loss("all") - loss("none") == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize(("kind", "views"), [("batch", 4), ("waveform", 4), ("waveform", 0)])
+def test_sounds_that_are_shorter_than_a_frame(made, tmp_path, monkeypatch, kind, views):
+    """They are refused, and nothing of them is kept for the next run."""
+    monkeypatch.setenv("TLKERAS_CACHE", str(tmp_path / "cache"))
+    whole, model = examples(kind), build_hub_classifier(str(made(kind)), 2)
+    data = ExampleSet(whole.inputs[:, :100], whole.rows, whole.targets)
+    with pytest.raises(UserError, match=r"gives no features for sounds of 100 samples, .*give more --seconds"):
+        train_two_phases(model, data, data, TrainingOptions(frozen_epochs=1, finetune_epochs=0, views=views))
+    assert not list((tmp_path / "cache").rglob("*.npy")) and not list((tmp_path / "cache").rglob("info.json"))
+
+
 class Stop(Exception):
     """Ends a training as a power cut would, after an epoch."""
 
@@ -263,6 +274,17 @@ def test_a_training_on_texts_goes_on_bit_for_bit(made, tmp_path, stop):
         run(stopping)
     again = run(Checkpoints(tmp_path))
     assert again[0] == whole[0] and all(map(np.array_equal, again[1], whole[1]))
+
+
+@pytest.mark.parametrize("kind", ["by_hand", "keras2", "batch", "waveform"])
+def test_exported_with_equal_outputs(made, tmp_path, kind):
+    model, data = build_hub_classifier(str(made(kind)), 2), examples(kind, 6)
+    model.get_layer("output").kernel.assign(np.random.default_rng(0).normal(0, 0.01, (8, 2)))
+    expected = model.predict_on_batch(data.inputs)
+    assert not np.allclose(*expected[:2])
+    model.export(tmp_path / "exported", verbose=False)
+    exported = tf.saved_model.load(str(tmp_path / "exported"))
+    np.testing.assert_allclose(exported.serve(tf.constant(data.inputs)), expected, atol=1e-6)
 
 
 LOAD = """
@@ -307,9 +329,13 @@ def test_modules_that_take_something_else(tmp_path, spec, words):
         read_module(find_row(f"hub:{tmp_path / 'odd'}"))
 
 
-def test_a_row_of_several_outputs(tmp_path):
-    save(tmp_path / "odd", lambda texts: (tf.zeros((1, 4)),) * 2, tf.TensorSpec((None,), tf.string))
-    with pytest.raises(UserError, match="gives 2 outputs in a row"):
+@pytest.mark.parametrize(
+    ("count", "spec"),
+    [(2, tf.TensorSpec((None,), tf.string)), (3, tf.TensorSpec((None, 8, 8, 3))), (2, tf.TensorSpec((None,)))],
+)
+def test_a_row_of_several_outputs(tmp_path, count, spec):
+    save(tmp_path / "odd", lambda inputs: (tf.zeros((1, 4)),) * count, spec)
+    with pytest.raises(UserError, match=f"gives {count} outputs in a row"):
         build_hub_classifier(str(tmp_path / "odd"), 2)
 
 

@@ -1,8 +1,11 @@
 """What a handle can be, and what is said where it cannot; the loopback server sends archives the way the hub does."""
 
 import io
+import socketserver
 import sys
 import tarfile
+import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -57,16 +60,33 @@ def test_what_is_no_module(tmp_path, monkeypatch, handle, words):
     (tmp_path / "file.zip").touch()
     (tmp_path / "empty").mkdir()
     (tmp_path / "old").mkdir()
-    (tmp_path / "old" / "tfhub_module.pb").touch()
+    for name in ("tfhub_module.pb", "saved_model.pb"):
+        (tmp_path / "old" / name).touch()
     with pytest.raises(UserError, match=words):
         check_handle(handle)
 
 
-def test_a_url_that_does_not_answer(hub, monkeypatch):
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """A port that answers, but no HTTP."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1000)
+            self.request.sendall(b"220 mail here\r\n")
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/module/1"
+        server.shutdown()
+
+
+def test_a_url_that_does_not_answer(hub, silent):
     with pytest.raises(UserError, match=r"is not in the cache .* cannot be downloaded \(.*404.*--backbone hub:FILE"):
         check_handle(hub.url)
-    with pytest.raises(UserError, match=r"cannot be downloaded \("):
-        check_handle("http://127.0.0.1:9/module/1")
+    for handle in ("http://127.0.0.1:9/module/1", "http://[bad", "http://a b/c", "http://127.0.0.1:x/c", silent):
+        with pytest.raises(UserError, match=r"cannot be downloaded \([^()].*\)\. Download it"):
+            check_handle(handle)
 
 
 def test_a_url_with_a_question_of_its_own(hub, packed):

@@ -70,7 +70,7 @@ def test_a_range_is_for_modules_only():
 @pytest.mark.parametrize(
     ("shape", "dtype", "words"),
     [
-        ((None,), tf.string, r"takes string of shape \(None,\); a backbone takes square RGB pictures"),
+        ((None,), tf.int32, r"takes int32 of shape \(None,\); a backbone takes square RGB pictures"),
         ((None, 8, 9, 3), tf.float32, "takes float32 of shape"),
         ((None, 8, 8, 1), tf.float32, "takes float32 of shape"),
         ((4, 8, 8, 3), tf.float32, "takes 4 pictures at a time"),
@@ -92,8 +92,8 @@ def test_two_inputs_are_one_too_many(tmp_path):
 
 
 def test_features_of_another_shape(tmp_path):
-    handle = saved(tmp_path, tf.TensorSpec((None, 8, 8, 3)), do=lambda pixels: pixels[:, 0])
-    with pytest.raises(UserError, match=r"gives features of shape \(None, 8, 3\); a head needs \(None, C\)"):
+    handle = saved(tmp_path, tf.TensorSpec((None, 8, 8, 3)), do=lambda pixels: pixels[..., None])
+    with pytest.raises(UserError, match=r"gives features of shape \(None, 8, 8, 3, 1\); a head needs \(None, C\)"):
         open_module(find_row(handle).handle and tmp_path / "module").output_size((8, 8, 3))
 
 
@@ -188,13 +188,41 @@ def test_weights_that_are_no_floats_do_not_learn(tmp_path):
     assert len(opened.variables) == 2 and [one.dtype for one in opened.trainable] == [tf.float32]
 
 
-def test_a_savedmodel_of_tensorflow_1(tmp_path):
+def tensorflow_1(folder, tags: list[str], key: str, resource: bool = True) -> None:
+    """A SavedModel as TensorFlow 1 writes it, with a weight of 3."""
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         pixels = tf.compat.v1.placeholder("float32", (None, 8, 8, 3))
-        features = tf.compat.v1.get_variable("weight", ()) * tf.reduce_mean(pixels, (1, 2))
+        weight = tf.compat.v1.get_variable("weight", initializer=3.0, use_resource=resource)
+        outputs = {"default": weight * tf.reduce_mean(pixels, (1, 2))}
         session.run(tf.compat.v1.global_variables_initializer())
-        tf.compat.v1.saved_model.simple_save(session, str(tmp_path / "old"), {"pixels": pixels}, {"default": features})
-    with pytest.raises(UserError, match=r"is a SavedModel of TensorFlow 1, .*Take its TF2 version, or convert it: put"):
+        signature = tf.compat.v1.saved_model.predict_signature_def({"pixels": pixels}, outputs)
+        builder = tf.compat.v1.saved_model.Builder(str(folder))
+        builder.add_meta_graph_and_variables(session, tags, {key: signature})
+        builder.save()
+
+
+@pytest.mark.parametrize(
+    ("kind", "tags", "key"),
+    [("a SavedModel of TensorFlow 1", ["serve"], "serving_default"), ("a module in the TF1 Hub format", [], "default")],
+)
+def test_a_file_of_tensorflow_1_opens_once_it_is_converted_as_the_sentence_says(tmp_path, monkeypatch, kind, tags, key):
+    monkeypatch.chdir(tmp_path)
+    tensorflow_1(tmp_path / "old", tags, key)
+    if "Hub" in kind:
+        (tmp_path / "old" / "tfhub_module.pb").touch()
+    with pytest.raises(UserError, match=f"is {kind}, .* Take its TF2 version, or convert it: ") as refused:
+        read_module(find_row(f"hub:{tmp_path / 'old'}"))
+    exec(str(refused.value).partition("convert it: ")[2], {"tf": tf})
+    opened = open_module(tmp_path / "NEW")
+    assert [float(one) for one in opened.trainable] == [3.0]
+    assert opened.run(tf.ones((1, 8, 8, 3))).numpy().tolist() == [[3.0] * 3]
+
+
+def test_a_file_of_tensorflow_1_that_cannot_be_converted(tmp_path):
+    tensorflow_1(tmp_path / "old", ["serve"], "serving_default", resource=False)
+    with pytest.raises(
+        UserError, match=r"keeps its weights in ref variables \(VariableV2\) and cannot be converted\.$"
+    ):
         open_module(tmp_path / "old")
 
 

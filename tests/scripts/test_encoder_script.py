@@ -94,15 +94,26 @@ def test_an_encoder_from_nothing_learns(run_script, reviews, tmp_path):
             "it is for hub modules only",
         ),
         (("--backbone", "kerashub:bert_tiny", "--weights", "none", "--tokens", "2"), "--tokens was 2"),
+        (("--backbone", "kerashub:bert_tiny", "--weights", "none", "--tokens", "513"), "takes 512 tokens at most"),
+        (("--backbone", "PRESET", "--tokens", "17"), "takes 16 tokens at most"),
+        (("--backbone", "kerashub:"), "which lacks a preset"),
         (("--backbone", "VGG16", "--tokens", "20"), "VGG16 is no encoder of KerasHub"),
     ],
 )
-def test_mistakes_are_said_before_tensorflow_loads(call, reviews, monkeypatch, arguments, words):
-    pytest.importorskip("keras_hub")
+def test_mistakes_are_said_before_tensorflow_loads(call, reviews, preset, monkeypatch, arguments, words):
+    arguments = [f"kerashub:{preset}" if word == "PRESET" else word for word in arguments]
     for place in ("run.train", "hub.row", "hub.encoders"):
         monkeypatch.setattr(f"tlkeras.{place}.load_tensorflow", lambda *_: pytest.fail("too late"))
     answer = call("train.py", "--data", reviews, *arguments)
     assert answer.code == 2 and words in answer.err and answer.err.count("\n") == 1
+
+
+def test_the_stages_of_an_encoder(call, preset, monkeypatch):
+    monkeypatch.setattr("tlkeras.run.summary.load_tensorflow", lambda *_: pytest.fail("it is not needed"))
+    for name, last in (("kerashub:bert_mini", 3), (f"kerashub:{preset}", 1)):
+        lines = call("summary.py", name).out.splitlines()
+        stages = ["embeddings", *(f"transformer_layer_{k}" for k in range(last)), f"transformer_layer_{last}*"]
+        assert [line.split()[0] for line in lines[1:-1]] == stages and "parameters" in lines[-1]
 
 
 def test_pictures_are_refused(call, colours):

@@ -2,27 +2,35 @@
 
 import json
 import shutil
+import tarfile
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
 
-@pytest.fixture(scope="session")
-def handle(tmp_path_factory) -> str:
-    """A module that computes three means and three mean squares of pixels."""
+def save_module(folder: Path, width: int = 8) -> None:
+    """A module that computes features from three means and three mean squares of pixels."""
     import tensorflow as tf
 
     module = tf.Module()
-    module.kernel = tf.Variable(np.random.default_rng(0).normal(size=(6, 8)).astype("float32"))
+    module.kernel = tf.Variable(np.random.default_rng(0).normal(size=(6, width)).astype("float32"))
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3))])
     def features(pixels):
         return tf.concat([tf.reduce_mean(pixels, (1, 2)), tf.reduce_mean(pixels**2, (1, 2))], 1) @ module.kernel
 
     module.__call__ = features
-    folder = tmp_path_factory.mktemp("hub") / "features"
     tf.saved_model.save(module, str(folder))
+
+
+@pytest.fixture(scope="session")
+def handle(tmp_path_factory) -> str:
+    """A module's folder; do not write into it."""
+    folder = tmp_path_factory.mktemp("hub") / "features"
+    save_module(folder)
     return f"hub:{folder}"
 
 
@@ -30,27 +38,59 @@ OPTIONS = ("--image-size", "16", "--frozen-epochs", "2", "--finetune-epochs", "2
 
 
 @pytest.mark.slow
-def test_train_then_evaluate_and_predict_without_the_module(run_script, colours, handle, tmp_path):
+@pytest.mark.parametrize("served", [False, True])
+def test_train_then_evaluate_and_predict_without_the_module(run_script, hub, colours, handle, tmp_path, served):
+    """Of a folder, and of an archive that is downloaded: by then neither it nor the cache is there any more."""
+    if served:
+        hub.archive, folder, handle = tmp_path / "features.tar.gz", handle.removeprefix("hub:"), f"hub:{hub.url}"
+        with tarfile.open(hub.archive, "w:gz") as file:
+            file.add(folder, arcname=".")
+    else:
+        handle = f"hub:{shutil.copytree(handle.removeprefix('hub:'), tmp_path / 'module')}"
     answer = run_script("train.py", "--data", colours, "--backbone", handle, *OPTIONS, "--run-dir", "run", cwd=tmp_path)
     assert answer.code == 0, answer.err
     assert answer.err == "" and "weights of the module" in answer.out
     assert f"Features ({handle} at 16 px, pooled)" in answer.out
     config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert (config["backbone"], config["weights"], config["unfreeze"]) == (handle, "module", "module")
-    folder = handle.removeprefix("hub:")
-    shutil.move(folder, folder + "-elsewhere")
-    try:
-        judged = run_script("evaluate.py", "run", cwd=tmp_path)
-        said = run_script("predict.py", "run", colours / "red" / "1.png", "--json", cwd=tmp_path)
-    finally:
-        shutil.move(folder + "-elsewhere", folder)
+    asked, hub.archive = len(hub.asked), None
+    assert (asked > 0) == served
+    shutil.rmtree(tmp_path / ("hub-cache" if served else "module"))
+    judged = run_script("evaluate.py", "run", cwd=tmp_path)
+    said = run_script("predict.py", "run", colours / "red" / "1.png", "--json", cwd=tmp_path)
     assert judged.code == 0 and "Test:" in judged.out, judged.err
     assert said.code == 0 and len(json.loads(said.out)) == 1, said.err
+    assert len(hub.asked) == asked
+
+
+@pytest.mark.slow
+def test_a_stopped_run_goes_on_with_the_same_module_alone(run_script, start_script, colours, tmp_path):
+    save_module(tmp_path / "module")
+    options = (*OPTIONS, "--finetune-epochs", "30", "--patience", "100", "--run-dir")
+    arguments = ("train.py", "--data", colours, "--backbone", "hub:module", *options)
+    whole = run_script(*arguments, "whole", cwd=tmp_path)
+    assert whole.code == 0, whole.err
+    process = start_script(*arguments, "run", cwd=tmp_path)
+    kept = tmp_path / ".run.partial" / "checkpoints"
+    while max((int(file.name[:6]) for file in kept.glob("0*.npz")), default=0) < 4 and process.poll() is None:
+        time.sleep(0.005)
+    process.kill()
+    assert process.wait() == -9
+    (tmp_path / "module").rename(tmp_path / "before")
+    save_module(tmp_path / "module", width=9)
+    refused = run_script(*arguments, "run", "--resume", cwd=tmp_path)
+    assert refused.code == 2 and "was begun with another module: going on would not give the same" in refused.err
+    shutil.rmtree(tmp_path / "module")
+    (tmp_path / "before").rename(tmp_path / "module")
+    answer = run_script(*arguments, "run", "--resume", cwd=tmp_path)
+    assert answer.code == 0 and "Going on after epoch" in answer.out, answer.err
+    assert (tmp_path / "run" / "history.csv").read_bytes() == (tmp_path / "whole" / "history.csv").read_bytes()
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("--backbone", "hub:"), "which lacks a handle: add a URL"),
         (("--backbone", "hub:nowhere"), "nowhere is not there, or is no module"),
         (("--backbone", "hub:http://127.0.0.1:9/module/1"), "cannot be downloaded"),
         (("--backbone", "HANDLE", "--weights", "none"), "a hub module brings its own"),

@@ -94,6 +94,7 @@ def test_a_finished_training_is_kept(pretrained, colours, call):
         (("--data", "nowhere"), "nowhere"),
         (("--data", "digits", "--task", "regression"), "a backbone is pretrained on classes"),
         (("--data", "digits", "--backbone", "VGG16", "--image-size", "8"), "at least 32"),
+        (("--data", "digits", "--backbone", "kerashub:bert_tiny"), "is an encoder for texts, and pictures are wanted"),
         (("--data", "digits", "--run-dir", "full", "--overwrite"), "is not a run's folder"),
         (("--data", "digits", "--overwrite", "--resume"), "give one of them"),
         (("--data", "digits", "--average", "2"), "--average was 2"),

@@ -66,10 +66,19 @@ def test_texts_from_training_to_predictions_without_the_module(run_script, revie
     assert (tmp_path / "run" / "history.csv").read_bytes() == (tmp_path / "two" / "history.csv").read_bytes()
     module = handle.removeprefix("hub:")
     shutil.move(module, module + "-elsewhere")
+    words = ["--text", " ".join(GOOD), "--text", " ".join(BAD), "--text", " "]
+    (tmp_path / "new").mkdir()
+    for name in ("1.txt", "1.md"):
+        (tmp_path / "new" / name).write_text(" ".join(GOOD))
     try:
         judged = run_script("evaluate.py", "run", cwd=tmp_path)
         other = run_script("evaluate.py", "run", "--data", table, cwd=tmp_path)
-        said = run_script("predict.py", "run", "--json", "--text", " ".join(GOOD), " ".join(BAD), " ", cwd=tmp_path)
+        said = run_script("predict.py", "run", "--json", *words, cwd=tmp_path)
+        mixed = run_script("predict.py", "run", *words[:2], "new/*.txt", "--csv", "new/1.md", *words[4:], cwd=tmp_path)
+        bare, of_table = (
+            run_script("predict.py", "run", cwd=tmp_path),
+            run_script("predict.py", "run", table, cwd=tmp_path),
+        )
         read = run_script("predict.py", "run", folder, cwd=tmp_path)
     finally:
         shutil.move(module + "-elsewhere", module)
@@ -78,6 +87,10 @@ def test_texts_from_training_to_predictions_without_the_module(run_script, revie
     answers = json.loads(said.out)
     assert [one["text"] for one in answers] == [" ".join(GOOD), " ".join(BAD), " "]
     assert [one["predictions"][0]["label"] for one in answers[:2]] == ["good", "bad"] and answers[2]["error"] == "empty"
+    rows = list(csv.reader(mixed.out.splitlines()))
+    assert list(dict.fromkeys(row[0] for row in rows[1:])) == ["new/1.txt", "new/1.md", " ".join(GOOD), " "], mixed.err
+    assert bare.code == 2 and "Nothing was given for PATH or --text" in bare.err
+    assert of_table.code == 2 and "reviews.csv is a table, which would be read as one text" in of_table.err
     assert len(read.out.splitlines()) == 41 and "unreadable: not UTF-8" in read.out
 
 
@@ -125,7 +138,7 @@ def test_sounds_from_training_to_predictions(run_script, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--data", "REVIEWS"), "holds no pictures, but 41 texts, for which another kind of backbone is needed"),
+        (("--data", "REVIEWS"), "holds no pictures, but 41 texts, which a hub module (hub:HANDLE) may take"),
         (("--data", "TABLE"), "MobileNetV2 takes pictures, and"),
         (("--data", "REVIEWS", "--backbone", "HANDLE", "--image-size", "64"), "it is for pictures, and"),
         (("--data", "REVIEWS", "--backbone", "HANDLE", "--pixel-range", "0..1"), "it is for pictures, and"),

@@ -53,6 +53,7 @@ def test_a_comparison_that_is_stopped_goes_on(made, run_script, start_script, tm
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        (("--data", "reviews", "--backbone", "kerashub:bert_tiny"), "is an encoder for texts, and pictures are wanted"),
         (("--weights", "none"), "give the pretrained weights"),
         (("--percents", "[]"), "--percents was empty"),
         (("--percents", "[0,50]"), "--percents was"),

@@ -30,6 +30,8 @@ def find_backbone(name: str) -> Backbone:
     """
     if name.startswith("hub:"):
         raise UserError(f"{name} is a hub module, which has no random weights: give a backbone of the table here.")
+    if name.startswith("kerashub:"):
+        raise UserError(f"{name} is an encoder for texts, and pictures are wanted: give a backbone of the table here.")
     return HUB if name == HUB.name else _find("backbone", name, BACKBONES)
 
 

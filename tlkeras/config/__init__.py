@@ -9,6 +9,7 @@ from tlkeras.config.pretrain import PretrainConfig, ScratchOptions
 from tlkeras.config.train import (
     DIGITS_DEFAULTS,
     OTHER_BACKBONE,
+    SECONDS,
     AugmentOptions,
     CacheOptions,
     DataOptions,
@@ -21,6 +22,7 @@ __all__ = [
     "DIGITS_DEFAULTS",
     "KINDS",
     "OTHER_BACKBONE",
+    "SECONDS",
     "AugmentOptions",
     "CacheOptions",
     "DataOptions",

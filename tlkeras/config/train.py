@@ -26,6 +26,7 @@ DIGITS_DEFAULTS = {
 }
 # Any other backbone learns the digits from random weights, at a size and at rates of its own.
 OTHER_BACKBONE = {"weights": "none", "image_size": None, "unfreeze": None, "finetune_rate": None, "stage_decay": None}
+SECONDS = (0.01, 600.0)  # least and greatest length of sounds
 
 
 @dataclass(kw_only=True)
@@ -34,7 +35,7 @@ class MemoryOptions:
 
     memory: float | None = option(
         None,
-        "gigabytes of memory that the pictures may take, and the features again; more goes to disk (default: a quarter "
+        "gigabytes of memory that the examples may take, and the features again; more goes to disk (default: a quarter "
         "of the machine's memory)",
         0.0,
         1e6,
@@ -72,16 +73,16 @@ class DataOptions(MemoryOptions):
     task: Literal["auto", "single_label", "multi_label", "regression"] = option(
         "auto", "what a label is: one class of many, several classes at once, or a number; auto reads it off the data"
     )
-    validation_share: float = option(0.15, "share of the pictures that chooses the epoch", 0.01, 0.8)
-    test_share: float = option(0.15, "share of the pictures that is judged once, at the end", 0.01, 0.8)
+    validation_share: float = option(0.15, "share of the examples that chooses the epoch", 0.01, 0.8)
+    test_share: float = option(0.15, "share of the examples that is judged once, at the end", 0.01, 0.8)
     max_unreadable: float = option(0.1, "share of unreadable files above which the run stops", 0.0, 1.0)
     sample_rate: int | None = option(
         None, "samples a second that sounds are brought to, as the module knows them (default: 16000)", 1000, 192000,
         form="sounds",
     )  # fmt: skip
     seconds: float | None = option(
-        None, "length that sounds are cut or padded to (default: the module's, else the usual one, at most 10)", 0.01,
-        600.0, form="sounds",
+        None, "length that sounds are cut or padded to (default: the module's, else the usual one, at most 10)",
+        *SECONDS, form="sounds",
     )  # fmt: skip
 
     def check_data(self) -> None:
@@ -150,7 +151,7 @@ class AugmentOptions:
 class TrainingOptions(AugmentOptions, CacheOptions):
     """The two phases."""
 
-    batch_size: int = option(32, "pictures in a step", 1, 65536)
+    batch_size: int = option(32, "examples in a step", 1, 65536)
     frozen_epochs: int = option(10, "epochs of phase 1, in which only the head learns", 1, 10000)
     finetune_epochs: int = option(
         10, "epochs of phase 2, with the top of the backbone unfrozen; 0 leaves it out", 0, 10000
@@ -243,7 +244,7 @@ class TrainConfig(RunOptions, TrainingOptions, ModelOptions, DataOptions):
         if self.validation_share + self.test_share > 0.9:
             raise UserError(
                 f"--validation-share {self.validation_share} and --test-share {self.test_share} leave less than a "
-                "tenth of the pictures for training; lower them."
+                "tenth of the examples for training; lower them."
             )
         if self.task == "regression" and (self.label_smoothing or self.class_weights != "none"):
             raise UserError("--label-smoothing and --class-weights need classes; the task is regression.")

@@ -38,7 +38,7 @@ def find(root: Path, name: str, form: FormName | Literal[""] = "pictures") -> So
     if not root.is_dir():
         raise UserError(f"{root} is a file that is not a .csv table. Give a folder of pictures or a .csv file.")
     if form != "pictures":
-        form = _form_of(root, form or "pictures")
+        form = _form_of(root, form)
     notes: list[str] = []
     skipped: Counter[str] = Counter()
     examples: list[Example] = []
@@ -46,7 +46,7 @@ def find(root: Path, name: str, form: FormName | Literal[""] = "pictures") -> So
         examples += _class_examples(root, folder, split, form, notes, skipped)
     if not examples:
         others = [f"{number:,} {other}" for other, number in count_forms(skipped).items() if number]
-        but = f", but {' and '.join(others)}, for which another kind of backbone is needed" if others else ""
+        but = f", but {' and '.join(others)}, which a hub module (hub:HANDLE) may take" if others else ""
         raise UserError(f"{root} holds no {form}{but}. {_how_it_should_look(form)}")
     if skipped:
         kinds = ", ".join(f"{extension} ({count})" for extension, count in sorted(skipped.items()))
@@ -63,13 +63,19 @@ def _how_it_should_look(form: FormName) -> str:
     )
 
 
-def _form_of(root: Path, usual: FormName) -> FormName:
-    """Tells from the files in a folder's subfolders what they are; `usual` where there are none of any form."""
+def _form_of(root: Path, wanted: FormName | Literal[""]) -> FormName:
+    """Tells from the files in a folder's subfolders what they are; where there are none of any form, `wanted`."""
     suffixes: Counter[str] = Counter()
     for folder in _visible_folders(root):
         list(_files(folder, frozenset(), suffixes))
     counts = count_forms(suffixes)
-    return prevailing(counts, str(root)) if counts.total() else usual
+    if not counts.total() and suffixes and not wanted:
+        kinds = "; ".join(f"{name}: {' '.join(sorted(SUFFIXES[name]))}" for name in SUFFIXES)
+        raise UserError(
+            f"{root} holds neither pictures nor texts nor sounds that tlkeras reads, but files that end in "
+            f"{', '.join(sorted(suffixes))}. Known are {kinds}."
+        )
+    return prevailing(counts, str(root)) if counts.total() else wanted or "pictures"
 
 
 def _split_folders(root: Path, notes: list[str]) -> list[tuple[Split | None, Path]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tlkeras.backbones import BACKBONES, Backbone, check_image_size
-from tlkeras.config import DataOptions, Task, check_form, check_values
+from tlkeras.config import SECONDS, DataOptions, Task, check_form, check_values
 from tlkeras.data.decode import short_side
 from tlkeras.data.example import Example, Source
 from tlkeras.data.file_array import FileArray
@@ -197,7 +197,7 @@ def sound_length(examples: Sequence[Example], row: Backbone, rate: int, seconds:
         seconds: where they were given.
 
     Raises:
-        UserError: the backbone takes another length.
+        UserError: the backbone takes another length, or one that no sound has.
     """
     own = row.greatest_size
     if own and seconds is not None and round(seconds * rate) != own:
@@ -205,7 +205,13 @@ def sound_length(examples: Sequence[Example], row: Backbone, rate: int, seconds:
             f"--seconds was {seconds}; {row.name} takes {own:,} samples, {own / rate:g} seconds at {rate:,} samples a "
             "second. Leave it out, or give another --sample-rate."
         )
-    usual = min(GREATEST_SECONDS, typical(examples, seconds_of) or 1.0)
+    if own and not SECONDS[0] <= own / rate <= SECONDS[1]:
+        raise UserError(
+            f"{row.name} takes {own:,} samples, {own / rate:g} seconds at {rate:,} samples a second; tlkeras takes "
+            f"sounds of {SECONDS[0]} to {SECONDS[1]:g} seconds. Give the --sample-rate that the module knows, or "
+            "another module."
+        )
+    usual = min(GREATEST_SECONDS, max(SECONDS[0], typical(examples, seconds_of) or 1.0))
     return own or max(1, round((seconds or usual) * rate))
 
 

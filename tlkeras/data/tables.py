@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 from tlkeras.config import FormName
 from tlkeras.data.example import SPLIT_WORDS, Example, Label, Source, Split, Task
-from tlkeras.data.forms import count_forms, prevailing
+from tlkeras.data.forms import SUFFIXES, count_forms, one, prevailing
 from tlkeras.data.texts import MAX_BYTES
 from tlkeras.errors import UserError
 
-JOINER = "|"  # stands between the labels of one picture
+JOINER = "|"  # stands between the labels of one example
 NAME_LENGTH = 40  # characters of a text that name it
 GREATEST_CELL = 10 * MAX_BYTES  # of which nothing longer than MAX_BYTES is used, but set aside like a file
 
@@ -40,10 +40,10 @@ def find(table: Path, task: str, form: FormName | Literal[""] = "pictures") -> S
     """
     column, rows = _rows(table, form)
     if not rows:
-        one_line = "text and its" if column == "text" else "picture: its path and its"
+        one_line = "text and its" if column == "text" else "file: its path and its"
         raise UserError(f"{table} has no lines below its header. Write one line per {one_line} label.")
     notes: list[str] = []
-    chosen = _choose_task(rows, notes) if task == "auto" else task
+    chosen = _choose_task(rows, column, notes) if task == "auto" else task
     with_split = any(row.split for row in rows)
     if column == "text":
         found = _texts(table, rows, chosen, with_split, notes)
@@ -55,7 +55,7 @@ def find(table: Path, task: str, form: FormName | Literal[""] = "pictures") -> S
         if earlier != example:
             raise UserError(
                 f"{table} lists {example.name} twice, with different labels or splits, on lines {line} and {row.line}. "
-                f"Keep one of them; several labels of one picture go into one cell, joined by {JOINER}."
+                f"Keep one of them; several labels of one file go into one cell, joined by {JOINER}."
             )
     if len(examples) < len(rows):
         notes.append(f"Lines that repeat an earlier line were skipped: {len(rows) - len(examples)}.")
@@ -106,16 +106,27 @@ def _row(table: Path, line: int, cells: dict[str | None, Any], column: str) -> _
 
 
 def _texts(table: Path, rows: list[_Row], task: str, with_split: bool, notes: list[str]) -> list[Example]:
-    """Returns the texts of cells, each once with one label and split, named by their line and their beginning."""
+    """Returns the texts of cells, each once with one label, named by their line and their beginning.
+
+    Raises:
+        UserError: A text is in two splits, so that some of them would be judged by what was learnt by heart.
+    """
     found: dict[tuple, Example] = {}
+    splits: dict[str, tuple[Split | None, int]] = {}
     for row in rows:
         label, split = _label(table, row, task), _split(table, row) if with_split else None
         name = f"line {row.line}: {' '.join(row.cell.split())[:NAME_LENGTH]}"
-        found.setdefault((row.cell, label, split), Example(name, label, split, content=row.cell.encode()))
+        found.setdefault((row.cell, label), Example(name, label, split, content=row.cell.encode()))
+        earlier, line = splits.setdefault(row.cell, (split, row.line))
+        if earlier != split:
+            raise UserError(
+                f"{table} has the same text twice in different splits, {earlier} and {split}, on lines {line} and "
+                f"{row.line}. Keep one of them."
+            )
     if len(found) < len(rows):
         notes.append(f"Lines that repeat an earlier line were skipped: {len(rows) - len(found)}.")
-    if again := len(found) - len({text for text, *_ in found}):
-        notes.append(f"Texts that stand there again, with another label or split, were kept: {again}.")
+    if again := len(found) - len(splits):
+        notes.append(f"Texts that stand there again, with another label, were kept: {again}.")
     return list(found.values())
 
 
@@ -126,10 +137,14 @@ def _form_of(table: Path, examples: list[Example], wanted: str) -> FormName:
     return "pictures" if wanted == "pictures" and counts["pictures"] else prevailing(counts, str(table))
 
 
-def _choose_task(rows: list[_Row], notes: list[str]) -> Task:
+def _choose_task(rows: list[_Row], column: str, notes: list[str]) -> Task:
+    suffix = Path(rows[0].cell).suffix.lower()
+    unit = (
+        one(next((form for form in SUFFIXES if suffix in SUFFIXES[form]), "pictures")) if column == "path" else "text"
+    )
     labels = [row.label for row in rows]
     if any(JOINER in label for label in labels):
-        notes.append(f"Labels are read as several per picture (multi_label), as cells contain {JOINER}.")
+        notes.append(f"Labels are read as several per {unit} (multi_label), as cells contain {JOINER}.")
         return "multi_label"
     if all(_is_number(label) for label in labels):
         if any("." in label for label in labels):
@@ -137,13 +152,13 @@ def _choose_task(rows: list[_Row], notes: list[str]) -> Task:
             return "regression"
         notes.append("Labels are read as classes (single_label), as all cells are whole numbers.")
         return "single_label"
-    notes.append("Labels are read as one class per picture (single_label).")
+    notes.append(f"Labels are read as one class per {unit} (single_label).")
     return "single_label"
 
 
 def _example(table: Path, row: _Row, task: str, with_split: bool) -> Example:
     if not row.cell:
-        raise UserError(f"Line {row.line} of {table} has no path. Write where the picture is, or delete the line.")
+        raise UserError(f"Line {row.line} of {table} has no path. Write where the file is, or delete the line.")
     name = PurePosixPath(row.cell.replace("\\", "/")).as_posix()
     split = _split(table, row) if with_split else None
     return Example(name, _label(table, row, task), split, table.parent / name)

@@ -21,6 +21,7 @@ from tlkeras.data.augment import augment
 from tlkeras.data.pipeline import ExampleSet, stream
 from tlkeras.data.reading import available_cores, content_bytes
 from tlkeras.display import Counter
+from tlkeras.errors import UserError
 from tlkeras.features.engine import PASS_BATCH, Engine
 from tlkeras.features.store import ShardedArray
 
@@ -76,14 +77,36 @@ def compute(
         views: how many augmented views of each picture.
         seed: of the augmentation.
         arrays: take the outputs; for each tensor `(views * N, …)`.
+
+    Raises:
+        UserError: sounds are too short for the module.
     """
     done, counter = 0, Counter(f"Computing features of {data.form}", views * len(data))
     for images in view_batches(data, options, views, seed):
-        for array, part in zip(arrays, engine([images]), strict=True):
+        parts = engine([images])
+        check_finite(parts, data)
+        for array, part in zip(arrays, parts, strict=True):
             array[done : done + len(images)] = part
         done += len(images)
         counter.step(len(images))
     counter.close()
+
+
+def check_finite(outputs: Sequence[np.ndarray], data: ExampleSet) -> None:
+    """Refuse what a module makes of sounds that are shorter than one of its frames: means of nothing.
+
+    Args:
+        outputs: of the module, or of layers behind it.
+        data: the examples; nothing is said of others than sounds.
+
+    Raises:
+        UserError: not all of them are finite.
+    """
+    if data.form == "sounds" and not all(np.isfinite(part).all() for part in outputs):
+        raise UserError(
+            f"The module gives no features for sounds of {data.inputs.shape[1]:,} samples, or none that are numbers; "
+            "give more --seconds."
+        )
 
 
 def view_batches(data: ExampleSet, options: AugmentOptions | None, views: int, seed: int) -> Iterator[np.ndarray]:

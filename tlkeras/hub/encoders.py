@@ -70,8 +70,10 @@ def find_encoder(preset: str) -> Backbone:
     Raises:
         UserError: KerasHub is not installed, or there is no such preset.
     """
-    check_installed()
     name = f"{PREFIX}{preset}"
+    if not preset.strip():
+        raise UserError(f'The backbone was "{name}", which lacks a preset: add {", ".join(SIZES)}, or a preset to it.')
+    check_installed()
     folder = Path(preset).expanduser()
     if folder.is_dir():
         return row_of_preset(read_preset(folder), name)
@@ -79,7 +81,7 @@ def find_encoder(preset: str) -> Backbone:
         layers, width, _ = SIZES[preset]
         row = encoder_row(name, ENCODERS["BertBackbone"][1], layers)
         return dataclasses.replace(row, parameters=12 * layers * width**2 + (VOCABULARY + POSITIONS) * width)
-    if "/" in preset or not preset:
+    if "/" in preset:
         raise UserError(
             f'The backbone was "{name}", but there is no such folder: give one that save_to_preset of KerasHub wrote, '
             f"a preset's name, or, with --weights none, one of {', '.join(SIZES)}."
@@ -104,6 +106,17 @@ def check_encoder_weights(row: Backbone, weights: str) -> None:
             f"{row.name} is a size and no preset: it has no weights to transfer. Give --weights none to train it from "
             f"nothing, or a preset such as {PREFIX}bert_tiny_en_uncased."
         )
+
+
+def check_tokens(row: Backbone, tokens: int | None) -> None:
+    """Refuse texts that are longer than an encoder takes, where that is known without downloading it.
+
+    Raises:
+        UserError: with the most it takes.
+    """
+    most = read_preset(row.module).numbers.get("max_sequence_length", POSITIONS) if row.module else POSITIONS
+    if tokens and row.stages and tokens > most:
+        raise UserError(f"--tokens was {tokens}; {row.name} takes {most} tokens at most.")
 
 
 def holds_tokenizer(path: Path) -> bool:

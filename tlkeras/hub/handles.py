@@ -1,21 +1,25 @@
 """A TensorFlow Hub handle to the module's folder on this machine. Nothing here loads TensorFlow until it downloads."""
 
 import hashlib
+import http.client
 import os
 import tarfile
 import tempfile
 import urllib.parse
 import urllib.request
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 from tlkeras.errors import UserError
 from tlkeras.places import cache_folder
+from tlkeras.startup import load_tensorflow
 from tlkeras.weight_files import file_hash
 
 PREFIX = "hub:"
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
 SECONDS_TO_CONNECT = 5
+REF_VARIABLE = b"VariableV2"  # the name of the operation, as a graph has it
 
 
 def handle_of(name: str) -> str | None:
@@ -32,6 +36,8 @@ def check_handle(handle: str) -> None:
     Raises:
         UserError: nothing of that kind is there; or the URL is not in the cache and does not answer.
     """
+    if not handle.strip():
+        raise UserError(f'The backbone was "{PREFIX}", which lacks a handle: add a URL, a folder or an archive to it.')
     if is_url(handle):
         if not in_cache(handle):
             check_answers(handle)
@@ -52,14 +58,28 @@ def check_folder(folder: Path) -> None:
     Raises:
         UserError: with what it is instead.
     """
-    if (folder / "tfhub_module.pb").is_file():
-        raise UserError(
-            f"{folder} is a module in the TF1 Hub format, which cannot be fine-tuned in TensorFlow 2. Take its TF2 "
-            "version, or convert it: load it with tensorflow_hub.load, wrap its signature in a tf.Module with a "
-            "__call__ of pixels, and write that with tf.saved_model.save."
-        )
     if not (folder / "saved_model.pb").is_file():
         raise UserError(f"{folder} is no TensorFlow Hub module: it holds no saved_model.pb. Give the folder that does.")
+    if (folder / "tfhub_module.pb").is_file():
+        raise of_tensorflow_1(folder, "a module in the TF1 Hub format", [], "default")
+
+
+def of_tensorflow_1(folder: Path, what: str, tags: Sequence[str], key: str) -> UserError:
+    """What to tell the user of a file of TensorFlow 1.
+
+    Args:
+        folder: where it lies.
+        what: it is.
+        tags: of its graph.
+        key: of the signature that gives features.
+    """
+    begin = f"{folder} is {what}, which cannot be fine-tuned in TensorFlow 2. Take its TF2 version"
+    if REF_VARIABLE in (folder / "saved_model.pb").read_bytes():
+        return UserError(f"{begin}; this one keeps its weights in ref variables (VariableV2) and cannot be converted.")
+    return UserError(
+        f'{begin}, or convert it: loaded = tf.saved_model.load("{folder}", tags={list(tags)}); '
+        f'tf.saved_model.save(loaded, "NEW", signatures=loaded.signatures["{key}"])'
+    )
 
 
 def is_url(handle: str) -> bool:
@@ -83,16 +103,17 @@ def check_answers(handle: str) -> None:
     Raises:
         UserError: it does not answer.
     """
-    address = urllib.parse.urlsplit(handle)
-    query = "&".join(filter(None, [address.query, "tf-hub-format=compressed"]))
     try:  # not by HEAD, which some servers do not answer; nothing but the head is read
+        address = urllib.parse.urlsplit(handle)
+        query = "&".join(filter(None, [address.query, "tf-hub-format=compressed"]))
         urllib.request.urlopen(address._replace(query=query).geturl(), timeout=SECONDS_TO_CONNECT).close()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise cannot_download(handle, error) from error
 
 
 def cannot_download(handle: str, reason: Exception) -> UserError:
     """What to tell the user when a module cannot be had."""
+    reason = " ".join(str(reason).split()) or type(reason).__name__
     return UserError(
         f"The module {handle} is not in the cache ({hub_cache()}) and cannot be downloaded ({reason}). Download it "
         f"elsewhere as a .tar.gz, copy that here, and give --backbone {PREFIX}FILE."
@@ -122,6 +143,7 @@ def download(handle: str) -> Path:
         UserError: the package is missing, or the download fails.
     """
     os.environ["TFHUB_CACHE_DIR"] = str(hub_cache())
+    load_tensorflow()  # here, as tensorflow_hub would load it with all its remarks
     try:
         with warnings.catch_warnings(action="ignore"):  # it speaks of setuptools to whoever imports it
             import tensorflow_hub

@@ -15,7 +15,7 @@ from typing import Any
 import tensorflow as tf
 
 from tlkeras.errors import UserError
-from tlkeras.hub.safety import check_graph
+from tlkeras.hub.safety import SIGNATURES, check_graph
 
 OUTPUT_KEYS = ("default", "feature_vector", "pooled_output", "output_0")
 # A layer of a network that Keras 2 saved, which divides pixels of 0 to 255; another scale is for pixels of 0 to 1.
@@ -122,9 +122,10 @@ def function_of(root: Any, folder: Path) -> tuple[Run, list[Any]]:
         firsts = [(step.structured_input_signature[0] or (None,))[0] for step in function.concrete_functions]
         if not all(isinstance(first, tf.TensorSpec) for first in firsts):
             raise UserError(f"{folder} takes its input by a name or in a dictionary; a module takes one tensor.")
-        return lambda inputs: features_in(call(inputs), folder), list(function.concrete_functions)
+        steps = list(function.concrete_functions)
+        return lambda inputs: features_in(call(inputs), folder, takes_one_sound(steps[0])), steps
     signatures = {key: root.signatures[key] for key in root.signatures if not key.startswith("__")}
-    key = next((key for key in ("feature_vector", "default", "serving_default") if key in signatures), None)
+    key = next((key for key in SIGNATURES if key in signatures), None)
     if key is None:
         raise UserError(f"{folder} has no function to call: neither __call__, serve nor a signature. Is it a module?")
     step = signatures[key]
@@ -132,16 +133,24 @@ def function_of(root: Any, folder: Path) -> tuple[Run, list[Any]]:
     return lambda inputs: features_in(step(**{name: inputs}), folder), [step]
 
 
-def features_in(outputs: Any, folder: Path) -> tf.Tensor:
+def takes_one_sound(step: Any) -> bool:
+    """Whether a graph takes the samples of one sound, `(None,)` or `(samples,)`, rather than a batch."""
+    return [spec.dtype.is_floating and spec.shape.rank == 1 for spec in tensor_inputs(step)] == [True]
+
+
+def features_in(outputs: Any, folder: Path, of_one_sound: bool = False) -> tf.Tensor:
     """The features `(B, …)` among a module's outputs: the only one, or the one with a usual name.
 
-    Of three in a row they are the second: YAMNet gives scores, features and a spectrogram
-    (https://www.kaggle.com/models/google/yamnet).
+    Args:
+        outputs: of a module: a tensor, or several in a row or by their names.
+        folder: the module's, for messages.
+        of_one_sound: of three in a row they are then the second, as YAMNet gives scores, features and a spectrogram
+            (https://www.kaggle.com/models/google/yamnet).
 
     Raises:
         UserError: there are several, none of them with a usual name.
     """
-    if isinstance(outputs, list | tuple) and len(outputs) in (1, 3):
+    if isinstance(outputs, list | tuple) and len(outputs) in ((1, 3) if of_one_sound else (1,)):
         return outputs[len(outputs) // 2]
     if isinstance(outputs, list | tuple):
         raise UserError(f"{folder} gives {len(outputs)} outputs in a row; a feature module gives one.")

@@ -11,6 +11,7 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow.python.framework import op_def_registry
 
 from tlkeras.errors import UserError
+from tlkeras.hub.handles import of_tensorflow_1
 
 # TensorFlow calls an operation stateful where it does more than compute. Of these a network needs the following.
 STATEFUL = re.compile(
@@ -19,6 +20,7 @@ STATEFUL = re.compile(
     r"(Anonymous)?(Mutable)?HashTable(V2)?|LookupTable(Find|Import|Size|Export)V2|InitializeTableV2|Sentencepiece\w+|"
     r"Random(Uniform(Int)?|StandardNormal|Shuffle)|TruncatedNormal|Multinomial|RngReadAndSkip|StatefulUniform\w*"
 )
+SIGNATURES = ("feature_vector", "default", "serving_default")  # that give features, the likeliest first
 VOCABULARY = "InitializeTableFromTextFileV2"
 # Operations that TensorFlow calls stateless, though they read files, run Python or stop the program.
 NOT_PURE = re.compile(r"\w*PyFunc\w*|ReadFile|MatchingFiles|\w*Dataset\w*|Debug\w+|GenerateVocabRemapping|Abort")
@@ -39,11 +41,9 @@ def check_graph(file: Path) -> None:
     except Exception as error:  # protobuf's own kind of error
         raise UserError(f"{file} is damaged: it is no SavedModel. Get it again.") from error
     if len(saved.meta_graphs) != 1 or not saved.meta_graphs[0].HasField("object_graph_def"):
-        raise UserError(
-            f"{file} is a SavedModel of TensorFlow 1, which cannot be fine-tuned in TensorFlow 2. Take its TF2 "
-            'version, or convert it: put tf.saved_model.load(FOLDER).signatures["default"] into a tf.Module whose '
-            "__call__ calls it, and write that with tf.saved_model.save."
-        )
+        graph = next(iter(saved.meta_graphs), MetaGraphDef())
+        key = next((key for key in SIGNATURES if key in graph.signature_def), next(iter(graph.signature_def), "KEY"))
+        raise of_tensorflow_1(file.parent, "a SavedModel of TensorFlow 1", graph.meta_info_def.tags, key)
     graph = saved.meta_graphs[0]
     if bad := sorted(set(suspicious(graph))):
         raise UserError(

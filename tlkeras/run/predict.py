@@ -76,7 +76,9 @@ def predict(
         raise UserError(f"--text was given, but the model of {run.path} takes {run.form.name}: give files of those.")
     inputs = [*find_files(paths, run.form.name), *texts]
     if not inputs:
-        raise UserError("Nothing was given for PATH. See predict.py --help.")
+        raise UserError(
+            f"Nothing was given for PATH{' or --text' * (run.form.name == 'texts')}. See predict.py --help."
+        )
     load_tensorflow()
     from tlkeras.run.model_file import load_model
 
@@ -91,7 +93,7 @@ def find_files(paths: Sequence[str], form: FormName = "pictures") -> list[Path]:
     """The pictures, texts or sounds that files, folders and patterns stand for, each once, in the order given.
 
     Raises:
-        UserError: naming the first that stands for nothing.
+        UserError: naming the first that stands for nothing, or for a table where texts are wanted.
     """
     found: dict[Path, None] = {}
     for given in paths:
@@ -108,6 +110,11 @@ def find_files(paths: Sequence[str], form: FormName = "pictures") -> list[Path]:
         if not files:
             kind = f"holds no {form}" if path.is_dir() else "is neither a file nor a folder nor a pattern that fits one"
             raise UserError(f"{given} {kind}. Give {form}, folders of {form}, or a pattern such as {PATTERNS[form]}.")
+        if form == "texts" and any(file.suffix.lower() == ".csv" for file in files):
+            raise UserError(
+                f"{given} is a table, which would be read as one text. Give files of one text each, or --text TEXT; "
+                "evaluate.py RUN --data TABLE judges a table with labels."
+            )
         found.update(dict.fromkeys(files))
     return list(found)
 

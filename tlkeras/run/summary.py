@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlkeras.archives import check_model_file
-from tlkeras.backbones import BACKBONES
+from tlkeras.backbones import BACKBONES, Backbone
 from tlkeras.errors import UserError
+from tlkeras.hub.encoders import read_encoder
 from tlkeras.hub.row import find_row
 from tlkeras.run.opening import open_run
 from tlkeras.startup import load_tensorflow
@@ -31,7 +32,8 @@ def stage_table(name: str) -> str:
     """The stages of a backbone, read from the real layers, with the weights that learn when each is unfrozen.
 
     Args:
-        name: a backbone of the table, `hub:HANDLE`, a run's folder, or a `.keras` file that tlkeras wrote.
+        name: a backbone of the table, `hub:HANDLE`, `kerashub:PRESET`, a run's folder, or a `.keras` file of
+            tlkeras.
 
     Raises:
         UserError: for anything else.
@@ -45,6 +47,8 @@ def stage_table(name: str) -> str:
         raise UserError(f"{path} holds no model; give a .keras file, a run's folder or a backbone's name.")
     else:
         row = find_row(name)
+        if row.preset:  # of a size nothing can be built before it has learnt its words
+            return describe_row(read_encoder(row))
         load_tensorflow()
         from tlkeras.models.builders import build_classifier
 
@@ -54,6 +58,14 @@ def stage_table(name: str) -> str:
 
     model = load_model(path)
     return f"{path}, {describe_model(model)}\n{describe_stages(model)}"
+
+
+def describe_row(row: Backbone) -> str:
+    """A line for each stage of an encoder: its first layer."""
+    lines = [f"{'stage':<20} first layer"]
+    lines += [f"{stage.name + '*' * (stage.name == row.finetune_from):<20} {stage.layer}" for stage in row.stages]
+    lines.append(f"Phase 2 unfreezes from * by default; the encoder has about {row.parameters:,} parameters.")
+    return "\n".join(lines)
 
 
 def describe_model(model: "keras.Model") -> str:

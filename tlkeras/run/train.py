@@ -10,7 +10,7 @@ from tlkeras.config import Task, TrainConfig
 from tlkeras.data.prepare import PreparedData, decode_data, find_data, write_unreadable
 from tlkeras.data.reading import available_cores
 from tlkeras.data.splits import save_split
-from tlkeras.hub.encoders import check_encoder_weights
+from tlkeras.hub.encoders import check_encoder_weights, check_tokens
 from tlkeras.hub.row import find_row
 from tlkeras.run.folder import CHECKPOINTS, check_space, choose_run_dir, finished_before, writing
 from tlkeras.run.identity import check_finished, check_identity
@@ -51,6 +51,7 @@ def train(config: TrainConfig) -> Path:
         config = dataclasses.replace(config, weights="module")
     if row.preset:
         check_encoder_weights(row, config.weights)
+        check_tokens(row, config.tokens)
         config = dataclasses.replace(config, weights="none" if config.weights == "none" else "preset")
     check_image_size(row, config.image_size)
     if row.stages:

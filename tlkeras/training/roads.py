@@ -12,7 +12,7 @@ from tlkeras.config import TrainingOptions
 from tlkeras.data.pipeline import ExampleSet, evaluation_batches, training_batches
 from tlkeras.features.batches import evaluation_features, training_features
 from tlkeras.features.cache import features_of
-from tlkeras.features.compute import Features
+from tlkeras.features.compute import Features, check_finite
 from tlkeras.features.cut import cut
 from tlkeras.models.freezing import backbone_of, first_unfrozen
 from tlkeras.models.inputs import backbone_at, decoded_input
@@ -52,6 +52,9 @@ def make_roads(
         train: the training split.
         validation: the validation split.
         options: augmentation, views, budgets and batch size.
+
+    Raises:
+        UserError: sounds are too short for the module.
     """
     whole = Road(
         training_view(model),
@@ -71,6 +74,8 @@ def make_roads(
                     at_cut = (of_split.only(slice(1, None)) for of_split in features)
                     roads["finetune"] = feature_road(parts.upper, *at_cut, options)
                 break
+    if not roads["frozen"].cached and train.form == "sounds":  # else every sound was looked at
+        check_finite([whole.part.predict_on_batch(train.first(1)[0])], train)
     return roads
 
 
