@@ -58,8 +58,8 @@ def find(root: Path, name: str, form: FormName | Literal[""] = "pictures") -> So
 
 def _how_it_should_look(form: FormName) -> str:
     return (
-        f"tlkeras reads {' '.join(sorted(SUFFIXES[form]))} from a folder with one subfolder per class, such as "
-        f"{EXAMPLES[form]}, or with train, validation and test folders of such subfolders."
+        f"tlkeras reads {' '.join(sorted(SUFFIXES[form]))} from a folder with one subfolder per class, "
+        f"such as {EXAMPLES[form]}, or with train, validation and test folders of such subfolders."
     )
 
 

@@ -207,9 +207,9 @@ def sound_length(examples: Sequence[Example], row: Backbone, rate: int, seconds:
         )
     if own and not SECONDS[0] <= own / rate <= SECONDS[1]:
         raise UserError(
-            f"{row.name} takes {own:,} samples, {own / rate:g} seconds at {rate:,} samples a second; tlkeras takes "
-            f"sounds of {SECONDS[0]} to {SECONDS[1]:g} seconds. Give the --sample-rate that the module knows, or "
-            "another module."
+            f"{row.name} takes {own:,} samples, {own / rate:g} seconds at {rate:,} samples a second; "
+            f"sounds may have {SECONDS[0]} to {SECONDS[1]:g}. Give the --sample-rate that the module knows, or another "
+            "module."
         )
     usual = min(GREATEST_SECONDS, max(SECONDS[0], typical(examples, seconds_of) or 1.0))
     return own or max(1, round((seconds or usual) * rate))
