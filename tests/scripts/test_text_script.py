@@ -9,6 +9,8 @@ import pytest
 import yaml
 from scipy.io import wavfile
 
+from tlkeras.run.predict import Prediction
+
 OPTIONS = ("--frozen-epochs", "2", "--finetune-epochs", "2", "--frozen-rate", "0.1", "--finetune-rate", "0.05")
 GOOD, BAD = ("fine", "great", "lovely", "bright"), ("dull", "poor", "awful", "grey")
 
@@ -158,6 +160,23 @@ def test_mistakes_are_said_before_tensorflow_loads(call, colours, reviews, handl
 def test_pictures_for_a_module_of_texts(call, colours, handle, data, holds):
     answer = call("train.py", "--data", colours if data == "COLOURS" else data, "--backbone", handle)
     assert answer.code == 2 and f"takes texts, and {colours if data == 'COLOURS' else data} holds {holds}" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("words", "paths", "texts"),
+    [
+        ("RUN --text one a.txt b.txt", ["a.txt", "b.txt"], ["one"]),
+        ("RUN a.txt --text one b.txt --json --text two c.txt", ["a.txt", "b.txt", "c.txt"], ["one", "two"]),
+        ("--text one RUN", [], ["one"]),
+    ],
+)
+def test_one_text_for_each_option_and_files_anywhere(call, monkeypatch, words, paths, texts):
+    seen = []
+    monkeypatch.setattr(
+        "tlkeras.run.predict.predict", lambda *given: seen.append(given) or [Prediction("a.txt", [("good", 1.0)])]
+    )
+    assert call("predict.py", *words.split()).code == 0
+    assert seen == [("RUN", paths, 3, texts)]
 
 
 def test_texts_for_a_run_of_pictures(call, trained, reviews):
