@@ -172,9 +172,12 @@ def test_pictures_for_a_module_of_texts(call, colours, handle, data, holds):
 )
 def test_one_text_for_each_option_and_files_anywhere(call, monkeypatch, words, paths, texts):
     seen = []
-    monkeypatch.setattr(
-        "tlkeras.run.predict.predict", lambda *given: seen.append(given) or [Prediction("a.txt", [("good", 1.0)])]
-    )
+
+    def predict(*given):
+        seen.append(given)
+        return [Prediction("a.txt", [("good", 1.0)])]
+
+    monkeypatch.setattr("tlkeras.run.predict.predict", predict)
     assert call("predict.py", *words.split()).code == 0
     assert seen == [("RUN", paths, 3, texts)]
 

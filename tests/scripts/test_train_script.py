@@ -36,6 +36,7 @@ def test_the_folder_of_a_run(trained):
     assert json.loads((trained.path / "labels.json").read_text()) == {
         "task": "single_label",
         "classes": ["blue", "green", "red"],
+        "form": "pictures",
     }
     config = yaml.safe_load((trained.path / "config.yaml").read_text())
     assert config["image_size"] == 32 and config["unfreeze"] == "all" and config["run_dir"] == "runs/first"
