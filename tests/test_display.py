@@ -2,6 +2,7 @@
 
 import re
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -71,10 +72,9 @@ def test_a_training_shows_one_bar_and_no_lines_in_a_notebook(monkeypatch, capfd,
             shown.append((round(share, 2), text))
 
     monkeypatch.setattr(callbacks, "Progress", Bar)
-    monkeypatch.setitem(sys.modules, "ipykernel", None)
-    monkeypatch.delitem(sys.modules, "ipykernel")
-    if notebook:
-        monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    shell = SimpleNamespace(kernel=None) if notebook else SimpleNamespace()
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)  # it alone says nothing
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     watching = [callbacks.Speed(8, 4, 3), callbacks.Watch("Phase 2", 1, 3)]

@@ -17,8 +17,9 @@ QUIET_SECONDS = 2.0  # before it is said how far something is
 
 
 def in_notebook() -> bool:
-    """Whether a Jupyter kernel runs this program."""
-    return "ipykernel" in sys.modules
+    """Whether a Jupyter kernel runs this program; IPython on a terminal, or merely imported, is none."""
+    ipython = sys.modules.get("IPython")
+    return hasattr(ipython and ipython.get_ipython(), "kernel")
 
 
 class Table:

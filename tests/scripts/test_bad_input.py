@@ -274,7 +274,7 @@ def test_the_disk_fills_up_while_the_run_is_written(call, colours, tiny_options,
     monkeypatch.setattr("tlkeras.run.train.load_tensorflow", lambda seed: load_tensorflow())
     answer = call("train.py", "--data", colours, *tiny_options, "--run-dir", small_disk / "run")
     assert answer.code == 2 and answer.err.startswith(
-        "train.py: The disk is full. Free some space. Then go on after the last epoch"
+        "train.py: The disk is full. Free some space. Then go on after what was finished"
     )
     assert answer.err.count("\n") == 1 and "--resume" in answer.err
     assert [entry.name for entry in small_disk.iterdir()] == [".run.partial"]
