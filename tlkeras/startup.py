@@ -8,10 +8,11 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-# What TensorFlow 2.21 says on any machine without a GPU driver; nothing else is held back.
+# What TensorFlow 2.21 says on any machine without a GPU driver, or of oneDNN; nothing else is held back.
 CHATTER = re.compile(
     r"All log messages before absl::InitializeLog|oneDNN custom operations are on|TF_ENABLE_ONEDNN_OPTS|"
-    r"Could not find cuda drivers|failed call to cuInit|cpu_feature_guard|rebuild TensorFlow with the appropriate"
+    r"Could not find cuda drivers|failed call to cuInit|cpu_feature_guard|rebuild TensorFlow with the appropriate|"
+    r"oneDNN supports DT_"
 )
 
 
@@ -58,3 +59,4 @@ def load_tensorflow(seed: int | None = None) -> None:
             keras.utils.set_random_seed(seed)
             tf.config.experimental.enable_op_determinism()
         tf.zeros(1)
+        tf.transpose(tf.zeros((1, 1), tf.int64))  # oneDNN says once in a process, as an error, that it leaves this alone
