@@ -59,4 +59,4 @@ def load_tensorflow(seed: int | None = None) -> None:
             keras.utils.set_random_seed(seed)
             tf.config.experimental.enable_op_determinism()
         tf.zeros(1)
-        tf.transpose(tf.zeros((1, 1), tf.int64))  # oneDNN says once in a process, as an error, that it leaves this alone
+        tf.transpose(tf.zeros((1, 1), tf.int64))  # oneDNN's remark on other types than float: once in a process
