@@ -3,13 +3,14 @@
 import pytest
 from PIL import Image
 
-from tlkeras.evaluation.gain import Trial, by_size, interval, line, plot_gain, savings
+from tlkeras.evaluation.gain import TITLE, Trial, by_size, interval, lines, plot_gain, savings
 
 
 def trials(percent: int, pretrained: list[float], random: list[float], seconds: tuple[float, float]) -> list[Trial]:
-    taken = dict(zip(("pretrained", "random"), seconds, strict=True))
+    """Two phases with these accuracies, all layers with a tenth more, both in the first number of seconds."""
+    taken = {"two_phases": seconds[0], "all_layers": seconds[0], "random": seconds[1]}
     return [
-        Trial(percent, percent * 2, seed, {"pretrained": one, "random": two}, taken)
+        Trial(percent, percent * 2, seed, {"two_phases": one, "all_layers": one + 0.1, "random": two}, taken)
         for seed, (one, two) in enumerate(zip(pretrained, random, strict=True))
     ]
 
@@ -28,23 +29,35 @@ def test_an_interval_by_students_t():
 def test_the_gain_is_taken_trial_by_trial():
     size = by_size([*LARGE, *SMALL])[0]
     assert (size.percent, size.images, size.seconds("random")) == (10, 20, 5.0)
-    centre, low, high = size.gain()  # 0.5 and 0.4
+    centre, low, high = size.gain("two_phases")  # 0.5 and 0.4
     assert centre == pytest.approx(0.45) and low == pytest.approx(0.45 - 12.706 * 0.05, abs=1e-3)
     assert high - centre == pytest.approx(centre - low)
-    assert line(size).split()[:5] == ["10", "20", "0.850", "0.400", "+0.450"]
+    assert size.gain("all_layers")[0] == pytest.approx(0.55)
+
+
+def test_the_lines_of_a_size_stand_under_their_title():
+    assert [TITLE, *lines(by_size(SMALL)[0]).splitlines()] == [
+        "percent  pictures  weights, training       accuracy  gain, 95 % interval        seconds",
+        "     10        20  random, all layers         0.400                                 5.0",
+        "                   pretrained, all layers     0.950  +0.550 (-0.085 to +1.185)      2.0",
+        "                   pretrained, two phases     0.850  +0.450 (-0.185 to +1.085)      2.0",
+    ]
 
 
 @pytest.mark.parametrize(
     ("sizes", "said"),
     [
-        ([*SMALL, *CERTAIN], "need 20 pictures or fewer and 2.0 s (0.850): 90% less data, 95% less time."),
-        ([*POOR, *CERTAIN], "need 200 pictures and 10.0 s (0.900): no less data, 75% less time."),
+        ([*SMALL, *CERTAIN], "20 pictures or fewer and 2.0 s (0.850): 90% less data, 95% less time."),
+        ([*POOR, *CERTAIN], "200 pictures and 10.0 s (0.900): no less data, 75% less time."),
         ([*SMALL, *trials(100, [0.9, 0.9], [0.7, 0.7], (1.0, 1.0))], "90% less data, 100% more time."),
-        (trials(100, [0.5, 0.6], [0.8, 0.8], (1.0, 1.0)), "here, transfer saves nothing."),
+        (trials(100, [0.5, 0.6], [0.8, 0.8], (1.0, 1.0)), "more pictures than there were; transfer saves nothing"),
     ],
 )  # fmt: skip
 def test_what_is_saved_counts_measured_sizes_only(sizes, said):
-    assert said in savings(by_size(sizes), chance=0.05)
+    title, all_layers, two_phases = savings(by_size(sizes), chance=0.05).splitlines()
+    assert title.startswith("What random weights reach with 200 pictures in ") and title.endswith(" takes")
+    assert all_layers.startswith("  pretrained, all layers: ") and two_phases.startswith("  pretrained, two phases: ")
+    assert said in two_phases
 
 
 def test_nothing_is_saved_where_random_weights_learn_nothing():
@@ -55,8 +68,7 @@ def test_nothing_is_saved_where_random_weights_learn_nothing():
 def test_a_size_counts_only_if_all_larger_ones_reach_it_too():
     sizes = [*trials(10, [0.9, 0.9], [0.3, 0.3], (1, 1)), *trials(50, [0.7, 0.7], [0.5, 0.5], (2, 2)),
              *trials(100, [0.9, 0.9], [0.8, 0.8], (4, 4))]  # fmt: skip
-    assert "need 200 pictures and 4.0 s" in savings(by_size(sizes), chance=0.1)
-    assert "as much time" in savings(by_size(sizes), chance=0.1)
+    assert "two phases: 200 pictures and 4.0 s (0.900): no less data, as much time." in savings(by_size(sizes), 0.1)
 
 
 def test_the_plot(tmp_path):

@@ -15,11 +15,11 @@ class GainConfig(TrainConfig):
         [5, 10, 25, 50, 100], "sizes of the training set, in percent of all pictures that are not judged", 1, 100
     )
     seeds: int = option(5, "runs at each size, each with a choice of pictures and first weights of its own", 2, 1000)
-    finetune_steps: int = option(
-        100, "least number of steps of phase 2 of the pretrained model, as small sizes have few in an epoch", 1, 10**7
+    finetune_steps: int = option(100, "least number of steps of phase 2, as small sizes have few in an epoch", 1, 10**7)
+    scratch_epochs: int = option(
+        60, "epochs where all layers learn, from random weights and from pretrained", 1, 100000
     )
-    scratch_epochs: int = option(60, "epochs of the model from random weights, all of its layers learning", 1, 100000)
-    scratch_steps: int = option(500, "its least number of steps", 1, 10**7)
+    scratch_steps: int = option(500, "least number of steps of these", 1, 10**7)
 
     def check(self) -> None:
         """As for a run; and there must be something to compare.

@@ -12,22 +12,24 @@ from scipy import stats
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
-ARMS = {"pretrained": "pretrained weights", "random": "random weights"}
-TITLE = (
-    "                   accuracy of the weights          interval of     seconds of training\n"
-    "percent  pictures  pretrained  random    gain         the gain  pretrained    random"
-)
+BASE = "random"  # what the others are compared with
+ARMS = {
+    BASE: "random, all layers",
+    "all_layers": "pretrained, all layers",
+    "two_phases": "pretrained, two phases",
+}
+TITLE = "percent  pictures  weights, training       accuracy  gain, 95 % interval        seconds"
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One pair of runs on the same pictures.
+    """One run of each arm on the same pictures.
 
     Attributes:
         percent: of the training set.
-        images: pictures that were not judged, to learn from and to choose the epoch.
-        seed: of their choice, and of both runs.
-        accuracy: of each arm, "pretrained" and "random", on the same pictures.
+        images: pictures to learn from.
+        seed: of their choice, and of all runs.
+        accuracy: of each of `ARMS`, on the same other pictures.
         seconds: of each arm's training.
     """
 
@@ -52,7 +54,7 @@ class Size:
 
     @property
     def images(self) -> int:
-        """Pictures that were not judged."""
+        """Pictures to learn from."""
         return round(median(trial.images for trial in self.trials))
 
     def accuracy(self, arm: str) -> tuple[float, float, float]:
@@ -63,9 +65,9 @@ class Size:
         """Median of one arm."""
         return median(trial.seconds[arm] for trial in self.trials)
 
-    def gain(self) -> tuple[float, float, float]:
-        """Mean and 95 % interval of what the pretrained weights are better by, trial by trial."""
-        return interval([trial.accuracy["pretrained"] - trial.accuracy["random"] for trial in self.trials])
+    def gain(self, arm: str) -> tuple[float, float, float]:
+        """Mean and 95 % interval of what one arm is better by than random weights, trial by trial."""
+        return interval([trial.accuracy[arm] - trial.accuracy[BASE] for trial in self.trials])
 
 
 def by_size(trials: Sequence[Trial]) -> list[Size]:
@@ -81,16 +83,15 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
     return centre, centre - half, centre + half
 
 
-def line(size: Size) -> str:
-    """The figures of one size, under `TITLE`."""
-    arms = [size.accuracy(arm)[0] for arm in ARMS]
-    gain, low, high = size.gain()
-    spread = f"{low:+.3f} to {high:+.3f}"
-    seconds = [size.seconds(arm) for arm in ARMS]
-    return (
-        f"{size.percent:>7}  {size.images:>8,}  {arms[0]:>10.3f}  {arms[1]:>6.3f}  {gain:>+6.3f}  {spread:>16}  "
-        f"{seconds[0]:>10.1f}  {seconds[1]:>8.1f}"
-    )
+def lines(size: Size) -> str:
+    """The figures of one size, a line for each arm, under `TITLE`."""
+    found = []
+    for arm, name in ARMS.items():
+        start = f"{'':>7}  {'':>8}" if found else f"{size.percent:>7}  {size.images:>8,}"
+        gain, low, high = size.gain(arm)
+        gained = "" if arm == BASE else f"{gain:+.3f} ({low:+.3f} to {high:+.3f})"
+        found.append(f"{start}  {name:<22}  {size.accuracy(arm)[0]:>8.3f}  {gained:<25}  {size.seconds(arm):>7.1f}")
+    return "\n".join(found)
 
 
 def savings(sizes: Sequence[Size], chance: float) -> str:
@@ -103,31 +104,34 @@ def savings(sizes: Sequence[Size], chance: float) -> str:
         chance: share of the commonest class, which a model reaches that has learned nothing.
     """
     most = sizes[-1]
-    (goal, low, _), seconds = most.accuracy("random"), most.seconds("random")
+    (goal, low, _), seconds = most.accuracy(BASE), most.seconds(BASE)
     if low <= chance:
         return (
             f"Random weights reach {goal:.3f} with {most.images:,} pictures, no more for certain than the {chance:.3f} "
             "of the commonest class: there is nothing to compare savings with."
         )
-    reference = f"what random weights reach with {most.images:,} pictures in {seconds:.1f} s ({goal:.3f})"
-    reaches = [size.accuracy("pretrained")[0] >= goal for size in sizes]
+    said = [f"What random weights reach with {most.images:,} pictures in {seconds:.1f} s ({goal:.3f}) takes"]
+    return "\n".join([*said, *(f"  {ARMS[arm]}: {saved_by(arm, sizes)}" for arm in ARMS if arm != BASE)])
+
+
+def saved_by(arm: str, sizes: Sequence[Size]) -> str:
+    """What one arm needs to reach random weights with the most pictures, and how much less that is."""
+    most = sizes[-1]
+    goal, seconds = most.accuracy(BASE)[0], most.seconds(BASE)
+    reaches = [size.accuracy(arm)[0] >= goal for size in sizes]
     enough = next((size for place, size in enumerate(sizes) if all(reaches[place:])), None)
     if enough is None:
-        return f"At no size do pretrained weights reach {reference}: here, transfer saves nothing."
-    own = enough.seconds("pretrained")
-    data = "less data" if enough is most else f"{1 - enough.images / most.images:.0%} less data"
+        return "more pictures than there were; transfer saves nothing here."
+    own = enough.seconds(arm)
+    data = "no less data" if enough is most else f"{1 - enough.images / most.images:.0%} less data"
     change = round(100 * (1 - own / seconds))
     time = f"{abs(change)}% {'less' if change > 0 else 'more'} time" if change else "as much time"
     least = " or fewer" if enough is sizes[0] else ""
-    saved = f"no {data}, {time}" if enough is most else f"{data}, {time}"
-    return (
-        f"For {reference}, pretrained weights need {enough.images:,} pictures{least} and {own:.1f} s "
-        f"({enough.accuracy('pretrained')[0]:.3f}): {saved}."
-    )
+    return f"{enough.images:,} pictures{least} and {own:.1f} s ({enough.accuracy(arm)[0]:.3f}): {data}, {time}."
 
 
 def plot_gain(sizes: Sequence[Size], judged: str, path: Path) -> None:
-    """Accuracy of both arms over the size of the training set, with bands of 95 %.
+    """Accuracy of all arms over the size of the training set, with bands of 95 %.
 
     Args:
         sizes: from `by_size`.

@@ -65,7 +65,7 @@ def transfer_gain(config: GainConfig) -> Path:
 
 
 def compare(config: GainConfig, row: Backbone, data: PreparedData, folder: Path) -> None:
-    """Run all trials, print a line for each size as it is done, and write what came out.
+    """Run all trials, print the figures of each size as it is done, and write what came out.
 
     Args:
         config: all options.
@@ -73,7 +73,7 @@ def compare(config: GainConfig, row: Backbone, data: PreparedData, folder: Path)
         data: decoded pictures; the same of them are judged in each trial.
         folder: takes `gain.png`, `trials.csv`, and a checkpoint after each trial.
     """
-    from tlkeras.evaluation.gain import TITLE, Trial, by_size, line, plot_gain, savings
+    from tlkeras.evaluation.gain import TITLE, Trial, by_size, lines, plot_gain, savings
 
     judged = "test" if "test" in data.splits else "validation"
     checkpoints = Checkpoints(folder / CHECKPOINTS)
@@ -87,7 +87,7 @@ def compare(config: GainConfig, row: Backbone, data: PreparedData, folder: Path)
             with quiet(f"{percent} %, seed {seed}"):
                 trials.append(trial(config, row, data, percent, seed))
             checkpoints.write(len(trials), {}, {"trials": [dataclasses.asdict(one) for one in trials]})
-        log.info("%s", line(by_size(trials)[place]))
+        log.info("%s", lines(by_size(trials)[place]))
     write_history(folder / TABLE, [row_of(one) for one in trials])
     sizes = by_size(trials)
     labels = [data.examples[place].label for place in data.splits[judged]]

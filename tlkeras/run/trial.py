@@ -1,4 +1,4 @@
-"""One trial of `tlkeras.run.gain`: one model from pretrained and from random weights, on the same pictures."""
+"""One trial of `tlkeras.run.gain`: pretrained weights in two trainings and random ones, on the same pictures."""
 
 import dataclasses
 import math
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 
 def trial(config: GainConfig, row: Backbone, data: PreparedData, percent: int, seed: int) -> "Trial":
-    """Train both models on the same pictures, and judge them on the same others.
+    """Train each arm on the same pictures, and judge it on the same others.
+
+    All layers of two models learn by the recipe of `scripts/pretrain.py`, one from random and one from pretrained
+    weights, so that nothing but the first weights tells them apart. A third one learns in two phases, as
+    `scripts/train.py` does it, which takes less time.
 
     No picture is set aside to choose an epoch, as a fifth of a dozen chooses by chance.
 
@@ -39,8 +43,12 @@ def trial(config: GainConfig, row: Backbone, data: PreparedData, percent: int, s
     share, judged = take_share(data, percent, seed), data.splits.get("test", data.splits["validation"])
     sets = example_sets(dataclasses.replace(data, splits={"train": share, "judged": judged}))
     accuracy, seconds = {}, {}
-    for arm, run in (("pretrained", train_pretrained), ("random", train_random)):
-        accuracy[arm], seconds[arm] = run(config, row, data.task, sets, seed)
+    for arm, run, options in (
+        ("random", all_layers, dataclasses.replace(config, weights="none")),
+        ("all_layers", all_layers, config),
+        ("two_phases", two_phases, config),
+    ):
+        accuracy[arm], seconds[arm] = run(options, row, data.task, sets, seed)
     return Trial(percent, len(share), seed, accuracy, seconds)
 
 
@@ -67,10 +75,10 @@ def take_share(data: PreparedData, percent: int, seed: int) -> np.ndarray:
     return np.sort(np.concatenate(chosen))
 
 
-def train_pretrained(
+def two_phases(
     config: GainConfig, row: Backbone, task: Task, sets: dict[str, "ExampleSet"], seed: int
 ) -> tuple[float, float]:
-    """Train in two phases from the pretrained weights; features are never read from disk.
+    """Train in two phases, as `scripts/train.py` does; features are never read from disk.
 
     The epoch that is kept is the one that fits its own pictures best, in general the last.
 
@@ -98,13 +106,13 @@ def train_pretrained(
     return judged_accuracy(model, sets, config, task, time.perf_counter() - start)
 
 
-def train_random(
+def all_layers(
     config: GainConfig, row: Backbone, task: Task, sets: dict[str, "ExampleSet"], seed: int
 ) -> tuple[float, float]:
-    """Train the same model from random weights, by the recipe of `scripts/pretrain.py`.
+    """Train all layers and BatchNormalization from the first step on, by the recipe of `scripts/pretrain.py`.
 
     Args:
-        config: all options.
+        config: all options; its weights are the first ones.
         row: the backbone.
         task: what a label is.
         sets: the splits by name.
@@ -119,7 +127,7 @@ def train_random(
     from tlkeras.training.from_scratch import train_from_scratch
 
     keras.utils.set_random_seed(seed)
-    model = build(dataclasses.replace(config, weights="none"), row, task, sets["train"])
+    model = build(config, row, task, sets["train"])
     augmentation = {entry.name: getattr(config, entry.name) for entry in dataclasses.fields(AugmentOptions)}
     epochs = epochs_of(sets, config, config.scratch_epochs, config.scratch_steps)
     options = ScratchOptions(**augmentation, epochs=epochs, batch_size=config.batch_size, seed=seed)
