@@ -72,7 +72,7 @@ def test_what_is_said_and_made(call, tmp_path):
         "Next:",
         "cd 'my flowers'",
         "pip install -r requirements.txt && python scripts/train.py",
-        "pip install -r requirements-dev.txt && pytest",
+        "pip install -r requirements-dev.txt && pytest -n 2 --dist loadfile",
     ]
     metadata = tomllib.loads((project / "pyproject.toml").read_text())["project"]
     assert (metadata["name"], metadata["description"]) == ("flowers", 'Roses, "red" \\ blue')

@@ -8,11 +8,13 @@ import keras
 import numpy as np
 import pytest
 
+from tlkeras.backbones import find_backbone
 from tlkeras.config import GainConfig
 from tlkeras.data.example import Example
 from tlkeras.data.forms import pictures
 from tlkeras.data.prepare import PreparedData
-from tlkeras.run.trial import epochs_of, take_share
+from tlkeras.evaluation.gain import ARMS
+from tlkeras.run.trial import epochs_of, take_share, trial
 from tlkeras.training.checkpoint import Checkpoints
 
 OPTIONS = ("--backbone", "MobileNet-0.25", "--image-size", "32", "--batch-size", "8")
@@ -100,6 +102,25 @@ def test_what_is_judged_is_never_learned_from(own_test):
 def test_each_class_has_a_picture_to_learn_from():
     data = prepared(own_test=True)
     assert sorted(data.examples[place].label for place in take_share(data, 1, seed=0)) == ["a", "b"]
+
+
+def test_but_for_its_first_weights_an_arm_is_trained_like_random_ones(monkeypatch):
+    trained = []
+
+    def note(name):
+        return lambda config, *rest: trained.append((name, config.weights, rest)) or (0.5, 1.0)
+
+    for name in ("all_layers", "two_phases"):
+        monkeypatch.setattr(f"tlkeras.run.trial.{name}", note(name))
+    config = GainConfig(data="digits", weights="bundled")
+    found = trial(config, find_backbone("MobileNetV2-0.35"), prepared(own_test=True), 50, seed=3)
+    assert [one[:2] for one in trained] == [
+        ("all_layers", "none"),
+        ("all_layers", "bundled"),
+        ("two_phases", "bundled"),
+    ]
+    assert trained[0][2] == trained[1][2] == trained[2][2]  # backbone, task, pictures, seed
+    assert list(found.accuracy) == list(ARMS) and found.images == 12
 
 
 @pytest.mark.parametrize(("pictures", "epochs"), [(79, 34), (320, 12), (12, 100)])
