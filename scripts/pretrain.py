@@ -1,4 +1,5 @@
-"""Train a backbone from nothing on a source data set, and write weights that --weights takes."""
+"""Train all layers of a backbone, from nothing or from other weights, and write weights that --weights takes, and the
+model."""
 
 from tlkeras.config import PretrainConfig
 from tlkeras.options import parse_config, program

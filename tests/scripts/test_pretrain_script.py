@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import json
 import signal
 import time
 
@@ -25,6 +26,7 @@ def pretrained(colours, run_script, tmp_path_factory):
 def test_what_is_written(pretrained):
     assert {file.name for file in pretrained.iterdir()} == {
         "MobileNet-0.25.weights.h5", "MobileNet-0.25.md", "config.yaml", "history.csv", "metrics.json", "log.txt",
+        "model.keras", "labels.json", "split.csv", "unreadable.csv",
     }  # fmt: skip
     with (pretrained / "history.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
@@ -38,6 +40,7 @@ def test_what_is_written(pretrained):
         "keras 3.",
         "3 classes",
         "at 32 px, in float32",
+        "first weights | random |",
     ):
         assert said in card
     line = next(line for line in card.splitlines() if line.startswith("python"))
@@ -62,6 +65,26 @@ def test_train_takes_the_weights(pretrained, colours, call):
     answer = call("train.py", "--data", colours, *OPTIONS[:6], "--weights", weights, "--frozen-epochs", 1,
                   "--finetune-epochs", 1)  # fmt: skip
     assert answer.code == 0 and "MobileNet-0.25.weights.h5, SHA-256" in answer.out
+
+
+def test_its_folder_is_a_run_like_any_other(pretrained, colours, call):
+    figures = json.loads((pretrained / "metrics.json").read_text())
+    judged = call("evaluate.py", pretrained)
+    assert judged.code == 0 and f"Test: accuracy {figures['test']['accuracy']:.3f}" in judged.out, judged.err
+    said = call("predict.py", pretrained, colours / "red", "--json")
+    classes = json.loads((pretrained / "labels.json").read_text())["classes"]
+    assert said.code == 0 and {one["label"] for one in json.loads(said.out) if "label" in one} <= set(classes)
+
+
+def test_it_begins_with_the_weights_that_are_given(pretrained, colours, call, tmp_path):
+    weights = pretrained / "MobileNet-0.25.weights.h5"
+    options = ("--epochs", 1, "--rate", 1e-9, "--weights", weights, "--run-dir", "again")
+    answer = call("pretrain.py", "--data", colours, *OPTIONS, *options)
+    assert answer.code == 0 and "MobileNet-0.25.weights.h5, SHA-256" in answer.out, answer.err
+    before, after = (read(place / weights.name).trainable_weights for place in (pretrained, tmp_path / "again"))
+    assert all(np.allclose(one, two, atol=1e-6) for one, two in zip(before, after, strict=True))
+    card = (tmp_path / "again" / "MobileNet-0.25.md").read_text()
+    assert "first weights | MobileNet-0.25.weights.h5 |" in card and "--weights MobileNet-0.25.weights.h5" in card
 
 
 @pytest.mark.slow
@@ -98,6 +121,8 @@ def test_a_finished_training_is_kept(pretrained, colours, call):
         (("--data", "digits", "--run-dir", "full", "--overwrite"), "is not a run's folder"),
         (("--data", "digits", "--overwrite", "--resume"), "give one of them"),
         (("--data", "digits", "--average", "2"), "--average was 2"),
+        (("--data", "digits", "--weights", "lost.h5"), "lost.h5"),
+        (("--data", "digits", "--weights", "bundled", "--backbone", "VGG16"), "No weights of VGG16 come with"),
     ],
 )
 def test_mistakes_are_sentences(call, tmp_path, options, said):

@@ -1,4 +1,4 @@
-"""Options of training a backbone from nothing."""
+"""Options of training all layers of a backbone."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,7 +10,7 @@ from tlkeras.errors import UserError
 
 @dataclass(kw_only=True)
 class ScratchOptions(AugmentOptions):
-    """Training from random weights."""
+    """Training of all layers at once."""
 
     crop: float = option(0.25, "least share of the area that a random crop keeps; 1 is no cropping", 0.05, 1.0)
     colour: float = option(0.4, "greatest relative change of brightness, contrast and saturation", 0.0, 0.9)
@@ -37,6 +37,9 @@ class PretrainConfig(RunOptions, ScratchOptions, DataOptions):
     validation_share: float = option(0.1, "share of the pictures that each epoch is judged on", 0.01, 0.8)
     test_share: float = option(0.05, "share of the pictures that is judged once, at the end", 0.01, 0.8)
     backbone: str = option("MobileNetV2-0.35", "a name from the table that scripts/summary.py prints")
+    weights: str = option(
+        "none", "first weights of the backbone: none (random), imagenet, bundled, or a file: .h5, .weights.h5, .keras"
+    )
     image_size: int | None = option(None, "pixels a side that the backbone sees (default: the backbone's own)", 1, 4096)
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = option("float32", "arithmetic of the layers")
     about: str = option("", "what the data are, where they come from and under which terms, for the card")

@@ -22,6 +22,7 @@ Weights of `keras.applications` without its classifier: `{file}`, SHA-256 `{dige
 |---|---|
 | data | {data}: {train:,} pictures of {classes} classes to learn from |
 | where from, terms | {about} |
+| first weights | {first} |
 | input | square RGB pictures, {scaling}; trained at {size} px, in {precision} |
 {figures}
 | time | {hours:.1f} h on {cores} CPU cores{accelerators} |
@@ -72,6 +73,7 @@ def write_card(
         train=len(data.splits["train"]),
         classes=len(data.classes),
         about=config.about or "not given",
+        first="random" if config.weights == "none" else data_name(config.weights),
         scaling=SCALINGS[find_backbone(config.backbone).pixels],
         precision=config.precision,
         figures="\n".join(rows),
@@ -85,7 +87,7 @@ def write_card(
 
 
 def data_name(data: str) -> str:
-    """A data set's name without the folders of this machine."""
+    """The name of a data set or a file without the folders of this machine."""
     return data if data.startswith("tfds:") else Path(data).resolve().name
 
 
@@ -95,5 +97,6 @@ def command(config: PretrainConfig) -> str:
     for entry in dataclasses.fields(config):
         value = getattr(config, entry.name)
         if value != entry.default and entry.name not in (*MAY_CHANGE, "task"):
-            words += [f"--{entry.name.replace('_', '-')}", data_name(value) if entry.name == "data" else str(value)]
+            named = data_name(value) if entry.name in ("data", "weights") else str(value)
+            words += [f"--{entry.name.replace('_', '-')}", named]
     return shlex.join(words)

@@ -18,6 +18,7 @@ from tlkeras.run.lock import is_locked, locked
 
 log = logging.getLogger("tlkeras")
 RUNS = Path("saved_models")
+MODEL = "model.keras"
 CHECKPOINTS = "checkpoints"  # in the folder of a run that is not finished
 MEBIBYTE = 2**20
 

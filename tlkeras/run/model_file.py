@@ -1,13 +1,42 @@
 """Write a model to a run's folder and prove that it comes back; load one from a run."""
 
+import dataclasses
 from pathlib import Path
 
 import keras
 import numpy as np
 
 import tlkeras.hub.layer  # noqa: F401 (a model may hold a hub module, which Keras must know)
+from tlkeras.config import PretrainConfig, TrainConfig
+from tlkeras.data.prepare import PreparedData, write_unreadable
+from tlkeras.data.splits import save_split
 from tlkeras.errors import UserError
 from tlkeras.hub.encoders import check_installed, holds_tokenizer
+from tlkeras.run.folder import MODEL
+from tlkeras.run.records import write_json, write_yaml
+
+
+def save_run(
+    model: keras.Model, config: TrainConfig | PretrainConfig, data: PreparedData, inputs: np.ndarray, folder: Path
+) -> None:
+    """Write all that `evaluate.py`, `predict.py` and `summary.py` need.
+
+    Args:
+        model: trained, not compiled.
+        config: all options, with what was really used.
+        data: what it learned from.
+        inputs: decoded examples to compare the saved model on, such as `(B, S, S, 3)` pixels.
+        folder: of the run.
+
+    Raises:
+        RuntimeError: when the saved model gives other outputs.
+    """
+    save_model(model, folder / MODEL, inputs)
+    write_json(folder / "labels.json", {"task": data.task, "classes": data.classes, "form": data.form.name})
+    write_yaml(folder / "config.yaml", dataclasses.asdict(config))
+    save_split(folder / "split.csv", data.examples, data.splits)
+    if data.unreadable:
+        write_unreadable(folder / "unreadable.csv", data.unreadable)
 
 
 def save_model(model: keras.Model, path: Path, inputs: np.ndarray) -> None:

@@ -12,15 +12,16 @@ from tlkeras.errors import UserError
 from tlkeras.run.card import write_card
 from tlkeras.run.folder import CHECKPOINTS, check_space, choose_run_dir, finished_before, writing
 from tlkeras.run.identity import check_finished, check_identity
-from tlkeras.run.records import write_history, write_json, write_yaml
+from tlkeras.run.records import write_history, write_json
 from tlkeras.startup import load_tensorflow
 from tlkeras.training.checkpoint import Checkpoints
+from tlkeras.weight_files import check_weights_option
 
 log = logging.getLogger("tlkeras")
 
 
 def pretrain(config: PretrainConfig) -> Path:
-    """Train a backbone from nothing, or go on with a training that was stopped.
+    """Train all layers of a backbone, from nothing as a rule, or go on with a training that was stopped.
 
     Returns:
         The file of weights, which `--weights` takes.
@@ -40,10 +41,11 @@ def pretrain(config: PretrainConfig) -> Path:
         print(f"Weights: {weights} (finished before)")
         return weights
     with writing(path, config.overwrite, config.resume) as folder:
-        check_space(folder, 12 * row.parameters)  # of three checkpoints, with what the optimizer keeps
+        check_space(folder, 14 * row.parameters)  # with three checkpoints, and what the optimizer keeps in them
         found = find_data(config, row, config.image_size, config.seed)
         if found.source.task == "regression":
             raise UserError(f"The labels of {found.source.name} are numbers; a backbone is pretrained on classes.")
+        check_weights_option(row, config.weights, found.form.image_size)
         data = decode_data(found, config, config.seed)
         resolved = dataclasses.replace(
             config, backbone=row.name, image_size=data.image_size, task=data.task, run_dir=str(path), overwrite=False,
@@ -57,7 +59,7 @@ def pretrain(config: PretrainConfig) -> Path:
 
 
 def train_and_write(config: PretrainConfig, row: Backbone, data: PreparedData, folder: Path) -> None:
-    """Train, judge, and write weights, history and card.
+    """Train, judge, and write weights with their card, and the model as `scripts/train.py` writes it.
 
     Args:
         config: all options.
@@ -68,15 +70,16 @@ def train_and_write(config: PretrainConfig, row: Backbone, data: PreparedData, f
     from tlkeras.data.pipeline import example_sets
     from tlkeras.evaluation.metrics import summary
     from tlkeras.models.builders import build_classifier
-    from tlkeras.models.freezing import backbone_of
+    from tlkeras.models.freezing import backbone_of, set_trainable
+    from tlkeras.run.model_file import save_run
     from tlkeras.run.train import judge
     from tlkeras.training.from_scratch import train_from_scratch
     from tlkeras.training.roads import training_view
 
     splits = example_sets(data)
     model = build_classifier(
-        row, splits["train"].targets.shape[1], task=data.task, weights="none", image_size=data.image_size, dropout=0.0,
-        precision=config.precision,
+        row, splits["train"].targets.shape[1], task=data.task, weights=config.weights, image_size=data.image_size,
+        dropout=0.0, precision=config.precision,
     )  # fmt: skip
     history = train_from_scratch(
         model, splits["train"], splits["validation"], config, Checkpoints(folder / CHECKPOINTS)
@@ -85,7 +88,8 @@ def train_and_write(config: PretrainConfig, row: Backbone, data: PreparedData, f
     figures = judge(training_view(model), judged, config.batch_size, data.task)
     weights = folder / f"{row.name}.weights.h5"
     backbone_of(model).save_weights(weights)
-    write_yaml(folder / "config.yaml", dataclasses.asdict(config))
+    set_trainable(model, "none")
+    save_run(model, config, data, splits["validation"].first(16)[0], folder)
     write_history(folder / "history.csv", history)
     write_json(folder / "metrics.json", figures)
     write_card(weights, config, data, figures, sum(epoch["seconds"] for epoch in history))

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from tlkeras.backbones import Backbone, check_image_size
 from tlkeras.config import Task, TrainConfig
-from tlkeras.data.prepare import PreparedData, decode_data, find_data, write_unreadable
+from tlkeras.data.prepare import PreparedData, decode_data, find_data
 from tlkeras.data.reading import available_cores
-from tlkeras.data.splits import save_split
 from tlkeras.hub.encoders import check_encoder_weights, check_tokens
 from tlkeras.hub.row import find_row
-from tlkeras.run.folder import CHECKPOINTS, check_space, choose_run_dir, finished_before, writing
+from tlkeras.run.folder import CHECKPOINTS, MODEL, check_space, choose_run_dir, finished_before, writing
 from tlkeras.run.identity import check_finished, check_identity
-from tlkeras.run.records import versions, write_history, write_json, write_yaml
+from tlkeras.run.records import versions, write_history, write_json
 from tlkeras.startup import load_tensorflow
 from tlkeras.training.checkpoint import Checkpoints
 from tlkeras.unfreeze import parse_unfreeze
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from tlkeras.training.two_phase import TrainingResult
 
 log = logging.getLogger("tlkeras")
-
-MODEL = "model.keras"
 
 
 def train(config: TrainConfig) -> Path:
@@ -101,7 +98,7 @@ def train_and_write(config: TrainConfig, row: Backbone, data: PreparedData, fold
     from tlkeras.data.pipeline import example_sets
     from tlkeras.evaluation.curves import plot_curves
     from tlkeras.evaluation.metrics import summary
-    from tlkeras.run.model_file import save_model
+    from tlkeras.run.model_file import save_run
     from tlkeras.training.roads import training_view
     from tlkeras.training.two_phase import train_two_phases
 
@@ -110,12 +107,7 @@ def train_and_write(config: TrainConfig, row: Backbone, data: PreparedData, fold
     checkpoints = Checkpoints(folder / CHECKPOINTS)
     result = train_two_phases(model, splits["train"], splits["validation"], config, checkpoints)
     figures = judge(training_view(model), splits, config.batch_size, data.task)
-    save_model(model, folder / MODEL, splits["validation"].first(16)[0])
-    write_json(folder / "labels.json", {"task": data.task, "classes": data.classes, "form": data.form.name})
-    write_yaml(folder / "config.yaml", dataclasses.asdict(config))
-    save_split(folder / "split.csv", data.examples, data.splits)
-    if data.unreadable:
-        write_unreadable(folder / "unreadable.csv", data.unreadable)
+    save_run(model, config, data, splits["validation"].first(16)[0], folder)
     write_history(folder / "history.csv", result.history)
     plot_curves(result.history, result.epoch, folder / "curves.png")
     write_json(folder / "metrics.json", figures | about_run(config, result))
