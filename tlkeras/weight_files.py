@@ -139,7 +139,7 @@ def cannot_download(backbone: Backbone, image_size: int, reason: Exception) -> U
     name, url = backbone.weights_file(image_size)
     return UserError(
         f"The ImageNet weights of {backbone.name} are not in Keras' cache and cannot be downloaded ({reason}). "
-        f"Put {name} from {url} into {cache_folders()[0]}, or give a weight file, or weights none; "
+        f"Put {name} from {url} into {cache_folders()[0]}, or give a weight file; "
         "--backbone MobileNetV2-0.35 --weights bundled needs no download."
     )
 

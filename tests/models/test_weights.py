@@ -403,6 +403,7 @@ def test_the_weights_of_the_repository_at_any_size(size):
 def test_the_card_names_the_file_by_its_digest():
     card = (weight_files.BUNDLED / "MobileNetV2-0.35.md").read_text()
     assert ROW.bundled_hash in card and "top-1, validation" in card
+    assert sum(file.stat().st_size for file in weight_files.BUNDLED.iterdir()) < 3_000_000
 
 
 def test_no_other_backbone_has_weights_in_the_repository():

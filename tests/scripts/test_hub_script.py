@@ -79,7 +79,7 @@ def test_a_stopped_run_goes_on_with_the_same_module_alone(run_script, start_scri
     (tmp_path / "module").rename(tmp_path / "before")
     save_module(tmp_path / "module", width=9)
     refused = run_script(*arguments, "run", "--resume", cwd=tmp_path)
-    assert refused.code == 2 and "was begun with another module: going on would not give the same" in refused.err
+    assert refused.code == 2 and "was begun with other weights: going on would not give the same" in refused.err
     shutil.rmtree(tmp_path / "module")
     (tmp_path / "before").rename(tmp_path / "module")
     answer = run_script(*arguments, "run", "--resume", cwd=tmp_path)

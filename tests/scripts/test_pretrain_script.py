@@ -10,6 +10,9 @@ import keras
 import numpy as np
 import pytest
 
+from tlkeras.config import PretrainConfig
+from tlkeras.run.card import command, data_name
+
 OPTIONS = ("--backbone", "MobileNet-0.25", "--image-size", "32", "--batch-size", "8", "--about", "made; no terms")
 
 
@@ -19,6 +22,7 @@ def pretrained(colours, run_script, tmp_path_factory):
     place = tmp_path_factory.mktemp("pretrained")
     answer = run_script("pretrain.py", "--data", colours, *OPTIONS, "--epochs", 2, "--run-dir", "runs/tiny", cwd=place)
     assert answer.code == 0, answer.err
+    assert "--about says it" not in answer.out
     assert answer.out.splitlines()[-1] == "Weights: runs/tiny/MobileNet-0.25.weights.h5" and answer.err == ""
     return place / "runs" / "tiny"
 
@@ -79,8 +83,10 @@ def test_its_folder_is_a_run_like_any_other(pretrained, colours, call):
 def test_it_begins_with_the_weights_that_are_given(pretrained, colours, call, tmp_path):
     weights = pretrained / "MobileNet-0.25.weights.h5"
     options = ("--epochs", 1, "--rate", 1e-9, "--weights", weights, "--run-dir", "again")
-    answer = call("pretrain.py", "--data", colours, *OPTIONS, *options)
-    assert answer.code == 0 and "MobileNet-0.25.weights.h5, SHA-256" in answer.out, answer.err
+    answer = call("pretrain.py", "--data", colours, *OPTIONS[:-2], *options)
+    assert (
+        "--about says it" in answer.out and answer.code == 0 and "MobileNet-0.25.weights.h5, SHA-256" in answer.out
+    ), answer.err
     before, after = (read(place / weights.name).trainable_weights for place in (pretrained, tmp_path / "again"))
     assert all(np.allclose(one, two, atol=1e-6) for one, two in zip(before, after, strict=True))
     card = (tmp_path / "again" / "MobileNet-0.25.md").read_text()
@@ -111,6 +117,19 @@ def test_a_finished_training_is_kept(pretrained, colours, call):
 
 
 @pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ("tfds:rock_paper_scissors:3.*.*:train", "tfds:rock_paper_scissors:3.*.*:train"),
+        ("tfds:/home/me/sets/flowers/1.0.0:train=train[:80%]", "tfds:flowers/1.0.0:train=train[:80%]"),
+        ("/home/me/photos", "photos"),
+    ],
+)
+def test_a_card_names_no_folder_of_this_machine(given, named):
+    assert data_name(given) == named
+    assert command(PretrainConfig(data=given, weights="/home/me/x.h5")).count("/home") == 0
+
+
+@pytest.mark.parametrize(
     ("options", "said"),
     [
         ((), "Nothing was given for --data"),
@@ -121,6 +140,7 @@ def test_a_finished_training_is_kept(pretrained, colours, call):
         (("--data", "digits", "--run-dir", "full", "--overwrite"), "is not a run's folder"),
         (("--data", "digits", "--overwrite", "--resume"), "give one of them"),
         (("--data", "digits", "--average", "2"), "--average was 2"),
+        (("--data", "digits", "--validation-share", "0.5", "--test-share", "0.49"), "leave less than a tenth"),
         (("--data", "digits", "--weights", "lost.h5"), "lost.h5"),
         (("--data", "digits", "--weights", "bundled", "--backbone", "VGG16"), "No weights of VGG16 come with"),
     ],

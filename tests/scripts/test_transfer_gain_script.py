@@ -1,6 +1,8 @@
 """scripts/transfer_gain.py: every trial of both models on the disk, and what they say together."""
 
 import csv
+import hashlib
+import json
 import signal
 import time
 
@@ -17,6 +19,7 @@ from tlkeras.evaluation.gain import ARMS
 from tlkeras.run.trial import epochs_of, take_share, trial
 from tlkeras.training.checkpoint import Checkpoints
 
+FILES = {"gain.png", "trials.csv", "config.yaml", "about.json", "log.txt"}
 OPTIONS = ("--backbone", "MobileNet-0.25", "--image-size", "32", "--batch-size", "8")
 
 
@@ -38,19 +41,29 @@ def test_a_comparison_that_is_stopped_goes_on(made, run_script, start_script, tm
     assert err.startswith("transfer_gain.py: stopped by Ctrl-C; go on after what was finished") and "--resume" in err
     done = [[str(one["percent"]), str(one["seed"]), str(round(one["seconds"]["random"], 2))]
             for one in Checkpoints(kept).latest().state["trials"]]  # fmt: skip
+    whole = weights.read_bytes()
+    keras.applications.MobileNet(alpha=0.25, include_top=False, weights=None).save_weights(weights)
+    refused = run_script(*command, "--resume", cwd=tmp_path)
+    assert refused.code == 2 and "was begun with other weights" in refused.err
+    weights.write_bytes(whole)
     answer = run_script(*command, "--resume", cwd=tmp_path)
     assert answer.code == 0 and answer.err == ""
     lines = answer.out.splitlines()
-    assert lines[-1] == "Comparison: gain" and "over 2 seeds" in lines[-2]
-    assert any("andom weights reach" in line for line in lines[8:])
-    assert [line.split()[:2] for line in lines[2:8:3]] == [["25", "8"], ["100", "34"]]
-    assert {file.name for file in (tmp_path / "gain").iterdir()} == {"gain.png", "trials.csv", "config.yaml", "log.txt"}
+    assert lines[-1] == "Comparison: gain" and "over 2 seeds" in lines[-3] and "Seconds are those" in lines[-2]
+    assert any("andom weights reach" in line for line in lines)
+    (title,) = (place for place, line in enumerate(lines) if line.startswith("percent  pictures"))
+    assert [line.split()[:2] for line in lines[title + 1 : title + 7 : 3]] == [["25", "8"], ["100", "34"]]
+    assert {file.name for file in (tmp_path / "gain").iterdir()} == FILES
     with (tmp_path / "gain" / "trials.csv").open() as file:
         rows = list(csv.DictReader(file))
     arms = ("random", "all_layers", "two_phases")
     figures = [f"{figure}_{arm}" for figure in ("accuracy", "seconds") for arm in arms]
     assert list(rows[0]) == ["percent", "pictures", "seed", *figures]
     assert 0 <= float(rows[0]["accuracy_random"]) <= 1
+    about = json.loads((tmp_path / "gain" / "about.json").read_text())
+    assert (
+        about["weights_sha256"] == hashlib.sha256(whole).hexdigest() and about["all_layers"]["label_smoothing"] == 0.1
+    )
     assert [(row["percent"], row["seed"]) for row in rows] == [("25", "0"), ("25", "1"), ("100", "0"), ("100", "1")]
     assert [[row["percent"], row["seed"], row["seconds_random"]] for row in rows][: len(done)] == done  # not run again
     assert run_script(*command, "--resume", cwd=tmp_path).out == "Comparison: gain (finished before)\n"
@@ -61,6 +74,8 @@ def test_a_comparison_that_is_stopped_goes_on(made, run_script, start_script, tm
     [
         (("--data", "reviews", "--backbone", "kerashub:bert_tiny"), "is an encoder for texts, and pictures are wanted"),
         (("--weights", "none"), "give the pretrained weights"),
+        (("--unfreeze", "block_99"), "There is no stage"),
+        (("--validation-share", "0.5", "--test-share", "0.5"), "leave less than a tenth"),
         (("--percents", "[]"), "--percents was empty"),
         (("--percents", "[0,50]"), "--percents was"),
         (("--seeds", "1"), "--seeds was 1"),

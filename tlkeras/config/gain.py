@@ -9,7 +9,11 @@ from tlkeras.errors import UserError
 
 @dataclass(kw_only=True)
 class GainConfig(TrainConfig):
-    """All options of `scripts/transfer_gain.py`: those of a run, and how often to run it."""
+    """All options of `scripts/transfer_gain.py`: those of a run, and how often to run it.
+
+    Where all layers learn, the recipe is that of `scripts/pretrain.py`; of a run's options for training, augmentation
+    and batch size hold there too, the others for the two phases alone.
+    """
 
     percents: list[int] = option(
         [5, 10, 25, 50, 100], "sizes of the training set, in percent of all pictures that are not judged", 1, 100

@@ -86,11 +86,16 @@ class DataOptions(MemoryOptions):
     )  # fmt: skip
 
     def check_data(self) -> None:
-        """Refuse a place of data sets where none is asked for.
+        """Refuse a place of data sets where none is asked for, and shares that leave too little to learn from.
 
         Raises:
-            UserError: it was given.
+            UserError: one of them was given.
         """
+        if self.validation_share + self.test_share > 0.9:
+            raise UserError(
+                f"--validation-share {self.validation_share} and --test-share {self.test_share} leave less than a "
+                "tenth of the examples for training; lower them."
+            )
         if self.data_dir is not None and not self.data.startswith("tfds:"):
             raise UserError(
                 f"--data-dir {self.data_dir} says where TensorFlow Datasets keeps its data sets, but --data is "
@@ -241,10 +246,5 @@ class TrainConfig(RunOptions, TrainingOptions, ModelOptions, DataOptions):
         if not self.data:
             raise UserError("--data was empty; give a folder, a CSV file, tfds:NAME or digits.")
         self.check_data()
-        if self.validation_share + self.test_share > 0.9:
-            raise UserError(
-                f"--validation-share {self.validation_share} and --test-share {self.test_share} leave less than a "
-                "tenth of the examples for training; lower them."
-            )
         if self.task == "regression" and (self.label_smoothing or self.class_weights != "none"):
             raise UserError("--label-smoothing and --class-weights need classes; the task is regression.")

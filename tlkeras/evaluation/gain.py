@@ -97,37 +97,55 @@ def lines(size: Size) -> str:
 def savings(sizes: Sequence[Size], chance: float) -> str:
     """How much less data and time the pretrained weights need for what random ones reach with the most pictures.
 
-    Only sizes that were measured count: nothing is interpolated. Larger sizes must reach it too.
+    They are compared with the fewest pictures from which random weights reach it, too. Only sizes that were measured
+    count: nothing is interpolated. Larger sizes must reach it as well.
 
     Args:
         sizes: from `by_size`.
         chance: share of the commonest class, which a model reaches that has learned nothing.
     """
-    most = sizes[-1]
-    (goal, low, _), seconds = most.accuracy(BASE), most.seconds(BASE)
+    goal, low, high = sizes[-1].accuracy(BASE)
     if low <= chance:
         return (
-            f"Random weights reach {goal:.3f} with {most.images:,} pictures, no more for certain than the {chance:.3f} "
-            "of the commonest class: there is nothing to compare savings with."
+            f"Random weights reach {goal:.3f} with {sizes[-1].images:,} pictures, no more for certain than the "
+            f"{chance:.3f} of the commonest class: there is nothing to compare savings with."
         )
-    said = [f"What random weights reach with {most.images:,} pictures in {seconds:.1f} s ({goal:.3f}) takes"]
-    return "\n".join([*said, *(f"  {ARMS[arm]}: {saved_by(arm, sizes)}" for arm in ARMS if arm != BASE)])
+    own = first_to_reach(goal, BASE, sizes)
+    reference = f"{own.images:,} pictures in {own.seconds(BASE):.1f} s ({goal:.3f}, {low:.3f} to {high:.3f})"
+    lines = [f"  {ARMS[arm]}: {saved_by(arm, goal, own, sizes)}" for arm in ARMS if arm != BASE]
+    return "\n".join([f"On average, what random weights reach with {reference} takes", *lines])
 
 
-def saved_by(arm: str, sizes: Sequence[Size]) -> str:
-    """What one arm needs to reach random weights with the most pictures, and how much less that is."""
-    most = sizes[-1]
-    goal, seconds = most.accuracy(BASE)[0], most.seconds(BASE)
-    reaches = [size.accuracy(arm)[0] >= goal for size in sizes]
-    enough = next((size for place, size in enumerate(sizes) if all(reaches[place:])), None)
+def saved_by(arm: str, goal: float, own: Size, sizes: Sequence[Size]) -> str:
+    """What one arm needs to reach an accuracy, and how much less that is than random weights need.
+
+    Args:
+        arm: one of `ARMS`.
+        goal: the accuracy.
+        own: the size with which random weights reach it.
+        sizes: all of them.
+    """
+    enough = first_to_reach(goal, arm, sizes)
     if enough is None:
         return "more pictures than there were; transfer saves nothing here."
-    own = enough.seconds(arm)
-    data = "no less data" if enough is most else f"{1 - enough.images / most.images:.0%} less data"
-    change = round(100 * (1 - own / seconds))
-    time = f"{abs(change)}% {'less' if change > 0 else 'more'} time" if change else "as much time"
+    centre, low, high = enough.accuracy(arm)
     least = " or fewer" if enough is sizes[0] else ""
-    return f"{enough.images:,} pictures{least} and {own:.1f} s ({enough.accuracy(arm)[0]:.3f}): {data}, {time}."
+    data = change(enough.images, own.images, "data")
+    time = change(enough.seconds(arm), own.seconds(BASE), "time")
+    needed = f"{enough.images:,} pictures{least} and {enough.seconds(arm):.1f} s"
+    return f"{needed} ({centre:.3f}, {low:.3f} to {high:.3f}): {data}, {time}."
+
+
+def first_to_reach(goal: float, arm: str, sizes: Sequence[Size]) -> Size | None:
+    """The smallest size from which on one arm reaches an accuracy on average; None if the largest does not."""
+    reaches = [size.accuracy(arm)[0] >= goal for size in sizes]
+    return next((size for place, size in enumerate(sizes) if all(reaches[place:])), None)
+
+
+def change(new: float, old: float, what: str) -> str:
+    """How much less, or more, of something."""
+    percent = round(100 * (1 - new / old))
+    return f"{abs(percent)}% {'less' if percent > 0 else 'more'} {what}" if percent else f"as much {what}"
 
 
 def plot_gain(sizes: Sequence[Size], judged: str, path: Path) -> None:

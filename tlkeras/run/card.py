@@ -9,6 +9,7 @@ from tlkeras.backbones import find_backbone
 from tlkeras.config import PretrainConfig
 from tlkeras.data.prepare import PreparedData
 from tlkeras.data.reading import available_cores
+from tlkeras.data.tfds_name import parse_name
 from tlkeras.run.identity import MAY_CHANGE
 from tlkeras.run.records import versions
 from tlkeras.weight_files import file_hash
@@ -25,7 +26,7 @@ Weights of `keras.applications` without its classifier: `{file}`, SHA-256 `{dige
 | first weights | {first} |
 | input | square RGB pictures, {scaling}; trained at {size} px, in {precision} |
 {figures}
-| time | {hours:.1f} h on {cores} CPU cores{accelerators} |
+| time | {time} on {cores} CPU cores{accelerators} |
 | versions | {versions} |
 
 Validation and test pictures chose nothing: the last epoch was kept. Made by
@@ -77,7 +78,7 @@ def write_card(
         scaling=SCALINGS[find_backbone(config.backbone).pixels],
         precision=config.precision,
         figures="\n".join(rows),
-        hours=seconds / 3600,
+        time=f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min",
         cores=available_cores(),
         accelerators=f" and {accelerators} GPU" if accelerators else "",
         versions=", ".join(f"{name} {number}" for name, number in versions().items()),
@@ -88,7 +89,11 @@ def write_card(
 
 def data_name(data: str) -> str:
     """The name of a data set or a file without the folders of this machine."""
-    return data if data.startswith("tfds:") else Path(data).resolve().name
+    if not data.startswith("tfds:"):
+        return Path(data).resolve().name
+    place, colon, parts = data.removeprefix("tfds:").partition(":")
+    folder = parse_name(place).folder
+    return f"tfds:{'/'.join(folder.parts[-2:]) if folder else place}{colon}{parts}"
 
 
 def command(config: PretrainConfig) -> str:

@@ -5,6 +5,7 @@ import dataclasses
 import io
 import logging
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,14 +13,16 @@ from typing import TYPE_CHECKING
 from tlkeras.backbones import Backbone, check_image_size, find_backbone
 from tlkeras.config import GainConfig
 from tlkeras.data.prepare import PreparedData, decode_data, find_data
+from tlkeras.data.reading import available_cores
 from tlkeras.data.tfds_name import short_name
 from tlkeras.run.folder import CHECKPOINTS, choose_run_dir, finished_before, writing
 from tlkeras.run.identity import check_finished, check_identity
-from tlkeras.run.records import write_history, write_yaml
-from tlkeras.run.trial import trial
+from tlkeras.run.records import versions, write_history, write_json, write_yaml
+from tlkeras.run.trial import scratch_options, trial
 from tlkeras.startup import load_tensorflow
 from tlkeras.training.checkpoint import Checkpoints
-from tlkeras.weight_files import check_weights_option
+from tlkeras.unfreeze import parse_unfreeze
+from tlkeras.weight_files import bundled_file, check_weights_option, file_hash, weight_file
 
 if TYPE_CHECKING:
     from tlkeras.evaluation.gain import Trial
@@ -41,6 +44,7 @@ def transfer_gain(config: GainConfig) -> Path:
     config.check()
     row = find_backbone(config.backbone)
     check_image_size(row, config.image_size)
+    parse_unfreeze(row, config.unfreeze or row.finetune_from)
     name = f"gain {short_name(config.data)}"
     path = choose_run_dir(config.run_dir, config.overwrite, TABLE if config.resume else None, name, row.name)
     if config.resume and finished_before(path, TABLE):
@@ -53,13 +57,16 @@ def transfer_gain(config: GainConfig) -> Path:
         check_weights_option(row, config.weights, found.form.image_size)
         data = decode_data(found, config, config.seed)
         resolved = dataclasses.replace(
-            config, task=data.task, image_size=data.image_size, backbone=row.name, run_dir=str(path), overwrite=False,
-            resume=False,
+            config.with_defaults(row.finetune_from), task=data.task, image_size=data.image_size, backbone=row.name,
+            run_dir=str(path), overwrite=False, resume=False,
         )  # fmt: skip
-        check_identity(folder / CHECKPOINTS, resolved, data)
+        digest = weights_hash(row, config.weights)
+        check_identity(folder / CHECKPOINTS, resolved, data, digest)
         load_tensorflow(config.seed)
         write_yaml(folder / "config.yaml", dataclasses.asdict(resolved))
         compare(resolved, row, data, folder)
+        about = {"weights_sha256": digest, "cpu_count": available_cores(), "versions": versions()}
+        write_json(folder / "about.json", about | {"all_layers": dataclasses.asdict(scratch_options(resolved))})
     print(f"Comparison: {path}")
     return path
 
@@ -79,25 +86,31 @@ def compare(config: GainConfig, row: Backbone, data: PreparedData, folder: Path)
     checkpoints = Checkpoints(folder / CHECKPOINTS)
     saved = checkpoints.latest()
     trials = [Trial(**one) for one in saved.state["trials"]] if saved else []
-    log.info("%s", TITLE)
+    count = len(set(config.percents)) * config.seeds
     for place, percent in enumerate(sorted(set(config.percents))):
         for seed in range(config.seed, config.seed + config.seeds):
             if any((one.percent, one.seed) == (percent, seed) for one in trials):
                 continue
             with quiet(f"{percent} %, seed {seed}"):
                 trials.append(trial(config, row, data, percent, seed))
+            if len(trials) == 1:
+                log.info("The first of %d trials took %.0f s.", count, sum(trials[0].seconds.values()))
             checkpoints.write(len(trials), {}, {"trials": [dataclasses.asdict(one) for one in trials]})
+        if place == 0:
+            log.info("%s", TITLE)
         log.info("%s", lines(by_size(trials)[place]))
     write_history(folder / TABLE, [row_of(one) for one in trials])
     sizes = by_size(trials)
-    labels = [data.examples[place].label for place in data.splits[judged]]
-    log.info("%s", savings(sizes, max(map(labels.count, labels)) / len(labels)))
+    labels = Counter(data.examples[place].label for place in data.splits[judged])
+    log.info("%s", savings(sizes, max(labels.values()) / labels.total()))
     log.info(
-        "Intervals of 95 %% are over %d seeds (which pictures, first weights, order); all judge the same %s pictures.",
-        config.seeds, f"{len(labels):,}",
+        "Intervals of 95 %% are over %d seeds (which pictures, first weights, order); all judge the same %s pictures.\n"
+        "Seconds are those of all epochs that were asked for; nothing stops where an accuracy is reached.",
+        config.seeds, f"{labels.total():,}",
     )  # fmt: skip
-    title = f"{short_name(config.data)}, {len(labels):,} {judged} pictures, {config.seeds} seeds"
-    plot_gain(sizes, f"{title}\n{row.name} at {config.image_size} px", folder / "gain.png")
+    title = f"{short_name(config.data)}, {labels.total():,} {judged} pictures, {config.seeds} seeds"
+    weights = config.weights if config.weights in ("imagenet", "bundled") else Path(config.weights).name
+    plot_gain(sizes, f"{title}\n{row.name} at {config.image_size} px, weights {weights}", folder / "gain.png")
 
 
 @contextlib.contextmanager
@@ -118,6 +131,13 @@ def quiet(doing: str) -> Iterator[None]:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
         log.setLevel(levels[0])
         tensorflow.setLevel(levels[1])
+
+
+def weights_hash(backbone: Backbone, weights: str) -> str | None:
+    """SHA-256 of the file that is read; None for ImageNet's, which Keras checks, and for random weights."""
+    if weights in ("imagenet", "none"):
+        return None
+    return file_hash(bundled_file(backbone) if weights == "bundled" else weight_file(weights), "sha256")
 
 
 def row_of(one: "Trial") -> dict[str, float]:

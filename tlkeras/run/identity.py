@@ -21,7 +21,7 @@ CHUNK = 256  # pictures that are read at a time
 
 
 def check_identity(
-    folder: Path, config: TrainConfig | PretrainConfig, data: PreparedData, module: str | None = None
+    folder: Path, config: TrainConfig | PretrainConfig, data: PreparedData, weights: str | None = None
 ) -> None:
     """Note what a run is made of, or compare with the note that is there.
 
@@ -29,14 +29,14 @@ def check_identity(
         folder: of the checkpoints.
         config: options of the run, none of them None any more.
         data: the pictures, decoded.
-        module: digest of a hub module.
+        weights: digest of a hub module, or of a file of weights that each start reads again.
 
     Raises:
         UserError: another option, other data, another version of a package, or another number of cores.
     """
     options = {name: value for name, value in dataclasses.asdict(config).items() if name not in MAY_CHANGE}
     now = {"options": options, "data": digest_data(data), "versions": versions(), "cores": available_cores(),
-           "module": module}  # fmt: skip
+           "weights": weights}  # fmt: skip
     now = json.loads(json.dumps(now))
     file = folder / FILE
     if not file.exists() and not any(folder.glob("*.npz")):
@@ -50,7 +50,7 @@ def check_identity(
         changes += [f"{name} {value}" for name, value in before["versions"].items() if value != now["versions"][name]]
         changes += [f"{before['cores']} cores"] if before["cores"] != now["cores"] else []
         changes += ["other pictures or labels"] if before["data"] != now["data"] else []
-        changes += ["another module"] if before.get("module") != module else []
+        changes += ["other weights"] if before.get("weights") != weights else []
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         changes = ["a damaged note of its options"]
     if changes:

@@ -93,5 +93,7 @@ def train_and_write(config: PretrainConfig, row: Backbone, data: PreparedData, f
     write_history(folder / "history.csv", history)
     write_json(folder / "metrics.json", figures)
     write_card(weights, config, data, figures, sum(epoch["seconds"] for epoch in history))
+    if not config.about:
+        log.info("Note: the card does not say where the data come from and under which terms; --about says it.")
     for name, values in figures.items():
         log.info("%s %s", f"{name.capitalize()}:".ljust(11), summary(values))

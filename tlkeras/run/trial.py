@@ -1,4 +1,4 @@
-"""One trial of `tlkeras.run.gain`: pretrained weights in two trainings and random ones, on the same pictures."""
+"""One trial of `tlkeras.run.gain`: one model from pretrained and from random weights, on the same pictures."""
 
 import dataclasses
 import math
@@ -128,12 +128,17 @@ def all_layers(
 
     keras.utils.set_random_seed(seed)
     model = build(config, row, task, sets["train"])
-    augmentation = {entry.name: getattr(config, entry.name) for entry in dataclasses.fields(AugmentOptions)}
     epochs = epochs_of(sets, config, config.scratch_epochs, config.scratch_steps)
-    options = ScratchOptions(**augmentation, epochs=epochs, batch_size=config.batch_size, seed=seed)
+    options = dataclasses.replace(scratch_options(config), epochs=epochs, seed=seed)
     start = time.perf_counter()
     train_from_scratch(model, sets["train"], None, options)
     return judged_accuracy(model, sets, config, task, time.perf_counter() - start)
+
+
+def scratch_options(config: GainConfig) -> ScratchOptions:
+    """How all layers are trained: augmentation and batches as in two phases, the rest as in `scripts/pretrain.py`."""
+    augmentation = {entry.name: getattr(config, entry.name) for entry in dataclasses.fields(AugmentOptions)}
+    return ScratchOptions(**augmentation, epochs=config.scratch_epochs, batch_size=config.batch_size, seed=config.seed)
 
 
 def epochs_of(sets: dict[str, "ExampleSet"], config: GainConfig, epochs: int, steps: int) -> int:
