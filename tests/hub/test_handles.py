@@ -1,10 +1,12 @@
 """What a handle can be, and what is said where it cannot; the loopback server sends archives the way the hub does."""
 
+import contextlib
 import io
 import socketserver
 import sys
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -66,19 +68,36 @@ def test_what_is_no_module(tmp_path, monkeypatch, handle, words):
         check_handle(handle)
 
 
-@pytest.fixture
-def silent() -> Iterator[str]:
-    """A port that answers, but no HTTP."""
+@contextlib.contextmanager
+def port(answer: bytes, seconds: float = 0.0) -> Iterator[str]:
+    """A URL at which a few bytes come, whatever is asked, and then nothing for a while."""
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             self.request.recv(1000)
-            self.request.sendall(b"220 mail here\r\n")
+            self.request.sendall(answer)
+            time.sleep(seconds)
 
-    with socketserver.TCPServer(("127.0.0.1", 0), Handler) as server:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}/module/1"
         server.shutdown()
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """A port that answers, but no HTTP."""
+    with port(b"220 mail here\r\n") as url:
+        yield url
+
+
+def test_a_download_that_stops_in_the_middle(hub, packed, monkeypatch):
+    monkeypatch.setattr("tlkeras.hub.handles.SECONDS_OF_SILENCE", 0.5)
+    begin, answer = time.monotonic(), b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + packed.read_bytes()[:500]
+    with port(answer, seconds=20) as url, pytest.raises(UserError, match=r"cannot be downloaded \(.*timed out"):
+        fetch(url)
+    assert time.monotonic() - begin < 15
 
 
 def test_a_url_that_does_not_answer(hub, silent):

@@ -3,6 +3,7 @@
 import hashlib
 import http.client
 import os
+import socket
 import tarfile
 import tempfile
 import urllib.parse
@@ -19,6 +20,7 @@ from tlkeras.weight_files import file_hash
 PREFIX = "hub:"
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
 SECONDS_TO_CONNECT = 5
+SECONDS_OF_SILENCE = 60.0  # after which a download has failed; tensorflow_hub alone would wait for ever
 REF_VARIABLE = b"VariableV2"  # the name of the operation, as a graph has it
 
 
@@ -152,10 +154,14 @@ def download(handle: str) -> Path:
             f"{PREFIX}{handle} needs TensorFlow Hub, which cannot be imported ({error}). "
             "Run: pip install tensorflow-hub tf_keras 'setuptools<81'"
         ) from error
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(SECONDS_OF_SILENCE)
     try:
         return Path(tensorflow_hub.resolve(handle))
     except Exception as error:  # of many kinds: the network, the archive, the disk
         raise cannot_download(handle, error) from error
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def unpack(archive: Path) -> Path:
