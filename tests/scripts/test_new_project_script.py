@@ -379,7 +379,7 @@ def test_a_project_lives_without_its_template(tmp_path):
     first, second = said.splitlines()[-2:]
     trained = run(first)
     assert trained.splitlines()[-1].startswith("Run: saved_models/digits-")
-    assert "Test:       accuracy 0.9" in trained and "MobileNetV2-0.35.weights.h5, SHA-256" in trained
+    assert "Test:       accuracy 0.9" in trained and "weights of the repository (MobileNetV2-0.35" in trained
     assert run(where, tmp_path).strip() == str(project / "flowers" / "__init__.py")
     print(run(second)[-1000:])  # its tests, from the folder that is installed as editable
     assert git(project, "status", "--short") == ""
