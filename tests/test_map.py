@@ -81,7 +81,7 @@ CHANGES = {
         '"metrics": [keras.metrics.CategoricalAccuracy(name="accuracy")]}\n',
     ),
     "draw other curves": ("    if path:\n", '    figure.savefig(path.with_name("mine.svg"))\n'),
-    "change what a run writes": ("    write_history(folder", '    write_yaml(folder / "note.yaml", ["mine"])\n'),
+    "change what a run writes": ("    write_history(folder", '    write_json(folder / "note.json", ["mine"])\n'),
 }
 
 
@@ -133,7 +133,7 @@ def test_changes_meet_in_one_run(changed):
     said = run(changed, *words.split())
     assert "Data: shelf:mine, 24 images" in said and "Lion" in said
     folder = changed / "run"
-    assert {"mine.svg", "note.yaml"} <= {path.name for path in folder.iterdir()}
+    assert {"mine.svg", "note.json"} <= {path.name for path in folder.iterdir()}
     assert yaml.safe_load((folder / "config.yaml").read_text())["mood"] == "bad"
     figures = json.loads((folder / "metrics.json").read_text())["test"]
     assert figures["wrong"] == figures["count"] - figures["right"]
