@@ -37,7 +37,8 @@ def train_from_scratch(
     AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) under a cosine with warm-up, label smoothing (Szegedy et al.
     2016, arXiv:1512.00567), and at the end the running average of the weights (Polyak and Juditsky 1992). The last
     epoch is kept, so validation chooses nothing and its figure is an honest one. Unlike in two-phase training,
-    BatchNormalization learns and updates its statistics: there are none worth keeping.
+    BatchNormalization learns and updates its statistics: from random weights there are none worth keeping, and from
+    pretrained ones those of other pictures are given up on purpose.
 
     Args:
         model: from `build_classifier`, from random weights as a rule.
