@@ -89,8 +89,29 @@ def test_it_begins_with_the_weights_that_are_given(pretrained, colours, call, tm
     ), answer.err
     before, after = (read(place / weights.name).trainable_weights for place in (pretrained, tmp_path / "again"))
     assert all(np.allclose(one, two, atol=1e-6) for one, two in zip(before, after, strict=True))
-    card = (tmp_path / "again" / "MobileNet-0.25.md").read_text()
-    assert "first weights | MobileNet-0.25.weights.h5 |" in card and "--weights MobileNet-0.25.weights.h5" in card
+    card, first = ((place / "MobileNet-0.25.md").read_text() for place in (tmp_path / "again", pretrained))
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert f"first weights | `MobileNet-0.25.weights.h5`, SHA-256 `{digest}`" in card
+    assert "--weights MobileNet-0.25.weights.h5" in card
+    assert card.endswith(f"\n## First weights: {first.removeprefix('# ')}")  # with its data and their terms
+
+
+def test_a_stopped_training_goes_on_from_its_own_first_weights(pretrained, colours, call, tmp_path, monkeypatch):
+    weights = tmp_path / "MobileNet-0.25.weights.h5"
+    weights.write_bytes((pretrained / weights.name).read_bytes())
+    command = ("pretrain.py", "--data", colours, *OPTIONS, "--epochs", 1, "--weights", weights, "--run-dir", "begun")
+    with monkeypatch.context() as patch:
+        patch.setattr("tlkeras.run.pretrain.write_card", stop)
+        assert "--resume" in call(*command).err
+    read().save_weights(weights)
+    assert "was begun with other weights" in call(*command, "--resume").err
+    weights.write_bytes((pretrained / weights.name).read_bytes())
+    assert call(*command, "--resume").code == 0
+
+
+def stop(*_) -> None:
+    """Ctrl-C, where something else was to happen."""
+    raise KeyboardInterrupt
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """The card of a file of weights: what it learned from, how, and how good it is."""
 
 import dataclasses
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from tlkeras.config import PretrainConfig
 from tlkeras.data.prepare import PreparedData
 from tlkeras.data.reading import available_cores
 from tlkeras.data.tfds_name import parse_name
-from tlkeras.run.identity import MAY_CHANGE
+from tlkeras.run.identity import MAY_CHANGE, first_weights
 from tlkeras.run.records import versions
 from tlkeras.weight_files import file_hash
 
@@ -35,6 +36,8 @@ Validation and test pictures chose nothing: the last epoch was kept. Made by
 {command}
 ```
 """
+
+NO_FILE = {"none": "random", "imagenet": "of ImageNet, by keras.applications"}
 
 # What a row of the table calls its scaling of pixels, in words.
 SCALINGS = {
@@ -65,6 +68,8 @@ def write_card(
     accelerators = len(keras.distribution.list_devices("gpu"))
     what = "top-1" if data.task == "single_label" else "figures"
     rows = [f"| {what}, {name} | {summary(values)} |" for name, values in figures.items()]
+    row = find_backbone(config.backbone)
+    first = first_weights(row, config.weights)
     text = CARD.format(
         backbone=config.backbone,
         size=data.image_size,
@@ -74,8 +79,8 @@ def write_card(
         train=len(data.splits["train"]),
         classes=len(data.classes),
         about=config.about or "not given",
-        first="random" if config.weights == "none" else data_name(config.weights),
-        scaling=SCALINGS[find_backbone(config.backbone).pixels],
+        first=f"`{first.name}`, SHA-256 `{file_hash(first, 'sha256')}`" if first else NO_FILE[config.weights],
+        scaling=SCALINGS[row.pixels],
         precision=config.precision,
         figures="\n".join(rows),
         time=f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min",
@@ -84,7 +89,22 @@ def write_card(
         versions=", ".join(f"{name} {number}" for name, number in versions().items()),
         command=command(config),
     )
-    weights.with_name(weights.name.replace(".weights.h5", ".md")).write_text(text, encoding="utf-8")
+    card_of(weights).write_text(text + (story(card_of(first)) if first else ""), encoding="utf-8")
+
+
+def card_of(weights: Path) -> Path:
+    """Where the card of a file of weights lies: beside it, as `NAME.md`."""
+    return weights.with_name(weights.name.removesuffix(".weights.h5") + ".md")
+
+
+def story(card: Path) -> str:
+    """The card of the weights that a training began with, and of those before them, as further sections.
+
+    What they learned from, and its terms, holds for what was made of them.
+    """
+    if not card.is_file():
+        return ""
+    return "\n" + re.sub(r"^# ", "## First weights: ", card.read_text(encoding="utf-8"))
 
 
 def data_name(data: str) -> str:

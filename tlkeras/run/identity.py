@@ -7,12 +7,14 @@ from pathlib import Path
 
 import yaml
 
+from tlkeras.backbones import Backbone
 from tlkeras.config import PretrainConfig, TrainConfig
 from tlkeras.data.prepare import PreparedData
 from tlkeras.data.reading import available_cores, content_bytes
 from tlkeras.durable import write_file
 from tlkeras.errors import UserError
 from tlkeras.run.records import versions
+from tlkeras.weight_files import bundled_file, weight_file
 
 FILE = "identity.json"  # beside the checkpoints
 # Options that may differ when a run goes on: where things lie, and how it is started.
@@ -76,6 +78,17 @@ def check_finished(file: Path, config: TrainConfig | PretrainConfig) -> None:
     ]:
         raise UserError(f"The run in {file.parent} is finished, and was one with {', '.join(changes)}. Give another "
                         "--run-dir, or --overwrite to replace it.")  # fmt: skip
+
+
+def first_weights(backbone: Backbone, weights: str) -> Path | None:
+    """The file that a backbone begins with; None for random weights, and for ImageNet's, which Keras checks.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    if weights in ("imagenet", "none"):
+        return None
+    return bundled_file(backbone) if weights == "bundled" else weight_file(weights)
 
 
 def digest_data(data: PreparedData) -> str:
