@@ -16,6 +16,13 @@ import pytest
 
 from tlkeras.backbones import BACKBONES, Backbone, Stage
 
+# Files with the longest of the slow tests. They begin first, so that nothing else is done long before them.
+LONGEST = ("test_new_project_script.py", "test_notebooks.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
 
 def tiny_row() -> Backbone:
     return Backbone(
