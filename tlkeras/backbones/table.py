@@ -180,7 +180,7 @@ BACKBONES: dict[str, Backbone] = {
         _mobilenet_v2(0.75, 1280, 1_382_064),
         _mobilenet_v2(0.5, 1280, 706_224),
         _mobilenet_v2(
-            0.35, 1280, 410_208, bundled_hash="39d6ed8d3df222867fdef365a1ffa90db8bcbddf9604d6f268113c66702abc94"
+            0.35, 1280, 410_208, bundled_hash="e169cf7dc524b5a9c9ff92e08fe1bb8b5b971437d44dda9f77f7daa4cac7dcaf"
         ),
         _mobilenet_v3("Small", 1.0, 576, 939_120, "d3e8ec802a04aa4fc771ee12a9a9b836"),
         _mobilenet_v3("Small", 0.75, 432, 583_160, "ebdb5cc8e0b497cd13a7c275d475c819"),

@@ -16,13 +16,13 @@ from tlkeras.data.prepare import PreparedData, decode_data, find_data
 from tlkeras.data.reading import available_cores
 from tlkeras.data.tfds_name import short_name
 from tlkeras.run.folder import CHECKPOINTS, choose_run_dir, finished_before, writing
-from tlkeras.run.identity import check_finished, check_identity, first_weights
+from tlkeras.run.identity import check_finished, check_identity, first_digest
 from tlkeras.run.records import versions, write_history, write_json, write_yaml
 from tlkeras.run.trial import scratch_options, trial
 from tlkeras.startup import load_tensorflow
 from tlkeras.training.checkpoint import Checkpoints
 from tlkeras.unfreeze import parse_unfreeze
-from tlkeras.weight_files import check_weights_option, file_hash
+from tlkeras.weight_files import check_weights_option
 
 if TYPE_CHECKING:
     from tlkeras.evaluation.gain import Trial
@@ -60,8 +60,7 @@ def transfer_gain(config: GainConfig) -> Path:
             config.with_defaults(row.finetune_from), task=data.task, image_size=data.image_size, backbone=row.name,
             run_dir=str(path), overwrite=False, resume=False,
         )  # fmt: skip
-        file = first_weights(row, config.weights)
-        digest = file_hash(file, "sha256") if file else None
+        digest = first_digest(row, config.weights)
         check_identity(folder / CHECKPOINTS, resolved, data, digest)
         load_tensorflow(config.seed)
         write_yaml(folder / "config.yaml", dataclasses.asdict(resolved))

@@ -14,7 +14,7 @@ from tlkeras.data.reading import available_cores, content_bytes
 from tlkeras.durable import write_file
 from tlkeras.errors import UserError
 from tlkeras.run.records import versions
-from tlkeras.weight_files import bundled_file, weight_file
+from tlkeras.weight_files import bundled_file, file_hash, weight_file
 
 FILE = "identity.json"  # beside the checkpoints
 # Options that may differ when a run goes on: where things lie, and how it is started.
@@ -89,6 +89,12 @@ def first_weights(backbone: Backbone, weights: str) -> Path | None:
     if weights in ("imagenet", "none"):
         return None
     return bundled_file(backbone) if weights == "bundled" else weight_file(weights)
+
+
+def first_digest(backbone: Backbone, weights: str) -> str | None:
+    """SHA-256 of the file that a backbone begins with; None where there is none."""
+    file = first_weights(backbone, weights)
+    return file_hash(file, "sha256") if file else None
 
 
 def digest_data(data: PreparedData) -> str:

@@ -11,11 +11,11 @@ from tlkeras.data.tfds_name import short_name
 from tlkeras.errors import UserError
 from tlkeras.run.card import write_card
 from tlkeras.run.folder import CHECKPOINTS, check_space, choose_run_dir, finished_before, writing
-from tlkeras.run.identity import check_finished, check_identity, first_weights
+from tlkeras.run.identity import check_finished, check_identity, first_digest
 from tlkeras.run.records import write_history, write_json
 from tlkeras.startup import load_tensorflow
 from tlkeras.training.checkpoint import Checkpoints
-from tlkeras.weight_files import check_weights_option, file_hash
+from tlkeras.weight_files import check_weights_option
 
 log = logging.getLogger("tlkeras")
 
@@ -51,8 +51,7 @@ def pretrain(config: PretrainConfig) -> Path:
             config, backbone=row.name, image_size=data.image_size, task=data.task, run_dir=str(path), overwrite=False,
             resume=False,
         )  # fmt: skip
-        first = first_weights(row, config.weights)
-        check_identity(folder / CHECKPOINTS, resolved, data, file_hash(first, "sha256") if first else None)
+        check_identity(folder / CHECKPOINTS, resolved, data, first_digest(row, config.weights))
         load_tensorflow(config.seed)
         train_and_write(resolved, row, data, folder)
     print(f"Weights: {weights}")
