@@ -402,7 +402,9 @@ def test_the_weights_of_the_repository_at_any_size(size):
 
 def test_the_card_names_the_file_by_its_digest():
     card = (weight_files.BUNDLED / "MobileNetV2-0.35.md").read_text()
-    assert ROW.bundled_hash in card and "top-1, validation" in card
+    own, *before = card.split("\n## First weights: ")
+    assert f"SHA-256 `{ROW.bundled_hash}`" in own and "| top-1, validation |" in own
+    assert all("Tiny ImageNet" in one and "terms of access" in one for one in (own, *before))
     assert sum(file.stat().st_size for file in weight_files.BUNDLED.iterdir()) < 3_000_000
 
 

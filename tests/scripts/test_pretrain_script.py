@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import shutil
 import signal
 import time
 
@@ -10,8 +11,12 @@ import keras
 import numpy as np
 import pytest
 
+from tlkeras.backbones import find_backbone
 from tlkeras.config import PretrainConfig
 from tlkeras.run.card import command, data_name
+from tlkeras.run.first_weights import first_weights
+from tlkeras.training.checkpoint import Checkpoints
+from tlkeras.training.from_scratch import train_from_scratch
 
 OPTIONS = ("--backbone", "MobileNet-0.25", "--image-size", "32", "--batch-size", "8", "--about", "made; no terms")
 
@@ -91,27 +96,54 @@ def test_it_begins_with_the_weights_that_are_given(pretrained, colours, call, tm
     assert all(np.allclose(one, two, atol=1e-6) for one, two in zip(before, after, strict=True))
     card, first = ((place / "MobileNet-0.25.md").read_text() for place in (tmp_path / "again", pretrained))
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    assert f"first weights | `MobileNet-0.25.weights.h5`, SHA-256 `{digest}`" in card
+    assert f"first weights | `MobileNet-0.25.weights.h5`, SHA-256 `{digest}`, described below" in card
     assert "--weights MobileNet-0.25.weights.h5" in card
     assert card.endswith(f"\n## First weights: {first.removeprefix('# ')}")  # with its data and their terms
 
 
 def test_a_stopped_training_goes_on_from_its_own_first_weights(pretrained, colours, call, tmp_path, monkeypatch):
+    def stop_after_one(self, number, *arguments):
+        write(self, number, *arguments)
+        raise KeyboardInterrupt
+
     weights = tmp_path / "MobileNet-0.25.weights.h5"
-    weights.write_bytes((pretrained / weights.name).read_bytes())
-    command = ("pretrain.py", "--data", colours, *OPTIONS, "--epochs", 1, "--weights", weights, "--run-dir", "begun")
+    content = (pretrained / weights.name).read_bytes()
+    weights.write_bytes(content)
+    command = ("pretrain.py", "--data", colours, *OPTIONS, "--epochs", 2, "--weights", weights, "--run-dir", "begun")
+    write = Checkpoints.write
     with monkeypatch.context() as patch:
-        patch.setattr("tlkeras.run.pretrain.write_card", stop)
+        patch.setattr(Checkpoints, "write", stop_after_one)
         assert "--resume" in call(*command).err
     read().save_weights(weights)
     assert "was begun with other weights" in call(*command, "--resume").err
-    weights.write_bytes((pretrained / weights.name).read_bytes())
-    assert call(*command, "--resume").code == 0
+    weights.write_bytes(content)
+    answer = call(*command, "--resume")
+    assert answer.code == 0 and "Going on after epoch 1." in answer.out
+    assert f"no card lies beside {weights.name}" in answer.out
+    card = (tmp_path / "begun" / "MobileNet-0.25.md").read_text()
+    assert f"SHA-256 `{hashlib.sha256(content).hexdigest()}`, of which there is no card" in card
 
 
-def stop(*_) -> None:
-    """Ctrl-C, where something else was to happen."""
-    raise KeyboardInterrupt
+def test_what_becomes_of_its_first_weights_meanwhile_does_not_matter(pretrained, colours, call, tmp_path, monkeypatch):
+    def removed(*arguments):
+        for file in folder.iterdir():
+            file.unlink()
+        return train_from_scratch(*arguments)
+
+    folder = tmp_path / "first"
+    folder.mkdir()
+    for name in ("MobileNet-0.25.weights.h5", "MobileNet-0.25.md"):
+        shutil.copy(pretrained / name, folder)
+    monkeypatch.setattr("tlkeras.training.from_scratch.train_from_scratch", removed)
+    options = ("--epochs", 1, "--weights", folder / "MobileNet-0.25.weights.h5", "--run-dir", "run")
+    assert call("pretrain.py", "--data", colours, *OPTIONS, *options).code == 0
+    first = (pretrained / "MobileNet-0.25.md").read_text()
+    assert (tmp_path / "run" / "MobileNet-0.25.md").read_text().endswith(first.removeprefix("# "))
+
+
+def test_the_model_of_a_run_has_the_card_of_its_weights(pretrained):
+    first = first_weights(find_backbone("MobileNet-0.25"), str(pretrained / "model.keras"))
+    assert first.name == "model.keras" and first.card == (pretrained / "MobileNet-0.25.md").read_text()
 
 
 @pytest.mark.slow

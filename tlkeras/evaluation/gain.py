@@ -112,8 +112,8 @@ def savings(sizes: Sequence[Size], chance: float) -> str:
         )
     own = first_to_reach(goal, BASE, sizes)
     reference = f"{own.images:,} pictures in {own.seconds(BASE):.1f} s ({goal:.3f}, {low:.3f} to {high:.3f})"
-    lines = [f"  {ARMS[arm]}: {saved_by(arm, goal, own, sizes)}" for arm in ARMS if arm != BASE]
-    return "\n".join([f"On average, what random weights reach with {reference} takes", *lines])
+    said = [f"  {ARMS[arm]}: {saved_by(arm, goal, own, sizes)}" for arm in ARMS if arm != BASE]
+    return "\n".join([f"On average, what random weights reach with {reference} takes", *said])
 
 
 def saved_by(arm: str, goal: float, own: Size, sizes: Sequence[Size]) -> str:

@@ -11,7 +11,8 @@ from tlkeras.config import PretrainConfig
 from tlkeras.data.prepare import PreparedData
 from tlkeras.data.reading import available_cores
 from tlkeras.data.tfds_name import parse_name
-from tlkeras.run.identity import MAY_CHANGE, first_weights
+from tlkeras.run.first_weights import FirstWeights, card_of
+from tlkeras.run.identity import MAY_CHANGE
 from tlkeras.run.records import versions
 from tlkeras.weight_files import file_hash
 
@@ -27,10 +28,10 @@ Weights of `keras.applications` without its classifier: `{file}`, SHA-256 `{dige
 | first weights | {first} |
 | input | square RGB pictures, {scaling}; trained at {size} px, in {precision} |
 {figures}
-| time | {time} on {cores} CPU cores{accelerators} |
+| time | {time} on {cores} CPU cores{accelerators}{part} |
 | versions | {versions} |
 
-Validation and test pictures chose nothing: the last epoch was kept. Made by
+No picture of validation or test chose an epoch: the last one was kept. Made by
 
 ```sh
 {command}
@@ -50,9 +51,16 @@ SCALINGS = {
 
 
 def write_card(
-    weights: Path, config: PretrainConfig, data: PreparedData, figures: dict[str, dict[str, Any]], seconds: float
+    weights: Path,
+    config: PretrainConfig,
+    data: PreparedData,
+    figures: dict[str, dict[str, Any]],
+    seconds: float,
+    first: FirstWeights | None = None,
 ) -> None:
-    """Write the card beside the weights, as `NAME.md`.
+    """Write the card beside the weights, as `NAME.md`, and in it the cards of all weights before these.
+
+    What those learned from, and its terms, holds for what was made of them.
 
     Args:
         weights: the file, named after the backbone.
@@ -60,6 +68,7 @@ def write_card(
         data: what it learned from.
         figures: of each split that was judged.
         seconds: of all epochs, those before a stop too.
+        first: the file of weights that the training began with, if it was one.
     """
     import keras
 
@@ -69,7 +78,6 @@ def write_card(
     what = "top-1" if data.task == "single_label" else "figures"
     rows = [f"| {what}, {name} | {summary(values)} |" for name, values in figures.items()]
     row = find_backbone(config.backbone)
-    first = first_weights(row, config.weights)
     text = CARD.format(
         backbone=config.backbone,
         size=data.image_size,
@@ -79,32 +87,25 @@ def write_card(
         train=len(data.splits["train"]),
         classes=len(data.classes),
         about=config.about or "not given",
-        first=f"`{first.name}`, SHA-256 `{file_hash(first, 'sha256')}`" if first else NO_FILE[config.weights],
+        first=described(first) if first else NO_FILE[config.weights],
         scaling=SCALINGS[row.pixels],
         precision=config.precision,
         figures="\n".join(rows),
         time=f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min",
         cores=available_cores(),
         accelerators=f" and {accelerators} GPU" if accelerators else "",
+        part=", from the first weights on" if first else "",
         versions=", ".join(f"{name} {number}" for name, number in versions().items()),
         command=command(config),
     )
-    card_of(weights).write_text(text + (story(card_of(first)) if first else ""), encoding="utf-8")
+    before = "\n" + re.sub(r"^# ", "## First weights: ", first.card) if first and first.card else ""
+    card_of(weights, row).write_text(text + before, encoding="utf-8")
 
 
-def card_of(weights: Path) -> Path:
-    """Where the card of a file of weights lies: beside it, as `NAME.md`."""
-    return weights.with_name(weights.name.removesuffix(".weights.h5") + ".md")
-
-
-def story(card: Path) -> str:
-    """The card of the weights that a training began with, and of those before them, as further sections.
-
-    What they learned from, and its terms, holds for what was made of them.
-    """
-    if not card.is_file():
-        return ""
-    return "\n" + re.sub(r"^# ", "## First weights: ", card.read_text(encoding="utf-8"))
+def described(first: FirstWeights) -> str:
+    """A cell of the card's table."""
+    told = "described below" if first.card else "of which there is no card"
+    return f"`{first.name}`, SHA-256 `{first.digest}`, {told}"
 
 
 def data_name(data: str) -> str:

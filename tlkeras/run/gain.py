@@ -15,8 +15,9 @@ from tlkeras.config import GainConfig
 from tlkeras.data.prepare import PreparedData, decode_data, find_data
 from tlkeras.data.reading import available_cores
 from tlkeras.data.tfds_name import short_name
+from tlkeras.run.first_weights import first_weights
 from tlkeras.run.folder import CHECKPOINTS, choose_run_dir, finished_before, writing
-from tlkeras.run.identity import check_finished, check_identity, first_digest
+from tlkeras.run.identity import check_finished, check_identity
 from tlkeras.run.records import versions, write_history, write_json, write_yaml
 from tlkeras.run.trial import scratch_options, trial
 from tlkeras.startup import load_tensorflow
@@ -60,7 +61,8 @@ def transfer_gain(config: GainConfig) -> Path:
             config.with_defaults(row.finetune_from), task=data.task, image_size=data.image_size, backbone=row.name,
             run_dir=str(path), overwrite=False, resume=False,
         )  # fmt: skip
-        digest = first_digest(row, config.weights)
+        first = first_weights(row, config.weights)
+        digest = first and first.digest
         check_identity(folder / CHECKPOINTS, resolved, data, digest)
         load_tensorflow(config.seed)
         write_yaml(folder / "config.yaml", dataclasses.asdict(resolved))

@@ -7,14 +7,12 @@ from pathlib import Path
 
 import yaml
 
-from tlkeras.backbones import Backbone
 from tlkeras.config import PretrainConfig, TrainConfig
 from tlkeras.data.prepare import PreparedData
 from tlkeras.data.reading import available_cores, content_bytes
 from tlkeras.durable import write_file
 from tlkeras.errors import UserError
 from tlkeras.run.records import versions
-from tlkeras.weight_files import bundled_file, file_hash, weight_file
 
 FILE = "identity.json"  # beside the checkpoints
 # Options that may differ when a run goes on: where things lie, and how it is started.
@@ -34,7 +32,7 @@ def check_identity(
         weights: digest of a hub module, or of a file of weights that each start reads again.
 
     Raises:
-        UserError: another option, other data, another version of a package, or another number of cores.
+        UserError: another option, other data or weights, another version of a package, or another number of cores.
     """
     options = {name: value for name, value in dataclasses.asdict(config).items() if name not in MAY_CHANGE}
     now = {"options": options, "data": digest_data(data), "versions": versions(), "cores": available_cores(),
@@ -78,23 +76,6 @@ def check_finished(file: Path, config: TrainConfig | PretrainConfig) -> None:
     ]:
         raise UserError(f"The run in {file.parent} is finished, and was one with {', '.join(changes)}. Give another "
                         "--run-dir, or --overwrite to replace it.")  # fmt: skip
-
-
-def first_weights(backbone: Backbone, weights: str) -> Path | None:
-    """The file that a backbone begins with; None for random weights, and for ImageNet's, which Keras checks.
-
-    Raises:
-        UserError: there is no such file.
-    """
-    if weights in ("imagenet", "none"):
-        return None
-    return bundled_file(backbone) if weights == "bundled" else weight_file(weights)
-
-
-def first_digest(backbone: Backbone, weights: str) -> str | None:
-    """SHA-256 of the file that a backbone begins with; None where there is none."""
-    file = first_weights(backbone, weights)
-    return file_hash(file, "sha256") if file else None
 
 
 def digest_data(data: PreparedData) -> str:

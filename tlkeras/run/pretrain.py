@@ -10,8 +10,9 @@ from tlkeras.data.prepare import PreparedData, decode_data, find_data
 from tlkeras.data.tfds_name import short_name
 from tlkeras.errors import UserError
 from tlkeras.run.card import write_card
+from tlkeras.run.first_weights import FirstWeights, first_weights
 from tlkeras.run.folder import CHECKPOINTS, check_space, choose_run_dir, finished_before, writing
-from tlkeras.run.identity import check_finished, check_identity, first_digest
+from tlkeras.run.identity import check_finished, check_identity
 from tlkeras.run.records import write_history, write_json
 from tlkeras.startup import load_tensorflow
 from tlkeras.training.checkpoint import Checkpoints
@@ -51,14 +52,26 @@ def pretrain(config: PretrainConfig) -> Path:
             config, backbone=row.name, image_size=data.image_size, task=data.task, run_dir=str(path), overwrite=False,
             resume=False,
         )  # fmt: skip
-        check_identity(folder / CHECKPOINTS, resolved, data, first_digest(row, config.weights))
+        first = first_weights(row, config.weights)
+        check_identity(folder / CHECKPOINTS, resolved, data, first and first.digest)
+        say_what_the_card_lacks(config, first)
         load_tensorflow(config.seed)
-        train_and_write(resolved, row, data, folder)
+        train_and_write(resolved, row, data, folder, first)
     print(f"Weights: {weights}")
     return weights
 
 
-def train_and_write(config: PretrainConfig, row: Backbone, data: PreparedData, folder: Path) -> None:
+def say_what_the_card_lacks(config: PretrainConfig, first: FirstWeights | None) -> None:
+    """Say it before the hours are spent: a run that was stopped can still be given another `--about`."""
+    if not config.about:
+        log.info("Note: the card will not say where the data come from and under which terms; --about says it.")
+    if first and not first.card:
+        log.info("Note: no card lies beside %s; --about can say what it learned from, on which terms.", first.name)
+
+
+def train_and_write(
+    config: PretrainConfig, row: Backbone, data: PreparedData, folder: Path, first: FirstWeights | None
+) -> None:
     """Train, judge, and write weights with their card, and the model as `scripts/train.py` writes it.
 
     Args:
@@ -66,6 +79,7 @@ def train_and_write(config: PretrainConfig, row: Backbone, data: PreparedData, f
         row: the backbone.
         data: decoded pictures and their splits.
         folder: where everything goes.
+        first: the file of weights that it begins with, if it is one.
     """
     from tlkeras.data.pipeline import example_sets
     from tlkeras.evaluation.metrics import summary
@@ -92,8 +106,6 @@ def train_and_write(config: PretrainConfig, row: Backbone, data: PreparedData, f
     save_run(model, config, data, splits["validation"].first(16)[0], folder)
     write_history(folder / "history.csv", history)
     write_json(folder / "metrics.json", figures)
-    write_card(weights, config, data, figures, sum(epoch["seconds"] for epoch in history))
-    if not config.about:
-        log.info("Note: the card does not say where the data come from and under which terms; --about says it.")
+    write_card(weights, config, data, figures, sum(epoch["seconds"] for epoch in history), first)
     for name, values in figures.items():
         log.info("%s %s", f"{name.capitalize()}:".ljust(11), summary(values))

@@ -1,4 +1,4 @@
-"""Train a whole backbone from random weights: how pretrained weights are made."""
+"""Train all layers of a backbone at once, from random weights as a rule: how pretrained weights are made."""
 
 import logging
 import time
