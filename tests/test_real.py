@@ -39,13 +39,13 @@ def test_transfer_beats_the_plain_loop_of_the_guide(runs):
 
 
 def test_the_weights_of_the_repository_know_photographs(tmp_path):
-    """At 64 px random weights stay at 0.66 with all these pictures (README, what transfer gains)."""
+    """At 64 px random weights stay at 0.69 with all these pictures (README, what transfer gains)."""
     data = Path(os.environ["TLKERAS_REAL_DATA"]) / "ants_bees"
     options = ["--backbone", "MobileNetV2-0.35", "--weights", "bundled", "--image-size", "64", "--run-dir", "run"]
     command = [sys.executable, ROOT / "scripts" / "train.py", "--data", data, *options]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["validation"]["accuracy"] >= 0.72
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["validation"]["accuracy"] >= 0.75
 
 
 def test_one_seed_gives_one_history(runs):
