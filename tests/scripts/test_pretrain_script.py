@@ -101,44 +101,47 @@ def test_it_begins_with_the_weights_that_are_given(pretrained, colours, call, tm
     assert card.endswith(f"\n## First weights: {first.removeprefix('# ')}")  # with its data and their terms
 
 
-def test_a_stopped_training_goes_on_from_its_own_first_weights(pretrained, colours, call, tmp_path, monkeypatch):
+def first_file(folder):
+    """Random weights of the tiny backbone in a file."""
+    folder.mkdir()
+    keras.applications.Tiny(False, None, (32, 32, 3)).save_weights(folder / "Tiny.weights.h5")
+    return folder / "Tiny.weights.h5"
+
+
+def test_a_stopped_training_goes_on_from_its_own_first_weights(tiny, colours, call, tmp_path, monkeypatch):
     def stop_after_one(self, number, *arguments):
         write(self, number, *arguments)
         raise KeyboardInterrupt
 
-    weights = tmp_path / "MobileNet-0.25.weights.h5"
-    content = (pretrained / weights.name).read_bytes()
-    weights.write_bytes(content)
-    command = ("pretrain.py", "--data", colours, *OPTIONS, "--epochs", 2, "--weights", weights, "--run-dir", "begun")
+    weights = first_file(tmp_path / "first")
+    content = weights.read_bytes()
+    options = ("--backbone", tiny, "--epochs", 2, "--weights", weights, "--run-dir", "begun")
+    command = ("pretrain.py", "--data", colours, *OPTIONS[2:], *options)
     write = Checkpoints.write
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoints, "write", stop_after_one)
         assert "--resume" in call(*command).err
-    read().save_weights(weights)
+    weights.write_bytes(first_file(tmp_path / "other").read_bytes())
     assert "was begun with other weights" in call(*command, "--resume").err
     weights.write_bytes(content)
     answer = call(*command, "--resume")
     assert answer.code == 0 and "Going on after epoch 1." in answer.out
     assert f"no card lies beside {weights.name}" in answer.out
-    card = (tmp_path / "begun" / "MobileNet-0.25.md").read_text()
+    card = (tmp_path / "begun" / "Tiny.md").read_text()
     assert f"SHA-256 `{hashlib.sha256(content).hexdigest()}`, of which there is no card" in card
 
 
-def test_what_becomes_of_its_first_weights_meanwhile_does_not_matter(pretrained, colours, call, tmp_path, monkeypatch):
+def test_what_becomes_of_its_first_weights_meanwhile_does_not_matter(tiny, colours, call, tmp_path, monkeypatch):
     def removed(*arguments):
-        for file in folder.iterdir():
-            file.unlink()
+        shutil.rmtree(weights.parent)
         return train_from_scratch(*arguments)
 
-    folder = tmp_path / "first"
-    folder.mkdir()
-    for name in ("MobileNet-0.25.weights.h5", "MobileNet-0.25.md"):
-        shutil.copy(pretrained / name, folder)
+    weights = first_file(tmp_path / "first")
+    weights.with_name("Tiny.md").write_text("# The first\n\nIts card.\n")
     monkeypatch.setattr("tlkeras.training.from_scratch.train_from_scratch", removed)
-    options = ("--epochs", 1, "--weights", folder / "MobileNet-0.25.weights.h5", "--run-dir", "run")
-    assert call("pretrain.py", "--data", colours, *OPTIONS, *options).code == 0
-    first = (pretrained / "MobileNet-0.25.md").read_text()
-    assert (tmp_path / "run" / "MobileNet-0.25.md").read_text().endswith(first.removeprefix("# "))
+    options = ("--backbone", tiny, "--epochs", 1, "--weights", weights, "--run-dir", "run")
+    assert call("pretrain.py", "--data", colours, *OPTIONS[2:], *options).code == 0
+    assert (tmp_path / "run" / "Tiny.md").read_text().endswith("## First weights: The first\n\nIts card.\n")
 
 
 def test_the_model_of_a_run_has_the_card_of_its_weights(pretrained):
