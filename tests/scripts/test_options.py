@@ -121,6 +121,8 @@ def test_a_stop_that_python_drops_comes_again(stop, name, code):
 import os, signal, time
 from tlkeras.options import program
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts the tests in the background ignores it
+
 class Held:
     def __del__(self):
         os.kill(os.getpid(), signal.{stop})
