@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import time
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -13,8 +14,8 @@ import pytest
 
 from tlkeras.backbones import find_backbone
 from tlkeras.config import PretrainConfig
-from tlkeras.run.card import command, data_name
-from tlkeras.run.first_weights import first_weights
+from tlkeras.run.card import command, data_name, write_card
+from tlkeras.run.first_weights import card_of, first_weights
 from tlkeras.training.checkpoint import Checkpoints
 from tlkeras.training.from_scratch import train_from_scratch
 
@@ -147,6 +148,21 @@ def test_what_becomes_of_its_first_weights_meanwhile_does_not_matter(tiny, colou
 def test_the_model_of_a_run_has_the_card_of_its_weights(pretrained):
     first = first_weights(find_backbone("MobileNet-0.25"), str(pretrained / "model.keras"))
     assert first.name == "model.keras" and first.card == (pretrained / "MobileNet-0.25.md").read_text()
+
+
+@pytest.mark.parametrize("file", ["mine.weights.h5", "mine.h5", "mine.keras"])
+def test_where_a_card_lies(tmp_path, file):
+    assert card_of(tmp_path / file, find_backbone("MobileNet-0.25")) == tmp_path / "mine.md"
+
+
+@pytest.mark.parametrize("weights", ["none", "imagenet"])
+def test_a_card_says_that_its_time_is_not_all(tmp_path, weights):
+    file = tmp_path / "MobileNet-0.25.weights.h5"
+    file.touch()
+    data = SimpleNamespace(task="single_label", image_size=32, splits={"train": [0, 1]}, classes=["ant", "bee"])
+    write_card(file, PretrainConfig(data="photos", backbone="MobileNet-0.25", weights=weights), data, {}, 60.0)
+    card = (tmp_path / "MobileNet-0.25.md").read_text()
+    assert "time | 1.0 min on" in card and (", from the first weights on |" in card) == (weights == "imagenet")
 
 
 @pytest.mark.slow

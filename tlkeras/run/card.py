@@ -94,7 +94,7 @@ def write_card(
         time=f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min",
         cores=available_cores(),
         accelerators=f" and {accelerators} GPU" if accelerators else "",
-        part=", from the first weights on" if first else "",
+        part=", from the first weights on" if config.weights != "none" else "",
         versions=", ".join(f"{name} {number}" for name, number in versions().items()),
         command=command(config),
     )

@@ -1,5 +1,6 @@
 """The file of weights that a training begins with, as it was then: its name, its digest, and what its card says."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,5 +46,6 @@ def first_weights(backbone: Backbone, weights: str) -> FirstWeights | None:
 
 def card_of(weights: Path, backbone: Backbone) -> Path:
     """Where the card of a file of weights lies: beside it, as `NAME.md`; that of a run's model as `BACKBONE.md`."""
-    name = backbone.name if weights.name == "model.keras" else weights.name.removesuffix(".weights.h5")
-    return weights.with_name(f"{name}.md")
+    if weights.name == "model.keras":
+        return weights.with_name(f"{backbone.name}.md")
+    return weights.with_name(re.sub(r"(\.weights)?\.h5$|\.keras$", "", weights.name) + ".md")
