@@ -3,7 +3,7 @@
 #
 # At the end of this page you will be able to **bring pictures of your own**: know what is wrong with a folder
 # before you learn from it, deal with rare classes, and read CSV files, several labels for each picture and
-# TensorFlow Datasets. It takes about a minute on two cores and needs no network: the pictures are drawn here.
+# TensorFlow Datasets. It takes one or two minutes on two cores and needs no network: the pictures are drawn here.
 
 # %%
 # Where everything is installed, this cell does nothing. On Colab, put the https address of your repository first.

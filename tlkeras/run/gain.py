@@ -36,6 +36,9 @@ TABLE = "trials.csv"
 def transfer_gain(config: GainConfig) -> Path:
     """Compare pretrained with random weights at several sizes of the training set, or go on after the last trial.
 
+    Args:
+        config: all options.
+
     Returns:
         The folder with the trials, the table and the plot.
 

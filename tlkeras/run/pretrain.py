@@ -24,6 +24,9 @@ log = logging.getLogger("tlkeras")
 def pretrain(config: PretrainConfig) -> Path:
     """Train all layers of a backbone, from nothing as a rule, or go on with a training that was stopped.
 
+    Args:
+        config: all options.
+
     Returns:
         The file of weights, which `--weights` takes.
 
