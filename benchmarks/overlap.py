@@ -3,7 +3,8 @@
     python benchmarks/overlap.py SOURCE DATA [--without FOLDER]
 
 Both are folders, at any depth. Pictures are compared as 16 x 16 grey values, the whole of each of SOURCE with the whole
-and with the middle square of each of DATA. Look at the pairs that are printed: flat pictures can be alike by chance.
+and with the middle square of each of DATA; other cuts of a picture are not found. Look at the pairs that are printed:
+flat pictures can be alike by chance.
 """
 
 import argparse
@@ -15,7 +16,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"}
+from tlkeras.data.decode import read_rgb
+from tlkeras.data.example import Unreadable
+from tlkeras.data.forms import SUFFIXES
+
 CHUNK = 5000  # pictures of the source at a time
 
 
@@ -48,7 +52,7 @@ def main() -> None:
 
 def pictures(folder: Path) -> list[Path]:
     """All pictures below a folder, in order."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES["pictures"])
 
 
 def nearest(source: list[Path], data: list[Path]) -> Iterator[tuple[Path, Path, float]]:
@@ -67,13 +71,15 @@ def nearest(source: list[Path], data: list[Path]) -> Iterator[tuple[Path, Path, 
 
 
 def grey(path: Path, square: bool = False) -> np.ndarray:
-    """A picture as 256 grey values of mean 0 and length 1, or its middle square."""
-    with Image.open(path) as image:
-        image.draft("L", (64, 64))  # JPEG is decoded no larger than it must be
-        side, (width, height) = min(image.size), image.size
-        left, top = (width - side) // 2, (height - side) // 2
-        box = (left, top, left + side, top + side) if square else None
-        values = np.asarray(image.convert("L").resize((16, 16), Image.Resampling.BILINEAR, box), float).ravel()
+    """A picture as `(256,)` grey values of mean 0 and length 1, or its middle square."""
+    try:
+        image = read_rgb(path).convert("L")
+    except Unreadable as error:
+        sys.exit(f"overlap.py: {path} cannot be read: {error}. Take it out of the folder.")
+    side, (width, height) = min(image.size), image.size
+    left, top = (width - side) // 2, (height - side) // 2
+    box = (left, top, left + side, top + side) if square else None
+    values = np.asarray(image.resize((16, 16), Image.Resampling.BILINEAR, box), float).ravel()
     values = values - values.mean()
     return values / max(np.linalg.norm(values), 1e-9)
 

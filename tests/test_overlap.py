@@ -23,14 +23,14 @@ def test_a_picture_that_is_there_twice(tmp_path):
         picture = Image.fromarray(pixels).resize((360, 240), Image.Resampling.BICUBIC)
         picture.save(mine / f"{number}.jpg")
         if number == 0:
-            picture.resize((64, 64)).save(theirs / "squashed.png")
+            picture.resize((64, 64)).save(theirs / "squashed.tif")
         if number == 1:
             picture.crop((60, 0, 300, 240)).resize((64, 64)).save(theirs / "middle.JPEG")
     done = find(tmp_path / "source", tmp_path / "mine", "--without", tmp_path / "rest")
     assert done.returncode == 0, done.stderr
     *pairs, counts = done.stdout.splitlines()
     assert {tuple(pair.split()[1:]) for pair in pairs} == {
-        ("bees/0.jpg", "0/squashed.png"),
+        ("bees/0.jpg", "0/squashed.tif"),
         ("bees/1.jpg", "0/middle.JPEG"),
     }
     assert counts == "bees: 2 of 4"
@@ -38,3 +38,8 @@ def test_a_picture_that_is_there_twice(tmp_path):
     again = find(tmp_path / "source", tmp_path / "mine", "--without", tmp_path / "rest")
     assert again.returncode == 1 and "exists already" in again.stderr
     assert "There are no pictures in" in find(tmp_path / "nowhere", tmp_path / "mine").stderr
+    assert find(tmp_path / "source", tmp_path / "mine", "--least", 1.1).stdout == "bees: 0 of 4\n"
+    (mine / "4.png").write_bytes(b"no picture")
+    refused = find(tmp_path / "source", tmp_path / "mine")
+    assert refused.returncode == 1 and "4.png cannot be read: not a valid" in refused.stderr
+    assert "Traceback" not in refused.stderr

@@ -110,7 +110,7 @@ def compare(config: GainConfig, row: Backbone, data: PreparedData, folder: Path)
     log.info("%s", savings(sizes, max(labels.values()) / labels.total()))
     log.info(
         "Intervals of 95 %% are over %d seeds (which pictures, first weights, order); all judge the same %s pictures.\n"
-        "Seconds are those of all epochs that were asked for; nothing stops where an accuracy is reached.",
+        "Seconds are those of whole trainings; nothing stops where an accuracy is reached.",
         config.seeds, f"{labels.total():,}",
     )  # fmt: skip
     title = f"{short_name(config.data)}, {labels.total():,} {judged} pictures, {config.seeds} seeds"
