@@ -35,7 +35,7 @@ def runs(tmp_path_factory) -> list[Path]:
 def test_transfer_beats_the_plain_loop_of_the_guide(runs):
     figures = json.loads((runs[0] / "metrics.json").read_text())["validation"]
     assert figures["count"] == 153
-    assert figures["accuracy"] >= 0.95  # the plain loop: 0.928–0.941; five seeds of ours stand in the README
+    assert figures["accuracy"] >= 0.95  # the plain loop: median 0.941, 0.935–0.954 (README, "How good it is")
 
 
 def test_the_weights_of_the_repository_know_photographs(tmp_path):
