@@ -5,10 +5,10 @@ import json
 import time
 from pathlib import Path
 
-from tlkeras.backbones import find_backbone
+from tlkeras.backbones import get_backbone_spec
 from tlkeras.config import DataOptions, TrainingOptions
 from tlkeras.data.prepare import prepare_data
-from tlkeras.startup import load_tensorflow
+from tlkeras.runtime import load_tensorflow
 
 PLAIN = {"flip": "none", "crop": 1.0, "colour": 0.0}
 
@@ -23,15 +23,15 @@ def main() -> None:
     parser.add_argument("--floor", action="store_true", help="measure the floor instead")
     arguments = parser.parse_args()
     options = TrainingOptions(
-        engine=arguments.engine, cache_disk=0.0, patience=10000, **PLAIN if arguments.no_augmentation else {}
+        engine=arguments.engine, cache_gb=0.0, patience=10000, **PLAIN if arguments.no_augmentation else {}
     )
-    row = find_backbone(arguments.backbone)
+    row = get_backbone_spec(arguments.backbone)
     load_tensorflow(0)
-    from tlkeras.data.pipeline import example_sets
+    from tlkeras.data.pipeline import split_data
     from tlkeras.models.builders import build_classifier
 
     start = time.perf_counter()
-    splits = example_sets(prepare_data(DataOptions(data=str(arguments.data)), row))
+    splits = split_data(prepare_data(DataOptions(data=str(arguments.data)), row))
     read = time.perf_counter() - start
     model = build_classifier(row, 2, weights=arguments.weights)
     seconds = floor(model, splits, options) if arguments.floor else both_phases(model, splits, options, read)
@@ -50,14 +50,14 @@ def floor(model, splits, options: TrainingOptions) -> dict[str, float]:
     """One pass of all pictures, and the epochs' passes through the unfrozen part, after a warm-up."""
     import tensorflow as tf
 
-    from tlkeras.features.cut import cut
-    from tlkeras.features.engine import PASS_BATCH, make_engine
-    from tlkeras.models.freezing import backbone_of, first_unfrozen, row_of, set_trainable
+    from tlkeras.features.split_model import split_model
+    from tlkeras.features.engines import PASS_BATCH, make_engine
+    from tlkeras.models.freezing import get_backbone, first_trainable_index, get_spec, set_trainable
 
-    stage = row_of(model).finetune_from
-    parts = cut(model, first_unfrozen(backbone_of(model), stage))
+    stage = get_spec(model).finetune_from
+    parts = split_model(model, first_trainable_index(get_backbone(model), stage))
     engine = make_engine(parts.below, options.engine)
-    views = options.views if options.changes_pictures() else 1
+    views = options.views if options.changes_images() else 1
     images = splits["train"].first(PASS_BATCH)[0].astype("float32")
     _, *at_cut = engine([images])
     start = time.perf_counter()

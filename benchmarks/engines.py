@@ -15,8 +15,8 @@ from statistics import median
 import numpy as np
 from two_phase import BACKBONES, weights_of
 
-from tlkeras.backbones import find_backbone
-from tlkeras.startup import load_tensorflow
+from tlkeras.backbones import get_backbone_spec
+from tlkeras.runtime import load_tensorflow
 
 ENGINES = ["plain", "tensorflow", "openvino", "openvino_bf16"]
 
@@ -35,12 +35,12 @@ def main() -> None:
 
 def compare(backbone: str, weights: Path | None, rounds: int) -> None:
     """Print a line for each engine."""
-    from tlkeras.features.cut import cut
-    from tlkeras.features.engine import PASS_BATCH, make_engine
+    from tlkeras.features.split_model import split_model
+    from tlkeras.features.engines import PASS_BATCH, make_engine
     from tlkeras.models.builders import build_classifier
 
-    row = find_backbone(backbone)
-    below = cut(build_classifier(row, 2, weights=str(weights or "none")), 0).below
+    row = get_backbone_spec(backbone)
+    below = split_model(build_classifier(row, 2, weights=str(weights or "none")), 0).below
     images = np.random.default_rng(0).integers(0, 256, (PASS_BATCH, row.default_size, row.default_size, 3))
     images = images.astype("float32")
     engines, starts, features = {}, {}, {}

@@ -68,9 +68,9 @@ def report(job, seed: int, pipe) -> None:
 
 def fuzz_pictures(rng: random.Random, folder: Path) -> Counter:
     """A folder of mutants through `decode_all`; those set aside must be those that cannot be decoded one by one."""
-    from tlkeras.data.decode import Unreadable, decode
-    from tlkeras.data.forms import pictures
-    from tlkeras.data.reading import decode_all
+    from tlkeras.modalities.image import DecodeError, decode
+    from tlkeras.modalities.base import pictures
+    from tlkeras.data.loading import decode_all
     from tlkeras.data.sources import find_examples
 
     good = list(good_pictures(rng))
@@ -88,7 +88,7 @@ def fuzz_pictures(rng: random.Random, folder: Path) -> Counter:
         try:
             decode(example.path, 32)
             outcomes["picture", "wrong name" if example.name in set_aside else "decoded"] += 1
-        except Unreadable:
+        except DecodeError:
             outcomes["picture", "set aside" if example.name in set_aside else "wrong name"] += 1
     return outcomes
 
@@ -110,23 +110,23 @@ def good_pictures(rng: random.Random):
 
 def fuzz_models(rng: random.Random, folder: Path) -> Counter:
     """Mutated `.keras`, `.weights.h5` and checkpoint files through what reads them."""
-    from tlkeras.startup import load_tensorflow
+    from tlkeras.runtime import load_tensorflow
 
     logging.disable()  # a note for each damaged checkpoint
     load_tensorflow(0)
     import keras
 
-    from tlkeras.archives import check_model_file
-    from tlkeras.backbones import find_backbone
+    from tlkeras.io.archives import check_model_file
+    from tlkeras.backbones import get_backbone_spec
     from tlkeras.errors import UserError
     from tlkeras.models.weights import load_backbone_weights
     from tlkeras.run.model_file import load_model
     from tlkeras.training.checkpoint import Checkpoints
-    from tlkeras.weight_files import check_weights_option
+    from tlkeras.backbones.weight_files import check_weights_option
 
     model = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
     model.save(folder / "good.keras")
-    row = find_backbone("MobileNet-0.25")
+    row = get_backbone_spec("MobileNet-0.25")
     backbone = keras.applications.MobileNet(alpha=0.25, include_top=False, weights=None, input_shape=(32, 32, 3))
     backbone.save_weights(folder / "good.weights.h5")
     Checkpoints(folder / "kept").write(1, {"weights": [np.arange(100.0)]}, {"epoch": 1})

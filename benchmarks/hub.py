@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tlkeras.startup import load_tensorflow
+from tlkeras.runtime import load_tensorflow
 
 HERE = Path(__file__).parent
 
@@ -61,7 +61,7 @@ def moved(run: Path, module: Path) -> str:
     import keras
     import tensorflow as tf
 
-    from tlkeras.hub.layer import HubModule
+    from tlkeras.extras.hub.layer import HubModule
 
     before = {variable.numpy().tobytes() for variable in tf.saved_model.load(str(module)).variables}
     layers = keras.models.load_model(run / "model.keras")._flatten_layers()

@@ -15,13 +15,13 @@ from statistics import median
 import numpy as np
 from PIL import Image
 
-from tlkeras.data.forms import pictures
-from tlkeras.data.reading import decode_all
+from tlkeras.modalities.base import pictures
+from tlkeras.data.loading import decode_all
 from tlkeras.data.sources import find_examples
-from tlkeras.startup import load_tensorflow
+from tlkeras.runtime import load_tensorflow
 
 SIZE = 224
-KINDS = {"256 px": (1000, (256, 256)), "12 megapixels": (40, (4000, 3000))}
+TYPE_NAMES = {"256 px": (1000, (256, 256)), "12 megapixels": (40, (4000, 3000))}
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
     options = parser.parse_args()
     load_tensorflow()
     print(f"{'JPEGs of':<14} {'tlkeras img/s':>14} {'Keras img/s':>12} {'ratio':>6}  range of the ratio")
-    for name, (count, size) in KINDS.items():
+    for name, (count, size) in TYPE_NAMES.items():
         with tempfile.TemporaryDirectory() as folder:
             make_pictures(Path(folder), count, size)
             rounds = [(ours(folder), plain(folder)) for _ in range(options.rounds)]

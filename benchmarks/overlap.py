@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tlkeras.data.decode import read_rgb
-from tlkeras.data.example import Unreadable
-from tlkeras.data.forms import SUFFIXES
+from tlkeras.modalities.image import read_rgb
+from tlkeras.data.example import DecodeError
+from tlkeras.modalities.base import SUFFIXES
 
 CHUNK = 5000  # pictures of the source at a time
 
@@ -58,7 +58,7 @@ def pictures(folder: Path) -> list[Path]:
 def nearest(source: list[Path], data: list[Path]) -> Iterator[tuple[Path, Path, float]]:
     """Each picture of the data, the one of the source that is most like it, and their correlation."""
     whole = np.array([grey(path) for path in data])
-    middle = np.array([grey(path, square=True) for path in data])
+    middle = np.array([grey(path, center_crop_resize=True) for path in data])
     best, place = np.full(len(data), -1.0), np.zeros(len(data), int)
     for start in range(0, len(source), CHUNK):
         theirs = np.array([grey(path) for path in source[start : start + CHUNK]])
@@ -70,15 +70,15 @@ def nearest(source: list[Path], data: list[Path]) -> Iterator[tuple[Path, Path, 
         yield data[row], source[place[row]], float(best[row])
 
 
-def grey(path: Path, square: bool = False) -> np.ndarray:
+def grey(path: Path, center_crop_resize: bool = False) -> np.ndarray:
     """A picture as `(256,)` grey values of mean 0 and length 1, or its middle square."""
     try:
         image = read_rgb(path).convert("L")
-    except Unreadable as error:
+    except DecodeError as error:
         sys.exit(f"overlap.py: {path} cannot be read: {error}. Take it out of the folder.")
     side, (width, height) = min(image.size), image.size
     left, top = (width - side) // 2, (height - side) // 2
-    box = (left, top, left + side, top + side) if square else None
+    box = (left, top, left + side, top + side) if center_crop_resize else None
     values = np.asarray(image.resize((16, 16), Image.Resampling.BILINEAR, box), float).ravel()
     values = values - values.mean()
     return values / max(np.linalg.norm(values), 1e-9)

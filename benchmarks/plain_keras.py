@@ -10,8 +10,8 @@ import json
 import time
 from pathlib import Path
 
-from tlkeras.backbones import find_backbone
-from tlkeras.startup import load_tensorflow
+from tlkeras.backbones import get_backbone_spec
+from tlkeras.runtime import load_tensorflow
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> dict:
     """Train both phases; seconds of each and the validation accuracy of the best and the last epoch."""
     import keras
 
-    row = find_backbone(options.backbone)
+    row = get_backbone_spec(options.backbone)
     size = row.default_size
     train, validation = (
         keras.utils.image_dataset_from_directory(

@@ -21,7 +21,7 @@ from PIL import Image
 
 TRAIN = Path(__file__).parents[1] / "scripts" / "train.py"
 OPTIONS = ["--backbone", "MobileNetV2-0.35", "--weights", "none", "--image-size", "64", "--frozen-epochs", "1"]
-OPTIONS += ["--finetune-epochs", "1", "--unfreeze", "block_16", "--views", "1", "--memory", "0.05"]
+OPTIONS += ["--finetune-epochs", "1", "--unfreeze", "block_16", "--views", "1", "--memory-gb", "0.05"]
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
     for count in options.counts:
         with tempfile.TemporaryDirectory() as folder:
             make_pictures(Path(folder) / "pictures", count)
-            seconds, megabytes = measure(Path(folder))
+            seconds, megabytes = compute_metrics(Path(folder))
         print(f"{count:>9,} {seconds:>8.1f} {1000 * seconds / count:>10.2f} {megabytes:>8,.0f}", flush=True)
 
 
@@ -53,7 +53,7 @@ def make_thousand(folder: Path, first: int) -> None:
         Image.fromarray(coarse).resize((64, 64), Image.Resampling.BICUBIC).save(place)
 
 
-def measure(folder: Path) -> tuple[float, float]:
+def compute_metrics(folder: Path) -> tuple[float, float]:
     """Seconds of a run, start of Python and TensorFlow included, and the most memory that it held at a time."""
     command = [sys.executable, TRAIN, "--data", folder / "pictures", "--run-dir", folder / "run", *OPTIONS]
     environment = os.environ | {"TLKERAS_CACHE": str(folder / "cache"), "TMPDIR": str(folder)}

@@ -27,7 +27,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from tlkeras.startup import load_tensorflow
+from tlkeras.runtime import load_tensorflow
 
 TRAIN = Path(__file__).parents[1] / "scripts" / "train.py"
 LIBRARIES = ("numpy", "scipy", "sklearn", "keras", "matplotlib", "PIL")
@@ -119,8 +119,8 @@ def two_phases(folder: Path, seed: int) -> tuple[float, float]:
     """A run of scripts/train.py; its start and the graphs count."""
     start, run = time.perf_counter(), folder / "run"
     arguments = ["--data", folder / "texts.csv", "--backbone", f"hub:{folder / 'module'}", "--seed", seed]
-    arguments += ["--frozen-epochs", 30, "--finetune-epochs", 30, "--frozen-rate", 3e-2, "--finetune-rate", 3e-2]
-    command = [sys.executable, TRAIN, *arguments, "--run-dir", run, "--overwrite", "--cache-disk", 0]
+    arguments += ["--frozen-epochs", 30, "--finetune-epochs", 30, "--head-learning-rate", 3e-2, "--finetune-learning-rate", 3e-2]
+    command = [sys.executable, TRAIN, *arguments, "--run-dir", run, "--overwrite", "--cache-gb", 0]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(done.stderr)

@@ -41,7 +41,7 @@ import numpy as np
 folder = tlkeras.digits_folder()
 examples = [next(iter(sorted(path.iterdir()))) for path in sorted(folder.iterdir())]
 names = [path.parent.name for path in examples]
-tlkeras.picture_grid([np.array(keras.utils.load_img(path)) for path in examples], names, columns=10)
+tlkeras.image_grid([np.array(keras.utils.load_img(path)) for path in examples], names, columns=10)
 
 # %% [markdown]
 # ## Classifier out
@@ -85,7 +85,7 @@ tlkeras.Table([{"digit": name} | row for name, row in figures["classes"].items()
 predictions = tlkeras.predict(run, examples)
 likeliest = [prediction.scores[0] for prediction in predictions]
 titles = [f"{label} ({score:.0%})" for label, score in likeliest]
-tlkeras.picture_grid([np.array(keras.utils.load_img(path)) for path in examples], titles, columns=10)
+tlkeras.image_grid([np.array(keras.utils.load_img(path)) for path in examples], titles, columns=10)
 
 # %% tags=["tolerance=0.3"]
 rows = zip(names, likeliest, strict=True)

@@ -43,7 +43,7 @@ import keras
 import numpy as np
 
 data = tlkeras.prepare_data(tlkeras.DataOptions(data="digits"), "MobileNetV2-0.35", image_size=64)
-splits = tlkeras.example_sets(data)
+splits = tlkeras.split_data(data)
 model = tlkeras.build_classifier("MobileNetV2-0.35", len(data.classes), weights="bundled", image_size=64)
 print(tlkeras.set_trainable(model, "none"))
 tlkeras.Table([{"layer": layer.name, "gives": str(layer.output.shape), "parameters": layer.count_params()}
@@ -61,7 +61,7 @@ tlkeras.Table([{"layer": layer.name, "gives": str(layer.output.shape), "paramete
 # are busy.
 
 # %%
-backbone = tlkeras.backbone_of(model)
+backbone = tlkeras.get_backbone(model)
 pictures, targets = splits["train"].spread(400)
 labels = targets.argmax(axis=1)
 names = ["Conv1_relu", "block_2_add", "out_relu"]
@@ -75,7 +75,7 @@ for maps in inner.predict(digit / 127.5 - 1, verbose=0):
         *(np.interp(one, (one.min(), one.max()), (0, 255)) for one in np.moveaxis(maps[0], -1, 0)[busiest]),
     ]
     titles += ["picture"] + [f"{maps.shape[1]} × {maps.shape[2]}"] * 8
-tlkeras.picture_grid(shown, titles, columns=9)
+tlkeras.image_grid(shown, titles, columns=9)
 
 # %% [markdown]
 # ## A map of them
@@ -153,7 +153,7 @@ tlkeras.Table(rows)
 
 # %%
 fresh = tlkeras.build_classifier("MobileNetV2-0.35", len(data.classes), weights="bundled", image_size=64)
-before, now = (tlkeras.backbone_of(each).get_weights() for each in (fresh, model))
+before, now = (tlkeras.get_backbone(each).get_weights() for each in (fresh, model))
 print("The backbone is the same, bit by bit:", all(map(np.array_equal, before, now)))
 
 # %% [markdown]

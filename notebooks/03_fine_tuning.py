@@ -47,9 +47,9 @@ from matplotlib.figure import Figure
 
 BACKBONE = "MobileNetV2-0.35"
 data = tlkeras.prepare_data(tlkeras.DataOptions(data="digits"), BACKBONE, image_size=64)
-splits = tlkeras.example_sets(data)
+splits = tlkeras.split_data(data)
 validation = splits["validation"]
-train = tlkeras.ExampleSet(data.inputs, splits["train"].rows[::4], splits["train"].targets[::4])
+train = tlkeras.SplitData(data.inputs, splits["train"].rows[::4], splits["train"].targets[::4])
 
 
 def build():
@@ -59,7 +59,7 @@ def build():
 
 
 @cache
-def learn(unfreeze, finetune_rate):
+def learn(unfreeze, finetune_learning_rate):
     """Both phases, without augmentation; what was trained before is not trained again.
 
     The stages of the backbone all learn at the same rate.
@@ -68,12 +68,12 @@ def learn(unfreeze, finetune_rate):
         frozen_epochs=5,
         finetune_epochs=8,
         unfreeze=unfreeze,
-        finetune_rate=finetune_rate,
+        finetune_learning_rate=finetune_learning_rate,
         flip="none",
-        crop=1,
-        colour=0,
+        min_crop_area=1,
+        color_jitter=0,
         views=1,
-        stage_decay=1,
+        layer_decay=1,
     )
     model = build()
     return model, tlkeras.train_two_phases(model, train, validation, options)
@@ -92,8 +92,8 @@ def best(result):
 # backbone along. Phase 2 unfreezes the top of the backbone.
 
 # %%
-model, result = learn(unfreeze="block_6", finetune_rate=1e-3)
-tlkeras.plot_curves(result.history, result.epoch)
+model, result = learn(unfreeze="block_6", finetune_learning_rate=1e-3)
+tlkeras.plot_history(result.history, result.epoch)
 
 # %% [markdown]
 # ## How much to unfreeze?
@@ -106,7 +106,7 @@ tlkeras.plot_curves(result.history, result.epoch)
 # %% tags=["tolerance=0.1"]
 rows = []
 for unfreeze in ("none", "block_13", "block_6", "all"):
-    model, result = learn(unfreeze=unfreeze, finetune_rate=1e-3)
+    model, result = learn(unfreeze=unfreeze, finetune_learning_rate=1e-3)
     rows.append(
         {
             "unfrozen": unfreeze,
@@ -130,7 +130,7 @@ tlkeras.Table(rows)
 # %% tags=["tolerance=0.1"]
 rows = []
 for rate in (1e-5, 1e-4, 1e-3, 1e-1):
-    model, result = learn(unfreeze="block_6", finetune_rate=rate)
+    model, result = learn(unfreeze="block_6", finetune_learning_rate=rate)
     rows.append({"rate of phase 2": f"{rate:g}", "validation accuracy": best(result)})
 clear_output()
 tlkeras.Table(rows)
@@ -159,7 +159,7 @@ def statistics(backbone):
 
 def in_inference_mode(model):
     """The same layers, the backbone called with `training=False`."""
-    place = model.layers.index(tlkeras.backbone_of(model))
+    place = model.layers.index(tlkeras.get_backbone(model))
     x = model.layers[place](model.layers[place - 1].output, training=False)
     for layer in model.layers[place + 1 :]:
         x = layer(x)
@@ -169,7 +169,7 @@ def in_inference_mode(model):
 rows, lines = [], {}
 for what in ("frozen", "left to learn"):
     model = build()
-    backbone = tlkeras.backbone_of(model)
+    backbone = tlkeras.get_backbone(model)
     tlkeras.set_trainable(model, "all")  # all but BatchNormalization
     if what == "left to learn":
         backbone.trainable = False

@@ -44,7 +44,7 @@ SHAPES = {"circle": 40, "square": 4, "triangle": 3}  # sides, as far as a pencil
 random = np.random.default_rng(0)
 
 
-def draw(shape, colour=None):
+def draw(shape, color_jitter=None):
     """A shape of some size, place and angle, 64 x 64 pixels."""
     ground, ink = random.integers(0, 256, (2, 3))
     if colour:
@@ -72,7 +72,7 @@ fill("shapes/validation", {"circle": 40, "square": 40, "triangle": 40})
 fill("shapes/test", {"circle": 50, "square": 50, "triangle": 50})
 examples = sorted(Path("shapes/train").glob("*/00[0-2].png"))
 shapes = [path.parent.name for path in examples]
-tlkeras.picture_grid([np.array(Image.open(path)) for path in examples], shapes, columns=9)
+tlkeras.image_grid([np.array(Image.open(path)) for path in examples], shapes, columns=9)
 
 # %% [markdown]
 # This folder is split already, by its folders `train`, `validation` and `test`. A folder of class folders alone
@@ -99,7 +99,7 @@ data = tlkeras.prepare_data(options, "MobileNetV2-0.35", image_size=64)
 # as then something else is wrong. How many pictures are left of each class?
 
 # %%
-splits = tlkeras.example_sets(data)
+splits = tlkeras.split_data(data)
 tlkeras.Table([{"split": name} | dict(zip(data.classes, split.targets.sum(0).astype(int), strict=True))
        for name, split in splits.items()])  # fmt: skip
 
@@ -118,7 +118,7 @@ for row, picture in enumerate(data.inputs):
 # %%
 Path("shapes/train/square/again.png").unlink()
 data = tlkeras.prepare_data(options, "MobileNetV2-0.35", image_size=64)
-splits = tlkeras.example_sets(data)
+splits = tlkeras.split_data(data)
 
 # %% [markdown]
 # ## Rare classes
@@ -135,10 +135,10 @@ for weights in ("none", "balanced"):
     tlkeras.load_tensorflow(seed=0)
     model = tlkeras.build_classifier("MobileNetV2-0.35", 3, weights="bundled", image_size=64)
     training = tlkeras.TrainingOptions(
-        frozen_epochs=5, finetune_epochs=10, unfreeze="block_6", finetune_rate=1e-3, class_weights=weights, views=1
+        frozen_epochs=5, finetune_epochs=10, unfreeze="block_6", finetune_learning_rate=1e-3, class_weights=weights, views=1
     )
     tlkeras.train_two_phases(model, splits["train"], splits["validation"], training)
-    found = tlkeras.measure_classes(model.predict(pixels, verbose=0), targets, "single_label", data.classes)
+    found = tlkeras.per_class_metrics(model.predict(pixels, verbose=0), targets, "single_label", data.classes)
     rows.append({"class_weights": weights} | {f"recall of {name}": row["recall"] for name, row in found.items()})
 tlkeras.Table(rows)
 
@@ -161,7 +161,7 @@ print("\n".join(lines[:4]))
 
 # %% [markdown]
 # The task is read off the file, and the head becomes a sigmoid for each label. Colours matter here, so the
-# augmentation must leave them alone (`colour=0`): augment by what does not change the answer.
+# augmentation must leave them alone (`color_jitter=0`): augment by what does not change the answer.
 
 # %% tags=["tolerance=0.1"]
 config = tlkeras.TrainConfig(
@@ -169,13 +169,13 @@ config = tlkeras.TrainConfig(
     backbone="MobileNetV2-0.35",
     weights="bundled",
     image_size=64,
-    colour=0,
-    crop=1,
+    color_jitter=0,
+    min_crop_area=1,
     views=1,
     frozen_epochs=5,
     finetune_epochs=10,
     unfreeze="block_6",
-    finetune_rate=1e-3,
+    finetune_learning_rate=1e-3,
     run_dir="saved_models/several",
     overwrite=True,
 )
@@ -196,7 +196,7 @@ for number, (colour, shape) in enumerate([("red", "circle"), ("green", "square")
     draw(shape, colour).save(new[-1])
 predictions = tlkeras.predict(run, new, top_k=1)
 titles = ["\n".join(label for label, score in prediction.scores) for prediction in predictions]
-tlkeras.picture_grid([np.array(Image.open(path)) for path in new], titles)
+tlkeras.image_grid([np.array(Image.open(path)) for path in new], titles)
 
 # %% [markdown]
 # ## TensorFlow Datasets

@@ -64,17 +64,17 @@ BACKBONES["MobileNetV2-0.35"] = "bundled"  # a small one that has learned: its w
 accuracy, rows = {}, []
 for name, weights in BACKBONES.items():
     data = tlkeras.prepare_data(tlkeras.DataOptions(data=DATA), name, IMAGE_SIZE)
-    splits = tlkeras.example_sets(data)
-    train = tlkeras.ExampleSet(data.inputs, splits["train"].rows[::EVERY], splits["train"].targets[::EVERY])
+    splits = tlkeras.split_data(data)
+    train = tlkeras.SplitData(data.inputs, splits["train"].rows[::EVERY], splits["train"].targets[::EVERY])
     tlkeras.load_tensorflow(seed=0)
     model = tlkeras.build_classifier(name, len(data.classes), weights=weights, image_size=data.image_size)
     if weights == "none":
         tlkeras.calibrate_batch_norm(model, train.spread(128)[0])
     usual = {"flip": "none", "crop": 1, "colour": 0, "views": 1}
-    options = tlkeras.TrainingOptions(frozen_epochs=10, finetune_epochs=0, frozen_rate=1e-2, **usual)
+    options = tlkeras.TrainingOptions(frozen_epochs=10, finetune_epochs=0, head_learning_rate=1e-2, **usual)
     tlkeras.train_two_phases(model, train, splits["validation"], options)
     pixels, targets = splits["validation"].first(len(splits["validation"]))
-    figures = tlkeras.measure(model.predict(pixels, verbose=0), targets, data.task)
+    figures = tlkeras.compute_metrics(model.predict(pixels, verbose=0), targets, data.task)
     accuracy[name] = figures["accuracy"]
     about = {"backbone": name, "weights": weights, "pixels a side": data.image_size}
     rows.append(about | {"validation accuracy": accuracy[name], "of pictures": figures["count"]})
@@ -95,7 +95,7 @@ tlkeras.Table(rows)
 speed, rows = {}, []
 for name in BACKBONES:
     model = tlkeras.build_classifier(name, len(data.classes), weights="none")
-    side, count = tlkeras.backbone_of(model).input_shape[1], model.count_params()
+    side, count = tlkeras.get_backbone(model).input_shape[1], model.count_params()
     pictures = np.random.default_rng(0).integers(0, 256, (8, side, side, 3), dtype="uint8")
     model.predict(pictures, verbose=0)  # the first call builds the graph
     start = time.perf_counter()

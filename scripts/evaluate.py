@@ -2,14 +2,14 @@
 
 import json
 
-from tlkeras.options import program
-from tlkeras.parser import SentenceParser
+from tlkeras.cli import run_main
+from tlkeras.cli import CliParser
 from tlkeras.run.evaluate import evaluate
-from tlkeras.run.opening import open_run
+from tlkeras.run.load_run import load_run
 
 
 def main() -> None:
-    parser = SentenceParser(description=__doc__)
+    parser = CliParser(description=__doc__)
     parser.add_argument("run", metavar="RUN", help="folder that scripts/train.py wrote")
     parser.add_argument(
         "--data",
@@ -30,14 +30,14 @@ def main() -> None:
     if options.json:
         print(json.dumps(figures, indent=2, ensure_ascii=False))
         return
-    from tlkeras.evaluation.metrics import class_table, summary
+    from tlkeras.evaluation.metrics import class_table, format_metrics
 
-    form = open_run(options.run).form.name
+    form = load_run(options.run).form.name
     for split, values in figures.items():
-        print(f"{split.capitalize()}: {summary(values, form)}")
+        print(f"{split.capitalize()}: {format_metrics(values, form)}")
         if "classes" in values:
             print(class_table(values["classes"]))
 
 
 if __name__ == "__main__":
-    program(main)
+    run_main(main)

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from tlkeras.options import program
-from tlkeras.parser import SentenceParser
+from tlkeras.cli import run_main
+from tlkeras.cli import CliParser
 from tlkeras.run.new_project import DESCRIPTION, new_project
 
 
 def main() -> None:
-    parser = SentenceParser(description=__doc__)
+    parser = CliParser(description=__doc__)
     parser.add_argument("target", metavar="TARGET", help="folder for the project, empty or not there yet")
     parser.add_argument("--name", type=str | None, metavar="NAME", help="of the package (default: the folder's name)")
     parser.add_argument("--description", type=str, default=DESCRIPTION, metavar="TEXT", help="one line about it")
@@ -21,4 +21,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    program(main)
+    run_main(main)

@@ -1,14 +1,14 @@
 """Predict the labels of pictures, texts or sounds with a trained run."""
 
 from tlkeras.errors import UserError
-from tlkeras.options import program
-from tlkeras.parser import SentenceParser
-from tlkeras.run.opening import open_run
+from tlkeras.cli import run_main
+from tlkeras.cli import CliParser
+from tlkeras.run.load_run import load_run
 from tlkeras.run.predict import as_csv, as_json, as_table, predict
 
 
 def main() -> None:
-    parser = SentenceParser(description=__doc__)
+    parser = CliParser(description=__doc__)
     parser.add_argument("run", metavar="RUN", help="folder that scripts/train.py wrote")
     parser.add_argument(
         "paths", metavar="PATH", nargs="*", help="files, folders of files, or patterns such as 'photos/*.jpg'"
@@ -32,8 +32,8 @@ def main() -> None:
     predictions = predict(options.run, options.paths, options.top_k, options.text)
     print(write(predictions))
     if all(prediction.error for prediction in predictions):
-        raise UserError(f"Not one of these {open_run(options.run).form.name} can be read. Give others.")
+        raise UserError(f"Not one of these {load_run(options.run).form.name} can be read. Give others.")
 
 
 if __name__ == "__main__":
-    program(main)
+    run_main(main)

@@ -2,7 +2,7 @@
 model."""
 
 from tlkeras.config import PretrainConfig
-from tlkeras.options import parse_config, program
+from tlkeras.cli import parse_config, run_main
 from tlkeras.run.pretrain import pretrain
 
 
@@ -11,4 +11,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    program(main)
+    run_main(main)

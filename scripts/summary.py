@@ -1,12 +1,12 @@
 """Print the backbone table, or the stages of a backbone or of a trained run's model with their parameter counts."""
 
-from tlkeras.options import program
-from tlkeras.parser import SentenceParser
+from tlkeras.cli import run_main
+from tlkeras.cli import CliParser
 from tlkeras.run.summary import backbone_table, stage_table
 
 
 def main() -> None:
-    parser = SentenceParser(description=__doc__)
+    parser = CliParser(description=__doc__)
     parser.add_argument(
         "name",
         metavar="NAME",
@@ -20,4 +20,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    program(main)
+    run_main(main)

@@ -1,7 +1,7 @@
 """Train a classifier on your own pictures, texts or sounds: a pretrained backbone, a new head, two phases."""
 
 from tlkeras.config import TrainConfig
-from tlkeras.options import parse_config, program
+from tlkeras.cli import parse_config, run_main
 from tlkeras.run.train import train
 
 
@@ -10,4 +10,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    program(main)
+    run_main(main)

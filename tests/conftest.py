@@ -24,13 +24,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
-def tiny_row() -> Backbone:
+def tiny_spec() -> Backbone:
     return Backbone(
         name="Tiny",
         constructor="Tiny",
         pixels="tf",
         default_size=16,
-        least_size=8,
+        min_size=8,
         features=8,
         parameters=6 * (27 + 1) + 6 * 4 + 6 * (54 + 1) + 6 * 4 + 8 * (54 + 1) + 8 * 4,
         stages=(Stage("stage1", "conv1"), Stage("stage2", "conv2"), Stage("stage3", "relu2", after=True)),
@@ -51,7 +51,7 @@ def tiny(monkeypatch) -> Iterator[str]:
     """The name of a backbone of three stages, for the time of one test a row of the table like any other."""
     import keras
 
-    monkeypatch.setitem(BACKBONES, "Tiny", tiny_row())
+    monkeypatch.setitem(BACKBONES, "Tiny", tiny_spec())
     monkeypatch.setattr(keras.applications, "Tiny", build_tiny, raising=False)
     keras.utils.set_random_seed(0)
     yield "Tiny"
@@ -87,13 +87,13 @@ def coloured() -> Callable:
     `coloured(count)` is an `ExampleSet` of 16 x 16 pixels with one-hot targets; `labels` gives other targets from the
     class numbers.
     """
-    from tlkeras.data.pipeline import ExampleSet
+    from tlkeras.data.pipeline import SplitData
 
     def make(count: int, labels: Callable[[np.ndarray], np.ndarray] = lambda classes: np.eye(3)[classes], seed=0):
         classes = np.arange(count) % 3
         rng = np.random.default_rng(seed)
         images = rng.integers(0, 40, (count, 16, 16, 3)) + 180 * np.eye(3, dtype=int)[classes][:, None, None, :]
-        return ExampleSet(images.astype("uint8"), np.arange(count), labels(classes).astype("float32"))
+        return SplitData(images.astype("uint8"), np.arange(count), labels(classes).astype("float32"))
 
     return make
 

@@ -114,7 +114,7 @@ def test_changes_that_need_no_model(changed):
     assert "{good,bad}" in run(changed, "scripts/train.py", "--help")
     assert "MobileNetV2-0.25" in run(changed, "scripts/summary.py")
     code = "import numpy as np; from tlkeras.config import AugmentOptions; "
-    code += "from tlkeras.data.augment import change; options = AugmentOptions(crop=1.0, colour=0.0); "
+    code += "from tlkeras.data.augment import change; options = AugmentOptions(min_crop_area=1.0, color_jitter=0.0); "
     code += "print(change(np.full((2, 2, 3), 55, 'uint8'), np.zeros(10), options)[0, 0, 0])"
     assert run(changed, "-c", code) == "200\n"
 

@@ -39,7 +39,7 @@ def test_transfer_beats_the_plain_loop_of_the_guide(runs):
 
 
 def test_the_weights_of_the_repository_know_photographs(tmp_path):
-    """At 64 px random weights stay at 0.685 (five seeds of `transfer_gain.py`); these learned from some of the bees."""
+    """At 64 px random weights stay at 0.685 (five seeds of `learning_curve.py`); these learned from some of the bees."""
     data = Path(os.environ["TLKERAS_REAL_DATA"]) / "ants_bees"
     options = ["--backbone", "MobileNetV2-0.35", "--weights", "bundled", "--image-size", "64", "--run-dir", "run"]
     command = [sys.executable, ROOT / "scripts" / "train.py", "--data", data, *options]

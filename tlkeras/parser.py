@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
-from tlkeras.config import KINDS
+from tlkeras.config import TYPE_NAMES
 
 
 class PlainHelp(DefaultHelpFormatter):
@@ -22,7 +22,7 @@ class PlainHelp(DefaultHelpFormatter):
         return f"{text} (default: %(default)s)"
 
 
-class SentenceParser(ArgumentParser):
+class CliParser(ArgumentParser):
     """A jsonargparse parser that says what was wrong in one sentence and leaves with exit code 2.
 
     Attributes:
@@ -74,7 +74,7 @@ class SentenceParser(ArgumentParser):
 
     def _must(self, name: str) -> str:
         action = next(action for action in self._actions if action.dest == name)
-        return self.accepted.get(name) or KINDS.get(getattr(action, "_typehint", action.type), "text")
+        return self.accepted.get(name) or TYPE_NAMES.get(getattr(action, "_typehint", action.type), "text")
 
     def _not_known(self, words: str) -> str:
         shown = [action for action in self._actions if action.help != argparse.SUPPRESS]

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tlkeras.config import AugmentOptions
-from tlkeras.data.augment import GRAY, augment, change, recolour
+from tlkeras.data.augment import GRAY, augment, augment_image, apply_color_jitter
 
 OFF = {"flip": "none", "crop": 1.0, "rotation": 0.0, "colour": 0.0, "mixup": 0.0, "cutmix": 0.0}
 SIZE, COUNT = 16, 64
@@ -49,7 +49,7 @@ def test_off_leaves_every_pixel(pictures):
 @pytest.mark.parametrize("options", [{}, {"mixup": 0.5}, {"cutmix": 0.5}])
 def test_what_is_given_stays_as_it_is(pictures, options):
     before = pictures.copy()
-    changed(pictures, flip="both", crop=0.5, rotation=30, colour=0.5, **options)
+    changed(pictures, flip="both", min_crop_area=0.5, rotation=30, color_jitter=0.5, **options)
     assert np.array_equal(pictures, before)
 
 
@@ -75,19 +75,19 @@ def test_flip_gives_the_picture_or_its_mirror_equally_often(pictures, flip, mirr
 
 
 def test_crop_keeps_the_share_of_the_area_that_it_promises(pictures):
-    images, _ = changed(ramp(), crop=0.5)
+    images, _ = changed(ramp(), min_crop_area=0.5)
     widths = np.ptp(images[:, 0, :, 0].astype(int), axis=1) / 240
     assert (np.diff(images[:, 0, :, 0].astype(int), axis=1) >= 0).all()
     assert widths.min() > np.sqrt(0.5 * 3 / 4) - 1.5 / SIZE
     assert widths.min() < 0.75
     assert widths.max() > 0.95
-    images, _ = changed(pictures // 4 + 90, crop=0.3)
+    images, _ = changed(pictures // 4 + 90, min_crop_area=0.3)
     assert (images.min(), images.max()) >= (90, 90)
     assert images.max() <= 153
 
 
 def test_crop_keeps_colours():
-    assert np.array_equal(changed(plain(0, 77, 255), crop=0.2)[0], plain(0, 77, 255))
+    assert np.array_equal(changed(plain(0, 77, 255), min_crop_area=0.2)[0], plain(0, 77, 255))
 
 
 def test_rotation_leaves_no_black_corners():
@@ -97,12 +97,12 @@ def test_rotation_leaves_no_black_corners():
 def test_rotation_goes_up_to_its_angle_either_way():
     picture = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
     for draw, turns in ((0.0, -1), (0.5, 0), (1.0, 1)):
-        turned = change(picture, np.full(10, draw), AugmentOptions(**OFF | {"rotation": 90.0}))
+        turned = augment_image(picture, np.full(10, draw), AugmentOptions(**OFF | {"rotation": 90.0}))
         assert np.abs(turned.astype(int) - np.rot90(picture, turns)).max() <= 1
 
 
 def test_brightness_stays_within_its_factor():
-    images, _ = changed(plain(*[100] * COUNT), colour=0.2)
+    images, _ = changed(plain(*[100] * COUNT), color_jitter=0.2)
     assert np.ptp(images, axis=(1, 2, 3)).max() <= 1  # contrast and saturation do nothing to an even gray
     assert images.min() >= 80
     assert images.max() <= 120
@@ -121,13 +121,13 @@ def test_brightness_contrast_and_saturation_do_what_they_are_called():
         ((1, 1, 1.3), gray + 1.3 * (pixels - gray)),
         ((1, 1, 0), np.repeat(gray, 3, axis=2)),
     ):
-        assert np.abs(np.asarray(recolour(picture, factors)) - expected).max() < 2
+        assert np.abs(np.asarray(apply_color_jitter(picture, factors)) - expected).max() < 2
 
 
 def test_colours_are_cut_off_not_wrapped_around():
     picture = Image.fromarray(np.tile(np.array([250, 5, 120], "uint8"), (SIZE, SIZE, 1)))
-    assert np.asarray(recolour(picture, (1.5, 1, 1))).max() == 255
-    assert np.asarray(recolour(picture, (1, 1, 1.9))).min() == 0
+    assert np.asarray(apply_color_jitter(picture, (1.5, 1, 1))).max() == 255
+    assert np.asarray(apply_color_jitter(picture, (1, 1, 1.9))).min() == 0
 
 
 def test_mixup_mixes_pixels_and_targets_alike():

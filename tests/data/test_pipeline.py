@@ -6,22 +6,22 @@ import tensorflow as tf
 
 from tlkeras.config import AugmentOptions
 from tlkeras.data.example import Example
-from tlkeras.data.pipeline import ExampleSet, evaluation_batches, training_batches
+from tlkeras.data.pipeline import SplitData, evaluation_batches, training_batches
 from tlkeras.data.targets import balanced_class_weights, make_targets
 
-PLAIN = AugmentOptions(flip="none", crop=1.0, colour=0.0)
-BUSY = AugmentOptions(flip="both", crop=0.5, rotation=20.0, colour=0.3, mixup=0.2, cutmix=1.0)
+PLAIN = AugmentOptions(flip="none", min_crop_area=1.0, color_jitter=0.0)
+BUSY = AugmentOptions(flip="both", min_crop_area=0.5, rotation=20.0, color_jitter=0.3, mixup=0.2, cutmix=1.0)
 COUNT, STEPS = 10, 3  # in batches of 4, 4 and 2
 
 
 @pytest.fixture
-def data() -> ExampleSet:
+def data() -> SplitData:
     """Every second of 20 pictures; each has its own target."""
     images = np.random.default_rng(0).integers(0, 256, (2 * COUNT, 8, 8, 3), dtype=np.uint8)
-    return ExampleSet(images, np.arange(1, 2 * COUNT, 2), np.arange(COUNT, dtype="float32")[:, None])
+    return SplitData(images, np.arange(1, 2 * COUNT, 2), np.arange(COUNT, dtype="float32")[:, None])
 
 
-def epochs(data: ExampleSet, options=PLAIN, first: int = 0, last: int = 1, **arguments) -> list[list[tuple]]:
+def epochs(data: SplitData, options=PLAIN, first: int = 0, last: int = 1, **arguments) -> list[list[tuple]]:
     settings = {"batch_size": 4, "seed": 0} | arguments
     dataset = training_batches(data, options, first_epoch=first, last_epoch=last, **settings)
     batches = [tuple(np.array(part) for part in batch) for batch in dataset]
@@ -61,7 +61,7 @@ def test_an_epoch_is_the_same_when_training_starts_with_it(data):
 
 
 def test_augmentation_is_new_in_every_epoch(data):
-    options = AugmentOptions(flip="none", crop=0.5, colour=0.0)
+    options = AugmentOptions(flip="none", min_crop_area=0.5, color_jitter=0.0)
     first, second = epochs(data, options, last=2)
     pictures = [
         dict(zip(order(epoch), np.concatenate([x for x, _ in epoch]), strict=True)) for epoch in (first, second)
@@ -92,7 +92,7 @@ def test_shapes_are_known_before_the_first_batch(data):
 
 def test_class_weights_become_weights_of_examples(data):
     classes = np.arange(COUNT) % 2
-    data = ExampleSet(data.inputs, data.rows, np.eye(2, dtype="float32")[classes])
+    data = SplitData(data.inputs, data.rows, np.eye(2, dtype="float32")[classes])
     (epoch,) = epochs(data, class_weights=np.array([0.5, 3.0], "float32"))
     for _, targets, weights in epoch:
         assert weights.shape == (len(targets),)

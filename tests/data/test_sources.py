@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tlkeras.data.decode import read_rgb
+from tlkeras.modalities.image import read_rgb
 from tlkeras.data.sources import find_examples
 from tlkeras.errors import UserError
 

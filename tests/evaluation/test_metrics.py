@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlkeras.evaluation.curves import plot_curves
-from tlkeras.evaluation.metrics import accuracy_interval, class_table, measure, measure_classes, summary
+from tlkeras.evaluation.plots import plot_history
+from tlkeras.evaluation.metrics import accuracy_interval, class_table, compute_metrics, per_class_metrics, format_metrics
 
 # Four pictures of the classes 0, 0, 1, 2; the second is taken for class 1.
 SINGLE = np.array([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.25, 0.5, 0.25], [0.1, 0.1, 0.8]], "float32")
@@ -16,7 +16,7 @@ MULTI_TARGETS = np.array([[1, 0], [1, 1], [0, 1]], "float32")
 
 
 def test_one_label():
-    figures = measure(SINGLE, SINGLE_TARGETS, "single_label")
+    figures = compute_metrics(SINGLE, SINGLE_TARGETS, "single_label")
     assert (figures["count"], figures["right"], figures["accuracy"]) == (4, 3, 0.75)
     assert figures["loss"] == pytest.approx(-(np.log(0.7) + np.log(0.3) + np.log(0.5) + np.log(0.8)) / 4)
     # Class 0: precision 1, recall 1/2; class 1: precision 1/2, recall 1; class 2: both 1.
@@ -40,12 +40,12 @@ def test_interval_of_wilson(right, count, low, high):
 
 def test_loss_of_a_sure_mistake_is_finite():
     outputs = np.array([[1.0, 0.0]], "float32")
-    assert measure(outputs, np.array([[0.0, 1.0]]), "single_label")["loss"] == pytest.approx(-np.log(1e-7))
-    assert np.isfinite(measure(outputs, np.array([[0.0, 1.0]]), "multi_label")["loss"])
+    assert compute_metrics(outputs, np.array([[0.0, 1.0]]), "single_label")["loss"] == pytest.approx(-np.log(1e-7))
+    assert np.isfinite(compute_metrics(outputs, np.array([[0.0, 1.0]]), "multi_label")["loss"])
 
 
 def test_several_labels():
-    figures = measure(MULTI, MULTI_TARGETS, "multi_label")
+    figures = compute_metrics(MULTI, MULTI_TARGETS, "multi_label")
     assert figures["count"] == 3
     assert figures["accuracy"] == pytest.approx(5 / 6)
     assert figures["exact_match"] == pytest.approx(2 / 3)
@@ -56,7 +56,7 @@ def test_several_labels():
 
 
 def test_numbers():
-    figures = measure(np.array([[1.0], [2.0], [6.0]]), np.array([[2.0], [2.0], [4.0]]), "regression")
+    figures = compute_metrics(np.array([[1.0], [2.0], [6.0]]), np.array([[2.0], [2.0], [4.0]]), "regression")
     assert figures["count"] == 3
     assert figures["mae"] == pytest.approx(1)
     assert figures["loss"] == pytest.approx(5 / 3) and figures["rmse"] == pytest.approx((5 / 3) ** 0.5)
@@ -64,7 +64,7 @@ def test_numbers():
 
 
 def test_classes():
-    classes = measure_classes(SINGLE, SINGLE_TARGETS, "single_label", ["ant", "bee", "cat"])
+    classes = per_class_metrics(SINGLE, SINGLE_TARGETS, "single_label", ["ant", "bee", "cat"])
     assert classes["ant"] == pytest.approx({"precision": 1, "recall": 0.5, "f1": 2 / 3, "count": 2})
     assert classes["bee"] == pytest.approx({"precision": 0.5, "recall": 1, "f1": 2 / 3, "count": 1})
     assert class_table(classes).splitlines() == [
@@ -78,21 +78,21 @@ def test_classes():
 @pytest.mark.filterwarnings("error")
 def test_classes_without_examples_or_decisions():
     """As when a folder of one class is judged; no warning of scikit-learn comes through."""
-    classes = measure_classes(SINGLE[:1], SINGLE_TARGETS[:1], "single_label", ["ant", "bee", "cat"])
+    classes = per_class_metrics(SINGLE[:1], SINGLE_TARGETS[:1], "single_label", ["ant", "bee", "cat"])
     assert classes["cat"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "count": 0}
-    classes = measure_classes(MULTI, MULTI_TARGETS, "multi_label", ["odd", "even"])
+    classes = per_class_metrics(MULTI, MULTI_TARGETS, "multi_label", ["odd", "even"])
     assert classes["odd"] == pytest.approx({"precision": 1, "recall": 0.5, "f1": 2 / 3, "count": 2})
 
 
 def test_summaries():
-    assert summary(measure(SINGLE, SINGLE_TARGETS, "single_label")) == (
+    assert format_metrics(compute_metrics(SINGLE, SINGLE_TARGETS, "single_label")) == (
         "accuracy 0.750 (3 of 4 images; 95 % 0.301–0.954)"
     )
-    assert "0.667 with all labels right (3 images)" in summary(measure(MULTI, MULTI_TARGETS, "multi_label"))
-    numbers = measure(np.array([[1.0], [2.0]]), np.array([[2.0], [2.5]]), "regression")
-    assert summary(numbers) == "mean absolute error 0.75 (2 images; r² -9.000)"
-    one = measure(np.array([[1.0]]), np.array([[2.0]]), "regression")
-    assert summary(one) == "mean absolute error 1 (1 images)"
+    assert "0.667 with all labels right (3 images)" in format_metrics(compute_metrics(MULTI, MULTI_TARGETS, "multi_label"))
+    numbers = compute_metrics(np.array([[1.0], [2.0]]), np.array([[2.0], [2.5]]), "regression")
+    assert format_metrics(numbers) == "mean absolute error 0.75 (2 images; r² -9.000)"
+    one = compute_metrics(np.array([[1.0]]), np.array([[2.0]]), "regression")
+    assert format_metrics(one) == "mean absolute error 1 (1 images)"
 
 
 @pytest.mark.parametrize(("metric", "finetune"), [("accuracy", 3), ("mae", 3), ("accuracy", 0)])
@@ -102,7 +102,7 @@ def test_curves_are_drawn(tmp_path, metric, finetune):
         | {"val_loss": 1.2 / epoch, f"val_{metric}": 0.45 + epoch / 20}
         for epoch in range(1, 5 + finetune)
     ]
-    plot_curves(history, 3, tmp_path / "curves.png")
+    plot_history(history, 3, tmp_path / "curves.png")
     with Image.open(tmp_path / "curves.png") as picture:
         assert picture.size == (1200, 480)
         assert len(set(picture.convert("RGB").resize((300, 120)).get_flattened_data())) > 50

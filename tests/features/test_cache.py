@@ -15,13 +15,13 @@ import pytest
 
 from tlkeras.config import TrainingOptions
 from tlkeras.data.augment import augment
-from tlkeras.data.pipeline import ExampleSet
+from tlkeras.data.pipeline import SplitData
 from tlkeras.features import store
-from tlkeras.features.cache import features_of
-from tlkeras.features.cut import cut
-from tlkeras.features.store import Store
+from tlkeras.features.get_features import get_features
+from tlkeras.features.split_model import split_model
+from tlkeras.features.cache import FeatureCache
 from tlkeras.models.builders import build_classifier
-from tlkeras.places import cache_folder
+from tlkeras.io.paths import cache_dir
 from tlkeras.training.two_phase import train_two_phases
 
 KEY = {"features": "made"}
@@ -44,12 +44,12 @@ def features(tiny, coloured):
         train, validation = coloured(24), coloured(12, seed=1)
         train.inputs[0] += np.uint8(pixels)
         options = TrainingOptions(**{"views": 2} | options)
-        return features_of(cut(model, 0).below, "tiny, pooled", train, validation, options)
+        return get_features(split_model(model, 0).below, "tiny, pooled", train, validation, options)
 
     return make
 
 
-def fill(store: Store, key: dict = KEY, rows: int = ROWS, value: float = 1.0) -> None:
+def fill(store: FeatureCache, key: dict = KEY, rows: int = ROWS, value: float = 1.0) -> None:
     with store.writing(key, [[rows, 10], [rows, 2, 3]], "float32") as arrays:
         for array in arrays:
             array[0:rows] = np.full(array.shape, value)
@@ -65,7 +65,7 @@ def test_who_changes_the_augmentation_gets_other_features(features, folder, monk
     changed = tmp_path / "augment.py"
     changed.write_text(Path(inspect.getfile(augment)).read_text() + "# mine\n")
     files = {augment: str(changed)}
-    monkeypatch.setattr("tlkeras.features.compute.inspect", SimpleNamespace(getfile=files.get))
+    monkeypatch.setattr("tlkeras.features.extract.inspect", SimpleNamespace(getfile=files.get))
     features()
     assert len(entries(folder) - before) == 1  # those of validation are as they were
 
@@ -105,7 +105,7 @@ def test_other_weights_and_another_pooling_make_other_features(tiny, features, f
 def test_options_of_the_training_alone_make_no_others(features, folder):
     features()
     before = entries(folder)
-    features(batch_size=4, frozen_rate=0.1)
+    features(batch_size=4, head_learning_rate=0.1)
     assert entries(folder) == before
 
 
@@ -122,7 +122,7 @@ def test_a_damaged_entry_is_computed_again(features, folder):
 
 @pytest.mark.parametrize("damage", ["cut off", "gone", "no info", "half an info"])
 def test_what_is_not_whole_is_not_read(folder, damage):
-    place = Store(folder, 10**9)
+    place = FeatureCache(folder, 10**9)
     fill(place)
     file, info = next(folder.glob("*/0-*.bin")), next(folder.glob("*/info.json"))
     if damage == "cut off":
@@ -138,7 +138,7 @@ def test_what_is_not_whole_is_not_read(folder, damage):
 
 
 def test_a_pass_that_is_stopped_leaves_nothing(folder):
-    place = Store(folder, 10**9)
+    place = FeatureCache(folder, 10**9)
     with pytest.raises(KeyboardInterrupt), place.writing(KEY, [[5, 2]], "float32") as arrays:
         arrays[0][0:2] = np.ones((2, 2))
         raise KeyboardInterrupt
@@ -148,19 +148,19 @@ def test_a_pass_that_is_stopped_leaves_nothing(folder):
 
 def test_what_a_killed_process_left_goes_with_the_next_entry(folder):
     script = (
-        "import os, sys, pathlib\nfrom tlkeras.features.store import Store\n"
+        "import os, sys, pathlib\nfrom tlkeras.features.cache import Store\n"
         "with Store(pathlib.Path(sys.argv[1]), 10**9).writing({'of': 'the dead'}, [[5, 2]], 'float32'): os._exit(9)"
     )
     assert subprocess.run([sys.executable, "-c", script, str(folder)]).returncode == 9
     assert len(entries(folder)) == 1
-    fill(Store(folder, 10**9))
-    assert [entry.key for entry in Store(folder, 10**9).entries()] == [KEY]
+    fill(FeatureCache(folder, 10**9))
+    assert [entry.key for entry in FeatureCache(folder, 10**9).entries()] == [KEY]
     assert not any(name.startswith(".partial") for name in entries(folder))
 
 
 def test_arrays_in_several_files_are_one(folder, monkeypatch):
     monkeypatch.setattr(store, "SHARD_BYTES", 100)
-    place, rng = Store(folder, 10**9), np.random.default_rng(0)
+    place, rng = FeatureCache(folder, 10**9), np.random.default_rng(0)
     values = rng.normal(size=(ROWS, 3)).astype("float16")
     with place.writing(KEY, [[ROWS, 3]], "float16") as (array,):
         for start in range(0, ROWS, 7):
@@ -174,7 +174,7 @@ def test_arrays_in_several_files_are_one(folder, monkeypatch):
 
 def test_the_bound_holds_and_what_was_not_used_for_longest_goes(folder):
     size = ROWS * 16 * 4
-    place = Store(folder, 2 * size + 2000)
+    place = FeatureCache(folder, 2 * size + 2000)
     for number in range(3):
         fill(place, {"number": number})
         os.utime(next(entry.folder for entry in place.entries() if entry.key == {"number": number}) / "info.json",
@@ -187,7 +187,7 @@ def test_the_bound_holds_and_what_was_not_used_for_longest_goes(folder):
 
 
 def test_an_entry_that_goes_while_it_is_read_can_be_read_to_its_end(folder):
-    place = Store(folder, 10**9)
+    place = FeatureCache(folder, 10**9)
     fill(place)
     arrays = place.read(KEY, "float32")
     place.clear()
@@ -203,7 +203,7 @@ def test_the_result_is_the_same_wherever_features_lie(tiny, coloured, folder, pl
         train_two_phases(model, coloured(24), coloured(12, seed=1), options)
         return model.get_weights()
 
-    expected = weights(cache_disk=0.0)
+    expected = weights(cache_gb=0.0)
     assert not folder.exists()
     with caplog.at_level(logging.INFO, "tlkeras"):
         found = weights(**place)
@@ -214,10 +214,10 @@ def test_the_result_is_the_same_wherever_features_lie(tiny, coloured, folder, pl
 
 def test_without_room_anywhere_the_whole_network_runs_and_it_says_so(tiny, coloured, caplog):
     model = build_classifier(tiny, 3, weights="none", image_size=16)
-    options = TrainingOptions(frozen_epochs=1, finetune_epochs=1, memory=0.0, cache_disk=0.0)
+    options = TrainingOptions(frozen_epochs=1, finetune_epochs=1, memory_gb=0.0, cache_gb=0.0)
     with caplog.at_level(logging.INFO, "tlkeras"):
         result = train_two_phases(model, coloured(24), coloured(12), options)
-    assert "more than --memory (0.0 GB) and --cache-disk (0.0 GB) allow" in caplog.text
+    assert "more than --memory-gb (0.0 GB) and --cache-gb (0.0 GB) allow" in caplog.text
     assert "Features:" not in caplog.text
     assert [row["phase"] for row in result.history] == ["frozen", "finetune"]
 
@@ -226,14 +226,14 @@ def test_a_disk_that_cannot_be_written_costs_the_next_run_only(features, monkeyp
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    expected = features(cache_disk=0.0)
+    expected = features(cache_gb=0.0)
     monkeypatch.setattr(store.FileArray, "__setitem__", full)
     with caplog.at_level(logging.INFO, "tlkeras"):
         found = features()
     assert "not kept for the next run" in caplog.text and "No space left on device" in caplog.text
     np.testing.assert_array_equal(found[0].arrays[0], expected[0].arrays[0])
     with pytest.raises(OSError, match="No space left"):
-        features(memory=0.0)
+        features(memory_gb=0.0)
 
 
 def test_half_precision_costs_little(features):
@@ -250,13 +250,13 @@ def test_openvino_gives_the_same_features(features, engine, tolerance):
 
 
 def test_the_place_of_the_cache(monkeypatch, tmp_path):
-    assert cache_folder() == tmp_path / "cache"
+    assert cache_dir() == tmp_path / "cache"
     monkeypatch.delenv("TLKERAS_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / "tlkeras"
+    assert cache_dir() == tmp_path / "tlkeras"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert cache_folder() == tmp_path / "home" / ".cache" / "tlkeras"
+    assert cache_dir() == tmp_path / "home" / ".cache" / "tlkeras"
 
 
 def test_info_says_what_the_features_are(features, folder):
@@ -266,15 +266,15 @@ def test_info_says_what_the_features_are(features, folder):
 
 
 def test_pictures_in_a_file_give_the_same_features(features, coloured, tiny, folder, tmp_path):
-    from tlkeras.data.file_array import FileArray
+    from tlkeras.io.arrays import FileArray
 
     expected = features()[0].arrays[0]
     train, validation = coloured(24), coloured(12, seed=1)
     with (tmp_path / "pixels").open("w+b") as file:
         pixels = FileArray(file, train.inputs.shape, "uint8")
         pixels[0:24] = train.inputs
-        train = ExampleSet(pixels, train.rows, train.targets)
+        train = SplitData(pixels, train.rows, train.targets)
         keras.utils.set_random_seed(0)
         model = build_classifier(tiny, 3, weights="none", image_size=16)
-        found = features_of(cut(model, 0).below, "tiny", train, validation, TrainingOptions(views=2, cache_disk=0.0))
+        found = get_features(split_model(model, 0).below, "tiny", train, validation, TrainingOptions(views=2, cache_gb=0.0))
     np.testing.assert_array_equal(found[0].arrays[0], expected)

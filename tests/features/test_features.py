@@ -7,33 +7,33 @@ import numpy as np
 import pytest
 
 from tlkeras.config import TrainingOptions
-from tlkeras.data.pipeline import ExampleSet
+from tlkeras.data.pipeline import SplitData
 from tlkeras.features.batches import training_features
-from tlkeras.features.compute import Features, compute
-from tlkeras.features.cut import crossing_tensors
+from tlkeras.features.extract import Features, compute
+from tlkeras.features.split_model import boundary_tensors
 from tlkeras.models.builders import build_classifier
-from tlkeras.models.freezing import backbone_of, first_unfrozen
+from tlkeras.models.freezing import get_backbone, first_trainable_index
 from tlkeras.training.two_phase import train_two_phases
 
 PLAIN = {"flip": "none", "crop": 1.0, "colour": 0.0}
 
 
-def made_data(size: int = 32, count: int = 24, classes: int = 3) -> tuple[ExampleSet, ExampleSet]:
+def made_data(size: int = 32, count: int = 24, classes: int = 3) -> tuple[SplitData, SplitData]:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count, size, size, 3), dtype="uint8")
     targets = np.eye(classes, dtype="float32")[np.arange(count) % classes]
     half = count * 2 // 3
     return (
-        ExampleSet(images, np.arange(half), targets[:half]),
-        ExampleSet(images, np.arange(half, count), targets[half:]),
+        SplitData(images, np.arange(half), targets[:half]),
+        SplitData(images, np.arange(half, count), targets[half:]),
     )
 
 
-def trained(backbone: str, data: tuple[ExampleSet, ExampleSet], task="single_label", precision="float32", **options):
+def trained(backbone: str, data: tuple[SplitData, SplitData], task="single_label", precision="float32", **options):
     """A model after both phases, from the same first weights each time."""
     keras.utils.set_random_seed(1)
     model = build_classifier(
-        backbone, 3, weights="none", image_size=data[0].inputs.shape[1], dropout=0.3, hidden=[8], task=task,
+        backbone, 3, weights="none", image_size=data[0].inputs.shape[1], dropout=0.3, hidden_units=[8], task=task,
         precision=precision,
     )  # fmt: skip
     settings = {"frozen_epochs": 3, "finetune_epochs": 2, "batch_size": 8} | options
@@ -64,7 +64,7 @@ def test_same_weights_and_history_as_without_the_cache(backbone, tiny):
 
 def test_several_labels_go_through_the_cache_too(tiny):
     train, validation = made_data()
-    several = ExampleSet(train.inputs, train.rows, np.maximum(train.targets, train.targets[::-1]))
+    several = SplitData(train.inputs, train.rows, np.maximum(train.targets, train.targets[::-1]))
     plain, _ = trained(tiny, (several, validation), "multi_label", views=0, **PLAIN)
     cached, _ = trained(tiny, (several, validation), "multi_label", views=1, **PLAIN)
     for one, other in zip(plain.weights, cached.weights, strict=True):
@@ -81,7 +81,7 @@ def test_half_precision_goes_through_the_cache_too(tiny, precision):
         assert one["val_loss"] == pytest.approx(other["val_loss"], abs=1e-2)
 
 
-def pixels_as_features(data: ExampleSet, options: TrainingOptions, views: int) -> Features:
+def pixels_as_features(data: SplitData, options: TrainingOptions, views: int) -> Features:
     """What a backbone that does nothing gives."""
     arrays = [np.empty((views * len(data), 32, 32, 3), "float32")]
     compute(lambda inputs: inputs, data, options, views, options.seed, arrays)
@@ -90,7 +90,7 @@ def pixels_as_features(data: ExampleSet, options: TrainingOptions, views: int) -
 
 def test_each_view_is_augmented_differently_and_repeatably():
     data, _ = made_data()
-    first, again, other = (pixels_as_features(data, TrainingOptions(crop=0.5, seed=seed), 3) for seed in (5, 5, 6))
+    first, again, other = (pixels_as_features(data, TrainingOptions(min_crop_area=0.5, seed=seed), 3) for seed in (5, 5, 6))
     np.testing.assert_array_equal(first.arrays[0], again.arrays[0])
     everyone = np.arange(len(data))
     assert np.abs(first.rows(0, everyone)[0] - first.rows(1, everyone)[0]).mean() > 5
@@ -117,7 +117,7 @@ def test_mixing_of_pixels_goes_without_the_cache_and_says_so(caplog, tiny):
 @pytest.mark.slow
 def test_nasnet_is_cut_at_more_than_one_tensor():
     model = build_classifier("NASNetMobile", 2, weights="none", image_size=32)
-    backbone = backbone_of(model)
-    tensors = crossing_tensors(backbone, first_unfrozen(backbone, "reduce_8"))
+    backbone = get_backbone(model)
+    tensors = boundary_tensors(backbone, first_trainable_index(backbone, "reduce_8"))
     assert isinstance(tensors, tuple)
     assert len(tensors) == 2

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from tlkeras import build_inception_v3, build_mobilenet_v2, build_resnet50, build_vgg16
-from tlkeras.backbones import BACKBONES, find_backbone
+from tlkeras.backbones import BACKBONES, get_backbone_spec
 from tlkeras.errors import UserError
-from tlkeras.models.backbones import build_backbone
+from tlkeras.models.backbone import build_backbone
 from tlkeras.models.builders import build_classifier, task_of
-from tlkeras.models.calibration import calibrate_batch_norm
-from tlkeras.models.freezing import backbone_of
+from tlkeras.models.batch_norm import calibrate_batch_norm
+from tlkeras.models.freezing import get_backbone
 
 
 def build(num_outputs: int = 3, **options) -> keras.Model:
@@ -36,7 +36,7 @@ def give_head_random_weights(model: keras.Model) -> None:
         ({"image_size": 0}, "--image-size was 0; it must be a whole number from 1 to 4096"),
         ({"task": "multi-label"}, "The task was multi-label; it must be one of single_label, multi_label, regression"),
         ({"weights": None}, 'Weights were "None"; give imagenet, bundled, none, or a file'),
-        ({"hidden": [0]}, "--hidden was"),
+        ({"hidden": [0]}, "--hidden-units was"),
         ({"dropout": 1.0}, "--dropout was 1.0"),
         ({"precision": "float64"}, "--precision was float64"),
     ],
@@ -85,14 +85,14 @@ def test_regression_answers_in_the_units_of_the_targets(tiny, noise):
 )
 def test_pooling(tiny, noise, pooling, expected):
     model = build(pooling=pooling)
-    features = outputs(backbone_of(model), noise(2, 16) / np.float32(127.5) - 1)
+    features = outputs(get_backbone(model), noise(2, 16) / np.float32(127.5) - 1)
     vector = outputs(keras.Model(model.input, model.get_layer("pool").output), noise(2, 16))
     assert features.shape == (2, 2, 2, 8)
     assert vector == pytest.approx(expected(features), abs=1e-5)
 
 
 def test_hidden_layers_with_dropout_in_front_of_each(tiny):
-    model = build(hidden=[7, 5], dropout=0.4)
+    model = build(hidden_units=[7, 5], dropout=0.4)
     names = [layer.name for layer in model.layers]
     assert names[names.index("pool") + 1 :] == ["dropout_1", "hidden_1", "dropout_2", "hidden_2", "dropout", "output"]
     assert [model.get_layer(name).units for name in ("hidden_1", "hidden_2", "output")] == [7, 5, 3]
@@ -108,14 +108,14 @@ def test_dropout_acts_in_training_in_the_head_only(tiny, noise):
 
 
 def test_dropout_and_stochastic_depth_inside_a_real_backbone_are_off():
-    backbone = build_backbone(find_backbone("EfficientNetB0"), 32, "none")
+    backbone = build_backbone(get_backbone_spec("EfficientNetB0"), 32, "none")
     rates = [layer.rate for layer in backbone.layers if isinstance(layer, keras.layers.Dropout)]
     assert len(rates) == 9
     assert set(rates) == {0.0}
 
 
 def test_l2_penalises_the_kernels_of_the_head(tiny):
-    model = build(hidden=[4], l2=0.01)
+    model = build(hidden_units=[4], l2=0.01)
     kernels = [model.get_layer(name).kernel for name in ("hidden_1", "output")]
     expected = 0.01 * sum(float(keras.ops.sum(kernel**2)) for kernel in kernels)
     assert float(sum(model.losses)) == pytest.approx(expected)
@@ -133,17 +133,17 @@ def test_only_the_centre_square_is_looked_at(tiny, noise):
 
 
 def test_image_size(tiny):
-    assert backbone_of(build()).input_shape == (None, 16, 16, 3)
-    assert backbone_of(build(image_size=8)).input_shape == (None, 8, 8, 3)
+    assert get_backbone(build()).input_shape == (None, 16, 16, 3)
+    assert get_backbone(build(image_size=8)).input_shape == (None, 8, 8, 3)
     with pytest.raises(UserError, match=r"--image-size was 7; Tiny needs at least 8 pixels a side\."):
         build(image_size=7)
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_keeps_scaling_and_output_in_float32(tiny, noise, tmp_path, precision):
-    model = build(precision=precision, hidden=[4], pooling="both")
+    model = build(precision=precision, hidden_units=[4], pooling="both")
     give_head_random_weights(model)
-    types = {layer.name: layer.compute_dtype for layer in model.layers + backbone_of(model).layers}
+    types = {layer.name: layer.compute_dtype for layer in model.layers + get_backbone(model).layers}
     half = precision.removeprefix("mixed_")
     assert {types[name] for name in ("conv1", "bn1", "average", "hidden_1")} == {half}
     assert {types[name] for name in ("resize", "scale", "output")} == {"float32"}
@@ -161,18 +161,18 @@ def test_mixed_precision_keeps_scaling_and_output_in_float32(tiny, noise, tmp_pa
      (build_inception_v3, "InceptionV3")],
 )  # fmt: skip
 def test_named_builders_build_what_they_say(builder, name):
-    model = builder(5, weights="none", image_size=BACKBONES[name].least_size, hidden=[6])
-    assert backbone_of(model).name == name
-    assert backbone_of(model).count_params() == BACKBONES[name].parameters
+    model = builder(5, weights="none", image_size=BACKBONES[name].min_size, hidden_units=[6])
+    assert get_backbone(model).name == name
+    assert get_backbone(model).count_params() == BACKBONES[name].parameters
     assert model.output_shape == (None, 5)
     assert model.get_layer("hidden_1").units == 6
-    assert not backbone_of(model).trainable_weights
+    assert not get_backbone(model).trainable_weights
     keras.backend.clear_session()
 
 
 def test_calibration_gives_every_batch_norm_layer_the_statistics_of_the_pictures(tiny, noise):
     model, images = build(), noise(64, 16)
-    backbone = backbone_of(model)
+    backbone = get_backbone(model)
     before = {weight.path: np.array(weight) for weight in backbone.weights}
     calibrate_batch_norm(model, images)
     layers = [backbone.get_layer(f"bn{stage}") for stage in (1, 2, 3)]

@@ -13,27 +13,27 @@ import tensorflow as tf
 
 from tlkeras.backbones import BACKBONES, Backbone
 from tlkeras.config import TrainingOptions
-from tlkeras.data.pipeline import ExampleSet
-from tlkeras.features.cut import cut
-from tlkeras.features.engine import one_or_all
+from tlkeras.data.pipeline import SplitData
+from tlkeras.features.split_model import cut
+from tlkeras.features.engines import unwrap_single
 from tlkeras.models.builders import build_classifier
-from tlkeras.models.calibration import backbone_input, calibrate_batch_norm
-from tlkeras.models.freezing import backbone_of, first_unfrozen, set_trainable
+from tlkeras.models.batch_norm import backbone_input, calibrate_batch_norm
+from tlkeras.models.freezing import get_backbone, first_trainable_index, set_trainable
 from tlkeras.training.two_phase import train_two_phases
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`")
 
 NAMED = {"VGG16", "ResNet50", "MobileNetV2", "InceptionV3"}
 # With the named backbones, the least row of each kind of pixel scaling is tested always; the others are slow.
-LEAST = {min((row for row in BACKBONES.values() if row.pixels == pixels), key=lambda row: row.parameters).name
+LEAST = {min((spec for spec in BACKBONES.values() if spec.pixels == pixels), key=lambda spec: spec.parameters).name
          for pixels in ("caffe", "tf", "torch", "inside")}  # fmt: skip
 ROWS = [
-    pytest.param(row, id=name, marks=[] if name in NAMED | LEAST else pytest.mark.slow)
-    for name, row in BACKBONES.items()
+    pytest.param(spec, id=name, marks=[] if name in NAMED | LEAST else pytest.mark.slow)
+    for name, spec in BACKBONES.items()
 ]
 CLASSES = 3
 OPTIONS = TrainingOptions(
-    frozen_epochs=1, finetune_epochs=1, batch_size=4, optimizer="adam", warmup=0.0, flip="none", crop=1.0, colour=0.0,
+    frozen_epochs=1, finetune_epochs=1, batch_size=4, optimizer="adam", warmup=0.0, flip="none", min_crop_area=1.0, color_jitter=0.0,
     views=0,
 )  # fmt: skip
 # Opens models in safe mode where tlkeras cannot be imported. In turn: a model, pictures, where outputs go.
@@ -81,20 +81,20 @@ def plain_keras() -> Iterator[subprocess.Popen]:
 
 
 @pytest.fixture(scope="module", params=ROWS)
-def row(request) -> Backbone:
+def spec(request) -> Backbone:
     return request.param
 
 
 @pytest.fixture(scope="module")
-def images(row) -> np.ndarray:
-    return np.random.default_rng(7).integers(0, 256, (4, row.least_size, row.least_size, 3), dtype=np.uint8)
+def images(spec) -> np.ndarray:
+    return np.random.default_rng(7).integers(0, 256, (4, spec.min_size, spec.min_size, 3), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
-def model(row, images) -> Iterator[keras.Model]:
+def model(spec, images) -> Iterator[keras.Model]:
     """The row's model, with a head that makes something of its features."""
     keras.utils.set_random_seed(0)
-    model = build_classifier(row, CLASSES, weights="none", image_size=row.least_size)
+    model = build_classifier(spec, CLASSES, weights="none", image_size=spec.min_size)
     calibrate_batch_norm(model, images)
     give_head_weights(model, images)
     yield model
@@ -119,8 +119,8 @@ def fingerprints(model: keras.Model) -> list[bytes]:
     return [hashlib.sha256(np.array(weight.value)).digest() for weight in model.weights]
 
 
-def test_pictures_of_any_size_give_probabilities(row, model):
-    side = row.least_size
+def test_pictures_of_any_size_give_probabilities(spec, model):
+    side = spec.min_size
     for height, width in ((side + 9, side + 30), (side // 2, side)):
         pictures = np.random.default_rng(2).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
         probabilities = outputs(model, pictures)
@@ -129,20 +129,20 @@ def test_pictures_of_any_size_give_probabilities(row, model):
         assert probabilities.min() >= 0
 
 
-def test_the_backbone_gets_what_preprocess_input_makes(row, model, images):
-    backbone = backbone_of(model)
+def test_the_backbone_gets_what_preprocess_input_makes(spec, model, images):
+    backbone = get_backbone(model)
     scaled = keras.Model(model.input, backbone_input(model, backbone))(images)
-    module = inspect.getmodule(getattr(keras.applications, row.constructor))
+    module = inspect.getmodule(getattr(keras.applications, spec.constructor))
     expected = module.preprocess_input(images.astype("float32"))
-    assert backbone.input_shape == (None, row.least_size, row.least_size, 3)
+    assert backbone.input_shape == (None, spec.min_size, spec.min_size, 3)
     assert scaled.dtype == "float32"
     np.testing.assert_allclose(scaled, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
 
 
-def test_every_stage_can_be_unfrozen(row, model):
-    layers = backbone_of(model).layers
+def test_every_stage_can_be_unfrozen(spec, model):
+    layers = get_backbone(model).layers
     names = [layer.name for layer in layers]
-    firsts = {stage.name: names.index(stage.layer) + stage.after for stage in row.stages}
+    firsts = {stage.name: names.index(stage.layer) + stage.after for stage in spec.stages}
     firsts |= {5: len(layers) - 5, "50%": len(layers) - round(len(layers) / 2), "all": 0, "none": len(layers)}
     for unfreeze, first in firsts.items():
         learning = set_trainable(model, unfreeze)
@@ -154,15 +154,15 @@ def test_every_stage_can_be_unfrozen(row, model):
         assert learning.trainable == sum(np.prod(weight.shape, dtype=int) for weight in weights + head)
 
 
-def test_the_parts_of_a_cut_give_the_whole_again(row, model, images):
-    first = first_unfrozen(backbone_of(model), row.finetune_from)
+def test_the_parts_of_a_cut_give_the_whole_again(spec, model, images):
+    first = first_trainable_index(get_backbone(model), spec.finetune_from)
     parts, whole = cut(model, first), outputs(model, images)
     pooled, *at_cut = parts.below(images.astype("float32"), training=False)
     np.testing.assert_allclose(parts.head(pooled, training=False), whole, rtol=0, atol=1e-5)
-    np.testing.assert_allclose(parts.upper(one_or_all(at_cut), training=False), whole, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(parts.upper(unwrap_single(at_cut), training=False), whole, rtol=0, atol=1e-5)
 
 
-def test_one_step_of_each_phase_moves_what_learns_and_nothing_else(row, model, images, monkeypatch):
+def test_one_step_of_each_phase_moves_what_learns_and_nothing_else(spec, model, images, monkeypatch):
     seen = [fingerprints(model)]
 
     def score(logs, task):
@@ -171,11 +171,11 @@ def test_one_step_of_each_phase_moves_what_learns_and_nothing_else(row, model, i
         return (len(seen),)
 
     monkeypatch.setattr("tlkeras.training.callbacks.score", score)
-    data = ExampleSet(images, np.arange(4), np.eye(CLASSES, dtype="float32")[[0, 1, 2, 0]])
+    data = SplitData(images, np.arange(4), np.eye(CLASSES, dtype="float32")[[0, 1, 2, 0]])
     result = train_two_phases(model, data, data, OPTIONS)
     assert (result.kept, result.epoch, len(result.history)) == ("finetune", 2, 2)
     assert fingerprints(model) == seen[2]
-    for unfreeze, before, after in (("none", *seen[:2]), (row.finetune_from, *seen[1:])):
+    for unfreeze, before, after in (("none", *seen[:2]), (spec.finetune_from, *seen[1:])):
         set_trainable(model, unfreeze)
         moved = [weight.path for weight, one, two in zip(model.weights, before, after, strict=True) if one != two]
         assert moved == [weight.path for weight in model.weights if weight.trainable]

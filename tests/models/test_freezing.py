@@ -4,11 +4,11 @@ import keras
 import numpy as np
 import pytest
 
-from tlkeras.backbones import find_backbone
+from tlkeras.backbones import get_backbone_spec
 from tlkeras.errors import UserError
 from tlkeras.models.builders import build_classifier
-from tlkeras.models.freezing import FrozenWeights, backbone_of, first_unfrozen, set_trainable
-from tlkeras.unfreeze import parse_unfreeze
+from tlkeras.models.freezing import FrozenWeights, get_backbone, first_trainable_index, set_trainable
+from tlkeras.backbones.unfreeze import parse_unfreeze
 
 
 @pytest.fixture
@@ -20,12 +20,12 @@ def model(tiny) -> keras.Model:
 
 
 def learning_layers(model: keras.Model) -> list[str]:
-    return [layer.name for layer in backbone_of(model).layers if layer.trainable_weights]
+    return [layer.name for layer in get_backbone(model).layers if layer.trainable_weights]
 
 
 def fit(model: keras.Model, images: np.ndarray) -> list[str]:
     """Names of the backbone's weights that one step of `fit` moves."""
-    weights = backbone_of(model).weights
+    weights = get_backbone(model).weights
     before = [np.array(weight) for weight in weights]
     model.fit(images, np.eye(3)[np.arange(len(images)) % 3], batch_size=len(images), verbose=0)
     return [weight.path for weight, was in zip(weights, before, strict=True) if not np.array_equal(weight, was)]
@@ -45,7 +45,7 @@ def change_one_bit(weight: keras.Variable) -> None:
     ],
 )  # fmt: skip
 def test_first_unfrozen_layer(model, unfreeze, first):
-    assert first_unfrozen(backbone_of(model), unfreeze) == first
+    assert first_trainable_index(get_backbone(model), unfreeze) == first
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_what_cannot_be_unfrozen_is_refused(model, unfreeze, sentence):
 
 
 def test_a_stage_is_understood_without_a_model():
-    assert parse_unfreeze(find_backbone("ResNet50"), "CONV5").stage.layer == "conv5_block1_1_conv"
+    assert parse_unfreeze(get_backbone_spec("ResNet50"), "CONV5").stage.layer == "conv5_block1_1_conv"
 
 
 def test_each_call_starts_anew(model):
@@ -108,7 +108,7 @@ def test_one_changed_bit_of_a_frozen_weight_stops_the_run(model, path):
     set_trainable(model, "stage3")
     frozen = FrozenWeights(model)
     frozen.check()
-    change_one_bit(next(weight for weight in backbone_of(model).weights if weight.path == path))
+    change_one_bit(next(weight for weight in get_backbone(model).weights if weight.path == path))
     with pytest.raises(RuntimeError, match=f"1 frozen weights of the backbone changed.*first {path}"):
         frozen.check()
 

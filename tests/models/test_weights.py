@@ -13,19 +13,19 @@ import pytest
 from keras.src.utils import file_utils
 
 from tlkeras import weight_files
-from tlkeras.backbones import Backbone, find_backbone
+from tlkeras.backbones import Backbone, get_backbone_spec
 from tlkeras.errors import UserError
 from tlkeras.models.weights import load_backbone_weights
-from tlkeras.weight_files import check_weights_option
+from tlkeras.backbones.weight_files import check_weights_option
 
-ROW = find_backbone("MobileNetV2-0.35")
+ROW = get_backbone_spec("MobileNetV2-0.35")
 SIZE = 32
 DEVIATION = np.array([0.229, 0.224, 0.225], "float32")
 
 
-def build(row: Backbone = ROW, include_top: bool = False, weights: str | None = None) -> keras.Model:
-    constructor = getattr(keras.applications, row.constructor)
-    return constructor(include_top=include_top, weights=weights, input_shape=(SIZE, SIZE, 3), **row.arguments)
+def build(spec: Backbone = ROW, include_top: bool = False, weights: str | None = None) -> keras.Model:
+    constructor = getattr(keras.applications, spec.constructor)
+    return constructor(include_top=include_top, weights=weights, input_shape=(SIZE, SIZE, 3), **spec.arguments)
 
 
 def randomised(model: keras.Model, seed: int = 1) -> keras.Model:
@@ -147,7 +147,7 @@ def test_hdf5_that_is_not_from_keras_and_keras_3_weights_under_a_legacy_name_are
 @pytest.mark.parametrize("top", [False, True])
 @pytest.mark.parametrize("suffix", [".h5", ".weights.h5", ".keras"])
 def test_weights_of_another_width_are_refused_by_name(suffix, top, tmp_path):
-    path = save(build(find_backbone("MobileNetV2-0.5"), include_top=top), tmp_path / f"half{suffix}")
+    path = save(build(get_backbone_spec("MobileNetV2-0.5"), include_top=top), tmp_path / f"half{suffix}")
     with pytest.raises(UserError, match=r"it has 706,224 parameters, which is MobileNetV2-0\.5, and .* has 410,208"):
         check_weights_option(ROW, path, SIZE)
 
@@ -226,24 +226,24 @@ def test_imagenet_comes_from_the_cache_without_network(cache, source):
 
 
 def test_imagenet_file_with_another_hash_is_refused_and_kept(cache):
-    row = find_backbone("VGG16")
-    path = cache / row.weights_file(224)[0]
+    spec = get_backbone_spec("VGG16")
+    path = cache / spec.weights_file(224)[0]
     path.write_bytes(b"half a file")
     with pytest.raises(UserError, match=r"its MD5 is \w{32} and should be 6d6bbae143d832006294945121d1f1fc"):
-        check_weights_option(row, "imagenet", 224)
+        check_weights_option(spec, "imagenet", 224)
     assert path.read_bytes() == b"half a file"
 
 
 def test_sha256_is_told_from_md5(cache):
-    row = find_backbone("ConvNeXtTiny")
-    (cache / row.weights_file(224)[0]).write_bytes(b"half a file")
+    spec = get_backbone_spec("ConvNeXtTiny")
+    (cache / spec.weights_file(224)[0]).write_bytes(b"half a file")
     with pytest.raises(UserError, match=r"its SHA256 is \w{64} and should be d547c096"):
-        check_weights_option(row, "imagenet", 224)
+        check_weights_option(spec, "imagenet", 224)
 
 
 def test_imagenet_file_that_keras_has_no_hash_of_must_fit(cache):
     name, _ = ROW.weights_file(SIZE)
-    save(build(find_backbone("MobileNetV2-0.5")), cache / name)
+    save(build(get_backbone_spec("MobileNetV2-0.5")), cache / name)
     with pytest.raises(UserError, match=r"which is MobileNetV2-0\.5"):
         check_weights_option(ROW, "imagenet", SIZE)
     assert (cache / name).exists()
@@ -285,9 +285,9 @@ def test_a_failed_download_leaves_nothing(broken, cache, tmp_path, source, monke
     page.write_text("<html>Log in to this network</html>")
     served = {"connection": None, "hash": save(source, tmp_path / "other.h5"), "page": str(page)}[broken]
     serve(monkeypatch, served)
-    row = find_backbone("VGG16") if broken == "hash" else ROW
+    spec = get_backbone_spec("VGG16") if broken == "hash" else ROW
     with pytest.raises(UserError, match="cannot be downloaded"):
-        load_backbone_weights(None, row, "imagenet", SIZE)
+        load_backbone_weights(None, spec, "imagenet", SIZE)
     assert list(cache.iterdir()) == []
 
 
@@ -297,7 +297,7 @@ def test_a_cache_that_cannot_be_written_is_read_and_downloads_go_where_keras_put
     assert weight_files.cache_folders() == [cache, Path("/elsewhere/.keras/models")]
 
 
-EFFICIENTNET = find_backbone("EfficientNetB0")
+EFFICIENTNET = get_backbone_spec("EfficientNetB0")
 
 
 @pytest.fixture(scope="module")
@@ -344,14 +344,14 @@ def test_efficientnet_scales_pixels_as_keras_does_however_its_weights_come(publi
 @pytest.mark.parametrize("name", ["MobileNetV3Small", "DenseNet121", "InceptionV3", "Xception", "ConvNeXtTiny"])
 def test_files_with_top_of_other_families_arrive(name, tmp_path):
     """Automatic layer names, separable convolutions, models nested in models."""
-    row = find_backbone(name)
-    constructor, shape = getattr(keras.applications, row.constructor), (75, 75, 3)
+    spec = get_backbone_spec(name)
+    constructor, shape = getattr(keras.applications, spec.constructor), (75, 75, 3)
     saved = randomised(constructor(include_top=True, weights=None, input_shape=shape))
     for suffix in (".h5", ".weights.h5", ".keras"):
         path = save(saved, tmp_path / f"top{suffix}")
-        check_weights_option(row, path, 75)
+        check_weights_option(spec, path, 75)
         model = constructor(include_top=False, weights=None, input_shape=shape)
-        load_backbone_weights(model, row, path, 75)
+        load_backbone_weights(model, spec, path, 75)
         assert_same_weights(model, saved)
 
 
@@ -361,10 +361,10 @@ def test_real_mobilenet_v2_weights():
     if not folder:
         pytest.skip("TLKERAS_REAL_WEIGHTS names no folder with weight files")
     path = Path(folder) / "mobilenet_v2_1.0_224_imagenet_no_top.weights.h5"
-    row = find_backbone("MobileNetV2")
-    check_weights_option(row, str(path), 224)
-    model = build(row)
-    load_backbone_weights(model, row, str(path), 224)
+    spec = get_backbone_spec("MobileNetV2")
+    check_weights_option(spec, str(path), 224)
+    model = build(spec)
+    load_backbone_weights(model, spec, str(path), 224)
     with h5py.File(path) as file:
         last = np.asarray(file["layers/batch_normalization_51/vars/3"])
     assert np.array_equal(model.get_layer("Conv_1_bn").moving_variance, last)
@@ -410,7 +410,7 @@ def test_the_card_names_the_file_by_its_digest():
 
 def test_no_other_backbone_has_weights_in_the_repository():
     with pytest.raises(UserError, match=r"No weights of ResNet50 come with .* only of MobileNetV2-0.35: give that"):
-        check_weights_option(find_backbone("ResNet50"), "bundled", 224)
+        check_weights_option(get_backbone_spec("ResNet50"), "bundled", 224)
 
 
 @pytest.mark.parametrize("damage", [lambda content: None, lambda content: content[:-1]], ids=["missing", "cut off"])

@@ -8,7 +8,7 @@ import pytest
 
 from tlkeras.errors import Terminated, UserError
 from tlkeras.run import folder
-from tlkeras.run.folder import choose_run_dir, command_to_go_on, finished_before, has_checkpoints, writing
+from tlkeras.run.folder import choose_run_dir, resume_command, is_complete, has_checkpoints, run_directory
 
 
 def names(place: Path) -> list[str]:
@@ -18,7 +18,7 @@ def names(place: Path) -> list[str]:
 def test_it_appears_when_it_is_whole(tmp_path):
     log = logging.getLogger("tlkeras")
     before = (log.handlers[:], log.level, log.propagate)
-    with writing(tmp_path / "a" / "run") as partial:
+    with run_directory(tmp_path / "a" / "run") as partial:
         (partial / "model.keras").write_text("model")
         assert names(tmp_path / "a") == [".run.lock", ".run.partial"] and partial.name == ".run.partial"
         log.info("said")
@@ -29,7 +29,7 @@ def test_it_appears_when_it_is_whole(tmp_path):
 
 @pytest.mark.parametrize("error", [UserError, ValueError, KeyboardInterrupt, SystemExit])
 def test_a_failure_leaves_nothing(tmp_path, error):
-    with pytest.raises(error), writing(tmp_path / "a" / "b" / "run") as partial:
+    with pytest.raises(error), run_directory(tmp_path / "a" / "b" / "run") as partial:
         (partial / "model.keras").write_text("half a model")
         raise error
     assert names(tmp_path) == []
@@ -38,7 +38,7 @@ def test_a_failure_leaves_nothing(tmp_path, error):
 def test_a_failure_leaves_what_was_there(tmp_path):
     (tmp_path / "a" / "run").mkdir(parents=True)
     (tmp_path / "a" / "run" / "config.yaml").write_text("old")
-    with pytest.raises(UserError), writing(tmp_path / "a" / "run"):
+    with pytest.raises(UserError), run_directory(tmp_path / "a" / "run"):
         raise UserError("wrong")
     assert names(tmp_path / "a") == ["run"] and names(tmp_path / "a" / "run") == ["config.yaml"]
 
@@ -46,7 +46,7 @@ def test_a_failure_leaves_what_was_there(tmp_path):
 def test_replacing(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "old.txt").write_text("old")
-    with writing(tmp_path / "run", overwrite=True) as partial:
+    with run_directory(tmp_path / "run", overwrite=True) as partial:
         assert names(tmp_path / "run") == ["old.txt"]
         (partial / "new.txt").write_text("new")
     assert names(tmp_path) == ["run"] and names(tmp_path / "run") == ["log.txt", "new.txt"]
@@ -54,7 +54,7 @@ def test_replacing(tmp_path):
 
 def test_a_run_that_appeared_meanwhile_is_kept(tmp_path):
     """Two programs were given one folder: the second one's work is kept too, under another name."""
-    with pytest.raises(UserError, match=r"This run lies in .*run-2\."), writing(tmp_path / "run") as partial:
+    with pytest.raises(UserError, match=r"This run lies in .*run-2\."), run_directory(tmp_path / "run") as partial:
         (partial / "mine.txt").write_text("mine")
         (tmp_path / "run").mkdir()
         (tmp_path / "run" / "theirs.txt").write_text("theirs")
@@ -65,7 +65,7 @@ def test_a_run_that_appeared_meanwhile_is_kept(tmp_path):
 def test_default_names(tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "RUNS", tmp_path)
     assert choose_run_dir(None, False, None, "/data/My Pets.csv", "ResNet50") == tmp_path / "my-pets-resnet50"
-    with writing(tmp_path / "pets-vgg16"):
+    with run_directory(tmp_path / "pets-vgg16"):
         assert choose_run_dir(None, False, None, "pets", "VGG16") == tmp_path / "pets-vgg16-2"
     assert choose_run_dir(None, False, None, "pets", "VGG16") == tmp_path / "pets-vgg16-2"
     assert choose_run_dir(None, False, None, "pet", "VGG16") == tmp_path / "pet-vgg16"
@@ -107,22 +107,22 @@ def keep_epoch(partial: Path) -> None:
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, Terminated, OSError(28, "No space left on device")])
 def test_a_stopped_run_can_be_gone_on_with(tmp_path, error):
-    with pytest.raises(error if isinstance(error, type) else OSError) as raised, writing(tmp_path / "run") as partial:
+    with pytest.raises(error if isinstance(error, type) else OSError) as raised, run_directory(tmp_path / "run") as partial:
         keep_epoch(partial)
         raise error
     said = raised.value.args[0] if isinstance(error, type) else raised.value.__notes__[0]
     assert "go on after what was finished with: python " in said and "--resume" in said
     assert names(tmp_path) == [".run.partial"]
-    with pytest.raises(UserError), writing(tmp_path / "run", resume=True) as partial:
+    with pytest.raises(UserError), run_directory(tmp_path / "run", resume=True) as partial:
         assert names(partial / "checkpoints") == ["000001-0.npz"]
         raise UserError("other data than before")  # which is no reason to lose the epoch
-    with writing(tmp_path / "run", resume=True) as partial:
+    with run_directory(tmp_path / "run", resume=True) as partial:
         assert names(partial / "checkpoints") == ["000001-0.npz"]
     assert names(tmp_path) == ["run"] and names(tmp_path / "run") == ["log.txt"]
 
 
 def test_a_mistake_leaves_nothing_to_go_on_with(tmp_path):
-    with pytest.raises(UserError), writing(tmp_path / "run") as partial:
+    with pytest.raises(UserError), run_directory(tmp_path / "run") as partial:
         keep_epoch(partial)
         raise UserError("the loss became nan")
     assert names(tmp_path) == []
@@ -134,7 +134,7 @@ def test_what_a_killed_run_left_is_cleared_or_gone_on_with(tmp_path):
         choose_run_dir(str(tmp_path / "run"), False, None, "pets", "VGG16")
     for overwrite, resume in ((True, None), (False, "model.keras")):
         assert choose_run_dir(str(tmp_path / "run"), overwrite, resume, "pets", "VGG16") == tmp_path / "run"
-    with writing(tmp_path / "run") as partial:
+    with run_directory(tmp_path / "run") as partial:
         assert names(partial) == ["log.txt"]
 
 
@@ -160,13 +160,13 @@ def test_resume_takes_no_other_folder(tmp_path):
         choose_run_dir(str(tmp_path / "run"), False, "model.keras", "pets", "VGG16")
     (tmp_path / "run" / "model.keras").write_text("")
     assert choose_run_dir(str(tmp_path / "run"), False, "model.keras", "pets", "VGG16") == tmp_path / "run"
-    assert finished_before(tmp_path / "run", "model.keras")
+    assert is_complete(tmp_path / "run", "model.keras")
     keep_epoch(make(tmp_path / ".run.partial"))  # it was being replaced when it was stopped
-    assert not finished_before(tmp_path / "run", "model.keras")
+    assert not is_complete(tmp_path / "run", "model.keras")
 
 
 def test_an_error_of_the_program_keeps_the_epochs(tmp_path):
-    with pytest.raises(MemoryError) as raised, writing(tmp_path / "run") as partial:
+    with pytest.raises(MemoryError) as raised, run_directory(tmp_path / "run") as partial:
         keep_epoch(partial)
         raise MemoryError
     assert "--resume" in raised.value.__notes__[0]
@@ -175,7 +175,7 @@ def test_an_error_of_the_program_keeps_the_epochs(tmp_path):
 
 def test_a_run_that_is_written_now_is_not_gone_on_with(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(folder, "RUNS", tmp_path)
-    with writing(tmp_path / "pets-vgg16") as partial:
+    with run_directory(tmp_path / "pets-vgg16") as partial:
         keep_epoch(partial)
         assert choose_run_dir(None, False, "model.keras", "pets", "VGG16") == tmp_path / "pets-vgg16-2"
     assert capsys.readouterr().out == ""
@@ -183,9 +183,9 @@ def test_a_run_that_is_written_now_is_not_gone_on_with(tmp_path, monkeypatch, ca
 
 def test_the_command_to_go_on(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["scripts/train.py", "--data", "my pets", "--overwrite"])
-    assert command_to_go_on(tmp_path) == f"python scripts/train.py --data 'my pets' --run-dir {tmp_path} --resume"
+    assert resume_command(tmp_path) == f"python scripts/train.py --data 'my pets' --run-dir {tmp_path} --resume"
     monkeypatch.setattr("sys.argv", ["scripts/train.py", "--run-dir=x", "--resume"])
-    assert command_to_go_on(tmp_path) == "python scripts/train.py --run-dir=x --resume"
+    assert resume_command(tmp_path) == "python scripts/train.py --run-dir=x --resume"
 
 
 def test_all_is_on_the_disk_before_checkpoints_go(tmp_path, monkeypatch):
@@ -193,15 +193,15 @@ def test_all_is_on_the_disk_before_checkpoints_go(tmp_path, monkeypatch):
     done = []
     monkeypatch.setattr(folder, "flush_tree", lambda path: done.append(("all", path.name, has_checkpoints(path))))
     monkeypatch.setattr(folder, "flush", lambda path: done.append(("name", has_checkpoints(tmp_path / "run"))))
-    with writing(tmp_path / "run") as partial:
+    with run_directory(tmp_path / "run") as partial:
         keep_epoch(partial)
     assert done == [("all", ".run.partial", True), ("name", True)]
     assert not has_checkpoints(tmp_path / "run")
 
 
 def test_two_programs_do_not_write_one_run(tmp_path):
-    with writing(tmp_path / "run"):
-        with pytest.raises(UserError, match="being written by another program"), writing(tmp_path / "run", resume=True):
+    with run_directory(tmp_path / "run"):
+        with pytest.raises(UserError, match="being written by another program"), run_directory(tmp_path / "run", resume=True):
             pass
         assert ".run.partial" in names(tmp_path)
     assert names(tmp_path) == ["run"]
@@ -210,5 +210,5 @@ def test_two_programs_do_not_write_one_run(tmp_path):
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_place_that_cannot_be_written(tmp_path):
     tmp_path.chmod(0o500)
-    with pytest.raises(UserError, match="cannot be made: Permission denied"), writing(tmp_path / "run"):
+    with pytest.raises(UserError, match="cannot be made: Permission denied"), run_directory(tmp_path / "run"):
         pass

@@ -9,7 +9,7 @@ import h5py
 import pytest
 
 from tlkeras.errors import UserError
-from tlkeras.startup import load_tensorflow
+from tlkeras.runtime import load_tensorflow
 
 
 @pytest.fixture
@@ -122,12 +122,12 @@ def test_unknown_stage(train):
         (["--dropout", "nan"], ["--dropout was nan", "from 0.0 to 0.95"]),
         (["--dropout", 1.5], ["--dropout was 1.5", "from 0.0 to 0.95"]),
         (["--optimizer", "lion"], ["--optimizer was lion", "one of adam, adamw, sgd"]),
-        (["--hidden", 256], ["--hidden was 256", "[256,128]"]),
+        (["--hidden-units", 256], ["--hidden-units was 256", "[256,128]"]),
         (["--unfreeze", "150%"], ["--unfreeze was 150%", "from 0% to 100%"]),
         (["--seed", -1], ["--seed was -1"]),
         (["--data", ""], ["--data was empty"]),
         (["--engine", "onnx"], ["--engine was onnx", "openvino"]),
-        (["--validation-share", 0.5, "--test-share", 0.45], ["--validation-share 0.5", "lower them"]),
+        (["--validation-split", 0.5, "--test-split", 0.45], ["--validation-split 0.5", "lower them"]),
     ],
 )
 def test_wrong_options(train, arguments, words):
@@ -143,7 +143,7 @@ def test_wrong_options(train, arguments, words):
         ("seed: null", ["--seed was None; it must be a whole number"]),
         ("batch_size: null", ["--batch-size was None"]),
         ("overwrite: null", ["--overwrite was None; it must be true or false"]),
-        ("hidden: null", ["--hidden was None; it must be a list"]),
+        ("hidden: null", ["--hidden-units was None; it must be a list"]),
         ("only text", ["my.yaml holds no options"]),
         ("", ["my.yaml holds no options"]),
         (b"\xff\xfe\x00", ["my.yaml is not YAML"]),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tlkeras.features.store import Store
+from tlkeras.features.cache import FeatureCache
 
 
 @pytest.fixture
@@ -12,7 +12,7 @@ def kept(tmp_path, monkeypatch):
     monkeypatch.setenv("TLKERAS_CACHE", str(tmp_path / "cache"))
     for pictures in (1200, 7):
         key = {"features": "VGG16 at 224 px, pooled", "pictures": pictures, "views": 4}
-        with Store(tmp_path / "cache", 10**9).writing(key, [[pictures, 250]], "float32") as (array,):
+        with FeatureCache(tmp_path / "cache", 10**9).writing(key, [[pictures, 250]], "float32") as (array,):
             array[0:1] = np.ones((1, 250))
     (tmp_path / "cache" / "notes.txt").write_text("mine")
     return tmp_path / "cache"

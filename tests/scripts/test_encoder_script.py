@@ -48,7 +48,7 @@ OPTIONS = ("--frozen-epochs", "1", "--batch-size", "8", "--run-dir", "run")
 
 @pytest.mark.slow
 def test_train_evaluate_and_predict_without_the_preset(run_script, call, reviews, preset, tmp_path, monkeypatch):
-    backbone, more = f"kerashub:{preset}", ("--finetune-epochs", "2", "--tokens", "10")
+    backbone, more = f"kerashub:{preset}", ("--finetune-epochs", "2", "--sequence-length", "10")
     answer = run_script("train.py", "--data", reviews, "--backbone", backbone, *OPTIONS, *more, cwd=tmp_path)
     assert answer.code == 0, answer.err
     assert answer.err == "" and "at 10 tokens, weights of the preset" in answer.out
@@ -93,11 +93,11 @@ def test_an_encoder_from_nothing_learns(run_script, reviews, tmp_path):
             ("--backbone", "kerashub:bert_tiny", "--weights", "none", "--pixel-range", "0..1"),
             "it is for hub modules only",
         ),
-        (("--backbone", "kerashub:bert_tiny", "--weights", "none", "--tokens", "2"), "--tokens was 2"),
-        (("--backbone", "kerashub:bert_tiny", "--weights", "none", "--tokens", "513"), "takes 512 tokens at most"),
-        (("--backbone", "PRESET", "--tokens", "17"), "takes 16 tokens at most"),
+        (("--backbone", "kerashub:bert_tiny", "--weights", "none", "--sequence-length", "2"), "--sequence-length was 2"),
+        (("--backbone", "kerashub:bert_tiny", "--weights", "none", "--sequence-length", "513"), "takes 512 tokens at most"),
+        (("--backbone", "PRESET", "--sequence-length", "17"), "takes 16 tokens at most"),
         (("--backbone", "kerashub:"), "which lacks a preset"),
-        (("--backbone", "VGG16", "--tokens", "20"), "VGG16 is no encoder of KerasHub"),
+        (("--backbone", "VGG16", "--sequence-length", "20"), "VGG16 is no encoder of KerasHub"),
     ],
 )
 def test_mistakes_are_said_before_tensorflow_loads(call, reviews, preset, monkeypatch, arguments, words):

@@ -34,7 +34,7 @@ def handle(tmp_path_factory) -> str:
     return f"hub:{folder}"
 
 
-OPTIONS = ("--image-size", "16", "--frozen-epochs", "2", "--finetune-epochs", "2", "--frozen-rate", "0.1")
+OPTIONS = ("--image-size", "16", "--frozen-epochs", "2", "--finetune-epochs", "2", "--head-learning-rate", "0.1")
 
 
 @pytest.mark.slow
@@ -99,7 +99,7 @@ def test_a_stopped_run_goes_on_with_the_same_module_alone(run_script, start_scri
     ],
 )
 def test_mistakes_are_said_before_tensorflow_loads(call, colours, handle, monkeypatch, arguments, words):
-    monkeypatch.setattr("tlkeras.hub.row.load_tensorflow", lambda: pytest.fail("too late"))
+    monkeypatch.setattr("tlkeras.extras.hub.spec.load_tensorflow", lambda: pytest.fail("too late"))
     arguments = [handle if word == "HANDLE" else word for word in arguments]
     answer = call("train.py", "--data", colours, *arguments)
     assert answer.code == 2 and words in answer.err and answer.err.count("\n") == 1

@@ -205,7 +205,7 @@ def test_scripts_come_along_with_what_they_need(tmp_path):
         "tests/scripts/test_pretrain_script.py",
     }  # fmt: skip
     assert gain - pretrain == {
-        "scripts/transfer_gain.py", "flowers/run/gain.py", "flowers/run/trial.py",
+        "scripts/learning_curve.py", "flowers/run/gain.py", "flowers/run/trial.py",
         "flowers/evaluation/gain.py",
         "tests/scripts/test_transfer_gain_script.py", "tests/evaluation/test_gain.py",
     }  # fmt: skip
@@ -237,7 +237,7 @@ def test_the_readme_names_nothing_that_is_not_there(tmp_path, scripts):
     titles = {re.sub(r"\W+", "-", title.lower()) for title in re.findall(r"^#+ (.*)$", readme, re.MULTILINE)}
     for link in re.findall(r"\]\(([^)]*)\)", readme):
         assert link[1:] in titles if link.startswith("#") else link.startswith("http") or (project / link).exists()
-    assert ("pretrain.py" in readme) == (scripts != "none") and ("transfer_gain.py" in readme) == (scripts == "all")
+    assert ("pretrain.py" in readme) == (scripts != "none") and ("learning_curve.py" in readme) == (scripts == "all")
     for section in ("Two commands", "Your own pictures", "What you get", "How it works", "Options", "Where to change"):
         assert f"\n## {section}" in readme
     said = " ".join(readme.split())
@@ -253,7 +253,7 @@ def test_the_readme_names_nothing_that_is_not_there(tmp_path, scripts):
 def test_the_readme_has_what_a_chosen_script_measured(tmp_path):
     new_project(ROOT, tmp_path / "flowers", scripts="transfer_gain")
     readme = (tmp_path / "flowers" / "README.md").read_text()
-    assert "python scripts/transfer_gain.py --data photos" in readme and "pretrain.py" not in readme
+    assert "python scripts/learning_curve.py --data photos" in readme and "pretrain.py" not in readme
 
 
 def test_the_readme_promises_no_other_notebooks(tmp_path):
@@ -266,7 +266,7 @@ def test_the_readme_promises_no_other_notebooks(tmp_path):
 def test_notebooks_are_chosen_by_name(template, tmp_path):
     cell = {"cell_type": "code", "source": ["import tlkeras"], "metadata": {}, "outputs": []}
     (template / "notebooks" / "99_mine.ipynb").write_text(json.dumps({"cells": [cell]}))
-    (template / "notebooks" / "99_mine.py").write_text("import tlkeras\nfrom tlkeras.run.gain import transfer_gain\n")
+    (template / "notebooks" / "99_mine.py").write_text("import tlkeras\nfrom tlkeras.run.learning_curve import transfer_gain\n")
     with (template / "notebooks" / "README.md").open("a") as file:
         file.write("\n- [mine](99_mine.ipynb)\n")
     said = new_project(template, tmp_path / "one", "flowers", notebooks="99_mine")

@@ -11,7 +11,7 @@ import yaml
 
 from tlkeras.config import DIGITS_DEFAULTS, TrainConfig
 from tlkeras.errors import UserError
-from tlkeras.options import parse_config
+from tlkeras.cli import parse_config
 
 SCRIPTS = sorted(path.name for path in (Path(__file__).parents[2] / "scripts").glob("*.py"))
 HEAVY = ("tensorflow", "keras", "sklearn", "matplotlib", "scipy")
@@ -43,17 +43,17 @@ def test_help_says_what_every_option_takes(call):
         assert words in text
     for words in ("your own pictures, texts or sounds", "share of the examples that is judged", "examples in a step"):
         assert words in text
-    for noise in ("type:", "Literal", "null", "--hidden+"):
+    for noise in ("type:", "Literal", "null", "--hidden-units+"):
         assert noise not in text
 
 
 def test_what_is_printed_can_be_read(call, tmp_path):
-    arguments = ["--data", "pets", "--hidden", "[64,32]", "--frozen-rate", "1e-5", "--unfreeze", "30%"]
+    arguments = ["--data", "pets", "--hidden-units", "[64,32]", "--head-learning-rate", "1e-5", "--unfreeze", "30%"]
     printed = call("train.py", *arguments, "--print_config")
     assert printed.code == 0 and printed.err == ""
     (tmp_path / "my.yaml").write_text(printed.out)
     config = parse_config(TrainConfig, None, ["--config", str(tmp_path / "my.yaml")])
-    assert config == TrainConfig(data="pets", hidden=[64, 32], frozen_rate=1e-5, unfreeze="30%")
+    assert config == TrainConfig(data="pets", hidden_units=[64, 32], head_learning_rate=1e-5, unfreeze="30%")
     assert set(yaml.safe_load(printed.out)) == {entry.name for entry in dataclasses.fields(TrainConfig)}
 
 
@@ -119,7 +119,7 @@ def test_a_stop_that_python_drops_comes_again(stop, name, code):
     """It comes while an object is being deleted, twice, as when Keras forgets the models of the trial before."""
     source = f"""
 import os, signal, time
-from tlkeras.options import program
+from tlkeras.cli import program
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts the tests in the background ignores it
 

@@ -12,14 +12,14 @@ import keras
 import numpy as np
 import pytest
 
-from tlkeras.backbones import find_backbone
+from tlkeras.backbones import get_backbone_spec
 from tlkeras.config import PretrainConfig
-from tlkeras.run.card import command, data_name, write_card
-from tlkeras.run.first_weights import card_of, first_weights
+from tlkeras.run.model_card import command, data_name, write_model_card
+from tlkeras.run.initial_weights import card_of, initial_weights
 from tlkeras.training.checkpoint import Checkpoints
-from tlkeras.training.from_scratch import train_from_scratch
+from tlkeras.training.all_layers import train_all_layers
 
-OPTIONS = ("--backbone", "MobileNet-0.25", "--image-size", "32", "--batch-size", "8", "--about", "made; no terms")
+OPTIONS = ("--backbone", "MobileNet-0.25", "--image-size", "32", "--batch-size", "8", "--data-description", "made; no terms")
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def pretrained(colours, run_script, tmp_path_factory):
     place = tmp_path_factory.mktemp("pretrained")
     answer = run_script("pretrain.py", "--data", colours, *OPTIONS, "--epochs", 2, "--run-dir", "runs/tiny", cwd=place)
     assert answer.code == 0, answer.err
-    assert "--about says it" not in answer.out
+    assert "--data-description says it" not in answer.out
     assert answer.out.splitlines()[-1] == "Weights: runs/tiny/MobileNet-0.25.weights.h5" and answer.err == ""
     return place / "runs" / "tiny"
 
@@ -91,7 +91,7 @@ def test_it_begins_with_the_weights_that_are_given(pretrained, colours, call, tm
     options = ("--epochs", 1, "--rate", 1e-9, "--weights", weights, "--run-dir", "again")
     answer = call("pretrain.py", "--data", colours, *OPTIONS[:-2], *options)
     assert (
-        "--about says it" in answer.out and answer.code == 0 and "MobileNet-0.25.weights.h5, SHA-256" in answer.out
+        "--data-description says it" in answer.out and answer.code == 0 and "MobileNet-0.25.weights.h5, SHA-256" in answer.out
     ), answer.err
     before, after = (read(place / weights.name).trainable_weights for place in (pretrained, tmp_path / "again"))
     assert all(np.allclose(one, two, atol=1e-6) for one, two in zip(before, after, strict=True))
@@ -135,24 +135,24 @@ def test_a_stopped_training_goes_on_from_its_own_first_weights(tiny, colours, ca
 def test_what_becomes_of_its_first_weights_meanwhile_does_not_matter(tiny, colours, call, tmp_path, monkeypatch):
     def removed(*arguments):
         shutil.rmtree(weights.parent)
-        return train_from_scratch(*arguments)
+        return train_all_layers(*arguments)
 
     weights = first_file(tmp_path / "first")
     weights.with_name("Tiny.md").write_text("# The first\n\nIts card.\n")
-    monkeypatch.setattr("tlkeras.training.from_scratch.train_from_scratch", removed)
+    monkeypatch.setattr("tlkeras.training.all_layers.train_from_scratch", removed)
     options = ("--backbone", tiny, "--epochs", 1, "--weights", weights, "--run-dir", "run")
     assert call("pretrain.py", "--data", colours, *OPTIONS[2:], *options).code == 0
     assert (tmp_path / "run" / "Tiny.md").read_text().endswith("## First weights: The first\n\nIts card.\n")
 
 
 def test_the_model_of_a_run_has_the_card_of_its_weights(pretrained):
-    first = first_weights(find_backbone("MobileNet-0.25"), str(pretrained / "model.keras"))
+    first = initial_weights(get_backbone_spec("MobileNet-0.25"), str(pretrained / "model.keras"))
     assert first.name == "model.keras" and first.card == (pretrained / "MobileNet-0.25.md").read_text()
 
 
 @pytest.mark.parametrize("file", ["mine.weights.h5", "mine.h5", "mine.keras"])
 def test_where_a_card_lies(tmp_path, file):
-    assert card_of(tmp_path / file, find_backbone("MobileNet-0.25")) == tmp_path / "mine.md"
+    assert card_of(tmp_path / file, get_backbone_spec("MobileNet-0.25")) == tmp_path / "mine.md"
 
 
 @pytest.mark.parametrize("weights", ["none", "imagenet"])
@@ -160,7 +160,7 @@ def test_a_card_says_that_its_time_is_not_all(tmp_path, weights):
     file = tmp_path / "MobileNet-0.25.weights.h5"
     file.touch()
     data = SimpleNamespace(task="single_label", image_size=32, splits={"train": [0, 1]}, classes=["ant", "bee"])
-    write_card(file, PretrainConfig(data="photos", backbone="MobileNet-0.25", weights=weights), data, {}, 60.0)
+    write_model_card(file, PretrainConfig(data="photos", backbone="MobileNet-0.25", weights=weights), data, {}, 60.0)
     card = (tmp_path / "MobileNet-0.25.md").read_text()
     assert "time | 1.0 min on" in card and (", from the first weights on |" in card) == (weights == "imagenet")
 
@@ -211,8 +211,8 @@ def test_a_card_names_no_folder_of_this_machine(given, named):
         (("--data", "digits", "--backbone", "kerashub:bert_tiny"), "is an encoder for texts, and pictures are wanted"),
         (("--data", "digits", "--run-dir", "full", "--overwrite"), "is not a run's folder"),
         (("--data", "digits", "--overwrite", "--resume"), "give one of them"),
-        (("--data", "digits", "--average", "2"), "--average was 2"),
-        (("--data", "digits", "--validation-share", "0.5", "--test-share", "0.49"), "leave less than a tenth"),
+        (("--data", "digits", "--ema", "2"), "--ema was 2"),
+        (("--data", "digits", "--validation-split", "0.5", "--test-split", "0.49"), "leave less than a tenth"),
         (("--data", "digits", "--weights", "lost.h5"), "lost.h5"),
         (("--data", "digits", "--weights", "bundled", "--backbone", "VGG16"), "No weights of VGG16 come with"),
     ],

@@ -11,7 +11,7 @@ from scipy.io import wavfile
 
 from tlkeras.run.predict import Prediction
 
-OPTIONS = ("--frozen-epochs", "2", "--finetune-epochs", "2", "--frozen-rate", "0.1", "--finetune-rate", "0.05")
+OPTIONS = ("--frozen-epochs", "2", "--finetune-epochs", "2", "--head-learning-rate", "0.1", "--finetune-learning-rate", "0.05")
 GOOD, BAD = ("fine", "great", "lovely", "bright"), ("dull", "poor", "awful", "grey")
 
 
@@ -149,7 +149,7 @@ def test_sounds_from_training_to_predictions(run_script, tmp_path):
     ],
 )
 def test_mistakes_are_said_before_tensorflow_loads(call, colours, reviews, handle, monkeypatch, arguments, words):
-    monkeypatch.setattr("tlkeras.hub.row.load_tensorflow", lambda: pytest.fail("too late"))
+    monkeypatch.setattr("tlkeras.extras.hub.spec.load_tensorflow", lambda: pytest.fail("too late"))
     monkeypatch.setattr("tlkeras.run.train.load_tensorflow", lambda *_: pytest.fail("too late"))
     places = {"HANDLE": handle, "REVIEWS": reviews[0], "TABLE": reviews[1], "COLOURS": colours}
     answer = call("train.py", *[places.get(word, word) for word in arguments])

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tlkeras.training.callbacks import BestEpoch, FiniteLoss, HistoryTable, Speed, score
+from tlkeras.training.callbacks import RestoreBestWeights, TerminateOnNaN, HistoryLogger, Throughput, score
 
 
 def logs(val_loss: float, val_accuracy: float = 0.5, loss: float = 1.0) -> dict[str, float]:
@@ -18,9 +18,9 @@ def model_of(*values: float) -> types.SimpleNamespace:
     return types.SimpleNamespace(trainable_weights=weights, stop_training=False)
 
 
-def watch(epochs: list[dict[str, float]], patience: int = 10, task: str = "single_label") -> BestEpoch:
+def watch(epochs: list[dict[str, float]], patience: int = 10, task: str = "single_label") -> RestoreBestWeights:
     """A callback that has seen these epochs; the model's one weight counts them from 1."""
-    best = BestEpoch(task, patience)
+    best = RestoreBestWeights(task, patience)
     best.set_model(model_of(0.0))
     for number, figures in enumerate(epochs):
         best.model.trainable_weights[0].assign(number + 1.0)
@@ -58,7 +58,7 @@ def test_patience_counts_epochs_since_the_best():
 @pytest.mark.parametrize("figure", [float("nan"), float("inf")])
 @pytest.mark.parametrize(("name", "said"), [("loss", "training"), ("val_loss", "validation")])
 def test_a_loss_that_is_no_number_ends_the_phase(name, said, figure):
-    callback = FiniteLoss()
+    callback = TerminateOnNaN()
     callback.set_model(model_of(0.0))
     callback.on_epoch_end(0, logs(0.3))
     with pytest.raises(FloatingPointError, match=f"the {said} loss became {figure} in epoch 2"):
@@ -69,7 +69,7 @@ def test_a_loss_that_is_no_number_ends_the_phase(name, said, figure):
 def test_rows_of_both_phases_go_into_one_table():
     rows = []
     for phase, epoch in (("frozen", 0), ("finetune", 1)):
-        callback = HistoryTable(rows, phase)
+        callback = HistoryLogger(rows, phase)
         callback.set_model(types.SimpleNamespace(optimizer=keras.optimizers.SGD(0.25)))
         callback.set_params({"steps": 3})
         for batch, rate in enumerate((0.1, 0.5, 0.0)):
@@ -85,7 +85,7 @@ def test_rows_of_both_phases_go_into_one_table():
 def test_speed_and_time_left(monkeypatch):
     clock = iter([0.0, 2.0, 4.0, 6.0, 10.0, 12.0])  # an epoch begins, two steps, it ends after validation; the next
     monkeypatch.setattr("tlkeras.training.callbacks.time.perf_counter", lambda: next(clock))
-    speed, shown = Speed(images=30, batch_size=20, last_epoch=11), {}
+    speed, shown = Throughput(images=30, batch_size=20, last_epoch=11), {}
     speed.on_epoch_begin(0)
     speed.on_train_batch_end(0, shown)
     assert shown == {"img/s": 10, "s left": 31}  # 20 pictures in 2 s: 3 s an epoch

@@ -7,7 +7,7 @@ import pytest
 from tlkeras.config import TrainingOptions
 from tlkeras.models.builders import build_classifier
 from tlkeras.models.freezing import set_trainable
-from tlkeras.training.optimizers import make_optimizer, make_schedule, stage_factors
+from tlkeras.training.optimizers import make_optimizer, make_schedule, lr_scales
 
 
 @pytest.fixture
@@ -57,18 +57,18 @@ def test_without_warm_up_steps_the_first_step_has_the_full_rate(steps, warmup):
 
 
 def test_earlier_stages_have_lower_factors(model):
-    assert stage_factors(model, 0.5) == {
+    assert lr_scales(model, 0.5) == {
         "conv1/kernel": 0.25, "conv1/bias": 0.25,
         "conv2/kernel": 0.5, "conv2/bias": 0.5,
         "conv3/kernel": 1.0, "conv3/bias": 1.0,
     }  # fmt: skip
     set_trainable(model, "stage3")
-    assert set(stage_factors(model, 0.5)) == {"conv3/kernel", "conv3/bias"}
+    assert set(lr_scales(model, 0.5)) == {"conv3/kernel", "conv3/bias"}
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
 def test_earlier_stages_move_less(model, optimizer):
-    step = moved(model, gradient=2.0, optimizer=optimizer, stage_decay=0.5)
+    step = moved(model, gradient=2.0, optimizer=optimizer, layer_decay=0.5)
     whole = step["output/kernel"]
     # Nesterov momentum 0.9 makes the first step 1.9 times the gradient; Adam's first step is the rate itself.
     assert whole == pytest.approx(0.01 * 2.0 * 1.9 if optimizer == "sgd" else 0.01, rel=1e-3)
@@ -79,7 +79,7 @@ def test_earlier_stages_move_less(model, optimizer):
 
 @pytest.mark.parametrize(("optimizer", "decays"), [("sgd", True), ("adamw", True), ("adam", False)])
 def test_weight_decay_shrinks_kernels_only(model, optimizer, decays):
-    step = moved(model, gradient=0.0, optimizer=optimizer, stage_decay=0.5, weight_decay=0.1)
+    step = moved(model, gradient=0.0, optimizer=optimizer, layer_decay=0.5, weight_decay=0.1)
     shrunk = 0.01 * 0.1 * 0.5 * decays
     assert step["output/kernel"] == pytest.approx(shrunk, abs=1e-6)
     assert step["conv1/kernel"] == pytest.approx(shrunk / 4, abs=1e-6)
@@ -88,7 +88,7 @@ def test_weight_decay_shrinks_kernels_only(model, optimizer, decays):
 
 def test_float16_scales_its_loss(tiny):
     model = build_classifier("Tiny", 3, weights="none", precision="mixed_float16")
-    options = TrainingOptions(stage_decay=1.0)
+    options = TrainingOptions(layer_decay=1.0)
     assert isinstance(make_optimizer(model, options, 0.1, 10), keras.optimizers.LossScaleOptimizer)
 
 
@@ -97,7 +97,7 @@ def test_mixed_precision_trains(tiny, coloured, precision):
     data = coloured(12)
     model = build_classifier("Tiny", 3, weights="none", precision=precision, dropout=0.0)
     set_trainable(model, "all")
-    optimizer = make_optimizer(model, TrainingOptions(stage_decay=1.0, warmup=0.0, schedule="constant"), 0.01, 30)
+    optimizer = make_optimizer(model, TrainingOptions(layer_decay=1.0, warmup=0.0, schedule="constant"), 0.01, 30)
     model.compile(optimizer, "categorical_crossentropy")
     history = model.fit(data.inputs, data.targets, epochs=30, batch_size=12, verbose=0).history["loss"]
     assert history[-1] < 0.8 * history[0]

@@ -9,8 +9,8 @@ import pytest
 from tlkeras.config import TrainingOptions
 from tlkeras.errors import UserError
 from tlkeras.models.builders import build_classifier
-from tlkeras.models.calibration import calibrate_batch_norm
-from tlkeras.models.freezing import backbone_of
+from tlkeras.models.batch_norm import calibrate_batch_norm
+from tlkeras.models.freezing import get_backbone
 from tlkeras.training.checkpoint import Checkpoints
 from tlkeras.training.two_phase import TrainingResult, train_two_phases
 
@@ -23,7 +23,7 @@ def train(
     """With dropout and a hidden layer, whose states and first weights are random."""
     keras.utils.set_random_seed(0)
     data = coloured(30)
-    model = build_classifier("Tiny", 3, weights="none", hidden=[8], dropout=0.3, precision=precision)
+    model = build_classifier("Tiny", 3, weights="none", hidden_units=[8], dropout=0.3, precision=precision)
     calibrate_batch_norm(model, data.inputs)
     checkpoints = Checkpoints(folder) if folder else None
     if stop_after:
@@ -77,9 +77,9 @@ def test_a_phase_that_had_ended_early_stays_ended(tiny, coloured, tmp_path, monk
 
 def with_epoch():
     """Let the score know which epoch it judges."""
-    from tlkeras.training.callbacks import BestEpoch
+    from tlkeras.training.callbacks import RestoreBestWeights
 
-    real = BestEpoch.on_epoch_end
+    real = RestoreBestWeights.on_epoch_end
     return lambda self, epoch, logs: real(self, epoch, logs | {"epoch": epoch + 1})
 
 
@@ -117,8 +117,8 @@ def test_a_scaled_loss_goes_on_too(tiny, coloured, tmp_path):
 def test_without_the_room_that_features_had_it_does_not_go_on(tiny, coloured, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(coloured, tmp_path, 2)
-    with pytest.raises(UserError, match=r"another amount of room .* --memory and --cache-disk"):
-        train(coloured, tmp_path, memory=0.0, cache_disk=0.0)
+    with pytest.raises(UserError, match=r"another amount of room .* --memory-gb and --cache-gb"):
+        train(coloured, tmp_path, memory_gb=0.0, cache_gb=0.0)
 
 
 def test_other_frozen_weights_are_refused(tiny, coloured, tmp_path, monkeypatch):
@@ -127,7 +127,7 @@ def test_other_frozen_weights_are_refused(tiny, coloured, tmp_path, monkeypatch)
         train(coloured, tmp_path, 2)
 
     def calibrate(model, images):
-        backbone_of(model).weights[0].assign_add(np.ones(backbone_of(model).weights[0].shape))
+        get_backbone(model).weights[0].assign_add(np.ones(get_backbone(model).weights[0].shape))
 
     monkeypatch.setitem(train.__globals__, "calibrate_batch_norm", calibrate)
     with pytest.raises(UserError, match="weights are not those that this run began with"):

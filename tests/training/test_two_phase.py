@@ -12,8 +12,8 @@ import pytest
 from tlkeras.config import TrainingOptions
 from tlkeras.errors import UserError
 from tlkeras.models.builders import build_classifier
-from tlkeras.models.calibration import calibrate_batch_norm
-from tlkeras.models.freezing import backbone_of
+from tlkeras.models.batch_norm import calibrate_batch_norm
+from tlkeras.models.freezing import get_backbone
 from tlkeras.training import phase, two_phase
 from tlkeras.training.two_phase import train_two_phases
 
@@ -63,18 +63,18 @@ def test_both_phases_learn_and_are_one_table(tiny, coloured):
     assert kept["phase"] == result.kept
     assert (kept["val_loss"], kept["val_accuracy"]) == pytest.approx(measure(model, validation), rel=1e-4)
     assert kept["val_accuracy"] == 1.0
-    assert not backbone_of(model).trainable_weights
+    assert not get_backbone(model).trainable_weights
 
 
 def test_phase_1_is_kept_when_phase_2_is_worse(tiny, coloured):
     train, validation = coloured(30), coloured(15, seed=1)
     model = build(train)
     options = {"frozen_epochs": 3, "frozen_rate": 0.05, "finetune_epochs": 2, "finetune_rate": 5.0, "unfreeze": "all"}
-    backbone = weights_of(backbone_of(model))
+    backbone = weights_of(get_backbone(model))
     result = train_two_phases(model, train, validation, TrainingOptions(**PLAIN, **options, optimizer="adam"))
     assert result.history[-1]["val_loss"] > 1 > result.history[2]["val_loss"]
     assert (result.kept, result.epoch) == ("frozen", 3)
-    assert same(weights_of(backbone_of(model)), backbone)
+    assert same(weights_of(get_backbone(model)), backbone)
     assert measure(model, validation)[0] == pytest.approx(result.history[2]["val_loss"], rel=1e-4)
 
 
@@ -106,11 +106,11 @@ def test_a_phase_stops_when_nothing_gets_better(tiny, coloured, monkeypatch):
 @pytest.mark.parametrize("views", [0, 1])
 def test_phase_2_can_be_left_out(tiny, coloured, left_out, views):
     model, train = build(coloured(30)), coloured(30)
-    backbone = weights_of(backbone_of(model))
+    backbone = weights_of(get_backbone(model))
     result = train_two_phases(model, train, train, TrainingOptions(**PLAIN, **left_out, frozen_epochs=2, views=views))
     assert [row["phase"] for row in result.history] == ["frozen", "frozen"]
     assert result.kept == "frozen"
-    assert same(weights_of(backbone_of(model)), backbone)
+    assert same(weights_of(get_backbone(model)), backbone)
 
 
 def test_each_phase_has_a_fresh_optimizer_of_its_own_rate(tiny, coloured, monkeypatch):
@@ -161,8 +161,8 @@ WILD = {"optimizer": "sgd", "frozen_epochs": 1, "finetune_epochs": 1, "warmup": 
 @pytest.mark.parametrize("steps", [1, 3], ids=["seen on validation only", "seen in training"])
 def test_a_loss_that_is_no_number_stops_phase_1_and_names_the_option(tiny, coloured, steps, any_rate):
     train = coloured(30, lambda classes: classes[:, None])
-    options = TrainingOptions(**PLAIN | {"batch_size": 30 // steps} | WILD, frozen_rate=1e30)
-    said = r"Training went wrong: the .* loss became (nan|inf) in epoch 1\. Lower --frozen-rate \(it was 1e\+30\)"
+    options = TrainingOptions(**PLAIN | {"batch_size": 30 // steps} | WILD, head_learning_rate=1e30)
+    said = r"Training went wrong: the .* loss became (nan|inf) in epoch 1\. Lower --head-learning-rate \(it was 1e\+30\)"
     with pytest.raises(UserError, match=said):
         train_two_phases(build(train, "regression"), train, train, options)
 
@@ -170,11 +170,11 @@ def test_a_loss_that_is_no_number_stops_phase_1_and_names_the_option(tiny, colou
 @pytest.mark.parametrize("steps", [1, 3], ids=["seen on validation only", "seen in training"])
 def test_a_loss_that_is_no_number_in_phase_2_leaves_phase_1s_model(tiny, coloured, steps, any_rate, caplog):
     train = coloured(30, lambda classes: classes[:, None])
-    options = TrainingOptions(**PLAIN | {"batch_size": 30 // steps} | WILD, finetune_rate=1e30)
+    options = TrainingOptions(**PLAIN | {"batch_size": 30 // steps} | WILD, finetune_learning_rate=1e30)
     model = build(train, "regression")
     with caplog.at_level("WARNING", "tlkeras"):
         result = train_two_phases(model, train, train, options)
-    assert "Lower --finetune-rate (it was 1e+30). Phase 1's model is kept." in caplog.text
+    assert "Lower --finetune-learning-rate (it was 1e+30). Phase 1's model is kept." in caplog.text
     assert result.kept == "frozen"
     errors = model.predict_on_batch(train.inputs) - train.targets
     assert np.mean(errors**2) == pytest.approx(result.history[0]["val_loss"], rel=1e-4)
@@ -212,7 +212,7 @@ def test_numbers_are_learned_in_their_units(tiny, coloured):
         return 1000.0 + 300.0 * classes[:, None]
 
     train, validation = coloured(30, labels), coloured(15, labels, seed=1)
-    model = build(train, "regression", target_mean=1300.0, target_deviation=245.0)
+    model = build(train, "regression", target_mean=1300.0, target_std=245.0)
     options = TrainingOptions(**PLAIN, **LEARN)
     result = train_two_phases(model, train, validation, options)
     kept = result.history[result.epoch - 1]
@@ -225,7 +225,7 @@ def test_numbers_are_learned_in_their_units(tiny, coloured):
 REPEAT = """
 import numpy as np
 from conftest import build_tiny, tiny_row
-from tlkeras.startup import load_tensorflow
+from tlkeras.runtime import load_tensorflow
 
 load_tensorflow(seed=5)
 import keras
@@ -238,7 +238,7 @@ from tlkeras.training.two_phase import train_two_phases
 BACKBONES["Tiny"], keras.applications.Tiny = tiny_row(), build_tiny
 images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), dtype=np.uint8)
 data = ExampleSet(images, np.arange(40), np.eye(4, dtype="float32")[np.arange(40) % 4])
-model = build_classifier("Tiny", 4, weights="none", hidden=[8], dropout=0.5)
+model = build_classifier("Tiny", 4, weights="none", hidden_units=[8], dropout=0.5)
 options = TrainingOptions(frozen_epochs=2, finetune_epochs=2, unfreeze="all", seed=5, mixup=0.2)
 print("HISTORY", train_two_phases(model, data, data, options).history)
 """

@@ -6,7 +6,7 @@ The rows are in `tlkeras/backbones/table.py`; adding a backbone is one row there
 import difflib
 from typing import TypeVar
 
-from tlkeras.backbones.row import HUB, Backbone, Stage
+from tlkeras.backbones.spec import HUB, Backbone, Stage
 from tlkeras.backbones.table import BACKBONES
 from tlkeras.errors import UserError
 
@@ -15,7 +15,7 @@ Found = TypeVar("Found")
 __all__ = ["BACKBONES", "HUB", "Backbone", "Stage", "check_image_size", "find_backbone", "find_stage"]
 
 
-def find_backbone(name: str) -> Backbone:
+def get_backbone_spec(name: str) -> Backbone:
     """Find a row of the table.
 
     Args:
@@ -44,17 +44,17 @@ def find_stage(backbone: Backbone, name: str) -> Stage:
     return _find(f"stage of {backbone.name}", name, {stage.name: stage for stage in backbone.stages})
 
 
-def check_image_size(row: Backbone, image_size: int | None) -> int:
+def check_image_size(spec: Backbone, image_size: int | None) -> int:
     """The size to build with: pixels a side, the backbone's own where None is given.
 
     Raises:
         UserError: The backbone cannot take it.
     """
-    size = row.default_size if image_size is None else image_size
-    if size < row.least_size:
-        raise UserError(f"--image-size was {size}; {row.name} needs at least {row.least_size} pixels a side.")
-    if row.greatest_size and size > row.greatest_size:
-        raise UserError(f"--image-size was {size}; {row.name} takes {row.greatest_size} pixels a side, no more.")
+    size = spec.default_size if image_size is None else image_size
+    if size < spec.min_size:
+        raise UserError(f"--image-size was {size}; {spec.name} needs at least {spec.min_size} pixels a side.")
+    if spec.max_size and size > spec.max_size:
+        raise UserError(f"--image-size was {size}; {spec.name} takes {spec.max_size} pixels a side, no more.")
     return size
 
 

@@ -6,7 +6,7 @@ The facts are those of `keras/src/applications/*.py` in Keras 3.15.1 (https://ke
 
 from typing import Literal
 
-from tlkeras.backbones.row import Backbone, Stage
+from tlkeras.backbones.spec import Backbone, Stage
 
 _HOST = "https://storage.googleapis.com/tensorflow/keras-applications/"
 _NO_TOP = "_weights_tf_dim_ordering_tf_kernels_notop.h5"
@@ -160,8 +160,8 @@ def _nasnet_mobile() -> Backbone:
 
 
 BACKBONES: dict[str, Backbone] = {
-    row.name: row
-    for row in (
+    spec.name: spec
+    for spec in (
         _vgg("VGG16", 14_714_688, "6d6bbae143d832006294945121d1f1fc"),
         _vgg("VGG19", 20_024_384, "253f8cb515780f3b799900260a226db6"),
         _resnet("ResNet50", 23_587_712, "4d473c1dd8becc155b73f8504c6f6626"),

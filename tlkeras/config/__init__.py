@@ -3,9 +3,9 @@
 Nothing here imports TensorFlow: a wrong value is refused in the first second.
 """
 
-from tlkeras.config.fields import KINDS, FormName, Task, check_form, check_values, limits, must, option
-from tlkeras.config.gain import GainConfig
-from tlkeras.config.pretrain import PretrainConfig, ScratchOptions
+from tlkeras.config.fields import TYPE_NAMES, ModalityName, Task, check_modality, check_values, range_text, expected_text, option
+from tlkeras.config.learning_curve import LearningCurveConfig
+from tlkeras.config.pretrain import PretrainConfig, AllLayersOptions
 from tlkeras.config.train import (
     DIGITS_DEFAULTS,
     OTHER_BACKBONE,

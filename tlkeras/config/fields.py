@@ -6,9 +6,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from tlkeras.errors import UserError
 
 Task = Literal["single_label", "multi_label", "regression"]
-FormName = Literal["pictures", "texts", "sounds"]  # what examples are; in messages, too
+ModalityName = Literal["pictures", "texts", "sounds"]  # what examples are; in messages, too
 
-KINDS = {
+TYPE_NAMES = {
     int: "a whole number",
     float: "a number",
     str: "text",
@@ -18,7 +18,7 @@ KINDS = {
 
 
 def option(
-    default: Any, help: str, least: float | None = None, most: float | None = None, form: FormName | None = None
+    default: Any, help: str, min: float | None = None, max: float | None = None, form: ModalityName | None = None
 ) -> Any:
     """Make a dataclass field that is an option of the command line.
 
@@ -32,18 +32,18 @@ def option(
     Returns:
         A field of `dataclasses`, with all but the default in its metadata.
     """
-    metadata = {"help": help, "least": least, "most": most, "form": form}
+    metadata = {"help": help, "least": min, "most": max, "form": form}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
-def limits(entry: Field) -> str:
+def range_text(entry: Field) -> str:
     """The range that an option accepts, in words; empty where there is none."""
-    least, most = entry.metadata["least"], entry.metadata["most"]
-    if least is None:
+    min, max = entry.metadata["least"], entry.metadata["most"]
+    if min is None:
         return ""
-    return f"of at least {least}" if most is None else f"from {least} to {most}"
+    return f"of at least {min}" if max is None else f"from {min} to {max}"
 
 
 def check_values(config: Any) -> None:
@@ -55,13 +55,13 @@ def check_values(config: Any) -> None:
     hints = get_type_hints(type(config))
     for entry in fields(config):
         given = getattr(config, entry.name)
-        if not fits(given, hints[entry.name], entry):
+        if not is_valid(given, hints[entry.name], entry):
             raise UserError(
-                f"--{entry.name.replace('_', '-')} was {given}; it must be {must(hints[entry.name], entry)}."
+                f"--{entry.name.replace('_', '-')} was {given}; it must be {expected_text(hints[entry.name], entry)}."
             )
 
 
-def check_form(config: Any, data: str, form: FormName) -> None:
+def check_modality(config: Any, data: str, form: ModalityName) -> None:
     """Refuse options that say nothing about the data.
 
     Args:
@@ -79,22 +79,22 @@ def check_form(config: Any, data: str, form: FormName) -> None:
             raise UserError(f"{name} was {given}; it is for {other}, and {data} holds {form}. Leave it out.")
 
 
-def fits(value: Any, hint: Any, entry: Field) -> bool:
+def is_valid(value: Any, hint: Any, entry: Field) -> bool:
     """Whether a value is what a type hint and the range of its option allow."""
     choices = get_args(hint)
     if get_origin(hint) is list:
-        return isinstance(value, list | tuple) and all(fits(one, choices[0], entry) for one in value)
+        return isinstance(value, list | tuple) and all(is_valid(one, choices[0], entry) for one in value)
     if get_origin(hint) is Literal:
         return value in choices
     if choices:  # X | None
-        return any(fits(value, choice, entry) for choice in choices)
+        return any(is_valid(value, choice, entry) for choice in choices)
     if isinstance(value, bool) or hint not in (int, float):
         return isinstance(value, hint)
-    least, most = entry.metadata["least"], entry.metadata["most"]
-    return isinstance(value, hint | int) and (least is None or value >= least) and (most is None or value <= most)
+    min, max = entry.metadata["least"], entry.metadata["most"]
+    return isinstance(value, hint | int) and (min is None or value >= min) and (max is None or value <= max)
 
 
-def must(hint: Any, entry: Field) -> str:
+def expected_text(hint: Any, entry: Field) -> str:
     """What the value of an option must be, in words."""
-    bare = hint if hint in KINDS else next((one for one in get_args(hint) if one in KINDS), None)
-    return f"{KINDS[bare]} {limits(entry)}".strip() if bare else f"one of {', '.join(get_args(hint))}"
+    bare = hint if hint in TYPE_NAMES else next((one for one in get_args(hint) if one in TYPE_NAMES), None)
+    return f"{TYPE_NAMES[bare]} {range_text(entry)}".strip() if bare else f"one of {', '.join(get_args(hint))}"

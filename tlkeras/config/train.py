@@ -33,7 +33,7 @@ SECONDS = (0.01, 600.0)  # least and greatest length of sounds
 class MemoryOptions:
     """What may lie in memory."""
 
-    memory: float | None = option(
+    memory_gb: float | None = option(
         None,
         "gigabytes of memory that the examples may take, and the features again; more goes to disk (default: a quarter "
         "of the machine's memory)",
@@ -46,7 +46,7 @@ class MemoryOptions:
 class CacheOptions(MemoryOptions):
     """How features are computed and kept."""
 
-    cache_disk: float = option(
+    cache_gb: float = option(
         10.0,
         "gigabytes of disk for features that are kept for the next run, see scripts/cache.py; 0 keeps none",
         0.0,
@@ -73,8 +73,8 @@ class DataOptions(MemoryOptions):
     task: Literal["auto", "single_label", "multi_label", "regression"] = option(
         "auto", "what a label is: one class of many, several classes at once, or a number; auto reads it off the data"
     )
-    validation_share: float = option(0.15, "share of the examples that chooses the epoch", 0.01, 0.8)
-    test_share: float = option(0.15, "share of the examples that is judged once, at the end", 0.01, 0.8)
+    validation_split: float = option(0.15, "share of the examples that chooses the epoch", 0.01, 0.8)
+    test_split: float = option(0.15, "share of the examples that is judged once, at the end", 0.01, 0.8)
     max_unreadable: float = option(0.1, "share of unreadable files above which the run stops", 0.0, 1.0)
     sample_rate: int | None = option(
         None, "samples a second that sounds are brought to, as the module knows them (default: 16000)", 1000, 192000,
@@ -91,9 +91,9 @@ class DataOptions(MemoryOptions):
         Raises:
             UserError: one of them was given.
         """
-        if self.validation_share + self.test_share > 0.9:
+        if self.validation_split + self.test_split > 0.9:
             raise UserError(
-                f"--validation-share {self.validation_share} and --test-share {self.test_share} leave less than a "
+                f"--validation-split {self.validation_split} and --test-split {self.test_split} leave less than a "
                 "tenth of the examples for training; lower them."
             )
         if self.data_dir is not None and not self.data.startswith("tfds:"):
@@ -121,10 +121,10 @@ class ModelOptions:
         None, "pixels a side that the backbone sees (default: the backbone's own)", 1, 4096, form="pictures"
     )
     pooling: Literal["avg", "max", "both"] = option("avg", "how the feature map becomes one vector")
-    hidden: list[int] = option([], "units of hidden dense layers between features and output, e.g. [256]", 1)
+    hidden_units: list[int] = option([], "units of hidden dense layers between features and output, e.g. [256]", 1)
     dropout: float = option(0.2, "dropout rate in front of each dense layer", 0.0, 0.95)
     l2: float = option(0.0, "L2 penalty on the kernels of the head", 0.0, 10.0)
-    tokens: int | None = option(
+    sequence_length: int | None = option(
         None,
         "length of the texts that an encoder of KerasHub sees (default: what 95 % of them need, at most 128)",
         4,
@@ -141,13 +141,13 @@ class AugmentOptions:
     """What is done at random to training pictures; validation and test stay as they are."""
 
     flip: Literal["none", "horizontal", "both"] = option("horizontal", "mirror: left-right, or up-down as well")
-    crop: float = option(0.7, "least share of the area that a random crop keeps; 1 is no cropping", 0.05, 1.0)
+    min_crop_area: float = option(0.7, "least share of the area that a random crop keeps; 1 is no cropping", 0.05, 1.0)
     rotation: float = option(0.0, "greatest rotation in degrees, either way", 0.0, 180.0)
-    colour: float = option(0.2, "greatest relative change of brightness, contrast and saturation", 0.0, 0.9)
+    color_jitter: float = option(0.2, "greatest relative change of brightness, contrast and saturation", 0.0, 0.9)
     mixup: float = option(0.0, "alpha of MixUp's Beta distribution; 0 is off", 0.0, 10.0)
     cutmix: float = option(0.0, "alpha of CutMix's Beta distribution; 0 is off", 0.0, 10.0)
 
-    def changes_pictures(self) -> bool:
+    def changes_images(self) -> bool:
         """Whether any of the changes to a single picture is on."""
         return self.flip != "none" or self.crop < 1 or self.rotation > 0 or self.colour > 0
 
@@ -170,15 +170,15 @@ class TrainingOptions(AugmentOptions, CacheOptions):
         4, "augmented views of each picture that go once through the frozen part and are kept; 0 keeps nothing", 0, 1000
     )
     optimizer: Literal["adam", "adamw", "sgd"] = option("adamw", "optimizer of both phases")
-    frozen_rate: float | None = option(
+    head_learning_rate: float | None = option(
         None, "greatest learning rate of phase 1 (default: 1e-3, from random weights 1e-2)", 1e-9, 10.0
     )
-    finetune_rate: float | None = option(
+    finetune_learning_rate: float | None = option(
         None, "greatest learning rate of phase 2 (default: 1e-4, from random weights 5e-4)", 1e-9, 10.0
     )
     schedule: Literal["cosine", "constant"] = option("cosine", "how the rate falls after the warm-up")
     warmup: float = option(0.1, "share of a phase in which the rate climbs from zero", 0.0, 0.9)
-    stage_decay: float | None = option(
+    layer_decay: float | None = option(
         None, "factor on the rate for each stage further from the head (default: 0.8, from random weights 1)", 0.01, 1.0
     )
     weight_decay: float = option(1e-4, "decoupled weight decay; adam goes without", 0.0, 1.0)
@@ -242,7 +242,7 @@ class TrainConfig(RunOptions, TrainingOptions, ModelOptions, DataOptions):
             raise UserError(f"--weights was {self.weights}, but a hub module brings its own; leave the option out.")
         encoder = self.backbone.startswith("kerashub:")
         if self.tokens is not None and not encoder:
-            raise UserError(f"--tokens was {self.tokens}, but {self.backbone} is no encoder of KerasHub; leave it out.")
+            raise UserError(f"--sequence-length was {self.tokens}, but {self.backbone} is no encoder of KerasHub; leave it out.")
         if not self.data:
             raise UserError("--data was empty; give a folder, a CSV file, tfds:NAME or digits.")
         self.check_data()

@@ -34,7 +34,7 @@ def augment(
         uint8 pictures and float32 targets of the same shapes.
     """
     draws = rng.uniform(size=(len(images), 10))
-    changed = np.stack(list(threads.map(change, images, draws, [options] * len(images))))
+    changed = np.stack(list(threads.map(augment_image, images, draws, [options] * len(images))))
     mixes = [mix for mix, alpha in ((mixup, options.mixup), (cutmix, options.cutmix)) if alpha > 0]
     if mixes:
         mix = mixes[rng.integers(len(mixes))]
@@ -42,7 +42,7 @@ def augment(
     return changed, targets
 
 
-def change(pixels: np.ndarray, draw: np.ndarray, options: AugmentOptions) -> np.ndarray:
+def augment_image(pixels: np.ndarray, draw: np.ndarray, options: AugmentOptions) -> np.ndarray:
     """Flip, rotate, crop and resize, and recolour one picture, in this order.
 
     An augmentation of your own goes here. It runs where `AugmentOptions.changes_pictures` says so.
@@ -62,10 +62,10 @@ def change(pixels: np.ndarray, draw: np.ndarray, options: AugmentOptions) -> np.
         picture = picture.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
     if options.rotation > 0:
         picture = rotate(picture, (2 * draw[2] - 1) * options.rotation)
-    if options.crop < 1:
-        picture = crop(picture, options.crop, draw[3:7])
-    if options.colour > 0:
-        picture = recolour(picture, 1 + options.colour * (2 * draw[7:10] - 1))
+    if options.min_crop_area < 1:
+        picture = crop(picture, options.min_crop_area, draw[3:7])
+    if options.color_jitter > 0:
+        picture = apply_color_jitter(picture, 1 + options.color_jitter * (2 * draw[7:10] - 1))
     return np.asarray(picture)
 
 
@@ -97,7 +97,7 @@ def rotate(picture: Image.Image, degrees: float) -> Image.Image:
     return turned.crop((margin, margin, margin + size, margin + size))
 
 
-def recolour(picture: Image.Image, factors: Sequence[float]) -> Image.Image:
+def apply_color_jitter(picture: Image.Image, factors: Sequence[float]) -> Image.Image:
     """Multiply brightness, contrast and saturation, as one linear map of the colours (Krizhevsky et al. 2012; Howard
     2013, arXiv:1312.5402).
 

@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tlkeras.places import cache_folder
+from tlkeras.io.paths import cache_dir
 
 
 def digits_folder() -> Path:
     """The built-in data set as a folder of classes, written on the first call.
 
     Returns:
-        A folder in the cache (see `tlkeras.places`) of 1,797 gray 8x8 PNG pictures in the classes 0 to 9.
+        A folder in the cache (see `tlkeras.io.paths`) of 1,797 gray 8x8 PNG pictures in the classes 0 to 9.
     """
-    cache = cache_folder()
+    cache = cache_dir()
     target = cache / "digits"
     if target.is_dir():
         return target

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tlkeras.config import FormName, Task
+from tlkeras.config import ModalityName, Task
 
 __all__ = ["SPLIT_WORDS", "Example", "Label", "Source", "Span", "Split", "Task", "Unreadable"]
 
@@ -24,7 +24,7 @@ SPLIT_WORDS: dict[str, Split] = {
 }
 
 
-class Unreadable(Exception):
+class DecodeError(Exception):
     """A file that cannot be decoded; the message is the reason in a few words."""
 
 
@@ -53,7 +53,7 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Source:
+class DatasetListing:
     """All examples of one data set, in an order that does not depend on the file system.
 
     Attributes:
@@ -70,4 +70,4 @@ class Source:
     task: Task
     classes: list[str]
     notes: list[str]
-    form: FormName = "pictures"
+    form: ModalityName = "pictures"

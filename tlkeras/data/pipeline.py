@@ -12,16 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from tlkeras.config import AugmentOptions, FormName
+from tlkeras.config import AugmentOptions, ModalityName
 from tlkeras.data.augment import augment
-from tlkeras.data.file_array import FileArray
+from tlkeras.io.arrays import FileArray
 from tlkeras.data.prepare import PreparedData
-from tlkeras.data.reading import available_cores
+from tlkeras.data.loading import available_cores
 from tlkeras.data.targets import make_targets
 
 
 @dataclass(frozen=True)
-class ExampleSet:
+class SplitData:
     """Decoded examples of one split.
 
     Attributes:
@@ -39,7 +39,7 @@ class ExampleSet:
         return len(self.rows)
 
     @property
-    def form(self) -> FormName:
+    def form(self) -> ModalityName:
         """What they are."""
         if self.inputs.dtype.kind in "OU":
             return "texts"
@@ -65,7 +65,7 @@ class ExampleSet:
         return self.take(np.arange(min(count, len(self))))
 
 
-def example_sets(data: PreparedData) -> dict[str, ExampleSet]:
+def split_data(data: PreparedData) -> dict[str, SplitData]:
     """The splits of prepared data over one array of pictures.
 
     Args:
@@ -75,11 +75,11 @@ def example_sets(data: PreparedData) -> dict[str, ExampleSet]:
         A set of examples for each split, by its name: "train", "validation" and, where there is one, "test".
     """
     targets = make_targets(data.examples, data.task, data.classes)
-    return {name: ExampleSet(data.inputs, rows, targets[rows]) for name, rows in data.splits.items()}
+    return {name: SplitData(data.inputs, rows, targets[rows]) for name, rows in data.splits.items()}
 
 
 def training_batches(
-    data: ExampleSet,
+    data: SplitData,
     options: AugmentOptions,
     *,
     batch_size: int,
@@ -110,14 +110,14 @@ def training_batches(
 
     def make(step: np.int64) -> tuple[np.ndarray, np.ndarray]:
         epoch, place = divmod(int(step), steps)
-        chosen = positions_of_step(epoch_order(seed, epoch, len(data)), place, batch_size)
+        chosen = batch_indices(epoch_order(seed, epoch, len(data)), place, batch_size)
         inputs, targets = data.take(chosen)
         if data.form != "pictures":
             return inputs, targets
         return augment(inputs, targets, options, np.random.default_rng([seed, epoch, place]), threads)
 
     batches = stream(tf.data.Dataset.range(first_epoch * steps, last_epoch * steps), make, data)
-    return weighted(batches, class_weights)
+    return add_sample_weights(batches, class_weights)
 
 
 def steps_per_epoch(count: int, batch_size: int) -> int:
@@ -131,24 +131,24 @@ def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
-def positions_of_step(order: np.ndarray, place: int, batch_size: int) -> np.ndarray:
+def batch_indices(order: np.ndarray, place: int, batch_size: int) -> np.ndarray:
     """The part of an epoch's order `(count,)` that makes one batch, `(batch_size,)` or the rest."""
     return order[place * batch_size : (place + 1) * batch_size]
 
 
-def weighted(batches: tf.data.Dataset, class_weights: np.ndarray | None) -> tf.data.Dataset:
+def add_sample_weights(batches: tf.data.Dataset, class_weights: np.ndarray | None) -> tf.data.Dataset:
     """Batches `(inputs, targets)` with a weight for each example, where classes have weights."""
     if class_weights is None:
         return batches
     return batches.map(lambda inputs, targets: (inputs, targets, tf.linalg.matvec(targets, class_weights)))
 
 
-def evaluation_batches(data: ExampleSet, batch_size: int) -> tf.data.Dataset:
+def evaluation_batches(data: SplitData, batch_size: int) -> tf.data.Dataset:
     """Every example of a split once, in order, untouched: `(inputs, targets)` as in `training_batches`."""
     return stream(tf.data.Dataset.range(len(data)).batch(batch_size), data.take, data)
 
 
-def stream(steps: tf.data.Dataset, make: Callable, data: ExampleSet) -> tf.data.Dataset:
+def stream(steps: tf.data.Dataset, make: Callable, data: SplitData) -> tf.data.Dataset:
     """Batches of examples and targets made by a NumPy function for each element of `steps`.
 
     Args:

@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from tlkeras.backbones import BACKBONES, Backbone, check_image_size
-from tlkeras.config import SECONDS, DataOptions, Task, check_form, check_values
-from tlkeras.data.decode import short_side
-from tlkeras.data.example import Example, Source
-from tlkeras.data.file_array import FileArray
-from tlkeras.data.forms import Form, pictures, sounds, texts, units
-from tlkeras.data.reading import decode_all, typical
-from tlkeras.data.sounds import seconds_of
+from tlkeras.config import SECONDS, DataOptions, Task, check_modality, check_values
+from tlkeras.modalities.image import short_side
+from tlkeras.data.example import Example, DatasetListing
+from tlkeras.io.arrays import FileArray
+from tlkeras.modalities.base import Form, pictures, sounds, texts, count_noun
+from tlkeras.data.loading import decode_all, sample_median
+from tlkeras.modalities.audio import seconds_of
 from tlkeras.data.sources import find_examples
 from tlkeras.data.splits import split_examples
 from tlkeras.errors import UserError
-from tlkeras.hub.row import find_row, read_module
+from tlkeras.extras.hub.spec import resolve_spec, load_module_spec
 
 log = logging.getLogger("tlkeras")
 
@@ -68,8 +68,8 @@ class FoundData:
         form: what they will be decoded to.
     """
 
-    source: Source
-    row: Backbone
+    source: DatasetListing
+    spec: Backbone
     form: Form
 
 
@@ -91,10 +91,10 @@ def prepare_data(
         UserError: for whatever is wrong with the data or the options, before anything slow where possible.
     """
     check_values(options)
-    return decode_data(find_data(options, find_row(backbone), image_size, seed), options, seed)
+    return decode_data(find_data(options, resolve_spec(backbone), image_size, seed), options, seed)
 
 
-def find_data(options: DataOptions, row: Backbone, image_size: int | None, seed: int) -> FoundData:
+def find_data(options: DataOptions, spec: Backbone, image_size: int | None, seed: int) -> FoundData:
     """The first, quick half of `prepare_data`: all that can be told without decoding.
 
     A hub module is asked for its size, so TensorFlow loads then.
@@ -108,18 +108,18 @@ def find_data(options: DataOptions, row: Backbone, image_size: int | None, seed:
     Raises:
         UserError: for whatever is wrong with the data, or they are not what the backbone takes.
     """
-    source = find_examples(options.data, options.task, data_dir=options.data_dir, form=row.form)
-    check_form(options, source.name, source.form)
-    check_taken(source, row, image_size)
-    split_examples(source.examples, source.task, (options.validation_share, options.test_share), seed, source.form)
+    source = find_examples(options.data, options.task, data_dir=options.data_dir, form=spec.form)
+    check_modality(options, source.name, source.form)
+    check_taken(source, spec, image_size)
+    split_examples(source.examples, source.task, (options.validation_split, options.test_split), seed, source.form)
     for note in source.notes:
         log.info("Note: %s", note)
-    row = read_module(row)
-    check_taken(source, row, image_size)
-    return FoundData(source, row, form_of(source, row, image_size, options))
+    spec = load_module_spec(spec)
+    check_taken(source, spec, image_size)
+    return FoundData(source, spec, form_of(source, spec, image_size, options))
 
 
-def check_taken(source: Source, row: Backbone, image_size: int | None) -> None:
+def check_taken(source: DatasetListing, spec: Backbone, image_size: int | None) -> None:
     """Refuse data that a backbone does not take, and options that say nothing about them.
 
     Args:
@@ -130,18 +130,18 @@ def check_taken(source: Source, row: Backbone, image_size: int | None) -> None:
     Raises:
         UserError: with what takes such data.
     """
-    if row.form not in ("", source.form):
+    if spec.form not in ("", source.form):
         known = [other.name for other in BACKBONES.values() if other.form == source.form]
         backbones = f"{', '.join(known[:5])} or a hub module (hub:HANDLE)" if known else "a hub module (hub:HANDLE)"
         raise UserError(
-            f"{row.name} takes {row.form}, and {source.name} holds {source.form}. Give {row.form}, or a backbone that "
+            f"{spec.name} takes {spec.form}, and {source.name} holds {source.form}. Give {spec.form}, or a backbone that "
             f"takes {source.form}: {backbones}."
         )
     if source.form != "pictures" and image_size is not None:
         raise UserError(f"--image-size was {image_size}, but {source.name} holds {source.form}; leave it out.")
 
 
-def form_of(source: Source, row: Backbone, image_size: int | None, options: DataOptions) -> Form:
+def form_of(source: DatasetListing, spec: Backbone, image_size: int | None, options: DataOptions) -> Form:
     """What the examples of a source are decoded to for a backbone.
 
     Args:
@@ -157,24 +157,24 @@ def form_of(source: Source, row: Backbone, image_size: int | None, options: Data
         return texts()
     if source.form == "sounds":
         rate = options.sample_rate or SAMPLE_RATE
-        return sounds(sound_length(source.examples, row, rate, options.seconds), rate)
-    check_image_size(row, image_size)
-    return pictures(image_size or default_image_size(row, source.examples))
+        return sounds(sound_length(source.examples, spec, rate, options.seconds), rate)
+    check_image_size(spec, image_size)
+    return pictures(image_size or default_image_size(spec, source.examples))
 
 
 def decode_data(found: FoundData, options: DataOptions, seed: int) -> PreparedData:
     """The second half of `prepare_data`."""
     source = found.source
-    decoded = decode_all(source.examples, found.form, options.max_unreadable, options.memory)
+    decoded = decode_all(source.examples, found.form, options.max_unreadable, options.memory_gb)
     for note in decoded.notes:
         log.info("Note: %s", note)
     for example, reason in decoded.unreadable:
         log.warning("Set aside, unreadable: %s (%s)", example.name, reason)
-    shares = (options.validation_share, options.test_share)
+    shares = (options.validation_split, options.test_split)
     splits = split_examples(decoded.examples, source.task, shares, seed, source.form)
     counts = ", ".join(f"{name} {len(rows):,}" for name, rows in splits.items())
     kind = "regression" if source.task == "regression" else f"{len(source.classes)} classes"
-    count = f"{len(decoded.examples):,} {units(source.form)}"
+    count = f"{len(decoded.examples):,} {count_noun(source.form)}"
     log.info("Data: %s, %s, %s (%s).", source.name, count, kind, counts)
     return PreparedData(
         task=source.task,
@@ -187,7 +187,7 @@ def decode_data(found: FoundData, options: DataOptions, seed: int) -> PreparedDa
     )
 
 
-def sound_length(examples: Sequence[Example], row: Backbone, rate: int, seconds: float | None) -> int:
+def sound_length(examples: Sequence[Example], spec: Backbone, rate: int, seconds: float | None) -> int:
     """Samples of a sound: what the backbone takes, else what was given, else the usual length, at most ten seconds.
 
     Args:
@@ -199,28 +199,28 @@ def sound_length(examples: Sequence[Example], row: Backbone, rate: int, seconds:
     Raises:
         UserError: the backbone takes another length, or one that no sound has.
     """
-    own = row.greatest_size
+    own = spec.max_size
     if own and seconds is not None and round(seconds * rate) != own:
         raise UserError(
-            f"--seconds was {seconds}; {row.name} takes {own:,} samples, {own / rate:g} seconds at {rate:,} samples a "
+            f"--seconds was {seconds}; {spec.name} takes {own:,} samples, {own / rate:g} seconds at {rate:,} samples a "
             "second. Leave it out, or give another --sample-rate."
         )
     if own and not SECONDS[0] <= own / rate <= SECONDS[1]:
         raise UserError(
-            f"{row.name} takes {own:,} samples, {own / rate:g} seconds at {rate:,} samples a second; "
+            f"{spec.name} takes {own:,} samples, {own / rate:g} seconds at {rate:,} samples a second; "
             f"sounds may have {SECONDS[0]} to {SECONDS[1]:g}. Give the --sample-rate that the module knows, or another "
             "module."
         )
-    usual = min(GREATEST_SECONDS, max(SECONDS[0], typical(examples, seconds_of) or 1.0))
+    usual = min(GREATEST_SECONDS, max(SECONDS[0], sample_median(examples, seconds_of) or 1.0))
     return own or max(1, round((seconds or usual) * rate))
 
 
-def default_image_size(row: Backbone, examples: Sequence[Example]) -> int:
+def default_image_size(spec: Backbone, examples: Sequence[Example]) -> int:
     """The backbone's own size, or less where the pictures are tiny."""
-    side = typical(examples, short_side)
+    side = sample_median(examples, short_side)
     if side is None:
-        return row.default_size
-    return min(row.default_size, max(row.least_size, GREATEST_ENLARGEMENT * int(side)))
+        return spec.default_size
+    return min(spec.default_size, max(spec.min_size, GREATEST_ENLARGEMENT * int(side)))
 
 
 def write_unreadable(path: Path, unreadable: Sequence[tuple[Example, str]]) -> None:

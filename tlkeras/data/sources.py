@@ -7,10 +7,10 @@ To add a kind of source, write a module beside `folders.py` that returns a `Sour
 from pathlib import Path
 from typing import Literal, get_args
 
-from tlkeras.config import FormName
+from tlkeras.config import ModalityName
 from tlkeras.data import digits, folders, tables, tfds
-from tlkeras.data.example import Example, Label, Source, Split, Task
-from tlkeras.data.forms import one
+from tlkeras.data.example import Example, Label, DatasetListing, Split, Task
+from tlkeras.modalities.base import one
 from tlkeras.errors import UserError
 
 __all__ = ["Example", "Label", "Source", "Split", "Task", "find_examples"]
@@ -21,8 +21,8 @@ def find_examples(
     task: str = "auto",
     training: bool = True,
     data_dir: str | None = None,
-    form: FormName | Literal[""] = "pictures",
-) -> Source:
+    form: ModalityName | Literal[""] = "pictures",
+) -> DatasetListing:
     """Lists the pictures, texts or sounds of a data set with their labels; opens none of them.
 
     Args:
@@ -54,7 +54,7 @@ def find_examples(
     return source
 
 
-def _check_task(source: Source, task: str) -> None:
+def _check_task(source: DatasetListing, task: str) -> None:
     """Refuses labels of another kind than the task needs."""
     if task not in ("auto", source.task):
         raise UserError(
@@ -63,7 +63,7 @@ def _check_task(source: Source, task: str) -> None:
         )
 
 
-def _check_learnable(source: Source) -> None:
+def _check_learnable(source: DatasetListing) -> None:
     """Refuses what no model can learn from, whatever kind of source it came from."""
     splits = {example.split for example in source.examples}
     if splits != {None} and "train" not in splits:
@@ -88,7 +88,7 @@ def _check_learnable(source: Source) -> None:
     _check_classes_in_train(source)
 
 
-def _check_classes_in_train(source: Source) -> None:
+def _check_classes_in_train(source: DatasetListing) -> None:
     """A class that is validated or tested but never trained is a mistake in the data."""
     classes: dict[Split | None, set[str]] = {}
     for example in source.examples:

@@ -8,16 +8,16 @@ from typing import get_args
 
 import numpy as np
 
-from tlkeras.config import FormName
+from tlkeras.config import ModalityName
 from tlkeras.data.example import Example, Label, Split, Task
-from tlkeras.data.forms import one
+from tlkeras.modalities.base import one
 from tlkeras.errors import UserError
 
 REGRESSION_BINS = 10
 
 
 def split_examples(
-    examples: Sequence[Example], task: Task, fractions: tuple[float, float], seed: int, form: FormName = "pictures"
+    examples: Sequence[Example], task: Task, fractions: tuple[float, float], seed: int, form: ModalityName = "pictures"
 ) -> dict[Split, np.ndarray]:
     """Gives every example its split; the same examples in the same order and the same seed give the same splits.
 
@@ -97,7 +97,7 @@ def _stratify(label_sets: list[tuple[str, ...]], parts: np.ndarray, rng: np.rand
 
 
 def _check(
-    label_sets: list[tuple[str, ...]], choice: np.ndarray, splits: list[Split], task: Task, form: FormName
+    label_sets: list[tuple[str, ...]], choice: np.ndarray, splits: list[Split], task: Task, form: ModalityName
 ) -> None:
     """Refuses a split that lacks a class."""
     counts = Counter(label for labels in label_sets for label in labels)

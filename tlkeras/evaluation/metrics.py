@@ -6,11 +6,11 @@ import numpy as np
 from scipy.stats import binomtest
 from sklearn import metrics
 
-from tlkeras.config import FormName, Task
-from tlkeras.data.forms import units
+from tlkeras.config import ModalityName, Task
+from tlkeras.modalities.base import count_noun
 
 
-def measure(outputs: np.ndarray, targets: np.ndarray, task: Task) -> dict[str, Any]:
+def compute_metrics(outputs: np.ndarray, targets: np.ndarray, task: Task) -> dict[str, Any]:
     """The figures of one split.
 
     Args:
@@ -83,9 +83,9 @@ def accuracy_interval(right: int, count: int) -> list[float]:
     return [round(float(interval.low), 4), round(float(interval.high), 4)]
 
 
-def summary(figures: dict[str, Any], form: FormName = "pictures") -> str:
+def format_metrics(figures: dict[str, Any], form: ModalityName = "pictures") -> str:
     """The figures of one split in a line, with the count of examples."""
-    count = f"{figures['count']:,} {units(form)}"
+    count = f"{figures['count']:,} {count_noun(form)}"
     if "mae" in figures:
         explained = "" if figures["r2"] is None else f"; r² {figures['r2']:.3f}"
         return f"mean absolute error {figures['mae']:.4g} ({count}{explained})"
@@ -96,7 +96,7 @@ def summary(figures: dict[str, Any], form: FormName = "pictures") -> str:
     return f"accuracy {right} ({count})"
 
 
-def measure_classes(
+def per_class_metrics(
     outputs: np.ndarray, targets: np.ndarray, task: Task, classes: list[str]
 ) -> dict[str, dict[str, float]]:
     """Precision, recall and F1 of each class.

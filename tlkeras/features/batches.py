@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from tlkeras.data.pipeline import epoch_order, numpy_batches, positions_of_step, steps_per_epoch, weighted
-from tlkeras.features.compute import Features
-from tlkeras.features.engine import one_or_all
+from tlkeras.data.pipeline import epoch_order, numpy_batches, batch_indices, steps_per_epoch, add_sample_weights
+from tlkeras.features.extract import Features
+from tlkeras.features.engines import unwrap_single
 
 
 def training_features(
@@ -36,11 +36,11 @@ def training_features(
 
     def make(step: np.int64) -> tuple[np.ndarray, ...]:
         epoch, place = divmod(int(step), steps)
-        chosen = positions_of_step(epoch_order(seed, epoch, len(features)), place, batch_size)
+        chosen = batch_indices(epoch_order(seed, epoch, len(features)), place, batch_size)
         return *features.rows(epoch % features.views, chosen), features.targets[chosen]
 
     batches = stream(tf.data.Dataset.range(first_epoch * steps, last_epoch * steps), make, features)
-    return weighted(batches, class_weights)
+    return add_sample_weights(batches, class_weights)
 
 
 def evaluation_features(features: Features, batch_size: int) -> tf.data.Dataset:
@@ -70,4 +70,4 @@ def stream(steps: tf.data.Dataset, make: Callable, features: Features) -> tf.dat
     """
     shapes = [array.shape[1:] for array in features.arrays] + [features.targets.shape[1:]]
     batches = numpy_batches(steps, make, [(tf.float32, shape) for shape in shapes])
-    return batches.map(lambda *parts: (one_or_all(parts[:-1]), parts[-1]))
+    return batches.map(lambda *parts: (unwrap_single(parts[:-1]), parts[-1]))

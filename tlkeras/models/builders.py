@@ -15,9 +15,9 @@ from keras import layers
 from tlkeras.backbones import Backbone, check_image_size
 from tlkeras.config import ModelOptions, Task, check_values
 from tlkeras.errors import UserError
-from tlkeras.hub.handles import PREFIX
-from tlkeras.hub.row import find_row, read_module
-from tlkeras.models.backbones import add_module, add_picture_backbone
+from tlkeras.extras.hub.handles import PREFIX
+from tlkeras.extras.hub.spec import resolve_spec, load_module_spec
+from tlkeras.models.backbone import add_module, add_image_backbone
 from tlkeras.models.head import add_head, pool
 
 ACTIVATIONS: dict[Task, str] = {"single_label": "softmax", "multi_label": "sigmoid", "regression": "linear"}
@@ -35,7 +35,7 @@ def build_classifier(
     dropout: float = 0.2,
     l2: float = 0.0,
     target_mean: float = 0.0,
-    target_deviation: float = 1.0,
+    target_std: float = 1.0,
     precision: str = "float32",
     pixel_range: Literal["auto", "0..1", "-1..1", "0..255"] = "auto",
     tokens: int | None = None,
@@ -60,8 +60,8 @@ def build_classifier(
         target_mean: mean of the training targets (regression), added to the output inside the model.
         target_deviation: standard deviation of the training targets (regression).
         precision: dtype policy of the layers, such as "mixed_bfloat16"; input scaling and output stay float32.
-        pixel_range: what a hub module takes; see `tlkeras.hub.row.read_module`.
-        tokens: length of the texts that an encoder sees; see `tlkeras.models.encoders.build_encoder`.
+        pixel_range: what a hub module takes; see `tlkeras.extras.hub.spec.read_module`.
+        tokens: length of the texts that an encoder sees; see `tlkeras.extras.kerashub.encoder.build_encoder`.
         texts: training texts, from which an encoder takes that length and, with random weights, its vocabulary.
 
     Returns:
@@ -74,27 +74,27 @@ def build_classifier(
     """
     check_values(
         ModelOptions(
-            weights=str(weights), image_size=image_size, pooling=pooling, hidden=hidden, dropout=dropout, l2=l2,
-            precision=precision, pixel_range=pixel_range, tokens=tokens,
+            weights=str(weights), image_size=image_size, pooling=pooling, hidden_units=hidden, dropout=dropout, l2=l2,
+            precision=precision, pixel_range=pixel_range, sequence_length=tokens,
         )
     )  # fmt: skip
-    row = read_module(find_row(backbone, pixel_range))
+    spec = load_module_spec(resolve_spec(backbone, pixel_range))
     if task not in ACTIVATIONS:
         raise UserError(f"The task was {task}; it must be one of {', '.join(ACTIVATIONS)}.")
-    if row.handle and str(weights) not in ("imagenet", "module"):  # the first is the default
-        raise UserError(f"weights was {weights}, but {row.name} brings its own; leave it out.")
-    if row.form == "pictures":
-        inputs, x = add_picture_backbone(row, check_image_size(row, image_size), str(weights), precision)
-    elif row.preset:
-        from tlkeras.models.encoders import add_encoder  # which needs KerasHub
+    if spec.handle and str(weights) not in ("imagenet", "module"):  # the first is the default
+        raise UserError(f"weights was {weights}, but {spec.name} brings its own; leave it out.")
+    if spec.form == "pictures":
+        inputs, x = add_image_backbone(spec, check_image_size(spec, image_size), str(weights), precision)
+    elif spec.preset:
+        from tlkeras.extras.kerashub.encoder import add_encoder  # which needs KerasHub
 
-        inputs, x = add_encoder(row, str(weights), tokens, texts, precision)
+        inputs, x = add_encoder(spec, str(weights), tokens, texts, precision)
     else:
-        inputs, x = add_module(row)
+        inputs, x = add_module(spec)
     x = pool(x, pooling, precision)
     x = add_head(x, num_outputs, ACTIVATIONS[task], hidden, dropout, l2, precision)
     if task == "regression":
-        x = layers.Rescaling(target_deviation, offset=target_mean, dtype="float32", name="units")(x)
+        x = layers.Rescaling(target_std, offset=target_mean, dtype="float32", name="units")(x)
     return keras.Model(inputs, x, name="classifier" if task != "regression" else "regressor")
 
 
@@ -112,7 +112,7 @@ def build_hub_classifier(handle: str, num_outputs: int, **options: Any) -> keras
     Args:
         handle: its URL, its folder, or an archive of it.
         num_outputs: number of classes, or of numbers for regression.
-        **options: those of `build_classifier`, such as `hidden=[256]`; `image_size` is the module's own where it is not
+        **options: those of `build_classifier`, such as `hidden_units=[256]`; `image_size` is the module's own where it is not
             given, or 224 where it takes any.
 
     Returns:
@@ -129,7 +129,7 @@ def build_vgg16(num_outputs: int, **options: Any) -> keras.Model:
 
     Args:
         num_outputs: number of classes, or of numbers for regression.
-        **options: those of `build_classifier`, such as `hidden=[256]`; `image_size` is 224 where it is not given.
+        **options: those of `build_classifier`, such as `hidden_units=[256]`; `image_size` is 224 where it is not given.
 
     Returns:
         A functional model from RGB pixels `(B, H, W, 3)`, 0–255, uint8 or float, to `(B, num_outputs)` float32.
@@ -145,7 +145,7 @@ def build_resnet50(num_outputs: int, **options: Any) -> keras.Model:
 
     Args:
         num_outputs: number of classes, or of numbers for regression.
-        **options: those of `build_classifier`, such as `hidden=[256]`; `image_size` is 224 where it is not given.
+        **options: those of `build_classifier`, such as `hidden_units=[256]`; `image_size` is 224 where it is not given.
 
     Returns:
         A functional model from RGB pixels `(B, H, W, 3)`, 0–255, uint8 or float, to `(B, num_outputs)` float32.
@@ -161,7 +161,7 @@ def build_mobilenet_v2(num_outputs: int, **options: Any) -> keras.Model:
 
     Args:
         num_outputs: number of classes, or of numbers for regression.
-        **options: those of `build_classifier`, such as `hidden=[256]`; `image_size` is 224 where it is not given.
+        **options: those of `build_classifier`, such as `hidden_units=[256]`; `image_size` is 224 where it is not given.
 
     Returns:
         A functional model from RGB pixels `(B, H, W, 3)`, 0–255, uint8 or float, to `(B, num_outputs)` float32.
@@ -177,7 +177,7 @@ def build_inception_v3(num_outputs: int, **options: Any) -> keras.Model:
 
     Args:
         num_outputs: number of classes, or of numbers for regression.
-        **options: those of `build_classifier`, such as `hidden=[256]`; `image_size` is 299 where it is not given.
+        **options: those of `build_classifier`, such as `hidden_units=[256]`; `image_size` is 299 where it is not given.
 
     Returns:
         A functional model from RGB pixels `(B, H, W, 3)`, 0–255, uint8 or float, to `(B, num_outputs)` float32.

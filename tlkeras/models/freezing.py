@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from tlkeras.backbones import HUB, Backbone, find_backbone
+from tlkeras.backbones import HUB, Backbone, get_backbone_spec
 from tlkeras.errors import UserError
-from tlkeras.hub.encoders import LAYER, NESTED, encoder_row
-from tlkeras.unfreeze import parse_unfreeze
+from tlkeras.extras.kerashub.presets import LAYER, NESTED, encoder_spec
+from tlkeras.backbones.unfreeze import parse_unfreeze
 
 
-def backbone_of(model: keras.Model) -> keras.Model:
+def get_backbone(model: keras.Model) -> keras.Model:
     """The nested backbone of a model that `build_classifier` made, or of one loaded from its file.
 
     Args:
@@ -32,12 +32,12 @@ def backbone_of(model: keras.Model) -> keras.Model:
 
 def backbone_name(model: keras.Model) -> str:
     """The backbone's name for people: of the table, or where a hub module came from."""
-    backbone = backbone_of(model)
+    backbone = get_backbone(model)
     layers = [*model.layers, *backbone.layers]  # a tokenizer stands in front of the backbone, a module inside
     return next((layer.source for layer in layers if hasattr(layer, "source")), backbone.name)
 
 
-def first_unfrozen(backbone: keras.Model, unfreeze: str | int | float) -> int:
+def first_trainable_index(backbone: keras.Model, unfreeze: str | int | float) -> int:
     """Index into `backbone.layers` from which the layers learn; 0 where nothing is to compute below.
 
     Args:
@@ -48,7 +48,7 @@ def first_unfrozen(backbone: keras.Model, unfreeze: str | int | float) -> int:
     Raises:
         UserError: for anything else, with the stages that are known.
     """
-    count, wanted = len(backbone.layers), parse_unfreeze(row_of_backbone(backbone), unfreeze)
+    count, wanted = len(backbone.layers), parse_unfreeze(spec_of_backbone(backbone), unfreeze)
     if wanted.stage:
         first = [layer.name for layer in backbone.layers].index(wanted.stage.layer) + wanted.stage.after
     elif wanted.share is not None:
@@ -61,7 +61,7 @@ def first_unfrozen(backbone: keras.Model, unfreeze: str | int | float) -> int:
 
 
 @dataclass(frozen=True)
-class Learning:
+class ParameterCount:
     """How much of a model learns, in single weights.
 
     Attributes:
@@ -76,7 +76,7 @@ class Learning:
         return f"{self.trainable:,} of {self.total:,} weights learn"
 
 
-def set_trainable(model: keras.Model, unfreeze: str | int | float) -> Learning:
+def set_trainable(model: keras.Model, unfreeze: str | int | float) -> ParameterCount:
     """Unfreeze the top of the backbone, freeze the rest of it, and compile the model again if it was compiled.
 
     BatchNormalization layers of the backbone stay frozen whatever is asked for: only `trainable = False` on each of
@@ -89,8 +89,8 @@ def set_trainable(model: keras.Model, unfreeze: str | int | float) -> Learning:
     Returns:
         The count of weights that now learn.
     """
-    backbone = backbone_of(model)
-    first = first_unfrozen(backbone, unfreeze)
+    backbone = get_backbone(model)
+    first = first_trainable_index(backbone, unfreeze)
     backbone.trainable = first < len(backbone.layers)
     for index, layer in enumerate(backbone.layers):
         for one in layer._flatten_layers():  # Keras hands nothing down where the value stays the same
@@ -100,10 +100,10 @@ def set_trainable(model: keras.Model, unfreeze: str | int | float) -> Learning:
             layer.trainable = False
     if model.compiled:
         model.compile_from_config(model.get_compile_config())
-    return Learning(trainable=count_weights(model.trainable_weights), total=count_weights(model.weights))
+    return ParameterCount(trainable=count_params(model.trainable_weights), total=count_params(model.weights))
 
 
-def count_weights(variables: list[keras.Variable]) -> int:
+def count_params(variables: list[keras.Variable]) -> int:
     """Single numbers in a list of variables."""
     return sum(int(np.prod(variable.shape)) for variable in variables)
 
@@ -112,7 +112,7 @@ class FrozenWeights:
     """A fingerprint of everything in the backbone that must not move, moving statistics included."""
 
     def __init__(self, model: keras.Model) -> None:
-        backbone = backbone_of(model)
+        backbone = get_backbone(model)
         learning = {id(variable) for variable in backbone.trainable_weights}
         self._frozen = [variable for variable in backbone.weights if id(variable) not in learning]
         self._fingerprints = [fingerprint(variable) for variable in self._frozen]
@@ -143,14 +143,14 @@ def fingerprint(variable: keras.Variable) -> bytes:
     ).digest()
 
 
-def row_of(model: keras.Model) -> Backbone:
+def get_spec(model: keras.Model) -> Backbone:
     """The row of the backbone table that a model was built from, or one like it."""
-    return row_of_backbone(backbone_of(model))
+    return spec_of_backbone(get_backbone(model))
 
 
-def row_of_backbone(backbone: keras.Model) -> Backbone:
+def spec_of_backbone(backbone: keras.Model) -> Backbone:
     """The same of the nested backbone; an encoder's stages are read off its layers."""
     if backbone.name != NESTED:
-        return find_backbone(backbone.name)
+        return get_backbone_spec(backbone.name)
     names = [layer.name for layer in backbone.layers]
-    return encoder_row(NESTED, names[1], sum(name.startswith(LAYER) for name in names))
+    return encoder_spec(NESTED, names[1], sum(name.startswith(LAYER) for name in names))

@@ -10,7 +10,7 @@ import numpy as np
 
 from tlkeras.backbones import Backbone
 from tlkeras.errors import UserError
-from tlkeras.weight_files import (
+from tlkeras.backbones.weight_files import (
     bundled_file,
     cache_folders,
     cannot_download,
@@ -57,7 +57,7 @@ def load_backbone_weights(model: keras.Model, backbone: Backbone, weights: str, 
         path = weight_file(weights)
         check_fits(path, backbone)
         source = f"{path.name}, SHA-256 {file_hash(path, 'sha256')[:12]}…"
-    with all_or_nothing(model, path):
+    with restore_on_failure(model, path):
         read_into(model, path)
     correct_efficientnet(model)
     return source
@@ -88,7 +88,7 @@ def download(backbone: Backbone, image_size: int) -> Path:
 
 
 @contextlib.contextmanager
-def all_or_nothing(model: keras.Model, path: Path) -> Iterator[None]:
+def restore_on_failure(model: keras.Model, path: Path) -> Iterator[None]:
     """Prove that what runs inside assigns every weight of the model; if not, give it its former weights back.
 
     Each weight is made NaN (or -1 where it is an integer) beforehand and must not be afterwards.

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from tlkeras.data.example import Example, Source
-from tlkeras.data.reading import decode_all
+from tlkeras.data.example import Example, DatasetListing
+from tlkeras.data.loading import decode_all
 from tlkeras.data.sources import find_examples
 from tlkeras.data.splits import load_split
 from tlkeras.errors import UserError
-from tlkeras.run.opening import Run, open_run
-from tlkeras.startup import load_tensorflow
+from tlkeras.run.load_run import Run, load_run
+from tlkeras.runtime import load_tensorflow
 
 log = logging.getLogger("tlkeras")
 
@@ -40,18 +40,18 @@ def evaluate(
     """
     if batch_size < 1:
         raise UserError(f"--batch-size was {batch_size}; it must be a whole number of at least 1.")
-    run = open_run(run_path)
+    run = load_run(run_path)
     place = data_dir or run.config.get("data_dir")
-    source = find_examples(data or own_data(run), run.task, training=False, data_dir=place, form=run.form.name)
-    check_form(run, source)
+    source = find_examples(data or training_data(run), run.task, training=False, data_dir=place, form=run.form.name)
+    check_modality(run, source)
     check_classes(run, source)
-    splits = own_splits(source.examples) if data else judged_split(run, source.examples)
+    splits = own_splits(source.examples) if data else evaluation_split(run, source.examples)
     if data:
-        mention_known_pictures(run, data, source.examples)
+        warn_if_training_data(run, data, source.examples)
     decoded = {name: decode_all(examples, run.form, run.config["max_unreadable"]) for name, examples in splits.items()}
     load_tensorflow()
     from tlkeras.data.targets import make_targets
-    from tlkeras.evaluation.metrics import measure, measure_classes
+    from tlkeras.evaluation.metrics import compute_metrics, per_class_metrics
     from tlkeras.run.model_file import load_model
 
     model = load_model(run.path / "model.keras", outputs=len(run.classes) or 1)
@@ -61,13 +61,13 @@ def evaluate(
             log.warning("Set aside, unreadable: %s (%s)", example.name, reason)
         targets = make_targets(part.examples, run.task, run.classes)
         outputs = predict_inputs(model, part.inputs, batch_size)
-        figures[name] = measure(outputs, targets, run.task)
+        figures[name] = compute_metrics(outputs, targets, run.task)
         if run.task != "regression":
-            figures[name]["classes"] = measure_classes(outputs, targets, run.task, run.classes)
+            figures[name]["classes"] = per_class_metrics(outputs, targets, run.task, run.classes)
     return figures
 
 
-def own_data(run: Run) -> str:
+def training_data(run: Run) -> str:
     """The data that a run was trained on, if it is still where it was.
 
     Raises:
@@ -83,7 +83,7 @@ def own_data(run: Run) -> str:
     return data
 
 
-def check_form(run: Run, source: Source) -> None:
+def check_modality(run: Run, source: DatasetListing) -> None:
     """Refuse what the model does not take.
 
     Raises:
@@ -93,7 +93,7 @@ def check_form(run: Run, source: Source) -> None:
         raise UserError(f"The model of {run.path} takes {run.form.name}, and {source.name} holds {source.form}.")
 
 
-def check_classes(run: Run, source: Source) -> None:
+def check_classes(run: Run, source: DatasetListing) -> None:
     """Refuse pictures of classes that the model does not know.
 
     Raises:
@@ -115,14 +115,14 @@ def own_splits(examples: Sequence[Example]) -> dict[str, list[Example]]:
     return splits
 
 
-def judged_split(run: Run, examples: Sequence[Example]) -> dict[str, list[Example]]:
+def evaluation_split(run: Run, examples: Sequence[Example]) -> dict[str, list[Example]]:
     """The run's test pictures, or its validation pictures where it has no test split."""
     splits = load_split(run.path / "split.csv", examples)
     name = "test" if "test" in splits else "validation"
     return {name: [examples[index] for index in splits[name]]}
 
 
-def mention_known_pictures(run: Run, data: str, examples: Sequence[Example]) -> None:
+def warn_if_training_data(run: Run, data: str, examples: Sequence[Example]) -> None:
     """Say so when pictures are judged that the run was trained on."""
     before = run.config["data"]
     of_tfds = data.startswith("tfds:") and before.startswith("tfds:")  # these names tell data set and version

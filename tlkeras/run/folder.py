@@ -11,10 +11,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tlkeras.data.tfds_name import short_name
-from tlkeras.durable import flush, flush_tree
+from tlkeras.data.tfds.name import short_name
+from tlkeras.io.atomic import flush, flush_tree
 from tlkeras.errors import UserError
-from tlkeras.run.lock import is_locked, locked
+from tlkeras.io.locks import is_locked, locked
 
 log = logging.getLogger("tlkeras")
 RUNS = Path("saved_models")
@@ -59,7 +59,7 @@ def choose_run_dir(run_dir: str | None, overwrite: bool, resume: str | None, dat
     return path
 
 
-def finished_before(path: Path, file: str) -> bool:
+def is_complete(path: Path, file: str) -> bool:
     """Whether there is nothing to go on with, as the run is whole."""
     return (path / file).exists() and not has_checkpoints(partial_of(path))
 
@@ -96,7 +96,7 @@ def free_name(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def writing(path: Path, overwrite: bool = False, resume: bool = False) -> Iterator[Path]:
+def run_directory(path: Path, overwrite: bool = False, resume: bool = False) -> Iterator[Path]:
     """A folder to write the run into; it becomes `path` when the block ends well.
 
     Where it does not, the folder is removed, unless there are checkpoints to go on with: after a stop, a full disk, or
@@ -114,7 +114,7 @@ def writing(path: Path, overwrite: bool = False, resume: bool = False) -> Iterat
             if not goes_on:
                 shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(exist_ok=True)
-            with kept_if_stopped(partial, path), log_file(partial / "log.txt"):
+            with keep_on_interrupt(partial, path), log_file(partial / "log.txt"):
                 yield partial
             put_in_place(partial, path, overwrite or goes_on)
     finally:
@@ -124,14 +124,14 @@ def writing(path: Path, overwrite: bool = False, resume: bool = False) -> Iterat
 
 
 @contextlib.contextmanager
-def kept_if_stopped(partial: Path, path: Path) -> Iterator[None]:
+def keep_on_interrupt(partial: Path, path: Path) -> Iterator[None]:
     """Remove the folder when the block fails, unless it can be gone on with; then the message says how."""
     begun = has_checkpoints(partial)
     try:
         yield
     except BaseException as error:
         mistake = isinstance(error, UserError)
-        how = f"go on after what was finished with: {command_to_go_on(path)}"
+        how = f"go on after what was finished with: {resume_command(path)}"
         if not has_checkpoints(partial) or (mistake and not begun):
             shutil.rmtree(partial, ignore_errors=True)
         elif isinstance(error, KeyboardInterrupt):
@@ -141,7 +141,7 @@ def kept_if_stopped(partial: Path, path: Path) -> Iterator[None]:
         raise
 
 
-def command_to_go_on(path: Path) -> str:
+def resume_command(path: Path) -> str:
     """The command of this program, to be given again."""
     given = [word for word in sys.argv if word != "--overwrite"]
     named = any(word.partition("=")[0] == "--run-dir" for word in given)

@@ -6,14 +6,14 @@ from pathlib import Path
 import keras
 import numpy as np
 
-import tlkeras.hub.layer  # noqa: F401 (a model may hold a hub module, which Keras must know)
+import tlkeras.extras.hub.layer  # noqa: F401 (a model may hold a hub module, which Keras must know)
 from tlkeras.config import PretrainConfig, TrainConfig
 from tlkeras.data.prepare import PreparedData, write_unreadable
 from tlkeras.data.splits import save_split
 from tlkeras.errors import UserError
-from tlkeras.hub.encoders import check_installed, holds_tokenizer
+from tlkeras.extras.kerashub.presets import check_installed, holds_tokenizer
 from tlkeras.run.folder import MODEL
-from tlkeras.run.records import write_json, write_yaml
+from tlkeras.run.artifacts import write_json, write_yaml
 
 
 def save_run(
@@ -71,7 +71,7 @@ def load_model(path: Path, outputs: int | None = None) -> keras.Model:
     """
     if holds_tokenizer(path):
         check_installed()
-        import tlkeras.hub.tokens  # noqa: F401 (Keras must know it)
+        import tlkeras.extras.kerashub.tokens  # noqa: F401 (Keras must know it)
     try:
         model = keras.models.load_model(path, safe_mode=True, compile=False)
     except Exception as error:

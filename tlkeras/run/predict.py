@@ -13,13 +13,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tlkeras.config import FormName
-from tlkeras.data.example import Unreadable
-from tlkeras.data.forms import SUFFIXES
+from tlkeras.config import ModalityName
+from tlkeras.data.example import DecodeError
+from tlkeras.modalities.base import SUFFIXES
 from tlkeras.errors import UserError
 from tlkeras.run.evaluate import predict_inputs
-from tlkeras.run.opening import Run, open_run
-from tlkeras.startup import load_tensorflow
+from tlkeras.run.load_run import Run, load_run
+from tlkeras.runtime import load_tensorflow
 
 log = logging.getLogger("tlkeras")
 PATTERNS = {"pictures": "'photos/*.jpg'", "texts": "'reviews/*.txt'", "sounds": "'birds/*.wav'"}
@@ -71,7 +71,7 @@ def predict(
     """
     if top_k < 1:
         raise UserError(f"--top-k was {top_k}; it must be a whole number of at least 1.")
-    run = open_run(run_path)
+    run = load_run(run_path)
     if texts and run.form.name != "texts":
         raise UserError(f"--text was given, but the model of {run.path} takes {run.form.name}: give files of those.")
     inputs = [*find_files(paths, run.form.name), *texts]
@@ -89,7 +89,7 @@ def predict(
     return predictions
 
 
-def find_files(paths: Sequence[str], form: FormName = "pictures") -> list[Path]:
+def find_files(paths: Sequence[str], form: ModalityName = "pictures") -> list[Path]:
     """The pictures, texts or sounds that files, folders and patterns stand for, each once, in the order given.
 
     Raises:
@@ -119,7 +119,7 @@ def find_files(paths: Sequence[str], form: FormName = "pictures") -> list[Path]:
     return list(found)
 
 
-def counts(path: Path, form: FormName) -> bool:
+def counts(path: Path, form: ModalityName) -> bool:
     """Whether a file found in a folder counts as a picture, text or sound: by its extension, and not hidden."""
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
     return path.suffix.lower() in SUFFIXES[form] and not hidden
@@ -138,7 +138,7 @@ def predict_chunk(model: Any, run: Run, inputs: Sequence[Path | str], top_k: int
     for number, one in enumerate(inputs):
         try:
             decoded.append(run.form.read(one.encode() if isinstance(one, str) else one))
-        except Unreadable as error:
+        except DecodeError as error:
             errors[number] = str(error)
     batch = np.array(decoded, run.form.dtype).reshape(-1, *run.form.shape)
     outputs = iter(predict_inputs(model, batch, run.config["batch_size"]))

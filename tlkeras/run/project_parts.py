@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlkeras.errors import UserError
-from tlkeras.parser import not_known
+from tlkeras.cli import not_known
 
 CORE = ("train", "evaluate", "predict", "summary", "cache")  # scripts that every project has
 NEVER = ("new_project",)

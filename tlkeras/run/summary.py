@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlkeras.archives import check_model_file
+from tlkeras.io.archives import check_model_file
 from tlkeras.backbones import BACKBONES, Backbone
 from tlkeras.errors import UserError
-from tlkeras.hub.encoders import read_encoder
-from tlkeras.hub.row import find_row
-from tlkeras.run.opening import open_run
-from tlkeras.startup import load_tensorflow
+from tlkeras.extras.kerashub.presets import read_encoder
+from tlkeras.extras.hub.spec import resolve_spec
+from tlkeras.run.load_run import load_run
+from tlkeras.runtime import load_tensorflow
 
 if TYPE_CHECKING:
     import keras
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 def backbone_table() -> str:
     """All rows: name, weights, image sizes, stages."""
     lines = [f"{'backbone':<20} {'parameters':>12} {'size':>5} {'least':>6}  stages (phase 2 unfreezes from *)"]
-    for row in BACKBONES.values():
-        stages = [stage.name + ("*" if stage.name == row.finetune_from else "") for stage in row.stages]
+    for spec in BACKBONES.values():
+        stages = [stage.name + ("*" if stage.name == spec.finetune_from else "") for stage in spec.stages]
         if len(stages) > 8:
             stages = [stages[0], stages[1], "…", *stages[-6:]]
         lines.append(
-            f"{row.name:<20} {row.parameters:>12,} {row.default_size:>5} {row.least_size:>6}  {' '.join(stages)}"
+            f"{spec.name:<20} {spec.parameters:>12,} {spec.default_size:>5} {spec.min_size:>6}  {' '.join(stages)}"
         )
     return "\n".join(lines)
 
@@ -40,19 +40,19 @@ def stage_table(name: str) -> str:
     """
     path = Path(name).expanduser()
     if path.is_dir():
-        path = open_run(name).path / "model.keras"
+        path = load_run(name).path / "model.keras"
     elif name.endswith(".keras"):
         check_model_file(path)
     elif path.is_file():
         raise UserError(f"{path} holds no model; give a .keras file, a run's folder or a backbone's name.")
     else:
-        row = find_row(name)
-        if row.preset:  # of a size nothing can be built before it has learnt its words
-            return describe_row(read_encoder(row))
+        spec = resolve_spec(name)
+        if spec.preset:  # of a size nothing can be built before it has learnt its words
+            return describe_spec(read_encoder(spec))
         load_tensorflow()
         from tlkeras.models.builders import build_classifier
 
-        return describe_stages(build_classifier(row, 1, weights="module" if row.handle else "none"))
+        return describe_stages(build_classifier(spec, 1, weights="module" if spec.handle else "none"))
     load_tensorflow()
     from tlkeras.run.model_file import load_model
 
@@ -60,20 +60,20 @@ def stage_table(name: str) -> str:
     return f"{path}, {describe_model(model)}\n{describe_stages(model)}"
 
 
-def describe_row(row: Backbone) -> str:
+def describe_spec(spec: Backbone) -> str:
     """A line for each stage of an encoder: its first layer."""
     lines = [f"{'stage':<20} first layer"]
-    lines += [f"{stage.name + '*' * (stage.name == row.finetune_from):<20} {stage.layer}" for stage in row.stages]
-    lines.append(f"Phase 2 unfreezes from * by default; the encoder has about {row.parameters:,} parameters.")
+    lines += [f"{stage.name + '*' * (stage.name == spec.finetune_from):<20} {stage.layer}" for stage in spec.stages]
+    lines.append(f"Phase 2 unfreezes from * by default; the encoder has about {spec.parameters:,} parameters.")
     return "\n".join(lines)
 
 
 def describe_model(model: "keras.Model") -> str:
     """Backbone, image size and parameter counts of a model in a line."""
-    from tlkeras.models.freezing import backbone_of
-    from tlkeras.models.inputs import backbone_at
+    from tlkeras.models.freezing import get_backbone
+    from tlkeras.models.introspect import backbone_at
 
-    backbone = backbone_of(model)
+    backbone = get_backbone(model)
     total, below = model.count_params(), backbone.count_params()
     counts = f"{total:,} parameters, {below:,} in the backbone and {total - below:,} in the head"
     return f"{backbone_at(model)}: {counts}"
@@ -81,17 +81,17 @@ def describe_model(model: "keras.Model") -> str:
 
 def describe_stages(model: "keras.Model") -> str:
     """A line for each stage: its first layer, layers, weights, and the weights that learn from it upwards."""
-    from tlkeras.models.freezing import backbone_of, count_weights, first_unfrozen, row_of, set_trainable
+    from tlkeras.models.freezing import get_backbone, count_params, first_trainable_index, get_spec, set_trainable
 
-    backbone, row = backbone_of(model), row_of(model)
+    backbone, spec = get_backbone(model), get_spec(model)
     head = set_trainable(model, "none").trainable
-    starts = [first_unfrozen(backbone, stage.name) for stage in row.stages] + [len(backbone.layers)]
+    starts = [first_trainable_index(backbone, stage.name) for stage in spec.stages] + [len(backbone.layers)]
     lines = [f"{'stage':<12} {'first layer':<36} {'layers':>6} {'parameters':>12} {'learn from here up':>20}"]
-    for stage, start, end in zip(row.stages, starts, starts[1:], strict=False):
+    for stage, start, end in zip(spec.stages, starts, starts[1:], strict=False):
         layers = backbone.layers[start:end]
-        weights = sum(count_weights(layer.weights) for layer in layers)
+        weights = sum(count_params(layer.weights) for layer in layers)
         learn = set_trainable(model, stage.name).trainable - head
-        mark = "*" if stage.name == row.finetune_from else ""
+        mark = "*" if stage.name == spec.finetune_from else ""
         lines.append(f"{stage.name + mark:<12} {layers[0].name:<36} {len(layers):>6} {weights:>12,} {learn:>20,}")
     lines.append(f"Phase 2 unfreezes from * by default; the backbone has {backbone.count_params():,} parameters.")
     return "\n".join(lines)

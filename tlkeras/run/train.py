@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 from tlkeras.backbones import Backbone, check_image_size
 from tlkeras.config import Task, TrainConfig
 from tlkeras.data.prepare import PreparedData, decode_data, find_data
-from tlkeras.data.reading import available_cores
-from tlkeras.hub.encoders import check_encoder_weights, check_tokens
-from tlkeras.hub.row import find_row
-from tlkeras.run.folder import CHECKPOINTS, MODEL, check_space, choose_run_dir, finished_before, writing
-from tlkeras.run.identity import check_finished, check_identity
-from tlkeras.run.records import versions, write_history, write_json
-from tlkeras.startup import load_tensorflow
+from tlkeras.data.loading import available_cores
+from tlkeras.extras.kerashub.presets import check_encoder_weights, check_tokens
+from tlkeras.extras.hub.spec import resolve_spec
+from tlkeras.run.folder import CHECKPOINTS, MODEL, check_space, choose_run_dir, is_complete, run_directory
+from tlkeras.run.fingerprint import check_finished, check_fingerprint
+from tlkeras.run.artifacts import versions, write_history, write_json
+from tlkeras.runtime import load_tensorflow
 from tlkeras.training.checkpoint import Checkpoints
-from tlkeras.unfreeze import parse_unfreeze
-from tlkeras.weight_files import check_weights_option
+from tlkeras.backbones.unfreeze import parse_unfreeze
+from tlkeras.backbones.weight_files import check_weights_option
 
 if TYPE_CHECKING:
     import keras
 
-    from tlkeras.data.pipeline import ExampleSet
+    from tlkeras.data.pipeline import SplitData
     from tlkeras.training.two_phase import TrainingResult
 
 log = logging.getLogger("tlkeras")
@@ -43,50 +43,50 @@ def train(config: TrainConfig) -> Path:
         UserError: for a mistake in options or data; nothing is left behind.
     """
     config.check()
-    row = find_row(config.backbone, config.pixel_range)
-    if row.handle:
+    spec = resolve_spec(config.backbone, config.pixel_range)
+    if spec.handle:
         config = dataclasses.replace(config, weights="module")
-    if row.preset:
-        check_encoder_weights(row, config.weights)
-        check_tokens(row, config.tokens)
+    if spec.preset:
+        check_encoder_weights(spec, config.weights)
+        check_tokens(spec, config.sequence_length)
         config = dataclasses.replace(config, weights="none" if config.weights == "none" else "preset")
-    check_image_size(row, config.image_size)
-    if row.stages:
-        parse_unfreeze(row, config.unfreeze or row.finetune_from)
-    path = choose_run_dir(config.run_dir, config.overwrite, MODEL if config.resume else None, config.data, row.name)
-    if config.resume and finished_before(path, MODEL):
-        check_finished(path / "config.yaml", dataclasses.replace(config, backbone=row.name))
+    check_image_size(spec, config.image_size)
+    if spec.stages:
+        parse_unfreeze(spec, config.unfreeze or spec.finetune_from)
+    path = choose_run_dir(config.run_dir, config.overwrite, MODEL if config.resume else None, config.data, spec.name)
+    if config.resume and is_complete(path, MODEL):
+        check_finished(path / "config.yaml", dataclasses.replace(config, backbone=spec.name))
         print(f"Run: {path} (it was finished before)")
         return path
-    with writing(path, config.overwrite, config.resume) as folder:
-        found = find_data(config, row, config.image_size, config.seed)
-        row = found.row
-        parse_unfreeze(row, config.unfreeze or row.finetune_from)  # of a preset that was not here before
+    with run_directory(path, config.overwrite, config.resume) as folder:
+        found = find_data(config, spec, config.image_size, config.seed)
+        spec = found.spec
+        parse_unfreeze(spec, config.unfreeze or spec.finetune_from)  # of a preset that was not here before
         everything = (config.unfreeze or "all") == "all" and (config.unfreeze or config.weights in ("none", "module"))
-        check_space(folder, (16 if everything else 6) * row.parameters)  # with three checkpoints
+        check_space(folder, (16 if everything else 6) * spec.parameters)  # with three checkpoints
         dataclasses.replace(config, task=found.source.task).check()
-        if not (row.module or row.preset):
-            check_weights_option(row, config.weights, found.form.image_size)
+        if not (spec.module or spec.preset):
+            check_weights_option(spec, config.weights, found.form.image_size)
         data = decode_data(found, config, config.seed)
         resolved = dataclasses.replace(
-            config.with_defaults(row.finetune_from, pretrained=config.weights != "none"),
+            config.with_defaults(spec.finetune_from, pretrained=config.weights != "none"),
             task=data.task,
             image_size=data.image_size,
             sample_rate=data.form.rate,
             seconds=data.form.seconds,
-            backbone=row.name,
+            backbone=spec.name,
             run_dir=str(path),
             overwrite=False,
             resume=False,
         )
-        check_identity(folder / CHECKPOINTS, resolved, data, row.digest)
+        check_fingerprint(folder / CHECKPOINTS, resolved, data, spec.digest)
         load_tensorflow(config.seed)
-        train_and_write(resolved, row, data, folder)
+        train_and_write(resolved, spec, data, folder)
     print(f"Run: {path}")
     return path
 
 
-def train_and_write(config: TrainConfig, row: Backbone, data: PreparedData, folder: Path) -> None:
+def train_and_write(config: TrainConfig, spec: Backbone, data: PreparedData, folder: Path) -> None:
     """Build, train and measure the model, and write everything into the folder.
 
     Args:
@@ -95,24 +95,24 @@ def train_and_write(config: TrainConfig, row: Backbone, data: PreparedData, fold
         data: decoded examples and their splits.
         folder: where everything goes.
     """
-    from tlkeras.data.pipeline import example_sets
-    from tlkeras.evaluation.curves import plot_curves
-    from tlkeras.evaluation.metrics import summary
+    from tlkeras.data.pipeline import split_data
+    from tlkeras.evaluation.plots import plot_history
+    from tlkeras.evaluation.metrics import format_metrics
     from tlkeras.run.model_file import save_run
-    from tlkeras.training.roads import training_view
+    from tlkeras.training.phase_inputs import without_resizing
     from tlkeras.training.two_phase import train_two_phases
 
-    splits = example_sets(data)
-    model = build(config, row, data.task, splits["train"])
+    splits = split_data(data)
+    model = build(config, spec, data.task, splits["train"])
     checkpoints = Checkpoints(folder / CHECKPOINTS)
     result = train_two_phases(model, splits["train"], splits["validation"], config, checkpoints)
-    figures = judge(training_view(model), splits, config.batch_size, data.task)
+    figures = evaluate_splits(without_resizing(model), splits, config.batch_size, data.task)
     save_run(model, config, data, splits["validation"].first(16)[0], folder)
     write_history(folder / "history.csv", result.history)
-    plot_curves(result.history, result.epoch, folder / "curves.png")
-    write_json(folder / "metrics.json", figures | about_run(config, result))
+    plot_history(result.history, result.epoch, folder / "curves.png")
+    write_json(folder / "metrics.json", figures | run_metadata(config, result))
     for name, values in figures.items():
-        log.info("%s %s", f"{name.capitalize()}:".ljust(11), summary(values, data.form.name))
+        log.info("%s %s", f"{name.capitalize()}:".ljust(11), format_metrics(values, data.form.name))
     if "test" not in figures:
         log.info(
             "Note: the validation %s chose the epoch, so their figure is a little too good; no test split.",
@@ -120,7 +120,7 @@ def train_and_write(config: TrainConfig, row: Backbone, data: PreparedData, fold
         )
 
 
-def build(config: TrainConfig, row: Backbone, task: Task, train: "ExampleSet") -> "keras.Model":
+def build(config: TrainConfig, spec: Backbone, task: Task, train: "ExampleSet") -> "keras.Model":
     """The model of a run; says where the backbone's weights come from.
 
     Args:
@@ -130,25 +130,25 @@ def build(config: TrainConfig, row: Backbone, task: Task, train: "ExampleSet") -
         train: the training split, which calibrates random weights and, for regression, the unit of the output.
     """
     from tlkeras.models.builders import build_classifier
-    from tlkeras.models.calibration import calibrate_batch_norm
+    from tlkeras.models.batch_norm import calibrate_batch_norm
 
     unit = {}
     if task == "regression":
         unit = {"target_mean": float(train.targets.mean()), "target_deviation": float(train.targets.std()) or 1.0}
     model = build_classifier(
-        row,
+        spec,
         num_outputs=train.targets.shape[1],
         task=task,
         weights=config.weights,
         image_size=config.image_size,
         pooling=config.pooling,
-        hidden=config.hidden,
+        hidden_units=config.hidden_units,
         dropout=config.dropout,
         l2=config.l2,
         precision=config.precision,
         pixel_range=config.pixel_range,
-        tokens=config.tokens,
-        texts=train.first(len(train))[0] if row.preset else None,
+        sequence_length=config.sequence_length,
+        texts=train.first(len(train))[0] if spec.preset else None,
         **unit,
     )
     if config.weights == "none":
@@ -157,7 +157,7 @@ def build(config: TrainConfig, row: Backbone, task: Task, train: "ExampleSet") -
     return model
 
 
-def judge(
+def evaluate_splits(
     view: "keras.Model", splits: dict[str, "ExampleSet"], batch_size: int, task: Task
 ) -> dict[str, dict[str, Any]]:
     """The figures of each split, every example once, without augmentation.
@@ -172,15 +172,15 @@ def judge(
         By the name of the split what `tlkeras.evaluation.metrics.measure` gives.
     """
     from tlkeras.data.pipeline import evaluation_batches
-    from tlkeras.evaluation.metrics import measure
+    from tlkeras.evaluation.metrics import compute_metrics
 
     return {
-        name: measure(view.predict(evaluation_batches(split, batch_size), verbose=0), split.targets, task)
+        name: compute_metrics(view.predict(evaluation_batches(split, batch_size), verbose=0), split.targets, task)
         for name, split in splits.items()
     }
 
 
-def about_run(config: TrainConfig, result: "TrainingResult") -> dict[str, Any]:
+def run_metadata(config: TrainConfig, result: "TrainingResult") -> dict[str, Any]:
     """What else is needed to judge the figures and to repeat them."""
     return {
         "kept_phase": result.kept,

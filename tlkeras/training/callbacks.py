@@ -8,8 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from tlkeras.config import FormName, Task
-from tlkeras.display import Progress, in_notebook
+from tlkeras.config import ModalityName, Task
+from tlkeras.notebook import Progress, in_notebook
 
 log = logging.getLogger("tlkeras")
 
@@ -26,7 +26,7 @@ def fit_verbosity() -> int:
     return 0 if in_notebook() else 1 if sys.stdout.isatty() else 2
 
 
-class FiniteLoss(keras.callbacks.Callback):
+class TerminateOnNaN(keras.callbacks.Callback):
     """Stop with a FloatingPointError when a loss is no longer a number."""
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -41,7 +41,7 @@ class FiniteLoss(keras.callbacks.Callback):
                 raise FloatingPointError(f"the {what} loss became {logs[name]} in epoch {epoch + 1}")
 
 
-class BestEpoch(keras.callbacks.Callback):
+class RestoreBestWeights(keras.callbacks.Callback):
     """Remember the weights of the best epoch by validation, put them back at the end, and stop early.
 
     Attributes:
@@ -74,7 +74,7 @@ class BestEpoch(keras.callbacks.Callback):
         """All but the weights, as JSON has it."""
         return {"best": list(self.best), "epoch": self.epoch, "logs": self.logs, "done": self.done}
 
-    def go_on(self, state: dict[str, Any], weights: list[np.ndarray]) -> None:
+    def restore(self, state: dict[str, Any], weights: list[np.ndarray]) -> None:
         """Be as a callback was whose `state()` and weights these are."""
         self.best, self.epoch, self.logs, self.done = tuple(state["best"]), state["epoch"], state["logs"], state["done"]
         self.weights = weights
@@ -84,14 +84,14 @@ class BestEpoch(keras.callbacks.Callback):
             variable.assign(value)
 
 
-class Speed(keras.callbacks.Callback):
+class Throughput(keras.callbacks.Callback):
     """Add training images (or texts, or sounds) a second, and the seconds left in this phase, to Keras' progress bar.
 
     Where features are computed once, an image is one read as features. It must stand after callbacks that keep the
     logs: times differ between equal runs.
     """
 
-    def __init__(self, images: int, batch_size: int, last_epoch: int, form: FormName = "pictures") -> None:
+    def __init__(self, images: int, batch_size: int, last_epoch: int, form: ModalityName = "pictures") -> None:
         super().__init__()
         self._unit = "img/s" if form == "pictures" else f"{form}/s"
         self._images, self._batch_size, self._last_epoch = images, batch_size, last_epoch
@@ -115,7 +115,7 @@ class Speed(keras.callbacks.Callback):
             logs["s left"] = left
 
 
-class Watch(keras.callbacks.Callback):
+class NotebookProgress(keras.callbacks.Callback):
     """In a notebook a bar and a table of the epochs, in place of Keras' lines; elsewhere nothing.
 
     It must stand after `Speed`, whose figures it shows.
@@ -149,7 +149,7 @@ class Watch(keras.callbacks.Callback):
             self._progress.show(done, f"epoch {self._epoch + 1} of {self._last}{left}", at_once)
 
 
-class HistoryTable(keras.callbacks.Callback):
+class HistoryLogger(keras.callbacks.Callback):
     """One row for each epoch of both phases, appended to the list that is given; also written to the log file.
 
     The rate is that of the epoch's middle step.

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tlkeras.durable import write_file
+from tlkeras.io.atomic import write_atomic
 
 log = logging.getLogger("tlkeras")
 
@@ -54,7 +54,7 @@ class Checkpoints:
             **{f"{name}.{place}": array for name, group in arrays.items() for place, array in enumerate(group)},
         )
         self._folder.mkdir(parents=True, exist_ok=True)
-        write_file(self._folder / f"{number:06}-{checksum(content.getbuffer())}.npz", content.getbuffer())
+        write_atomic(self._folder / f"{number:06}-{checksum(content.getbuffer())}.npz", content.getbuffer())
         for old in self._files()[KEPT:]:
             old.unlink()
 

@@ -4,10 +4,10 @@ import keras
 from keras import ops
 
 from tlkeras.config import TrainingOptions
-from tlkeras.models.freezing import backbone_of, row_of
+from tlkeras.models.freezing import get_backbone, get_spec
 
 
-class StageRates:
+class StagewiseLearningRate:
     """Mixin for a Keras optimizer: a factor on the rate of single variables, and decoupled weight decay.
 
     Keras has one rate for all variables, and its own weight decay ignores any factor on it. Weight decay follows
@@ -31,11 +31,11 @@ class StageRates:
         super().update_step(gradient, variable, rate)
 
 
-class StagedAdam(StageRates, keras.optimizers.Adam):
+class StagedAdam(StagewiseLearningRate, keras.optimizers.Adam):
     """Adam (Kingma and Ba 2015, arXiv:1412.6980); with `decay` it is AdamW."""
 
 
-class StagedSGD(StageRates, keras.optimizers.SGD):
+class StagedSGD(StagewiseLearningRate, keras.optimizers.SGD):
     """Stochastic gradient descent with momentum."""
 
 
@@ -49,7 +49,7 @@ def make_optimizer(model: keras.Model, options: TrainingOptions, rate: float, st
         steps: steps of the phase, over which the schedule runs.
     """
     schedule = make_schedule(rate, steps, options.warmup, level=options.schedule == "constant")
-    factors = stage_factors(model, options.stage_decay)
+    factors = lr_scales(model, options.layer_decay)
     if options.optimizer == "sgd":
         optimizer = StagedSGD(schedule, momentum=0.9, nesterov=True, factors=factors, decay=options.weight_decay)
     else:
@@ -60,7 +60,7 @@ def make_optimizer(model: keras.Model, options: TrainingOptions, rate: float, st
 
 def loss_scaled(model: keras.Model, optimizer: keras.Optimizer) -> keras.Optimizer:
     """The optimizer, with its loss scaled where the backbone computes in float16 and gradients would become zero."""
-    if any(layer.compute_dtype == "float16" for layer in backbone_of(model).layers):
+    if any(layer.compute_dtype == "float16" for layer in get_backbone(model).layers):
         return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
 
@@ -86,17 +86,17 @@ def make_schedule(
     )
 
 
-def stage_factors(model: keras.Model, stage_decay: float) -> dict[str, float]:
+def lr_scales(model: keras.Model, layer_decay: float) -> dict[str, float]:
     """Factor on the rate of each learning weight of the backbone: `stage_decay ** (count of stages above it)`.
 
     Lower rates for earlier stages are Howard and Ruder's discriminative fine-tuning (2018, arXiv:1801.06146).
     """
-    backbone, stages = backbone_of(model), row_of(model).stages
+    backbone, stages = get_backbone(model), get_spec(model).stages
     names = [layer.name for layer in backbone.layers]
     starts = [names.index(stage.layer) + stage.after for stage in stages]
     factors = {}
     for index, layer in enumerate(backbone.layers):
         above = sum(start > index for start in starts)
         for variable in layer.trainable_weights:
-            factors[variable.path] = stage_decay**above
+            factors[variable.path] = layer_decay**above
     return factors

@@ -10,17 +10,17 @@ import keras
 import numpy as np
 
 from tlkeras.config import TrainingOptions
-from tlkeras.data.pipeline import ExampleSet, steps_per_epoch
+from tlkeras.data.pipeline import SplitData, steps_per_epoch
 from tlkeras.data.targets import balanced_class_weights
 from tlkeras.errors import UserError
 from tlkeras.models.builders import task_of
-from tlkeras.models.freezing import backbone_of, first_unfrozen
-from tlkeras.training.callbacks import BestEpoch, FiniteLoss, HistoryTable, Speed, Watch, fit_verbosity
+from tlkeras.models.freezing import get_backbone, first_trainable_index
+from tlkeras.training.callbacks import RestoreBestWeights, TerminateOnNaN, HistoryLogger, Throughput, NotebookProgress, fit_verbosity
 from tlkeras.training.checkpoint import Checkpoint, Checkpoints
-from tlkeras.training.objective import objective
+from tlkeras.training.losses import loss_and_metrics
 from tlkeras.training.optimizers import make_optimizer
-from tlkeras.training.progress import KeepEpoch, assign, changing, values
-from tlkeras.training.roads import Road
+from tlkeras.training.state import EpochCheckpoint, assign_all, training_state, to_numpy
+from tlkeras.training.phase_inputs import PhaseInputs
 
 log = logging.getLogger("tlkeras")
 
@@ -66,17 +66,17 @@ class TrainingResult:
     best: tuple[float, ...] | None = None
 
 
-def plan(model: keras.Model, options: TrainingOptions) -> list[Phase]:
+def plan_phases(model: keras.Model, options: TrainingOptions) -> list[Phase]:
     """The phases that the options ask for; no second one where it would unfreeze nothing."""
     first, last = options.frozen_epochs, options.frozen_epochs + options.finetune_epochs
-    phases = [Phase("frozen", "none", options.frozen_rate, 0, first)]
-    backbone = backbone_of(model)
-    if options.finetune_epochs and first_unfrozen(backbone, options.unfreeze) < len(backbone.layers):
-        phases.append(Phase("finetune", options.unfreeze, options.finetune_rate, first, last))
+    phases = [Phase("frozen", "none", options.head_learning_rate, 0, first)]
+    backbone = get_backbone(model)
+    if options.finetune_epochs and first_trainable_index(backbone, options.unfreeze) < len(backbone.layers):
+        phases.append(Phase("finetune", options.unfreeze, options.finetune_learning_rate, first, last))
     return phases
 
 
-class PhaseRun:
+class PhaseTrainer:
     """A phase at work.
 
     Attributes:
@@ -85,25 +85,25 @@ class PhaseRun:
     """
 
     def __init__(
-        self, model: keras.Model, road: Road, phase: Phase, train: ExampleSet, options: TrainingOptions,
+        self, model: keras.Model, road: PhaseInputs, phase: Phase, train: SplitData, options: TrainingOptions,
         result: TrainingResult,
     ) -> None:  # fmt: skip
         """Compile the part of the model that runs; its trainable layers are set already."""
         task, self._steps = task_of(model), steps_per_epoch(len(train), options.batch_size)
         optimizer = make_optimizer(model, options, phase.rate, self._steps * (phase.last_epoch - phase.first_epoch))
         # XLA on the CPU made MobileNetV2 fifteen times slower, and the deterministic mode goes without it anyway.
-        goal = objective(model, options.label_smoothing, task)
+        goal = loss_and_metrics(model, options.label_smoothing, task)
         road.part.compile(optimizer=optimizer, jit_compile=False, **goal)
         self._road, self._phase, self._train, self._options, self._result = road, phase, train, options, result
         self._first, self._spent = phase.first_epoch, 0.0
-        self.before = values(model.trainable_weights)
-        self.best = BestEpoch(task, options.patience)
-        self._changing = changing(road.part)
+        self.before = to_numpy(model.trainable_weights)
+        self.best = RestoreBestWeights(task, options.patience)
+        self._changing = training_state(road.part)
 
-    def go_on(self, saved: Checkpoint) -> None:
+    def restore(self, saved: Checkpoint) -> None:
         """Be where a checkpoint of this phase was written."""
-        assign(self._changing, saved.arrays["changing"])
-        self.best.go_on(saved.state["best"], saved.arrays["best"])
+        assign_all(self._changing, saved.arrays["changing"])
+        self.best.restore(saved.state["best"], saved.arrays["best"])
         self.before, self._first = saved.arrays["before"], saved.number
         self._spent = saved.state["seconds"]
         log.info("Going on after epoch %d.", saved.number)
@@ -119,11 +119,11 @@ class PhaseRun:
             UserError: the loss is no longer a number.
         """
         phase, options, start = self._phase, self._options, time.perf_counter()
-        callbacks = [FiniteLoss(), self.best, HistoryTable(self._result.history, phase.name)]
+        callbacks = [TerminateOnNaN(), self.best, HistoryLogger(self._result.history, phase.name)]
         if checkpoints:
-            callbacks.append(KeepEpoch(checkpoints, self._arrays, lambda: about | self._state(start)))
-        callbacks.append(Speed(len(self._train), options.batch_size, phase.last_epoch, self._train.form))
-        callbacks.append(Watch("Phase 1" if phase.name == "frozen" else "Phase 2", self._first, phase.last_epoch))
+            callbacks.append(EpochCheckpoint(checkpoints, self._arrays, lambda: about | self._state(start)))
+        callbacks.append(Throughput(len(self._train), options.batch_size, phase.last_epoch, self._train.form))
+        callbacks.append(NotebookProgress("Phase 1" if phase.name == "frozen" else "Phase 2", self._first, phase.last_epoch))
         try:
             if self._first < phase.last_epoch and not self.best.done:
                 self._fit(callbacks)
@@ -131,7 +131,7 @@ class PhaseRun:
                 self.best.set_model(self._road.part)
                 self.best.on_train_end()
         except FloatingPointError as error:
-            option = "--frozen-rate" if phase.name == "frozen" else "--finetune-rate"
+            option = "--head-learning-rate" if phase.name == "frozen" else "--finetune-learning-rate"
             raise UserError(f"Training went wrong: {error}. Lower {option} (it was {phase.rate}).") from None
         self._result.seconds[phase.name] = self._state(start)["seconds"]
 
@@ -151,7 +151,7 @@ class PhaseRun:
         )
 
     def _arrays(self) -> dict[str, list[np.ndarray]]:
-        return {"changing": values(self._changing), "best": self.best.weights, "before": self.before}
+        return {"changing": to_numpy(self._changing), "best": self.best.weights, "before": self.before}
 
     def _state(self, start: float) -> dict[str, Any]:
         seconds = self._spent + time.perf_counter() - start

@@ -6,22 +6,22 @@ import time
 import keras
 
 from tlkeras.config import TrainingOptions, check_values
-from tlkeras.data.pipeline import ExampleSet
+from tlkeras.data.pipeline import SplitData
 from tlkeras.errors import UserError
-from tlkeras.models.freezing import FrozenWeights, row_of, set_trainable
-from tlkeras.models.inputs import decoded_input, form_of
+from tlkeras.models.freezing import FrozenWeights, get_spec, set_trainable
+from tlkeras.models.introspect import decoded_input, form_of
 from tlkeras.training.checkpoint import Checkpoint, Checkpoints
-from tlkeras.training.phase import PhaseRun, TrainingResult, plan
-from tlkeras.training.progress import assign
-from tlkeras.training.roads import Road, make_roads
+from tlkeras.training.phase import PhaseTrainer, TrainingResult, plan_phases
+from tlkeras.training.state import assign_all
+from tlkeras.training.phase_inputs import PhaseInputs, prepare_phases
 
 log = logging.getLogger("tlkeras")
 
 
 def train_two_phases(
     model: keras.Model,
-    train: ExampleSet,
-    validation: ExampleSet,
+    train: SplitData,
+    validation: SplitData,
     options: TrainingOptions,
     checkpoints: Checkpoints | None = None,
 ) -> TrainingResult:
@@ -50,46 +50,46 @@ def train_two_phases(
     """
     check_values(options)
     check_data(model, train, validation)
-    options = options.with_defaults(row_of(model).finetune_from)
+    options = options.with_defaults(get_spec(model).finetune_from)
     saved = checkpoints.latest() if checkpoints else None
     result = TrainingResult(**saved.state["result"]) if saved else TrainingResult()
     start = time.perf_counter()
-    roads = make_roads(model, train, validation, options)
+    phases = prepare_phases(model, train, validation, options)
     result.seconds["features"] = result.seconds.get("features", 0.0) + time.perf_counter() - start
-    for phase in plan(model, options):
+    for phase in plan_phases(model, options):
         learning = set_trainable(model, phase.unfreeze)
         if saved and phase.name == "frozen" and saved.state["phase"] == "finetune":
             continue  # it was done before the stop; the checkpoint holds what came out
         log.info("%s: %s.", phase, learning)
         frozen = FrozenWeights(model)
-        run = PhaseRun(model, roads[phase.name], phase, train, options, result)
+        run = PhaseTrainer(model, phases[phase.name], phase, train, options, result)
         if saved and saved.state["phase"] == phase.name:
-            check_same(frozen, roads, saved)
-            run.go_on(saved)
+            check_same(frozen, phases, saved)
+            run.restore(saved)
         try:
-            run.fit(checkpoints, {"frozen": frozen.digest(), "cached": cached(roads)})
+            run.fit(checkpoints, {"frozen": frozen.digest(), "cached": cached(phases)})
         except UserError as error:  # the loss became infinite
             if result.best is None:
                 raise
             log.warning("%s Phase 1's model is kept.", error)
-            assign(model.trainable_weights, run.before)
+            assign_all(model.trainable_weights, run.before)
             break
         frozen.check()
         if result.best is None or run.best.best > tuple(result.best):
             result.best, result.kept, result.epoch = run.best.best, phase.name, run.best.epoch + 1
         else:
-            assign(model.trainable_weights, run.before)
+            assign_all(model.trainable_weights, run.before)
             log.info("Phase 2 did not beat phase 1 on validation: phase 1's model is kept.")
     set_trainable(model, "none")
     return result
 
 
-def cached(roads: dict[str, Road]) -> dict[str, bool]:
+def cached(phases: dict[str, PhaseInputs]) -> dict[str, bool]:
     """Which phases run on features that were computed once."""
-    return {name: road.cached for name, road in roads.items()}
+    return {name: road.cached for name, road in phases.items()}
 
 
-def check_same(frozen: FrozenWeights, roads: dict[str, Road], saved: Checkpoint) -> None:
+def check_same(frozen: FrozenWeights, phases: dict[str, PhaseInputs], saved: Checkpoint) -> None:
     """Refuse to go on with other frozen weights, or on other roads, than the training began with.
 
     Raises:
@@ -98,12 +98,12 @@ def check_same(frozen: FrozenWeights, roads: dict[str, Road], saved: Checkpoint)
     if frozen.digest() != saved.state["frozen"]:
         raise UserError("The backbone's weights are not those that this run began with: the weight file has changed. "
                         "Put it back to go on, or begin anew.")  # fmt: skip
-    if cached(roads) != saved.state["cached"]:
+    if cached(phases) != saved.state["cached"]:
         raise UserError("When this run began, there was another amount of room for features in memory or on disk. Give "
-                        "--memory and --cache-disk as much as then.")  # fmt: skip
+                        "--memory-gb and --cache-gb as much as then.")  # fmt: skip
 
 
-def check_data(model: keras.Model, train: ExampleSet, validation: ExampleSet) -> None:
+def check_data(model: keras.Model, train: SplitData, validation: SplitData) -> None:
     """Refuse examples and targets that do not fit the model.
 
     Raises:

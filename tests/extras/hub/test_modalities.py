@@ -1,0 +1,356 @@
+"""Modules that take texts or sounds: of every kind that is published, made here, inside a model that is trained."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tlkeras.config import TrainingOptions
+from tlkeras.data.pipeline import SplitData
+from tlkeras.errors import UserError
+from tlkeras.features.split_model import cut
+from tlkeras.features.engines import make_engine
+from tlkeras.extras.hub.spec import resolve_spec, load_module_spec
+from tlkeras.models.builders import build_hub_classifier
+from tlkeras.models.freezing import get_backbone, set_trainable
+from tlkeras.models.introspect import form_of
+from tlkeras.training.checkpoint import Checkpoints
+from tlkeras.training.two_phase import train_two_phases
+
+WORDS = [f"word{number}" for number in range(30)]
+TEXTS = ("by_hand", "hashing", "keras2", "keras3", "sequence")
+SOUNDS = ("batch", "fixed", "waveform", "yamnet")
+SAMPLES = 600
+
+
+def save(folder: Path, function: Callable, spec: tf.TensorSpec, **attributes) -> None:
+    module = tf.train.Checkpoint(**attributes)
+    module.__call__ = tf.function(function, input_signature=[spec])
+    tf.saved_model.save(module, str(folder))
+
+
+def by_hand(folder: Path) -> None:
+    """A vocabulary in a table, a flag for training, lists of weights and a loss."""
+    numbers = tf.lookup.KeyValueTensorInitializer(tf.constant(WORDS), tf.range(1, 31, dtype=tf.int64))
+    module = tf.train.Checkpoint(table=tf.lookup.StaticHashTable(numbers, 0), vectors=vectors(31))
+
+    def features(texts, training=False):
+        words = tf.strings.split(texts)
+        noise = tf.cast(training, "float32") * 1000.0
+        return (
+            tf.reduce_mean(words.with_values(tf.gather(module.vectors, module.table.lookup(words.values))), 1) + noise
+        )
+
+    module.__call__ = tf.function(features)
+    for training in (True, False):
+        module.__call__.get_concrete_function(tf.TensorSpec((None,), tf.string), training=training)
+    module.variables = module.trainable_variables = [module.vectors]
+    module.regularization_losses = [tf.function(lambda: 0.1 * tf.reduce_sum(module.vectors**2), input_signature=[])]
+    tf.saved_model.save(module, str(folder))
+
+
+def vectors(count: int) -> tf.Variable:
+    return tf.Variable(np.random.default_rng(0).normal(size=(count, 8)).astype("float32"))
+
+
+def hashing(folder: Path) -> None:
+    """Words by their hashes, as in many modules; plain, with nothing but a function."""
+    own = vectors(97)
+
+    def features(texts):
+        words = tf.strings.split(texts)
+        return tf.reduce_mean(words.with_values(tf.gather(own, tf.strings.to_hash_bucket_fast(words.values, 97))), 1)
+
+    save(folder, features, tf.TensorSpec((None,), tf.string), vectors=own)
+
+
+def sequence(folder: Path) -> None:
+    """A vector for each of the first five characters: `(B, 5, C)`."""
+    own = vectors(97)
+
+    def features(texts):
+        letters = tf.strings.substr(texts[:, None], [[0, 1, 2, 3, 4]], [[1] * 5])
+        return tf.gather(own, tf.strings.to_hash_bucket_fast(letters, 97))
+
+    save(folder, features, tf.TensorSpec((None,), tf.string), vectors=own)
+
+
+def keras2(folder: Path) -> None:
+    """A column of texts `(B, 1)`, a vocabulary, a penalty."""
+    import tf_keras
+    from tf_keras import layers
+
+    tf_keras.utils.set_random_seed(0)
+    model = tf_keras.Sequential(
+        [
+            layers.Input((1,), dtype="string"),
+            layers.TextVectorization(vocabulary=WORDS, output_sequence_length=8),
+            layers.Embedding(32, 8, embeddings_regularizer=tf_keras.regularizers.L2(0.1)),
+            layers.GlobalAveragePooling1D(),
+        ]
+    )
+    model.compile()
+    model.save(folder, save_format="tf")
+
+
+def keras3(folder: Path) -> None:
+    """`model.export` of a model with a vocabulary."""
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    words = layers.TextVectorization(vocabulary=WORDS, output_sequence_length=8)
+    model = keras.Sequential([keras.Input((), dtype="string"), words, layers.Embedding(32, 8)])
+    model.export(folder, verbose=False)
+
+
+def spectrum(sounds: tf.Tensor, kernel: tf.Variable) -> tf.Tensor:
+    """Features `(…, frames, 8)` of sounds `(…, samples)`."""
+    return tf.math.log(tf.abs(tf.signal.stft(sounds, 128, 64)) + 1e-3) @ kernel
+
+
+def batch(folder: Path, samples: int | None = None) -> None:
+    """Any number of sounds to one vector each."""
+    kernel = vectors(65)
+    save(folder, lambda sounds: tf.reduce_mean(spectrum(sounds, kernel), 1), tf.TensorSpec((None, samples)), k=kernel)
+
+
+def waveform(folder: Path) -> None:
+    """One sound to a vector for each of its frames."""
+    kernel = vectors(65)
+    save(folder, lambda sound: spectrum(sound, kernel), tf.TensorSpec((None,)), k=kernel)
+
+
+def yamnet(folder: Path) -> None:
+    """One sound to scores, features and a spectrogram, in a row."""
+    kernel = vectors(65)
+
+    def features(sound):
+        frames = spectrum(sound, kernel)
+        return tf.nn.softmax(frames), frames, frames * 2.0
+
+    save(folder, features, tf.TensorSpec((None,)), k=kernel)
+
+
+MAKERS = {maker.__name__: maker for maker in (by_hand, hashing, sequence, keras2, keras3, batch, waveform, yamnet)}
+MAKERS["fixed"] = lambda folder: batch(folder, SAMPLES)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory) -> Callable[[str], Path]:
+    """`made("by_hand")` is the folder of a module; do not write into it."""
+    folders = {}
+
+    def make(kind: str) -> Path:
+        if kind not in folders:
+            folders[kind] = tmp_path_factory.mktemp("forms") / kind
+            MAKERS[kind](folders[kind])
+        return folders[kind]
+
+    return make
+
+
+def examples(kind: str, count: int = 24, seed: int = 0) -> SplitData:
+    """Two classes of texts of other words, or of sounds of other pitch."""
+    rng, classes = np.random.default_rng(seed), np.arange(count) % 2
+    if kind in TEXTS:
+        inputs = np.array(
+            [" ".join(WORDS[k] for k in rng.integers(15 * one, 15 * one + 15, 6)) for one in classes], object
+        )
+    else:
+        times = np.arange(SAMPLES) / 1000
+        pitches = rng.uniform(50, 100, count) * (1 + 3 * classes)
+        inputs = np.sin(2 * np.pi * pitches[:, None] * times).astype("float32")
+    return SplitData(inputs, np.arange(count), np.eye(2, dtype="float32")[classes])
+
+
+def weights(model: keras.Model) -> list[np.ndarray]:
+    return [np.array(weight) for weight in get_backbone(model).weights]
+
+
+@pytest.mark.parametrize("kind", [*TEXTS, *SOUNDS])
+def test_the_row_says_what_a_module_takes(made, kind):
+    spec = load_module_spec(resolve_spec(f"hub:{made(kind)}"))
+    assert spec.form == ("texts" if kind in TEXTS else "sounds") and spec.parameters > 0
+    assert spec.max_size == (SAMPLES if kind == "fixed" else None)
+
+
+@pytest.mark.parametrize("kind", [*TEXTS, *SOUNDS])
+def test_the_features_are_those_of_the_module(made, kind):
+    model, data = build_hub_classifier(str(made(kind)), 2), examples(kind, 6)
+    pooled = keras.Model(model.input, model.get_layer("pool").output)
+    loaded, inputs = tf.saved_model.load(str(made(kind))), tf.constant(data.inputs)
+    if kind == "keras2":
+        expected = loaded(inputs[:, None], training=False)
+    elif kind == "keras3":
+        expected = loaded.serve(inputs)
+    elif kind in ("waveform", "yamnet"):
+        outputs = [loaded(sound) for sound in inputs]
+        expected = tf.stack([one[1] if kind == "yamnet" else one for one in outputs])
+    else:
+        expected = loaded(inputs)
+    expected = expected.numpy().mean(1) if len(expected.shape) == 3 else expected
+    np.testing.assert_allclose(pooled.predict_on_batch(data.inputs), expected, rtol=1e-5, atol=1e-5)
+    assert form_of(model) == data.form
+
+
+@pytest.mark.parametrize("kind", [*TEXTS, *SOUNDS])
+def test_the_pass_gives_the_same_features(made, kind):
+    """In a frozen graph or, where a vocabulary keeps it from freezing, in a plain one."""
+    below, data = cut(build_hub_classifier(str(made(kind)), 2), 0).below, examples(kind, 6)
+    [features] = make_engine(below, "tensorflow")([data.inputs])
+    np.testing.assert_allclose(features, below.predict_on_batch(data.inputs), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["by_hand", "keras2", "batch", "waveform"])
+def test_two_phases(made, kind):
+    """Phase 1 leaves the module as it is, phase 2 changes what it means to be changed, and the classes are told."""
+    options = TrainingOptions(frozen_epochs=2, finetune_epochs=0, batch_size=8, head_learning_rate=0.05, mixup=0.5)
+    keras.utils.set_random_seed(0)
+    model, data = build_hub_classifier(str(made(kind)), 2, dropout=0.0), examples(kind)
+    before = weights(model)
+    train_two_phases(model, data, examples(kind, seed=1), options)
+    assert all(map(np.array_equal, before, weights(model)))
+    options = TrainingOptions(frozen_epochs=2, finetune_epochs=8, batch_size=8, head_learning_rate=0.05, finetune_learning_rate=0.02)
+    result = train_two_phases(model, data, examples(kind, seed=1), options)
+    assert [spec["phase"] for spec in result.history] == ["frozen"] * 2 + ["finetune"] * 8
+    assert max(spec["val_accuracy"] for spec in result.history) > 0.9
+
+
+@pytest.mark.parametrize("kind", ["by_hand", "keras2"])
+def test_losses_of_the_module_count_while_it_learns(made, kind):
+    model, data = build_hub_classifier(str(made(kind)), 2, dropout=0.0), examples(kind)
+    expected = 0.1 * (weights(model)[0] ** 2).sum()
+
+    def loss(unfreeze: str) -> float:
+        model.compile("sgd", "categorical_crossentropy")
+        set_trainable(model, unfreeze)
+        return model.evaluate(tf.constant(data.inputs), data.targets, verbose=0)
+
+    assert expected > 0.01 and loss("all") - loss("none") == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(("kind", "views"), [("batch", 4), ("waveform", 4), ("waveform", 0)])
+def test_sounds_that_are_shorter_than_a_frame(made, tmp_path, monkeypatch, kind, views):
+    """They are refused, and nothing of them is kept for the next run."""
+    monkeypatch.setenv("TLKERAS_CACHE", str(tmp_path / "cache"))
+    whole, model = examples(kind), build_hub_classifier(str(made(kind)), 2)
+    data = SplitData(whole.inputs[:, :100], whole.rows, whole.targets)
+    with pytest.raises(UserError, match=r"gives no features for sounds of 100 samples, .*give more --seconds"):
+        train_two_phases(model, data, data, TrainingOptions(frozen_epochs=1, finetune_epochs=0, views=views))
+    assert not list((tmp_path / "cache").rglob("*.npy")) and not list((tmp_path / "cache").rglob("info.json"))
+
+
+class Stop(Exception):
+    """Ends a training as a power cut would, after an epoch."""
+
+
+class StoppingCheckpoints(Checkpoints):
+    def write(self, number, *rest):
+        super().write(number, *rest)
+        if number == self.stop:
+            raise Stop
+
+
+@pytest.mark.parametrize("stop", [1, 3])
+def test_a_training_on_texts_goes_on_bit_for_bit(made, tmp_path, stop):
+    options = TrainingOptions(frozen_epochs=2, finetune_epochs=2, batch_size=8)
+
+    def run(checkpoints: Checkpoints | None) -> tuple[list, list[np.ndarray]]:
+        keras.utils.set_random_seed(0)
+        model = build_hub_classifier(str(made("by_hand")), 2)
+        result = train_two_phases(model, examples("by_hand"), examples("by_hand", seed=1), options, checkpoints)
+        return result.history, model.get_weights()
+
+    whole = run(None)
+    stopping = StoppingCheckpoints(tmp_path)
+    stopping.stop = stop
+    with pytest.raises(Stop):
+        run(stopping)
+    again = run(Checkpoints(tmp_path))
+    assert again[0] == whole[0] and all(map(np.array_equal, again[1], whole[1]))
+
+
+@pytest.mark.parametrize("kind", ["by_hand", "keras2", "batch", "waveform"])
+def test_exported_with_equal_outputs(made, tmp_path, kind):
+    model, data = build_hub_classifier(str(made(kind)), 2), examples(kind, 6)
+    model.get_layer("output").kernel.assign(np.random.default_rng(0).normal(0, 0.01, (8, 2)))
+    expected = model.predict_on_batch(data.inputs)
+    assert not np.allclose(*expected[:2])
+    model.export(tmp_path / "exported", verbose=False)
+    exported = tf.saved_model.load(str(tmp_path / "exported"))
+    np.testing.assert_allclose(exported.serve(tf.constant(data.inputs)), expected, atol=1e-6)
+
+
+LOAD = """
+import keras, numpy as np, sys, tensorflow as tf, tlkeras.extras.hub.layer
+for kind in sys.argv[1:]:
+    model = keras.models.load_model(kind + ".keras")
+    inputs = np.load("texts.npy" if model.input.dtype == "string" else "sounds.npy")
+    np.save(kind + ".npy", model.predict_on_batch(tf.constant(inputs)))
+"""
+
+
+@pytest.mark.slow
+def test_saved_and_loaded_in_another_process_where_the_module_is_gone(made, tmp_path):
+    expected = {}
+    for name, kind in (("texts", "by_hand"), ("sounds", "batch")):
+        inputs = examples(kind, 6).inputs
+        np.save(tmp_path / f"{name}.npy", inputs.astype(str) if name == "texts" else inputs)
+    for kind in (*TEXTS, *SOUNDS):
+        folder = shutil.copytree(made(kind), tmp_path / "gone" / kind)
+        model = build_hub_classifier(str(folder), 2, hidden_units=[4])
+        model.get_layer("output").kernel.assign(np.random.default_rng(0).normal(size=(4, 2)))
+        model.save(tmp_path / f"{kind}.keras")
+        expected[kind] = model.predict_on_batch(examples(kind, 6).inputs)
+    shutil.rmtree(tmp_path / "gone")
+    subprocess.run([sys.executable, "-c", LOAD, *expected], cwd=tmp_path, check=True, capture_output=True)
+    for kind in expected:
+        np.testing.assert_allclose(np.load(tmp_path / f"{kind}.npy"), expected[kind], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        (tf.TensorSpec((4,), tf.string), r"takes texts of shape \(4,\)"),
+        (tf.TensorSpec((None, 2), tf.string), r"takes texts of shape \(None, 2\)"),
+        (tf.TensorSpec((3, None)), r"takes sounds of shape \(3, None\)"),
+        (tf.TensorSpec((None, 5), tf.int32), r"takes int32 of shape \(None, 5\); a backbone takes square RGB pictures"),
+    ],
+)
+def test_modules_that_take_something_else(tmp_path, spec, words):
+    save(tmp_path / "odd", lambda inputs: tf.zeros((tf.shape(inputs)[0], 4)), spec)
+    with pytest.raises(UserError, match=words):
+        load_module_spec(resolve_spec(f"hub:{tmp_path / 'odd'}"))
+
+
+@pytest.mark.parametrize(
+    ("count", "spec"),
+    [(2, tf.TensorSpec((None,), tf.string)), (3, tf.TensorSpec((None, 8, 8, 3))), (2, tf.TensorSpec((None,)))],
+)
+def test_a_row_of_several_outputs(tmp_path, count, spec):
+    save(tmp_path / "odd", lambda inputs: (tf.zeros((1, 4)),) * count, spec)
+    with pytest.raises(UserError, match=f"gives {count} outputs in a row"):
+        build_hub_classifier(str(tmp_path / "odd"), 2)
+
+
+@pytest.mark.parametrize("kind", ["hashing", "batch"])
+def test_a_range_of_pixels_is_refused(made, kind):
+    with pytest.raises(UserError, match=f"takes {'texts' if kind == 'hashing' else 'sounds'}; leave it out"):
+        load_module_spec(resolve_spec(f"hub:{made(kind)}", "0..1"))
+
+
+def test_other_inputs_than_the_model_takes_are_refused(made):
+    options = TrainingOptions(frozen_epochs=1)
+    texts, sounds = examples("by_hand"), examples("fixed")
+    with pytest.raises(UserError, match="The model takes texts, and sounds were given"):
+        train_two_phases(build_hub_classifier(str(made("by_hand")), 2), sounds, sounds, options)
+    short = SplitData(sounds.inputs[:, :100], sounds.rows, sounds.targets)
+    with pytest.raises(UserError, match="The sounds have 100 samples and the model takes 600"):
+        train_two_phases(build_hub_classifier(str(made("fixed")), 2), short, short, options)
+    assert texts.form == "texts"

@@ -1,0 +1,359 @@
+"""Encoders of KerasHub: the same vectors as KerasHub's own, in both phases, in a file, and cut open for the cache."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("keras_hub")
+pytest.importorskip("tensorflow_text")
+
+import keras
+import keras_hub
+import tensorflow as tf
+
+from tlkeras.config import TrainingOptions
+from tlkeras.data.pipeline import SplitData
+from tlkeras.errors import UserError
+from tlkeras.features.split_model import boundary_tensors
+from tlkeras.extras.kerashub.presets import find_encoder, read_encoder, read_preset
+from tlkeras.models.builders import build_classifier
+from tlkeras.extras.kerashub.encoder import build_encoder
+from tlkeras.models.freezing import get_backbone, count_params, first_trainable_index, get_spec, set_trainable
+from tlkeras.run.model_file import save_model
+from tlkeras.training.checkpoint import Checkpoints
+from tlkeras.training.two_phase import train_two_phases
+
+WORDS = ["good", "bad", "film", "a", "the", "plot", "was", "##s", "."]
+TEXTS = np.array(["A good film.", "The plot was bad.", "a film", "Good good good plots", "bad films."] * 6, object)
+
+
+def bert(folder: Path) -> None:
+    tokenizer = keras_hub.tokenizers.BertTokenizer(
+        ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS], lowercase=True
+    )
+    save(folder, keras_hub.models.BertBackbone, tokenizer)
+
+
+def distilbert(folder: Path) -> None:
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+    save(folder, keras_hub.models.DistilBertBackbone, keras_hub.tokenizers.DistilBertTokenizer(words, lowercase=True))
+
+
+def roberta(folder: Path) -> None:
+    letters = [*"abdfgilmoprstw.AGT", "Ġ"]
+    merges = ["o o", "Ġ f", "b a", "ba d"]
+    words = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *letters, *("".join(pair.split()) for pair in merges)]
+    vocabulary = {word: number for number, word in enumerate([*words, *"ehnu"])}
+    save(folder, keras_hub.models.RobertaBackbone, keras_hub.tokenizers.RobertaTokenizer(vocabulary, merges))
+
+
+def save(folder: Path, kind, tokenizer) -> None:
+    """A preset of two layers, 16 wide, as KerasHub writes them, with dropout as they have it."""
+    keras.utils.set_random_seed(3)
+    encoder = kind(
+        vocabulary_size=tokenizer.vocabulary_size(), num_layers=2, num_heads=2, hidden_dim=16, intermediate_dim=32,
+        dropout=0.5, max_sequence_length=12,
+    )  # fmt: skip
+    for weight in encoder.weights:  # so that it matters which words come in, as it does after pretraining
+        if len(weight.shape) > 1:
+            weight.assign(10 * weight)
+    encoder.save_to_preset(str(folder))
+    tokenizer.save_to_preset(str(folder))
+
+
+@pytest.fixture(scope="session")
+def preset(tmp_path_factory):
+    """`preset(bert)` is the folder of a tiny preset; do not write into it."""
+    made = {}
+
+    def make(kind=bert) -> Path:
+        if kind not in made:
+            made[kind] = tmp_path_factory.mktemp("presets") / kind.__name__
+            kind(made[kind])
+        return made[kind]
+
+    return make
+
+
+@pytest.fixture
+def own_preset(preset, tmp_path) -> Path:
+    """A preset to write into."""
+    return Path(shutil.copytree(preset(), tmp_path / "preset"))
+
+
+def data() -> tuple[SplitData, SplitData]:
+    targets = np.eye(2, dtype="float32")[[int("bad" in text) for text in TEXTS]]
+    return SplitData(TEXTS, np.arange(20), targets[:20]), SplitData(TEXTS, np.arange(20, 30), targets[20:])
+
+
+def model_of(folder: Path, **options) -> keras.Model:
+    keras.utils.set_random_seed(1)
+    return build_classifier(f"kerashub:{folder}", 2, **options)
+
+
+@pytest.mark.parametrize("kind", [bert, distilbert, pytest.param(roberta, marks=pytest.mark.slow)])
+def test_vectors_are_those_of_kerashub(kind, preset):
+    folder = preset(kind)
+    model = model_of(folder, sequence_length=8)
+    ours = keras.Model(model.input, model.get_layer("pool").output).predict(tf.constant(TEXTS), verbose=0)
+    prepare = keras_hub.models.TextClassifierPreprocessor.from_preset(str(folder), sequence_length=8)
+    theirs = keras_hub.models.Backbone.from_preset(str(folder))(prepare(tf.constant(TEXTS.astype(str))))
+    vectors = theirs["pooled_output"] if isinstance(theirs, dict) else theirs[:, 0, :]
+    np.testing.assert_allclose(ours, vectors, atol=1e-6)
+    assert len(np.unique(ours.round(4), axis=0)) == 5
+
+
+@pytest.mark.parametrize("kind", [bert, pytest.param(distilbert, marks=pytest.mark.slow)])
+def test_same_weights_as_without_the_cache(kind, preset):
+    options = {"frozen_epochs": 2, "finetune_epochs": 2, "batch_size": 8, "optimizer": "sgd", "finetune_rate": 0.05}
+    results = []
+    for views in (0, 1):
+        model = model_of(preset(kind), dropout=0.3, hidden_units=[8])
+        before = {weight.path: weight.numpy() for weight in get_backbone(model).weights}
+        result = train_two_phases(model, *data(), TrainingOptions(views=views, **options))
+        results.append(([weight.numpy() for weight in model.weights], result))
+        moved = {weight.path for weight in get_backbone(model).weights if (weight.numpy() != before[weight.path]).any()}
+        assert result.kept == "frozen" or moved
+        assert all("transformer_layer_1" in path or "pooled_dense" in path for path in moved)
+    for one, other in zip(results[0][0], results[1][0], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    for one, other in zip(results[0][1].history, results[1][1].history, strict=True):
+        assert one["val_loss"] == pytest.approx(other["val_loss"], abs=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("last", [1, 3])
+def test_a_stopped_training_ends_the_same(preset, tmp_path, monkeypatch, last):
+    options = TrainingOptions(frozen_epochs=2, finetune_epochs=2, batch_size=8, finetune_learning_rate=0.05)
+    model, other, stopped = (model_of(preset(), dropout=0.3) for _ in range(3))
+    result = train_two_phases(model, *data(), options)
+    write = Checkpoints.write
+
+    def stop(self, epoch, *arguments):
+        write(self, epoch, *arguments)
+        if epoch == last:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoints, "write", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train_two_phases(stopped, *data(), options, Checkpoints(tmp_path))
+    monkeypatch.undo()
+    again = train_two_phases(other, *data(), options, Checkpoints(tmp_path))
+    assert again.history == result.history
+    for one, two in zip(model.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_nothing_is_random_in_training(preset):
+    model = model_of(preset())
+    vectors = keras.Model(model.input, model.get_layer("pool").output)
+    set_trainable(model, "all")
+    np.testing.assert_array_equal(*(vectors(tf.constant(TEXTS[:4]), training=True) for _ in range(2)))
+
+
+def test_the_padding_mask_crosses_the_cut(preset):
+    backbone = get_backbone(model_of(preset()))
+    tensors = boundary_tensors(backbone, first_trainable_index(backbone, "transformer_layer_1"))
+    assert sorted(len(tensor.shape) for tensor in tensors) == [2, 3]
+
+
+def test_stages_are_embeddings_and_layers(preset):
+    model = model_of(preset())
+    spec, backbone = get_spec(model), get_backbone(model)
+    assert [stage.name for stage in spec.stages] == ["embeddings", "transformer_layer_0", "transformer_layer_1"]
+    assert spec.finetune_from == "transformer_layer_1"
+    head = set_trainable(model, "none").trainable
+    assert head == 2 * 16 + 2
+    learning = [set_trainable(model, stage.name).trainable - head for stage in spec.stages]
+    assert learning[0] == count_params(backbone.weights) > learning[1] > learning[2] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision_trains(preset, precision):
+    model = model_of(preset(), precision=precision)
+    result = train_two_phases(model, *data(), TrainingOptions(frozen_epochs=1, finetune_epochs=1, batch_size=8))
+    assert np.isfinite([spec["val_loss"] for spec in result.history]).all()
+    assert model.output.dtype == "float32"
+
+
+def test_longer_padding_changes_nothing(preset):
+    texts = tf.constant(TEXTS[:5])
+    short, long = (model_of(preset(), sequence_length=tokens) for tokens in (8, 12))
+    vectors = [
+        keras.Model(model.input, model.get_layer("pool").output).predict(texts, verbose=0) for model in (short, long)
+    ]
+    np.testing.assert_allclose(*vectors, atol=1e-6)
+
+
+def test_the_length_is_what_the_texts_need_and_no_more_than_the_encoder_takes(preset):
+    spec = find_encoder(str(preset()))
+    tokens, _ = build_encoder(spec, "preset", None, ["a film"] * 99 + ["good " * 50])
+    assert tokens.length == 4
+    tokens, _ = build_encoder(spec, "preset", None, ["good " * 50])
+    assert tokens.length == 12
+    with pytest.raises(UserError, match="takes 12 tokens at most"):
+        build_encoder(spec, "preset", 13, None)
+
+
+OTHER_PROCESS = """
+import sys, numpy as np, keras, tensorflow as tf
+import tlkeras.extras.kerashub.tokens
+model = keras.models.load_model(sys.argv[1])
+np.save(sys.argv[2], model.predict(tf.constant(["A good film.", "The plot was bad."]), verbose=0))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [bert, roberta])
+def test_saved_model_holds_its_tokenizer(kind, preset, tmp_path):
+    folder = shutil.copytree(preset(kind), tmp_path / "gone")
+    model = model_of(folder)
+    model.get_layer("output").kernel.assign(np.random.default_rng(0).normal(size=(16, 2)))
+    shutil.rmtree(folder)
+    save_model(model, tmp_path / "model.keras", TEXTS)
+    said = tmp_path / "said.npy"
+    subprocess.run([sys.executable, "-c", OTHER_PROCESS, tmp_path / "model.keras", said], check=True, timeout=120)
+    expected = model.predict(tf.constant(["A good film.", "The plot was bad."]), verbose=0)
+    assert np.ptp(expected[:, 0]) > 1e-3
+    np.testing.assert_allclose(np.load(said), expected, atol=1e-6)
+
+
+def test_a_loaded_model_freezes_as_a_new_one_does(preset, tmp_path):
+    model = model_of(preset())
+    save_model(model, tmp_path / "model.keras", TEXTS)
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    for stage in ("none", "transformer_layer_1", "all", "none"):
+        assert set_trainable(loaded, stage) == set_trainable(model, stage)
+
+
+@pytest.mark.slow
+def test_random_weights_learn_a_vocabulary_and_then_the_texts(monkeypatch):
+    monkeypatch.setattr("tlkeras.extras.kerashub.encoder.SIZES", {"bert_tiny": (2, 16, 2)})
+    train, validation = data()
+    keras.utils.set_random_seed(0)
+    model = build_classifier("kerashub:bert_tiny", 2, weights="none", texts=list(TEXTS[:20]))
+    words = model.get_layer("tokens").tokenizer.get_vocabulary()
+    assert {"[CLS]", "good"} <= set(words)
+    options = TrainingOptions(frozen_epochs=1, finetune_epochs=25, finetune_learning_rate=5e-3, unfreeze="all", batch_size=10)
+    result = train_two_phases(model, train, validation, options)
+    assert result.kept == "finetune" and result.history[-1]["val_accuracy"] == 1.0
+
+
+def test_random_weights_of_a_preset_keep_its_vocabulary(preset):
+    pretrained, random = (model_of(preset(), weights=weights) for weights in ("preset", "none"))
+    assert pretrained.get_layer("tokens").digest == random.get_layer("tokens").digest
+    one, other = (get_backbone(model).get_layer("token_embedding").get_weights()[0] for model in (pretrained, random))
+    assert one.shape == other.shape and (one != other).any()
+
+
+def test_another_vocabulary_is_another_tokenizer(preset, own_preset):
+    file = own_preset / "assets" / "tokenizer" / "vocabulary.txt"
+    file.write_text(file.read_text().replace("film", "book"))
+    digests = {model_of(folder).get_layer("tokens").digest for folder in (preset(), own_preset)}
+    assert len(digests) == 2
+
+
+def set_json(path: Path, **values) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def stranger(folder: Path) -> None:
+    set_json(folder / "config.json", class_name="Popen", module="subprocess", registered_name="subprocess>Popen")
+
+
+def other_tokenizer(folder: Path) -> None:
+    set_json(folder / "tokenizer.json", class_name="RobertaTokenizer")
+
+
+def no_layers(folder: Path) -> None:
+    set_json(folder / "config.json", config={"num_layers": "two"})
+
+
+def wider(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())["config"]
+    set_json(folder / "config.json", config=config | {"hidden_dim": 32})
+
+
+def more_words(folder: Path) -> None:
+    file = folder / "assets" / "tokenizer" / "vocabulary.txt"
+    file.write_text(file.read_text() + "more\nwords\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (stranger, "holds a Popen, which is no encoder"),
+        (other_tokenizer, "has a RobertaTokenizer and should have a BertTokenizer"),
+        (no_layers, "says nothing of 1 to 100 layers"),
+        (wider, "cannot be used as a preset"),
+        (more_words, "has 16 tokens, and its encoder 14"),
+        (lambda folder: (folder / "config.json").write_text("{"), "config.json is missing or damaged"),
+        (lambda folder: (folder / "model.weights.h5").write_bytes(b"none"), "cannot be read as a weight file"),
+        (lambda folder: shutil.rmtree(folder / "assets"), "no vocabulary"),
+    ],
+)
+def test_a_damaged_or_foreign_preset_is_refused(own_preset, change, words):
+    change(own_preset)
+    with pytest.raises(UserError, match=words):
+        model_of(own_preset)
+
+
+def test_paths_in_a_preset_are_not_read(own_preset, tmp_path):
+    (tmp_path / "secret.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nsecret\n")
+    about = json.loads((own_preset / "tokenizer.json").read_text())
+    about["config"]["vocabulary"] = str(tmp_path / "secret.txt")
+    (own_preset / "tokenizer.json").write_text(json.dumps(about))
+    assert "vocabulary" not in read_preset(own_preset).settings
+    assert "secret" not in model_of(own_preset).get_layer("tokens").tokenizer.get_vocabulary()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("kerashub:bert_tiny", {}, "is a size and no preset"),
+        ("kerashub:bert_tiny", {"weights": "none"}, "learns its words from training texts"),
+        ("kerashub:some/folder", {}, "there is no such folder"),
+        ("kerashub:bert_tiny_en", {}, "KerasHub has no preset bert_tiny_en of an encoder"),
+        ("kerashub:bert_tiny", {"weights": "bundled"}, "has its own"),
+    ],
+)
+def test_mistakes_are_sentences(name, options, words):
+    with pytest.raises(UserError, match=words):
+        build_classifier(name, 2, **options)
+
+
+def test_a_preset_that_cannot_be_downloaded_is_named_with_its_place(monkeypatch, tmp_path):
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    spec = find_encoder("bert_tiny_en_uncased")
+    with pytest.raises(UserError, match=f"cannot be downloaded.*{tmp_path}"):
+        read_encoder(spec)
+
+
+def test_a_preset_in_the_cache_needs_no_network(monkeypatch, tmp_path, preset):
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    with pytest.raises(UserError) as missing:
+        read_encoder(find_encoder("bert_tiny_en_uncased"))
+    place = str(missing.value).split("unpack it to ")[1].split(",")[0]
+    shutil.copytree(preset(), place)
+    spec = read_encoder(find_encoder("bert_tiny_en_uncased"))
+    assert spec.name == "kerashub:bert_tiny_en_uncased" and len(spec.stages) == 3
+
+
+@pytest.mark.parametrize("missing", ["keras_hub", "tensorflow_text"])
+def test_without_kerashub_there_is_a_sentence(monkeypatch, missing):
+    import importlib.util
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: None if name == missing else find(name, *rest))
+    with pytest.raises(
+        UserError, match=f"need {missing}, which is not installed: pip install keras-hub tensorflow-text"
+    ):
+        find_encoder("bert_tiny")

@@ -1,0 +1,258 @@
+"""Every format and colour mode comes out with the colours a person sees."""
+
+import io
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tlkeras.modalities.image import DecodeError, decode, read_rgb, read_size, center_crop_resize
+
+COLOUR = (200, 60, 20)
+TOLERANCE = 4  # grey levels that JPEG and WebP may lose on flat colour
+
+
+def encode(image: Image.Image, format: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def photo(width: int, height: int) -> Image.Image:
+    """A smooth colourful picture, like a photograph without noise."""
+    y, x = np.mgrid[0:height, 0:width] / 40.0
+    waves = [np.sin(x) * np.cos(y), np.sin(x / 2 + 1), np.cos((x + y) / 3)]
+    return Image.fromarray((128 + 110 * np.stack(waves, -1)).astype(np.uint8))
+
+
+def quarters() -> Image.Image:
+    """16 x 8: red and green above, blue and white below."""
+    pixels = np.zeros((8, 16, 3), np.uint8)
+    pixels[:4, :8], pixels[:4, 8:], pixels[4:, :8], pixels[4:, 8:] = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255,) * 3
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF"])
+@pytest.mark.parametrize("as_file", [True, False])
+def test_every_format_keeps_its_colours(format, as_file, tmp_path):
+    content = encode(Image.new("RGB", (20, 10), COLOUR), format)
+    path = tmp_path / "picture.JPG"  # what counts is the content, not the name
+    path.write_bytes(content)
+    image = read_rgb(path if as_file else content)
+    assert (image.mode, image.size) == ("RGB", (20, 10))
+    assert np.abs(np.asarray(image).astype(int) - COLOUR).max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "BMP", "GIF", "TIFF"])
+def test_gray_becomes_three_equal_channels(format):
+    assert read_rgb(encode(Image.new("L", (4, 4), 77), format)).getpixel((0, 0)) == (77, 77, 77)
+
+
+@pytest.mark.parametrize("format", ["PNG", "BMP", "TIFF"])
+def test_black_and_white(format):
+    image = Image.new("1", (4, 4))
+    image.putpixel((1, 0), 1)
+    assert [read_rgb(encode(image, format)).getpixel((x, 0)) for x in (0, 1)] == [(0, 0, 0), (255, 255, 255)]
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF"])
+def test_transparency_is_composited_on_white(format):
+    image = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
+    image.paste((255, 0, 0, 128), (2, 0, 4, 4))
+    read = read_rgb(encode(image, format, **({"lossless": True} if format == "WEBP" else {})))
+    assert read.getpixel((0, 0)) == (255, 255, 255)
+    assert read.getpixel((3, 0)) == (255, 127, 127)
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_gray_with_alpha_is_composited_on_white(format):
+    assert read_rgb(encode(Image.new("LA", (4, 4), (0, 128)), format)).getpixel((0, 0)) == (127, 127, 127)
+
+
+@pytest.mark.parametrize("format", ["PNG", "GIF"])
+def test_transparent_palette_colour_becomes_white(format):
+    image = Image.new("P", (4, 4), 0)
+    image.putpalette([0, 0, 0, *COLOUR])
+    image.paste(1, (2, 0, 4, 4))
+    read = read_rgb(encode(image, format, transparency=0))
+    assert read.getpixel((0, 0)) == (255, 255, 255)
+    assert read.getpixel((3, 0)) == COLOUR
+
+
+def test_palette_with_alpha_for_each_colour():
+    image = Image.new("P", (4, 4), 1)
+    image.putpalette([0, 0, 0, 255, 0, 0])
+    assert read_rgb(encode(image, "PNG", transparency=bytes([255, 128]))).getpixel((0, 0)) == (255, 127, 127)
+
+
+def test_gray_png_with_a_transparent_level():
+    assert read_rgb(encode(Image.new("L", (4, 4), 9), "PNG", transparency=9)).getpixel((0, 0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize(("dtype", "format"), [("<u2", "PNG"), ("<u2", "TIFF"), (">u2", "TIFF"), ("<i4", "TIFF")])
+def test_16_bit_gray_is_scaled_to_8_bit(dtype, format):
+    values = np.array([[0, 257, 128 * 257, 65535]], dtype=dtype)
+    read = np.asarray(read_rgb(encode(Image.fromarray(values), format)))
+    assert read[0, :, 0].tolist() == [0, 1, 128, 255]
+    assert (read == read[..., :1]).all()
+
+
+@pytest.mark.parametrize("scale", [1, 255])
+def test_floating_point_gray(scale):
+    values = np.array([[0, 0.5, 1, np.nan]], np.float32) * scale
+    assert np.asarray(read_rgb(encode(Image.fromarray(values), "TIFF")))[0, :, 0].tolist() == [0, 127, 255, 0]
+
+
+@pytest.mark.parametrize("format", ["JPEG", "TIFF"])
+def test_cmyk(format):
+    read = read_rgb(encode(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), format))
+    assert np.abs(np.array(read.getpixel((8, 8))) - (255, 0, 0)).max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("format", ["GIF", "WEBP", "TIFF", "PNG"])
+def test_first_frame_of_several(format):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    read = read_rgb(encode(frames[0], format, save_all=True, append_images=frames[1:]))
+    assert np.abs(np.array(read.getpixel((0, 0))) - (255, 0, 0)).max() <= TOLERANCE
+
+
+# Where the red, green, blue and white quarters must be seen: (row, column) of the upright picture.
+SEEN = {
+    1: "rg/bw",
+    2: "gr/wb",
+    3: "wb/gr",
+    4: "bw/rg",
+    5: "rb/gw",
+    6: "br/wg",
+    7: "wg/br",
+    8: "gw/rb",
+}
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("times", [1, 32])  # the larger one is decoded at a reduced size
+def test_exif_orientation_is_applied(format, orientation, times):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = quarters().resize((16 * times, 8 * times), Image.Resampling.NEAREST)
+    content = encode(stored, format, exif=exif, **({"subsampling": 0} if format == "JPEG" else {}))
+    width, height = (8, 16) if orientation >= 5 else (16, 8)
+    assert read_rgb(content).size == (width * times, height * times)
+    names = {(255, 0, 0): "r", (0, 255, 0): "g", (0, 0, 255): "b", (255, 255, 255): "w"}
+    for pixels in (np.asarray(read_rgb(content).resize((8, 8))), decode(content, 8)):
+        corners = [pixels[y, x] for y in (1, 6) for x in (1, 6)]
+        nearest = [min(names, key=lambda name, c=corner: np.abs(c - np.array(name)).sum()) for corner in corners]
+        assert "".join(names[name] for name in nearest) == SEEN[orientation].replace("/", "")
+
+
+def test_broken_exif_does_not_cost_the_picture():
+    content = encode(Image.new("RGB", (16, 16), COLOUR), "PNG", exif=b"Exif\0\0MM\0p\0\0\0\x08")
+    assert read_rgb(content).getpixel((8, 8)) == COLOUR
+
+
+def test_orientation_is_applied_in_spite_of_odd_exif():
+    """Orientation 6 after an ImageWidth that is text, which Pillow reads but cannot write."""
+    tags = b"\x01\0\0\x02\0\0\0\x02x\0\0\0" + b"\x01\x12\0\x03\0\0\0\x01\0\x06\0\0"
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x02" + tags + bytes(4)
+    assert read_rgb(encode(Image.new("RGB", (20, 10)), "JPEG", exif=exif)).size == (10, 20)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF"])
+@pytest.mark.parametrize("kept", [0.02, 0.3, 0.7])
+def test_cut_files_are_unreadable_with_a_short_reason(format, kept, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    content = encode(Image.fromarray(noise), format)
+    content = content[: int(len(content) * kept)]
+    (tmp_path / "cut").write_bytes(content)
+    for source in (content, tmp_path / "cut"):
+        for read in (read_rgb, lambda source: decode(source, 8)):
+            with pytest.raises(DecodeError) as error:
+                read(source)
+            assert 0 < len(str(error.value)) < 100
+
+
+def test_the_reasons(tmp_path, monkeypatch):
+    def reason(content: bytes | Path) -> str:
+        with pytest.raises(DecodeError) as error:
+            decode(content, 8)
+        return str(error.value)
+
+    (tmp_path / "empty.jpg").touch()
+    picture = encode(photo(64, 64), "JPEG")
+    assert reason(b"") == "empty file"
+    assert reason(tmp_path / "empty.jpg") == "empty file"
+    assert reason(b"<html>404</html>") == "not a valid JPEG, PNG, WebP, GIF, BMP or TIFF picture"
+    assert reason(picture[:-200]) == "cut off"
+    assert reason(tmp_path / "gone.jpg") == "no such file or directory"
+    assert reason(tmp_path) == "is a directory"
+    monkeypatch.setattr("tlkeras.modalities.image.MAX_MEGAPIXELS", 0.004)
+    assert reason(picture) == "larger than 0.004 megapixels"
+
+
+def test_huge_pictures_are_refused_before_decoding_and_without_a_warning():
+    """In a process of its own, where no test runner changes the warnings; 100 and 200 megapixels of one bit."""
+    program = """if True:
+        import io
+        from PIL import Image
+        from tlkeras.modalities.image import Unreadable, read_size
+        for height in (10_000, 16_000, 20_000):
+            buffer = io.BytesIO()
+            Image.new("1", (10_000, height)).save(buffer, "TIFF", compression="group4")
+            try:
+                print(read_size(buffer.getvalue()))
+            except Unreadable as error:
+                print(error)
+    """
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=root)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["(10000, 10000)", *["larger than 150 megapixels"] * 2]
+
+
+@pytest.mark.parametrize(("width", "height"), [(333, 200), (200, 333), (64, 64), (20, 31)])
+@pytest.mark.parametrize("size", [64, 50])
+def test_square_agrees_with_the_resizing_layer(width, height, size):
+    """The layer inside a served model sees whole pictures; training must have seen the same squares."""
+    keras = pytest.importorskip("keras")
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
+    layer = keras.layers.Resizing(size, size, crop_to_aspect_ratio=True, antialias=True)
+    expected = np.asarray(layer(np.asarray(image)[None].astype("float32")))[0]
+    difference = np.abs(center_crop_resize(image, size) - expected)
+    assert difference.mean() < 0.5
+    assert difference.max() < 2
+
+
+def test_square_takes_the_centre():
+    image = Image.new("RGB", (30, 10), "red")
+    image.paste((0, 0, 255), (10, 0, 20, 10))
+    pixels = center_crop_resize(image, 5)
+    assert pixels.shape == (5, 5, 3)
+    assert pixels.dtype == np.uint8
+    assert (pixels == (0, 0, 255)).all()
+
+
+@pytest.mark.parametrize("size", [(1203, 805), (805, 1203), (1000, 1000)])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_reduced_jpegs_agree_with_the_full_decode(size, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = encode(photo(*size), "JPEG", quality=95, exif=exif)
+    full = center_crop_resize(read_rgb(content), 64)
+    difference = np.abs(decode(content, 64).astype(int) - full)
+    assert difference.mean() < 1
+
+
+def test_size_comes_from_the_header():
+    content = encode(photo(300, 200), "JPEG")
+    assert read_size(content[:1000]) == (300, 200)
+
+
+def test_small_pictures_are_enlarged():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert decode(encode(Image.new("RGB", (1, 1), COLOUR), "PNG"), 16).tolist() == [[list(COLOUR)] * 16] * 16

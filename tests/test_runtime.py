@@ -1,0 +1,32 @@
+"""TensorFlow says nothing on standard error that a user could not use, and nothing that is useful is held back."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+def standard_error(program: str) -> str:
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return done.stderr
+
+
+def test_what_onednn_leaves_alone_is_not_said():
+    loaded = "from tlkeras.runtime import load_tensorflow; load_tensorflow()"
+    assert standard_error(f"{loaded}; import tensorflow as tf; tf.transpose(tf.zeros((2, 3), tf.bool))") == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "held_back"),
+    [
+        ("E0000 util.cc:131] oneDNN supports DT_BOOL only on platforms with AVX-512. Falling back", True),
+        ("E0000 cuda_platform.cc:52] failed call to cuInit: INTERNAL", True),
+        ("E0000 save_restore.cc:1] No space left on device", False),
+    ],
+)
+def test_only_chatter_is_held_back(line, held_back):
+    program = f"""import os
+from tlkeras.runtime import without_chatter
+with without_chatter():
+    os.write(2, b{line + chr(10)!r})"""
+    assert standard_error(program) == ("" if held_back else line + "\n")

@@ -1,0 +1,62 @@
+"""Load TensorFlow without its start-up chatter, and make its arithmetic repeatable."""
+
+import contextlib
+import logging
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+
+# What TensorFlow 2.21 says on any machine without a GPU driver, or of oneDNN; nothing else is held back.
+CHATTER = re.compile(
+    r"All log messages before absl::InitializeLog|oneDNN custom operations are on|TF_ENABLE_ONEDNN_OPTS|"
+    r"Could not find cuda drivers|failed call to cuInit|cpu_feature_guard|rebuild TensorFlow with the appropriate|"
+    r"oneDNN supports DT_"
+)
+
+
+@contextlib.contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Hold back what is written to the process's standard error, C++ included, and pass on what is not chatter."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as written:
+        os.dup2(written.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            written.seek(0)
+            for line in written.read().decode(errors="replace").splitlines():
+                if not CHATTER.search(line):
+                    print(line, file=sys.stderr)
+
+
+def is_news(record: logging.LogRecord) -> bool:
+    """Whether a record of TensorFlow's logger is passed on: not that a program with several models builds graphs."""
+    return "triggered tf.function retracing" not in record.getMessage()
+
+
+def load_tensorflow(seed: int | None = None) -> None:
+    """Import TensorFlow and Keras quietly.
+
+    Args:
+        seed: when given, seeds Python, NumPy and Keras and turns on deterministic kernels, so that the same seed on
+            the same number of cores gives the same bits.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    with quiet_stderr():
+        import keras
+        import tensorflow as tf
+
+        tf.get_logger().addFilter(is_news)
+        tf.config.list_physical_devices("GPU")
+        if seed is not None:
+            keras.utils.set_random_seed(seed)
+            tf.config.experimental.enable_op_determinism()
+        tf.zeros(1)
+        tf.transpose(tf.zeros((1, 1), tf.int64))  # oneDNN's remark on other types than float: once in a process
