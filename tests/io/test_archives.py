@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tlkeras import archives
-from tlkeras.io.archives import check_model_file
 from tlkeras.errors import UserError
+from tlkeras.io import archives
+from tlkeras.io.archives import check_model_file
 
 MEMBERS = ("config.json", "model.weights.h5", "metadata.json")
 

@@ -1,5 +1,6 @@
 """One program at a time."""
 
+import errno
 import subprocess
 import sys
 import time
@@ -42,11 +43,31 @@ def hold(lock) -> None:
         assert lock.exists()
 
 
-def test_a_file_system_without_locks_keeps_nobody_out(tmp_path, monkeypatch):
+def test_this_program_is_refused_too(tmp_path):
+    lock = tmp_path / ".run.lock"
+    with locked(lock, "The run folder x"):
+        assert is_locked(lock)
+        with pytest.raises(UserError, match="being written by another program"):
+            hold(lock)
+        assert lock.exists()
+    assert not is_locked(lock)
+
+
+@pytest.mark.filterwarnings("ignore:flock not supported on this filesystem")
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.ENOLCK, errno.ENOSYS])
+def test_a_file_system_without_locks_keeps_nobody_out(tmp_path, monkeypatch, number):
     fcntl = pytest.importorskip("fcntl")
 
     def flock(*_):
-        raise OSError(95, "Operation not supported")
+        raise OSError(number, "not here")
 
     monkeypatch.setattr(fcntl, "flock", flock)
     hold(tmp_path / ".run.lock")
+    assert not is_locked(tmp_path / ".run.lock")
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    for lock in (tmp_path / "file" / ".run.lock", tmp_path / "file" / "a" / ".run.lock"):
+        with pytest.raises(UserError, match="The run folder x cannot be made: Not a directory"):
+            hold(lock)

@@ -1,19 +1,28 @@
-"""Files that are there whole or not at all, whatever happens, a power cut too."""
+"""Atomic writes: a file is there complete or not at all, after a power cut too."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any
 
 
-def write_atomic(path: Path, content: bytes | memoryview) -> None:
-    """Write a file beside, flush it to the disk, and rename it to its place.
+@contextlib.contextmanager
+def open_atomic(path: Path, mode: str = "wb", **options: Any) -> Iterator[IO]:
+    """Open a temporary file beside `path`, which replaces it, flushed to the disk, when the block ends well.
+
+    Args:
+        path: of the file; its folder exists.
+        mode: "wb", or "w" for text in UTF-8.
+        **options: of `open`, such as `newline=""` for the `csv` module.
 
     Raises:
-        OSError: the disk is full; a file that was there is untouched.
+        OSError: the disk is full; a file that was there is untouched, and nothing else is left.
     """
-    partial = path.with_name(".partial")
+    partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("wb") as file:
-            file.write(content)
+        with partial.open(mode, **({} if "b" in mode else {"encoding": "utf-8"}) | options) as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
@@ -22,14 +31,20 @@ def write_atomic(path: Path, content: bytes | memoryview) -> None:
     flush(path.parent)
 
 
+def write_atomic(path: Path, content: bytes | memoryview | str) -> None:
+    """Write a file atomically, text in UTF-8; see `open_atomic`."""
+    with open_atomic(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
 def flush_tree(folder: Path) -> None:
-    """Make sure that a folder and all that is in it is on the disk."""
+    """Flush a folder and all that is in it to the disk."""
     for path in [*folder.rglob("*"), folder]:
         flush(path)
 
 
 def flush(path: Path) -> None:
-    """Make sure that a file's content, or a folder's list of files, is on the disk."""
+    """Flush a file's content, or a folder's list of files, to the disk."""
     if path.is_dir() and os.name == "nt":  # where a folder cannot be opened, and need not be
         return
     handle = os.open(path, os.O_RDONLY)
