@@ -1,28 +1,16 @@
-"""The cache of features: never wrong, never too large, and any of its places gives the same result."""
+"""The cache of features: never wrong, never too large, and nothing half written is left in it."""
 
-import inspect
-import json
-import logging
 import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
-import keras
 import numpy as np
 import pytest
 
-from tlkeras.config import TrainingOptions
-from tlkeras.data.augment import augment
-from tlkeras.data.pipeline import SplitData
-from tlkeras.features import store
-from tlkeras.features.get_features import get_features
-from tlkeras.features.split_model import split_model
+from tlkeras.features import cache
 from tlkeras.features.cache import FeatureCache
-from tlkeras.models.builders import build_classifier
 from tlkeras.io.paths import cache_dir
-from tlkeras.training.two_phase import train_two_phases
 
 KEY = {"features": "made"}
 ROWS = 50
@@ -35,20 +23,6 @@ def folder(tmp_path, monkeypatch) -> Path:
     return tmp_path / "cache"
 
 
-@pytest.fixture
-def features(tiny, coloured):
-    """`features(**options)`: of the tiny backbone for 24 and 12 pictures; `pixels` is added to those of the first."""
-    model = build_classifier(tiny, 3, weights="none", image_size=16)
-
-    def make(pixels: int = 0, model=model, **options):
-        train, validation = coloured(24), coloured(12, seed=1)
-        train.inputs[0] += np.uint8(pixels)
-        options = TrainingOptions(**{"views": 2} | options)
-        return get_features(split_model(model, 0).below, "tiny, pooled", train, validation, options)
-
-    return make
-
-
 def fill(store: FeatureCache, key: dict = KEY, rows: int = ROWS, value: float = 1.0) -> None:
     with store.writing(key, [[rows, 10], [rows, 2, 3]], "float32") as arrays:
         for array in arrays:
@@ -59,97 +33,41 @@ def entries(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def test_who_changes_the_augmentation_gets_other_features(features, folder, monkeypatch, tmp_path):
-    features()
-    before = entries(folder)
-    changed = tmp_path / "augment.py"
-    changed.write_text(Path(inspect.getfile(augment)).read_text() + "# mine\n")
-    files = {augment: str(changed)}
-    monkeypatch.setattr("tlkeras.features.extract.inspect", SimpleNamespace(getfile=files.get))
-    features()
-    assert len(entries(folder) - before) == 1  # those of validation are as they were
-
-
-def test_a_second_run_reads_what_the_first_computed(features, caplog):
-    with caplog.at_level(logging.INFO, "tlkeras"):
-        first, second = features(), features()
-    assert [
-        word for record in caplog.records for word in ("computed", "read from the cache") if word in record.message
-    ] == ["computed", "read from the cache"]
-    for one, other in zip(first, second, strict=True):
-        np.testing.assert_array_equal(one.arrays[0], other.arrays[0])
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"pixels": 1}, {"seed": 1}, {"crop": 0.5}, {"flip": "none"}, {"views": 3}, {"feature_dtype": "float16"}],
-    ids=lambda change: next(iter(change)),
-)
-def test_whatever_features_depend_on_makes_others(features, folder, change):
-    features()
-    before = entries(folder)
-    features(**change)
-    assert entries(folder) > before
-
-
-def test_other_weights_and_another_pooling_make_other_features(tiny, features, folder):
-    features()
-    for number, options in enumerate(({"pooling": "max"}, {}), start=1):
-        keras.utils.set_random_seed(number)
-        model = build_classifier(tiny, 3, weights="none", image_size=16, **options)
-        before = entries(folder)
-        features(model=model)
-        assert len(entries(folder)) == len(before) + 2
-
-
-def test_options_of_the_training_alone_make_no_others(features, folder):
-    features()
-    before = entries(folder)
-    features(batch_size=4, head_learning_rate=0.1)
-    assert entries(folder) == before
-
-
-def test_a_damaged_entry_is_computed_again(features, folder):
-    first, _ = features()
-    file = max(folder.glob("*/*.bin"), key=lambda path: path.stat().st_size)
-    content = bytearray(file.read_bytes())
-    content[7] ^= 1
-    file.write_bytes(content)
-    again, _ = features()
-    np.testing.assert_array_equal(first.arrays[0], again.arrays[0])
-    assert file.read_bytes() != bytes(content)
-
-
-@pytest.mark.parametrize("damage", ["cut off", "gone", "no info", "half an info"])
-def test_what_is_not_whole_is_not_read(folder, damage):
-    place = FeatureCache(folder, 10**9)
-    fill(place)
-    file, info = next(folder.glob("*/0-*.bin")), next(folder.glob("*/info.json"))
+@pytest.mark.parametrize("damage", ["cut off", "changed", "gone", "no info", "half an info", "other info"])
+def test_an_incomplete_entry_is_not_read(folder, damage):
+    store = FeatureCache(folder, 10**9)
+    fill(store)
+    file, info = next(folder.glob("*/0.bin")), next(folder.glob("*/info.json"))
     if damage == "cut off":
         os.truncate(file, 100)
+    elif damage == "changed":
+        content = bytearray(file.read_bytes())
+        content[-1] ^= 1
+        file.write_bytes(content)
     elif damage == "gone":
         file.unlink()
     elif damage == "no info":
         info.unlink()
     else:
-        info.write_text(info.read_text()[:50])
-    assert place.read(KEY, "float32") is None
+        info.write_text("[]" if damage == "other info" else info.read_text()[:50])
+    assert store.read(KEY, "float32") is None
     assert entries(folder) == set()
 
 
 def test_a_pass_that_is_stopped_leaves_nothing(folder):
-    place = FeatureCache(folder, 10**9)
-    with pytest.raises(KeyboardInterrupt), place.writing(KEY, [[5, 2]], "float32") as arrays:
+    store = FeatureCache(folder, 10**9)
+    with pytest.raises(KeyboardInterrupt), store.writing(KEY, [[5, 2]], "float32") as arrays:
         arrays[0][0:2] = np.ones((2, 2))
         raise KeyboardInterrupt
-    assert place.read(KEY, "float32") is None
+    assert store.read(KEY, "float32") is None
     assert entries(folder) == set()
 
 
 def test_what_a_killed_process_left_goes_with_the_next_entry(folder):
     script = (
-        "import os, sys, pathlib\nfrom tlkeras.features.cache import Store\n"
-        "with Store(pathlib.Path(sys.argv[1]), 10**9).writing({'of': 'the dead'}, [[5, 2]], 'float32'): os._exit(9)"
+        "import os, sys, pathlib\nfrom tlkeras.features.cache import FeatureCache\n"
+        "cache = FeatureCache(pathlib.Path(sys.argv[1]), 10**9)\n"
+        "with cache.writing({'of': 'the dead'}, [[5, 2]], 'float32'): os._exit(9)"
     )
     assert subprocess.run([sys.executable, "-c", script, str(folder)]).returncode == 9
     assert len(entries(folder)) == 1
@@ -158,98 +76,42 @@ def test_what_a_killed_process_left_goes_with_the_next_entry(folder):
     assert not any(name.startswith(".partial") for name in entries(folder))
 
 
-def test_arrays_in_several_files_are_one(folder, monkeypatch):
-    monkeypatch.setattr(store, "SHARD_BYTES", 100)
-    place, rng = FeatureCache(folder, 10**9), np.random.default_rng(0)
+def test_what_is_written_in_slices_is_read_by_rows(folder, monkeypatch):
+    monkeypatch.setattr(cache, "CHUNK_BYTES", 100)
+    store, rng = FeatureCache(folder, 10**9), np.random.default_rng(0)
     values = rng.normal(size=(ROWS, 3)).astype("float16")
-    with place.writing(KEY, [[ROWS, 3]], "float16") as (array,):
+    with store.writing(KEY, [[ROWS, 3]], "float16") as (array,):
         for start in range(0, ROWS, 7):
             array[start : start + 7] = values[start : start + 7]
-    (array,) = place.read(KEY, "float16")
-    assert len(list(folder.glob("*/*.bin"))) == 4
+    (array,) = store.read(KEY, "float16")
     rows = rng.permutation(ROWS)[:30]
     np.testing.assert_array_equal(array[rows], values[rows])
     assert array.shape == (ROWS, 3) and array.dtype == "float16"
 
 
-def test_the_bound_holds_and_what_was_not_used_for_longest_goes(folder):
+def test_the_bound_holds_and_the_least_recently_used_entry_goes(folder):
     size = ROWS * 16 * 4
-    place = FeatureCache(folder, 2 * size + 2000)
+    store = FeatureCache(folder, 2 * size + 2000)
     for number in range(3):
-        fill(place, {"number": number})
-        os.utime(next(entry.folder for entry in place.entries() if entry.key == {"number": number}) / "info.json",
+        fill(store, {"number": number})
+        os.utime(next(entry.folder for entry in store.entries() if entry.key == {"number": number}) / "info.json",
                  (number, number))  # fmt: skip
         if number == 1:
-            assert place.read({"number": 0}, "float32") is not None
-    assert [entry.key["number"] for entry in place.entries()] == [0, 2]
-    assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) <= place.bound
-    assert place.has_room(size) and not place.has_room(place.bound + 1)
+            assert store.read({"number": 0}, "float32") is not None
+    assert [entry.key["number"] for entry in store.entries()] == [0, 2]
+    assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) <= store.bound
+    assert store.has_room(size) and not store.has_room(store.bound + 1)
 
 
-def test_an_entry_that_goes_while_it_is_read_can_be_read_to_its_end(folder):
-    place = FeatureCache(folder, 10**9)
-    fill(place)
-    arrays = place.read(KEY, "float32")
-    place.clear()
+def test_an_entry_that_is_removed_while_it_is_read_can_be_read_to_its_end(folder):
+    store = FeatureCache(folder, 10**9)
+    fill(store)
+    arrays = store.read(KEY, "float32")
+    store.clear()
     assert arrays[0][np.arange(ROWS)].sum() == ROWS * 10
 
 
-@pytest.mark.parametrize("place", [{"memory": 0.0}, {"cache_disk": 0.0}, {}], ids=["disk", "memory", "both"])
-def test_the_result_is_the_same_wherever_features_lie(tiny, coloured, folder, place, caplog):
-    def weights(**options):
-        keras.utils.set_random_seed(0)
-        model = build_classifier(tiny, 3, weights="none", image_size=16)
-        options = TrainingOptions(frozen_epochs=2, finetune_epochs=2, batch_size=8, **options)
-        train_two_phases(model, coloured(24), coloured(12, seed=1), options)
-        return model.get_weights()
-
-    expected = weights(cache_gb=0.0)
-    assert not folder.exists()
-    with caplog.at_level(logging.INFO, "tlkeras"):
-        found = weights(**place)
-    assert ("on disk, as more than 0.0 GB" if place == {"memory": 0.0} else "in memory") in caplog.text
-    for one, other in zip(expected, found, strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
-def test_without_room_anywhere_the_whole_network_runs_and_it_says_so(tiny, coloured, caplog):
-    model = build_classifier(tiny, 3, weights="none", image_size=16)
-    options = TrainingOptions(frozen_epochs=1, finetune_epochs=1, memory_gb=0.0, cache_gb=0.0)
-    with caplog.at_level(logging.INFO, "tlkeras"):
-        result = train_two_phases(model, coloured(24), coloured(12), options)
-    assert "more than --memory-gb (0.0 GB) and --cache-gb (0.0 GB) allow" in caplog.text
-    assert "Features:" not in caplog.text
-    assert [row["phase"] for row in result.history] == ["frozen", "finetune"]
-
-
-def test_a_disk_that_cannot_be_written_costs_the_next_run_only(features, monkeypatch, caplog):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    expected = features(cache_gb=0.0)
-    monkeypatch.setattr(store.FileArray, "__setitem__", full)
-    with caplog.at_level(logging.INFO, "tlkeras"):
-        found = features()
-    assert "not kept for the next run" in caplog.text and "No space left on device" in caplog.text
-    np.testing.assert_array_equal(found[0].arrays[0], expected[0].arrays[0])
-    with pytest.raises(OSError, match="No space left"):
-        features(memory_gb=0.0)
-
-
-def test_half_precision_costs_little(features):
-    whole, half = features()[0], features(feature_dtype="float16")[0]
-    assert half.arrays[0].dtype == "float16" and half.arrays[0].nbytes * 2 == whole.arrays[0].nbytes
-    np.testing.assert_allclose(half.arrays[0], whole.arrays[0], rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize(("engine", "tolerance"), [("openvino", 1e-4), ("openvino_bf16", 0.05)])
-def test_openvino_gives_the_same_features(features, engine, tolerance):
-    for one, other in zip(features(), features(engine=engine), strict=True):
-        scale = np.abs(one.arrays[0]).max()
-        np.testing.assert_allclose(other.arrays[0], one.arrays[0], atol=tolerance * scale)
-
-
-def test_the_place_of_the_cache(monkeypatch, tmp_path):
+def test_the_folder_of_the_cache(monkeypatch, tmp_path):
     assert cache_dir() == tmp_path / "cache"
     monkeypatch.delenv("TLKERAS_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -257,24 +119,3 @@ def test_the_place_of_the_cache(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert cache_dir() == tmp_path / "home" / ".cache" / "tlkeras"
-
-
-def test_info_says_what_the_features_are(features, folder):
-    features()
-    info = json.loads(next(folder.glob("*/info.json")).read_text())
-    assert info["key"]["features"] == "tiny, pooled" and info["key"]["pictures"] in (24, 12)
-
-
-def test_pictures_in_a_file_give_the_same_features(features, coloured, tiny, folder, tmp_path):
-    from tlkeras.io.arrays import FileArray
-
-    expected = features()[0].arrays[0]
-    train, validation = coloured(24), coloured(12, seed=1)
-    with (tmp_path / "pixels").open("w+b") as file:
-        pixels = FileArray(file, train.inputs.shape, "uint8")
-        pixels[0:24] = train.inputs
-        train = SplitData(pixels, train.rows, train.targets)
-        keras.utils.set_random_seed(0)
-        model = build_classifier(tiny, 3, weights="none", image_size=16)
-        found = get_features(split_model(model, 0).below, "tiny", train, validation, TrainingOptions(views=2, cache_gb=0.0))
-    np.testing.assert_array_equal(found[0].arrays[0], expected)

@@ -1,4 +1,4 @@
-"""Checkpoints: what is written comes back, whole or not at all."""
+"""Checkpoints: what is written comes back complete or not at all."""
 
 import os
 
@@ -37,7 +37,7 @@ def test_the_last_one_comes_back(checkpoints, tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "empty"])
-def test_a_damaged_one_is_passed_over(checkpoints, tmp_path, caplog, damage):
+def test_a_damaged_one_is_skipped(checkpoints, tmp_path, caplog, damage):
     newest = files(tmp_path)[-1]
     content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 1
@@ -55,3 +55,10 @@ def test_a_full_disk_leaves_the_ones_before(checkpoints, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         checkpoints.write(11, {"a": ARRAYS}, {})
     assert files(tmp_path) == before and checkpoints.latest().number == 10
+
+
+def test_what_a_killed_process_left_goes_with_the_next_one(checkpoints, tmp_path):
+    (tmp_path / "kept" / ".000011-0.npz.partial").write_bytes(b"half")
+    assert checkpoints.latest().number == 10
+    checkpoints.write(11, {"a": ARRAYS}, {})
+    assert [path.name[:6] for path in files(tmp_path)] == ["000010", "000011"]

@@ -1,12 +1,11 @@
-"""Features on disk: an entry is a folder of raw arrays with checksums, written beside and renamed when whole."""
+"""Features on disk: an entry is a folder of arrays with checksums, which appears when it is complete."""
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,50 +14,23 @@ from typing import Any
 import numpy as np
 
 from tlkeras.io.arrays import FileArray
+from tlkeras.io.hashing import json_hash, stream_hash
 
-FORMAT = 1  # of the files and of what is in them: another one never reads these
-SHARD_BYTES = 2**28
+FORMAT = 2  # of the files and of what is in them: another one never reads these
+INFO = "info.json"
+CHUNK_BYTES = 2**24  # that are hashed at a time, by each core
 RESERVE = 2**30  # bytes of the disk that are left free
-
-
-class ShardedArray:
-    """One array in several files of equal length; it reads rows by an index array, and writes slices of them."""
-
-    def __init__(self, shards: Sequence[FileArray]) -> None:
-        """Take the shards in order; all but the last have the length of the first."""
-        self.shards = shards
-        self.shape = (sum(map(len, shards)), *shards[0].shape[1:])
-        self.dtype = shards[0].dtype
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        values = np.empty((len(rows), *self.shape[1:]), self.dtype)
-        numbers = rows // len(self.shards[0])
-        for number in np.unique(numbers):
-            places = np.flatnonzero(numbers == number)
-            values[places] = self.shards[number][rows[places] % len(self.shards[0])]
-        return values
-
-    def __setitem__(self, rows: slice, values: np.ndarray) -> None:
-        for number, shard in enumerate(self.shards):
-            start, stop = (min(max(place - number * len(self.shards[0]), 0), len(shard))
-                           for place in (rows.start, rows.stop))  # fmt: skip
-            if start < stop:
-                first = start + number * len(self.shards[0]) - rows.start
-                shard[start:stop] = values[first : first + stop - start]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What `info.json` of an entry says, and the bytes and last use of its folder.
+    """What is known of an entry from its `info.json` and from its folder.
 
     Attributes:
-        folder: where it lies.
+        folder: of the entry.
         key: what the features depend on.
         nbytes: of all its files.
-        used: seconds since 1970.
+        used: when it was last used, in seconds since 1970.
     """
 
     folder: Path
@@ -68,68 +40,69 @@ class Entry:
 
 
 class FeatureCache:
-    """A folder of features that is bounded in size; what was not used for longest goes first."""
+    """A folder of features that is bounded in size; the least recently used ones go first."""
 
     def __init__(self, folder: Path, bound: int) -> None:
         """Take the folder, which need not exist, and the bytes that its entries may take together."""
         self.folder, self.bound = folder, bound
 
     def entries(self) -> list[Entry]:
-        """All whole entries, those used last first."""
+        """Return all entries, the most recently used ones first."""
         found = []
-        for path in self.folder.glob("*/info.json"):
+        for path in self.folder.glob(f"*/{INFO}"):
             with contextlib.suppress(OSError, ValueError, KeyError):
                 info = json.loads(path.read_text(encoding="utf-8"))
                 nbytes = sum(file.stat().st_size for file in path.parent.iterdir())
                 found.append(Entry(path.parent, info["key"], nbytes, path.stat().st_mtime))
         return sorted(found, key=lambda entry: -entry.used)
 
-    def read(self, key: dict[str, Any], dtype: str) -> list[ShardedArray] | None:
-        """The arrays of an entry, checked against their checksums; None where there is none. A damaged one goes."""
-        folder = self.folder / digest(key, dtype)
+    def read(self, key: dict[str, Any], dtype: str) -> list[FileArray] | None:
+        """Return the arrays of an entry; None where there is none. A damaged one, as its checksums tell, is removed."""
+        folder = self._folder_of(key, dtype)
         try:
-            info = json.loads((folder / "info.json").read_text(encoding="utf-8"))
-            names = list(info["checksums"])
-            with ThreadPoolExecutor() as pool:
-                whole = list(pool.map(checksum, [folder / name for name in names])) == list(info["checksums"].values())
-            if whole:
-                os.utime(folder / "info.json")
-                return open_arrays(folder, info["shapes"], dtype, "rb")
+            info = json.loads((folder / INFO).read_text(encoding="utf-8"))
+            arrays = [FileArray(path.open("rb"), shape, dtype) for path, shape in array_files(folder, info["shapes"])]
+            if [checksum(array) for array in arrays] == info["checksums"]:
+                os.utime(folder / INFO)
+                return arrays
         except FileNotFoundError:
             if not folder.exists():
                 return None
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             pass
         shutil.rmtree(folder, ignore_errors=True)
         return None
 
     def has_room(self, nbytes: int) -> bool:
-        """Whether an entry of this size may be written, after old ones have gone for it."""
-        place = next(path for path in (self.folder, *self.folder.absolute().parents) if path.exists())
-        return nbytes <= self.bound and nbytes + RESERVE <= shutil.disk_usage(place).free + self._total()
+        """Return whether an entry of this size may be written, after old ones have gone for it."""
+        parent = next(path for path in (self.folder, *self.folder.absolute().parents) if path.exists())
+        free = shutil.disk_usage(parent).free + sum(entry.nbytes for entry in self.entries())
+        return nbytes <= self.bound and nbytes + RESERVE <= free
 
     @contextlib.contextmanager
-    def writing(self, key: dict[str, Any], shapes: list[list[int]], dtype: str) -> Iterator[list[ShardedArray]]:
-        """Arrays to fill; the entry is there when the block ends well, and nothing is left when it does not.
+    def writing(self, key: dict[str, Any], shapes: list[list[int]], dtype: str) -> Iterator[list[FileArray]]:
+        """Make arrays to fill; they are an entry when the block ends well, and nothing is left when it does not.
 
         Args:
             key: what the features depend on.
             shapes: of each array, rows first.
             dtype: of all of them.
+
+        Raises:
+            OSError: the disk has no room.
         """
         self._make_room(sum(int(np.prod(shape)) for shape in shapes) * np.dtype(dtype).itemsize)
-        partial = self.folder / f".partial-{os.getpid()}-{digest(key, dtype)}"
-        shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had the same number
+        folder = self._folder_of(key, dtype)
+        partial = self.folder / f".partial-{os.getpid()}-{folder.name}"
         partial.mkdir(parents=True)
         try:
-            yield open_arrays(partial, shapes, dtype, "w+b")
-            files = sorted(partial.iterdir())
-            with ThreadPoolExecutor() as pool:
-                sums = dict(zip([file.name for file in files], pool.map(checksum, files), strict=True))
-            info = {"key": key, "shapes": shapes, "dtype": dtype, "checksums": sums, "made": time.time()}
-            (partial / "info.json").write_text(json.dumps(info, indent=2), encoding="utf-8")
+            arrays = [FileArray.create(path.open("w+b"), shape, dtype) for path, shape in array_files(partial, shapes)]
+            yield arrays
+            info = {"key": key, "shapes": shapes, "dtype": dtype, "made": time.time()}
+            info["checksums"] = [checksum(array) for array in arrays]
+            (partial / INFO).write_text(json.dumps(info, indent=2), encoding="utf-8")
             with contextlib.suppress(OSError):  # another run was first, and wrote the same
-                partial.rename(self.folder / digest(key, dtype))
+                partial.rename(folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
@@ -138,59 +111,39 @@ class FeatureCache:
         for folder in [*(entry.folder for entry in self.entries()), *self.folder.glob(".partial-*")]:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _total(self) -> int:
-        return sum(entry.nbytes for entry in self.entries())
+    def _folder_of(self, key: dict[str, Any], dtype: str) -> Path:
+        return self.folder / json_hash({"format": FORMAT, "dtype": dtype} | key)[:32]
 
     def _make_room(self, nbytes: int) -> None:
+        """Remove what killed processes left, then the least recently used entries, until there is room."""
         for path in self.folder.glob(".partial-*"):
             process = int(path.name.split("-")[1])
-            if process == os.getpid() or not alive(process):
+            if process == os.getpid() or not is_alive(process):  # a killed process may have had our number
                 shutil.rmtree(path, ignore_errors=True)
-        entries, total = self.entries(), self._total()
+        entries = self.entries()
+        total = sum(entry.nbytes for entry in entries)
         while entries and (total + nbytes > self.bound or shutil.disk_usage(self.folder).free < nbytes + RESERVE):
             oldest = entries.pop()
             shutil.rmtree(oldest.folder, ignore_errors=True)
             total -= oldest.nbytes
 
 
-def digest(key: dict[str, Any], dtype: str) -> str:
-    """The name of an entry."""
-    text = json.dumps({"format": FORMAT, "dtype": dtype} | key, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+def array_files(folder: Path, shapes: list[list[int]]) -> list[tuple[Path, list[int]]]:
+    """Return the file of each array of an entry, and its shape."""
+    return [(folder / f"{number}.bin", shape) for number, shape in enumerate(shapes)]
 
 
-def checksum(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def checksum(array: FileArray) -> str:
+    """Return the hash of an array's content, made of those of its chunks, which all cores compute."""
+    rows = max(1, CHUNK_BYTES * len(array) // max(1, array.nbytes))
+    with ThreadPoolExecutor() as pool:
+        return stream_hash(
+            pool.map(lambda start: stream_hash([array[start : start + rows]]), range(0, len(array), rows))
+        )
 
 
-def open_arrays(folder: Path, shapes: list[list[int]], dtype: str, mode: str) -> list[ShardedArray]:
-    """The arrays of an entry, made or opened; their files stay open, so that they outlive the entry.
-
-    Args:
-        folder: of the entry.
-        shapes: of each array, rows first.
-        dtype: of all of them.
-        mode: "w+b" makes the files, "rb" opens them.
-    """
-    arrays = []
-    for number, (rows, *rest) in enumerate(shapes):
-        row_bytes = int(np.prod(rest)) * np.dtype(dtype).itemsize
-        per_shard = max(1, min(rows, SHARD_BYTES // row_bytes))
-        shards = []
-        for place, start in enumerate(range(0, rows, per_shard)):
-            length = min(per_shard, rows - start)
-            file = (folder / f"{number}-{place:05}.bin").open(mode)
-            if mode == "w+b":
-                file.truncate(length * row_bytes)
-            shards.append(FileArray(file, (length, *rest), dtype))
-        arrays.append(ShardedArray(shards))
-    return arrays
-
-
-def alive(process: int) -> bool:
-    """Whether a process of this number runs."""
+def is_alive(process: int) -> bool:
+    """Return whether a process of this number runs."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -40,7 +40,7 @@ def array_digest(arrays: Iterable[Any], prefix: str = "") -> str:
 
 
 def json_hash(value: Any) -> str:
-    """Return the hash of what JSON can hold; the order of keys does not count, and other objects count as their `str`."""
+    """Return the hash of a value as JSON, whatever the order of its keys; what JSON cannot hold counts as its `str`."""
     return stream_hash([json.dumps(value, sort_keys=True, default=str)])
 
 

@@ -1,6 +1,5 @@
-"""Checkpoints that are whole or not there: written beside, flushed, renamed; their name holds their checksum."""
+"""Checkpoints: written atomically, and a damaged one is told by the checksum in its name."""
 
-import hashlib
 import io
 import json
 import logging
@@ -12,20 +11,21 @@ from typing import Any
 import numpy as np
 
 from tlkeras.io.atomic import write_atomic
+from tlkeras.io.hashing import stream_hash
 
 log = logging.getLogger("tlkeras")
 
-KEPT = 2  # a torn one costs one step back, not the run
+KEPT = 2  # so that a damaged one costs one step, not the run
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What was written.
+    """What was saved.
 
     Attributes:
-        number: of the checkpoint; the next one has a greater number.
+        number: of the checkpoint; later ones have greater numbers.
         arrays: lists of arrays by name, as they were given.
-        state: the rest, anything that JSON holds.
+        state: everything else, as JSON can hold it.
     """
 
     number: int
@@ -34,16 +34,16 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The last two checkpoints in a folder."""
+    """The last two checkpoints, in a folder that is made when the first one is written."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def write(self, number: int, arrays: Mapping[str, Sequence[np.ndarray]], state: dict[str, Any]) -> None:
-        """Add a checkpoint, and remove all but the last two.
+        """Write a checkpoint, and remove all but the last two.
 
         Raises:
-            OSError: the disk is full; the checkpoints before are untouched.
+            OSError: the disk is full; the earlier checkpoints are untouched.
         """
         counts = {name: len(group) for name, group in arrays.items()}
         content = io.BytesIO()
@@ -51,34 +51,36 @@ class Checkpoints:
             content,
             allow_pickle=False,
             about=np.array(json.dumps({"counts": counts, "state": state})),
-            **{f"{name}.{place}": array for name, group in arrays.items() for place, array in enumerate(group)},
+            **{f"{name}.{index}": array for name, group in arrays.items() for index, array in enumerate(group)},
         )
         self._folder.mkdir(parents=True, exist_ok=True)
         write_atomic(self._folder / f"{number:06}-{checksum(content.getbuffer())}.npz", content.getbuffer())
-        for old in self._files()[KEPT:]:
+        for old in [*self._files()[KEPT:], *self._folder.glob(".*.partial")]:  # of a killed process
             old.unlink()
 
     def latest(self) -> Checkpoint | None:
-        """The newest checkpoint that is whole; None where there is none."""
+        """Return the newest checkpoint that is not damaged; None where there is none. Damaged ones are removed."""
         for path in self._files():
             number, _, expected = path.stem.partition("-")
             written = path.read_bytes()
             if checksum(written) != expected:
-                log.warning("Note: %s is damaged and is removed.", path)
+                log.warning("Note: removed %s, which is damaged.", path)
                 path.unlink()
                 continue
             with np.load(io.BytesIO(written), allow_pickle=False) as content:
                 about = json.loads(content["about"].item())
-                arrays = {name: [content[f"{name}.{place}"] for place in range(count)]
-                          for name, count in about["counts"].items()}  # fmt: skip
+                arrays = {
+                    name: [content[f"{name}.{index}"] for index in range(count)]
+                    for name, count in about["counts"].items()
+                }
                 return Checkpoint(int(number), arrays, about["state"])
         return None
 
     def _files(self) -> list[Path]:
-        """Newest first."""
+        """Return the files, newest first."""
         return sorted(self._folder.glob("*-*.npz"), reverse=True)
 
 
 def checksum(content: bytes | memoryview) -> str:
-    """The first half of the SHA-256."""
-    return hashlib.sha256(content).hexdigest()[:32]
+    """Return the first half of the SHA-256."""
+    return stream_hash([content])[:32]

@@ -1,0 +1,182 @@
+"""Features are what they depend on, and the same wherever they are kept."""
+
+import inspect
+import json
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+
+from tlkeras.config import TrainingOptions
+from tlkeras.data.augment import augment
+from tlkeras.data.pipeline import SplitData
+from tlkeras.features.get_features import get_features
+from tlkeras.features.split_model import split_model
+from tlkeras.io.arrays import FileArray
+from tlkeras.models.builders import build_classifier
+from tlkeras.training.two_phase import train_two_phases
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch) -> Path:
+    """An empty cache of the test's own."""
+    monkeypatch.setenv("TLKERAS_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def features(tiny, coloured):
+    """`features(**options)`: of the tiny backbone for 24 and 12 images; `pixels` is added to those of the first."""
+    model = build_classifier(tiny, 3, weights="none", image_size=16)
+
+    def make(pixels: int = 0, model=model, **options):
+        train, validation = coloured(24), coloured(12, seed=1)
+        train.inputs[0] += np.uint8(pixels)
+        options = TrainingOptions(**{"views": 2} | options)
+        return get_features(split_model(model, 0).below, "tiny, pooled", train, validation, options)
+
+    return make
+
+
+def entries(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_who_changes_the_augmentation_gets_other_features(features, folder, monkeypatch, tmp_path):
+    features()
+    before = entries(folder)
+    changed = tmp_path / "augment.py"
+    changed.write_text(Path(inspect.getfile(augment)).read_text() + "# mine\n")
+    files = {augment: str(changed)}
+    monkeypatch.setattr("tlkeras.features.extract.inspect", SimpleNamespace(getfile=files.get))
+    features()
+    assert len(entries(folder) - before) == 1  # those of validation are as they were
+
+
+def test_a_second_run_reads_what_the_first_computed(features, caplog):
+    with caplog.at_level(logging.INFO, "tlkeras"):
+        first, second = features(), features()
+    assert [
+        word for record in caplog.records for word in ("computed", "read from the cache") if word in record.message
+    ] == ["computed", "read from the cache"]
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one.arrays[0], other.arrays[0])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"pixels": 1}, {"seed": 1}, {"min_crop_area": 0.5}, {"flip": "none"}, {"views": 3}, {"feature_dtype": "float16"}],
+    ids=lambda change: next(iter(change)),
+)
+def test_whatever_features_depend_on_makes_others(features, folder, change):
+    features()
+    before = entries(folder)
+    features(**change)
+    assert entries(folder) > before
+
+
+def test_other_weights_and_another_pooling_make_other_features(tiny, features, folder):
+    features()
+    for number, options in enumerate(({"pooling": "max"}, {}), start=1):
+        keras.utils.set_random_seed(number)
+        model = build_classifier(tiny, 3, weights="none", image_size=16, **options)
+        before = entries(folder)
+        features(model=model)
+        assert len(entries(folder)) == len(before) + 2
+
+
+def test_options_of_the_training_alone_make_no_others(features, folder):
+    features()
+    before = entries(folder)
+    features(batch_size=4, head_learning_rate=0.1)
+    assert entries(folder) == before
+
+
+def test_a_damaged_entry_is_computed_again(features, folder):
+    first, _ = features()
+    file = max(folder.glob("*/*.bin"), key=lambda path: path.stat().st_size)
+    content = bytearray(file.read_bytes())
+    content[7] ^= 1
+    file.write_bytes(content)
+    again, _ = features()
+    np.testing.assert_array_equal(first.arrays[0], again.arrays[0])
+    assert file.read_bytes() != bytes(content)
+
+
+@pytest.mark.parametrize("options", [{"memory_gb": 0.0}, {"cache_gb": 0.0}, {}], ids=["disk", "memory", "both"])
+def test_the_result_is_the_same_wherever_features_are_kept(tiny, coloured, folder, options, caplog):
+    def weights(**options):
+        keras.utils.set_random_seed(0)
+        model = build_classifier(tiny, 3, weights="none", image_size=16)
+        options = TrainingOptions(frozen_epochs=2, finetune_epochs=2, batch_size=8, **options)
+        train_two_phases(model, coloured(24), coloured(12, seed=1), options)
+        return model.get_weights()
+
+    expected = weights(cache_gb=0.0)
+    assert not folder.exists()
+    with caplog.at_level(logging.INFO, "tlkeras"):
+        found = weights(**options)
+    assert ("on disk, as more than 0.0 GB" if options == {"memory_gb": 0.0} else "in memory") in caplog.text
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_without_room_anywhere_the_whole_network_runs_and_it_says_so(tiny, coloured, caplog):
+    model = build_classifier(tiny, 3, weights="none", image_size=16)
+    options = TrainingOptions(frozen_epochs=1, finetune_epochs=1, memory_gb=0.0, cache_gb=0.0)
+    with caplog.at_level(logging.INFO, "tlkeras"):
+        result = train_two_phases(model, coloured(24), coloured(12), options)
+    assert "more than --memory-gb (0.0 GB) and --cache-gb (0.0 GB) allow" in caplog.text
+    assert "Features:" not in caplog.text
+    assert [row["phase"] for row in result.history] == ["frozen", "finetune"]
+
+
+def test_a_disk_that_cannot_be_written_costs_the_next_run_only(features, monkeypatch, caplog):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    expected = features(cache_gb=0.0)
+    monkeypatch.setattr(FileArray, "__setitem__", full)
+    with caplog.at_level(logging.INFO, "tlkeras"):
+        found = features()
+    assert "not kept for the next run" in caplog.text and "No space left on device" in caplog.text
+    np.testing.assert_array_equal(found[0].arrays[0], expected[0].arrays[0])
+    with pytest.raises(OSError, match="No space left"):
+        features(memory_gb=0.0)
+
+
+def test_half_precision_costs_little(features):
+    whole, half = features()[0], features(feature_dtype="float16")[0]
+    assert half.arrays[0].dtype == "float16" and half.arrays[0].nbytes * 2 == whole.arrays[0].nbytes
+    np.testing.assert_allclose(half.arrays[0], whole.arrays[0], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("engine", "tolerance"), [("openvino", 1e-4), ("openvino_bf16", 0.05)])
+def test_openvino_gives_the_same_features(features, engine, tolerance):
+    for one, other in zip(features(), features(engine=engine), strict=True):
+        scale = np.abs(one.arrays[0]).max()
+        np.testing.assert_allclose(other.arrays[0], one.arrays[0], atol=tolerance * scale)
+
+
+def test_info_says_what_the_features_are(features, folder):
+    features()
+    info = json.loads(next(folder.glob("*/info.json")).read_text())
+    assert info["key"]["features"] == "tiny, pooled" and info["key"]["examples"] in (24, 12)
+
+
+def test_images_in_a_file_give_the_same_features(features, coloured, tiny, folder, tmp_path):
+    expected = features()[0].arrays[0]
+    train, validation = coloured(24), coloured(12, seed=1)
+    with (tmp_path / "pixels").open("w+b") as file:
+        pixels = FileArray(file, train.inputs.shape, "uint8")
+        pixels[0:24] = train.inputs
+        train = SplitData(pixels, train.rows, train.targets)
+        keras.utils.set_random_seed(0)
+        model = build_classifier(tiny, 3, weights="none", image_size=16)
+        found = get_features(
+            split_model(model, 0).below, "tiny", train, validation, TrainingOptions(views=2, cache_gb=0.0)
+        )
+    np.testing.assert_array_equal(found[0].arrays[0], expected)
