@@ -1,4 +1,4 @@
-"""TensorFlow Hub modules as backbones: `hub:HANDLE`, a URL, a folder or an archive. Nothing here loads TensorFlow."""
+"""TensorFlow Hub modules as backbones: `hub:HANDLE`, a URL, a folder or an archive, without loading TensorFlow."""
 
 from typing import TYPE_CHECKING
 

@@ -55,7 +55,9 @@ def check_folder(folder: Path) -> None:
         UserError: with what it is instead.
     """
     if not (folder / "saved_model.pb").is_file():
-        raise UserError(f"{folder} is not a TensorFlow Hub module: it has no saved_model.pb. Give the folder that does.")
+        raise UserError(
+            f"{folder} is not a TensorFlow Hub module: it has no saved_model.pb. Give the folder that does."
+        )
     if (folder / "tfhub_module.pb").is_file():
         raise tensorflow_1_error(folder, "a module in the TF1 Hub format", [], "default")
 

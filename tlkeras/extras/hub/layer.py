@@ -87,8 +87,8 @@ class HubModule(keras.layers.Layer):
         """
         if self._module is None:
             raise RuntimeError(
-                f"The layer of {self.source} has no files: they come with keras.models.load_model, not with a config or "
-                "a clone. Build the model again, or load it."
+                f"The layer of {self.source} has no files: they come with keras.models.load_model, not with a config "
+                "or a clone. Build the model again, or load it."
             )
         if self.trainable:
             for loss in self._module.losses:

@@ -171,7 +171,7 @@ def tensor_inputs(trace: Any) -> list[tf.TensorSpec]:
 
 
 def most_general(specs: list[tf.TensorSpec]) -> tf.TensorSpec:
-    """Return one spec for all traces of a function, of a shape such as `(None, 224, 224, 3)`: None where they differ."""
+    """Return one spec for all traces of a function, such as `(None, 224, 224, 3)`: None where they differ."""
     shape = specs[0].shape
     for spec in specs[1:]:
         shape = shape.most_specific_compatible_shape(spec.shape)

@@ -48,8 +48,8 @@ def check_graph(file: Path) -> None:
     if bad := sorted(set(suspicious(graph))):
         raise UserError(
             f"{file} is not opened: it holds operations that networks do not need, or that are unknown here "
-            f"({', '.join(bad)}), and could access files or run Python. Use it only if you trust its author, and save it "
-            "again without them."
+            f"({', '.join(bad)}), and could access files or run Python. If you trust its author, save it again without "
+            "them."
         )
 
 

@@ -1,4 +1,4 @@
-"""Text encoders of KerasHub as backbones: `kerashub:PRESET`, a folder, a name or a size. Nothing here loads TensorFlow."""
+"""Text encoders of KerasHub as backbones: `kerashub:PRESET`, a folder, a name or a size, without loading TensorFlow."""
 
 from typing import TYPE_CHECKING
 

@@ -106,9 +106,7 @@ def load_preset(spec: EncoderSpec, weights: str, precision: str) -> tuple[keras.
     return encoder, tokenizer
 
 
-def from_scratch(
-    spec: EncoderSpec, texts: Sequence[str], precision: str
-) -> tuple[keras.Model, keras.layers.Layer]:
+def from_scratch(spec: EncoderSpec, texts: Sequence[str], precision: str) -> tuple[keras.Model, keras.layers.Layer]:
     """Build BERT (Devlin et al. 2019, arXiv:1810.04805) with random weights, and a vocabulary of word pieces.
 
     The vocabulary is WordPiece (Schuster and Nakajima 2012), in lower case.

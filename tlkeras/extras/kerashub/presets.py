@@ -102,7 +102,9 @@ def read_preset(folder: Path) -> Preset:
     config, tokenizer_config = read_json(folder / "config.json"), read_json(folder / "tokenizer.json")
     encoder = str(config.get("class_name"))
     if encoder not in TOKENIZERS:
-        raise UserError(f"{folder} holds a {encoder}, which is not supported; give a preset of {', '.join(TOKENIZERS)}.")
+        raise UserError(
+            f"{folder} holds a {encoder}, which is not supported; give a preset of {', '.join(TOKENIZERS)}."
+        )
     tokenizer, given = TOKENIZERS[encoder], tokenizer_config.get("class_name")
     if given != tokenizer:
         raise UserError(f"{folder} has a {given} and should have a {tokenizer}; get it again.")
