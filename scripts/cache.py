@@ -1,7 +1,6 @@
 """List the features that runs have kept on disk for the next run, or remove them."""
 
-from tlkeras.cli import run_main
-from tlkeras.cli import CliParser
+from tlkeras.cli import CliParser, run_main
 from tlkeras.run.cache import cache_table, clear_cache
 
 
