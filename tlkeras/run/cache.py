@@ -15,7 +15,7 @@ def cache_table() -> str:
     lines = [f"{'used':<16} {'MB':>9} {'examples':>9} {'views':>5}  features"]
     for entry in entries:
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
-        examples, views = entry.key.get("examples", ""), entry.key.get("views", "")
+        examples, views = entry.key.get("examples", 0), entry.key.get("views", 0)
         lines.append(f"{used:<16} {entry.nbytes / 1e6:>9,.1f} {examples:>9,} {views:>5}  {entry.key.get('features')}")
     return "\n".join([*lines, f"{total(entries)} in {cache_dir()}"])
 
