@@ -2,8 +2,10 @@
 
 import _thread
 import argparse
+import difflib
 import errno
 import logging
+import re
 import signal
 import sys
 import threading
@@ -13,34 +15,130 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
 import yaml
+from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
-from tlkeras.config import DIGITS_DEFAULTS, TYPE_NAMES, OTHER_BACKBONE, TrainConfig, range_text, expected_text
+from tlkeras.config.fields import TYPE_NAMES, expected_text, flag_name, range_text
+from tlkeras.config.old_names import with_new_names
 from tlkeras.errors import Terminated, UserError
-from tlkeras.cli import CliParser, not_known
 
 Config = TypeVar("Config")
 METAVARS = {int: "N", float: "X", str: "TEXT", list[int]: "[N,...]"}
-HELP = {"-h", "--help"}
+EXAMPLE = Path(__file__).parents[1] / "configs" / "digits.yaml"  # what a command without any option runs
+
+
+class PlainHelp(DefaultHelpFormatter):
+    """Help without the types, as choices and ranges say more."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ""
+        if not action.option_strings or "default" in text or action.default in (None, False, "", [], argparse.SUPPRESS):
+            return text
+        return f"{text} (default: %(default)s)"
+
+
+class CliParser(ArgumentParser):
+    """A jsonargparse parser that says what was wrong in one sentence and exits with code 2.
+
+    Private names of argparse and jsonargparse are used here and nowhere else; `tests/scripts/test_options.py` fails
+    where they change.
+
+    Attributes:
+        accepted: what the value of an option must be, by the option's name; else its type says so.
+        files: the values of each `--config` file by its path, to name the source of a mistake.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, formatter_class=PlainHelp, allow_abbrev=False, print_config="--print_config", **kwargs)
+        self.accepted: dict[str, str] = {}
+        self.files: dict[str, dict[str, Any]] = {}
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print jsonargparse's message as a sentence.
+
+        Raises:
+            SystemExit: always, with code 2.
+        """
+        text = " ".join(str(message).split())
+        if match := re.search(r'Parser key "(\w+)":.* (?:Got|Given) value: ?(.*)$', text):
+            text = self._wrong_value(*match.groups())
+        elif match := re.search(r"argument (--[\w-]+).*: expected", text):
+            text = f"{match[1]} needs a value. See {self.prog} --help."
+        elif match := re.search(r"nrecognized arguments: (.*)$", text):
+            text = self._unknown(match[1])
+        elif match := re.search(r"following arguments are required: (.*)$", text):
+            shown = {action.dest: str(action.metavar or action.dest) for action in self._actions}
+            missing = " and ".join(shown.get(name, name) for name in match[1].split(", "))
+            text = f"Nothing was given for {missing}. See {self.prog} --help."
+        print(f"{self.prog}: {text}", file=sys.stderr)
+        raise SystemExit(2)
+
+    def _parse_known_args(self, arg_strings: list[str], namespace: Any, *rest: Any) -> tuple[Any, list[str]]:
+        """Parse as argparse does, which fills PATH... at the first word and ignores more of them behind an option."""
+        namespace, extras = super()._parse_known_args(arg_strings, namespace, *rest)
+        for action in self._actions:
+            if not action.option_strings and action.nargs == "*":
+                words = [word for word in extras if not word.startswith("-")]
+                setattr(namespace, action.dest, [*getattr(namespace, action.dest), *words])
+                extras = [word for word in extras if word.startswith("-")]
+        return namespace, extras
+
+    def add_field(self, group: Any, entry: Field, hint: Any) -> None:
+        """Add a dataclass field made with `tlkeras.config.fields.option`, its default and range in the help."""
+        name, text = flag_name(entry.name), entry.metadata["help"]
+        if hint is bool:
+            group.add_argument(name, action="store_true", help=text)
+            return
+        default = entry.default_factory() if callable(entry.default_factory) else entry.default
+        bare = hint if hint in TYPE_NAMES else next((item for item in get_args(hint) if item in TYPE_NAMES), None)
+        self.accepted[entry.name] = expected_text(hint, entry)
+        shown = f"default: {default}" if default not in (None, "", []) else ""
+        notes = "; ".join(filter(None, [shown, range_text(entry)]))
+        text = f"{text[:-1]}; {notes})" if notes and text.endswith(")") else f"{text} ({notes})" if notes else text
+        metavar = METAVARS[bare] if bare else f"{{{','.join(get_args(hint))}}}"
+        action = group.add_argument(name, type=hint, default=default, help=text, metavar=metavar)
+        action.option_strings[:] = [name]  # without jsonargparse's --hidden-units+
+
+    def _wrong_value(self, name: str, value: str) -> str:
+        source = flag_name(name)
+        for path, values in self.files.items():
+            if str(values.get(name)) == value:
+                source = f"{name} in {path}"
+        action = next(action for action in self._actions if action.dest == name)
+        expected = self.accepted.get(name) or TYPE_NAMES.get(getattr(action, "_typehint", action.type), "text")
+        return f"{source} was {value or 'empty'}; it must be {expected}."
+
+    def _unknown(self, words: str) -> str:
+        shown = [action for action in self._actions if action.help != argparse.SUPPRESS]
+        options = sorted(action.option_strings[-1] for action in shown if action.option_strings)
+        option = words.partition(" ")[0].partition("=")[0]
+        if not option.startswith("-"):
+            return f"{words} was not expected. Known options: {' '.join(options)}."
+        return unknown("option", words, option, options)
+
+
+def unknown(what: str, given: str, word: str, known: Sequence[str]) -> str:
+    """Return a sentence about an unknown word, with the closest known one and all of them."""
+    close = difflib.get_close_matches(word, known, n=1)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    return f"There is no {what} {given}.{hint} Known {what}s: {' '.join(known)}."
 
 
 def parse_config(config_class: type[Config], description: str | None, arguments: Sequence[str] | None = None) -> Config:
-    """Read a config from the command line and, with `--config`, from YAML.
+    """Read a config from the command line and, with `--config`, from YAML; without any argument, `EXAMPLE`.
 
     Raises:
         SystemExit: code 0 after `--help` or `--print_config`, code 2 after one sentence for a mistake.
-        UserError: when a config file cannot be used, or the dataclass's own `check` refuses a value.
+        UserError: a config file cannot be used, or the dataclass's own `check` refuses a value.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if not arguments and EXAMPLE.is_file() and "frozen_epochs" in {entry.name for entry in fields(config_class)}:
+        print(f"No options were given: running the example, --config {EXAMPLE.parent.name}/{EXAMPLE.name}.")
+        arguments = ["--config", str(EXAMPLE)]
     parser = make_parser(config_class, description)
-    data, backbone, paths = peek_args(arguments)
-    for path in paths:
-        values = parser.files[path] = read_config_file(path, [entry.name for entry in fields(config_class)])
-        data, backbone = data or values.get("data"), backbone or values.get("backbone")
-    digits = (data or "digits") == "digits" and issubclass(config_class, TrainConfig)
-    if digits and not HELP & set(arguments):  # help shows the usual defaults
-        other = backbone not in (None, DIGITS_DEFAULTS["backbone"])
-        hub = {"weights": "imagenet"} if str(backbone).startswith("hub:") else {}  # which stands for its own
-        parser.set_defaults(DIGITS_DEFAULTS | (OTHER_BACKBONE | hub if other else {}))
+    names = [entry.name for entry in fields(config_class)]
+    for path in config_files(arguments):
+        parser.files[path] = read_config_file(path, names)
+        parser.set_defaults(parser.files[path])
     parsed = parser.parse_args(arguments).as_dict()
     parsed.pop("config", None)
     config = config_class(**parsed)
@@ -48,48 +146,45 @@ def parse_config(config_class: type[Config], description: str | None, arguments:
     return config
 
 
-def peek_args(arguments: Sequence[str]) -> tuple[str | None, str | None, list[str]]:
-    """Data set, backbone and config files that a command line names; files the last first, as the last one wins."""
+def config_files(arguments: Sequence[str]) -> list[str]:
+    """Return the config files that a command line names."""
     scout = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    scout.add_argument("--data", nargs="?")
-    scout.add_argument("--backbone", nargs="?")
     scout.add_argument("--config", nargs="?", action="append", default=[])
-    known = scout.parse_known_args(arguments)[0]
-    return known.data, known.backbone, [path for path in reversed(known.config) if path]
+    return [path for path in scout.parse_known_args(arguments)[0].config if path]
 
 
 def read_config_file(path: str, names: Sequence[str]) -> dict[str, Any]:
-    """The options that a YAML file holds, by their names with underscores.
+    """Return the options in a YAML file by their names with underscores; names of earlier versions are translated.
 
     Raises:
         UserError: there is no such file, it is not a YAML mapping, or it has an option that is not among `names`.
     """
-    look = "Give a YAML file of options, such as a run's config.yaml or what --print_config prints"
+    hint = "Give a YAML file of options, such as a run's config.yaml or what --print_config prints"
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"--config {path} cannot be read: {error.strerror}. {look}.") from None
+        raise UserError(f"--config {path} cannot be read: {error.strerror}. {hint}.") from None
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f"; line {mark.line + 1} is wrong" if mark else ""
-        raise UserError(f"--config {path} is not YAML{line}. {look}.") from None
+        raise UserError(f"--config {path} is not YAML{line}. {hint}.") from None
     if not isinstance(values, dict):
-        raise UserError(f"--config {path} holds no options. {look}, with lines such as 'batch_size: 16'.")
-    values = {str(name).replace("-", "_"): value for name, value in values.items()}
+        raise UserError(f"--config {path} holds no options. {hint}, with lines such as 'batch_size: 16'.")
+    values = with_new_names({str(name).replace("-", "_"): value for name, value in values.items()})
     for name in values:
         if name not in names:
-            raise UserError(not_known("option", f"{name}, which {path} sets", name, sorted(names)))
+            raise UserError(unknown("option", f"{name}, which {path} sets", name, sorted(names)))
     return values
 
 
 def make_parser(config_class: type, description: str | None) -> CliParser:
-    """A parser with one option for each field of a dataclass made with `tlkeras.config.option`.
+    """Return a parser with one option for each field of a dataclass made with `tlkeras.config.fields.option`.
 
-    In its help the options of each dataclass that this one inherits stand under that one's docstring, and those that
-    several others build on come last.
+    In its help the options of each dataclass that this one inherits are a group, and those that several others build
+    on come last.
     """
     parser = CliParser(description=description, usage="%(prog)s [OPTION VALUE]...")
-    parser.add_argument("--config", action="config", help="YAML file with options; the command line wins over it")
+    parser.add_argument("--config", help="YAML file with options; the command line wins over it")
     show = next(action for action in parser._actions if "--print_config" in action.option_strings)
     show.help, show.metavar = "print all options as YAML, which --config reads, and stop", ""
     types, entries = get_type_hints(config_class), {entry.name: entry for entry in fields(config_class)}
@@ -98,39 +193,12 @@ def make_parser(config_class: type, description: str | None) -> CliParser:
         title = (owner.__doc__ or "").partition("\n")[0]
         group = parser if owner is config_class else parser.add_argument_group(title.rstrip("."))
         for name in [name for name in vars(owner).get("__annotations__", {}) if name in entries]:
-            add_option(parser, group, entries.pop(name), types[name])  # once, where a class has another default
+            parser.add_field(group, entries.pop(name), types[name])  # once, where a class has another default
     return parser
 
 
-def add_option(parser: CliParser, group: Any, entry: Field, kind: Any) -> None:
-    """Add one field of a dataclass to a parser, with its default and its range in the help.
-
-    Args:
-        parser: is told what the option accepts, for its sentences.
-        group: of the parser, which shows the option in its help.
-        entry: the field, made with `tlkeras.config.option`.
-        kind: its type.
-    """
-    name, text = f"--{entry.name.replace('_', '-')}", entry.metadata["help"]
-    if kind is bool:
-        group.add_argument(name, action="store_true", help=text)
-        return
-    default = entry.default_factory() if callable(entry.default_factory) else entry.default
-    bare = kind if kind in TYPE_NAMES else next((one for one in get_args(kind) if one in TYPE_NAMES), None)
-    span = range_text(entry)
-    parser.accepted[entry.name] = expected_text(kind, entry)
-    notes = "; ".join(filter(None, [f"default: {default}" if default not in (None, "", []) else "", span]))
-    text = f"{text[:-1]}; {notes})" if notes and text.endswith(")") else f"{text} ({notes})" if notes else text
-    metavar = METAVARS[bare] if bare else f"{{{','.join(get_args(kind))}}}"
-    action = group.add_argument(name, type=kind, default=default, help=text, metavar=metavar)
-    action.option_strings[:] = [name]  # without the --hidden-units+ of jsonargparse, of which nobody should have to read
-
-
 def run_main(main: Callable[[], Any]) -> NoReturn:
-    """Run a script's main function; a user's mistake, Ctrl-C or a full disk ends in one sentence.
-
-    Args:
-        main: the function.
+    """Run a command; a user's mistake, Ctrl-C or a full disk ends in one sentence.
 
     Raises:
         SystemExit: always: code 0, 2 after a mistake, 130 after Ctrl-C, 143 after SIGTERM.
@@ -138,7 +206,7 @@ def run_main(main: Callable[[], Any]) -> NoReturn:
     name = Path(sys.argv[0]).name
     logging.raiseExceptions = False  # a closed pipe is no reason for a traceback
     signal.signal(signal.SIGTERM, terminate)
-    sys.unraisablehook = stop_again
+    sys.unraisablehook = interrupt_again
     try:
         main()
     except UserError as error:
@@ -150,9 +218,9 @@ def run_main(main: Callable[[], Any]) -> NoReturn:
         raise SystemExit(0) from None
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            place = f" at {error.filename}" if error.filename else ""
+            path = f" at {error.filename}" if error.filename else ""
             then = " ".join(getattr(error, "__notes__", ["Run the command again."]))
-            fail(name, f"The disk is full{place}. Free some space. {then}", 2)
+            fail(name, f"The disk is full{path}. Free some space. {then}", 2)
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:
             fail(name, f"{error.filename} cannot be opened: {error.strerror}.", 2)
         raise
@@ -160,7 +228,7 @@ def run_main(main: Callable[[], Any]) -> NoReturn:
 
 
 def terminate(*_: Any) -> NoReturn:
-    """What SIGTERM does: the same as Ctrl-C, so that what is half written goes, and what can be gone on with stays.
+    """Handle SIGTERM as Ctrl-C, so that unfinished files are removed and what can be resumed is kept.
 
     Raises:
         Terminated: always.
@@ -168,8 +236,8 @@ def terminate(*_: Any) -> NoReturn:
     raise Terminated
 
 
-def stop_again(dropped: "sys.UnraisableHookArgs") -> None:
-    """Let Ctrl-C or SIGTERM come once more where it came inside a destructor, in which Python drops exceptions."""
+def interrupt_again(dropped: "sys.UnraisableHookArgs") -> None:
+    """Repeat Ctrl-C or SIGTERM where it came inside a destructor, in which Python drops exceptions."""
     if isinstance(dropped.exc_value, KeyboardInterrupt):
         number = signal.SIGTERM if isinstance(dropped.exc_value, Terminated) else signal.SIGINT
         threading.Timer(0.05, _thread.interrupt_main, (number,)).start()  # later, as it would be dropped here too
@@ -178,12 +246,7 @@ def stop_again(dropped: "sys.UnraisableHookArgs") -> None:
 
 
 def fail(name: str, sentence: str, code: int) -> NoReturn:
-    """Print a sentence on the standard error and leave.
-
-    Args:
-        name: of the script.
-        sentence: what was wrong, and what to do.
-        code: exit code.
+    """Print a sentence on standard error and exit.
 
     Raises:
         SystemExit: always.

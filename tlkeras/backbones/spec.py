@@ -1,94 +1,136 @@
-"""What a row of the backbone table holds."""
+"""What a backbone is: one spec, which answers every question that depends on the kind of backbone."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal, Self
 
-from tlkeras.config import ModalityName
+from tlkeras.errors import UserError
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A place up to which a backbone can be unfrozen: the stage itself and all layers above it.
+    """A stage from which a backbone can be unfrozen: the stage itself and all layers above it.
 
     Except in NASNet, the layers from here on see the ones below through one tensor only.
 
     Attributes:
-        name: What the user writes, for example `conv5`.
-        layer: The first layer of the stage; with `after`, the layer just below it. Never a layer with an automatic name
-            such as `conv2d_72`: those depend on what was built earlier in the same process.
-        after: The stage starts just above `layer`.
+        name: what the user writes, for example `conv5`.
+        first_layer: the first layer of the stage; with `after`, the layer just below it. Never a layer with an
+            automatic name such as `conv2d_72`: those depend on what was built earlier in the same process.
+        after: the stage starts just above `first_layer`.
     """
 
     name: str
-    layer: str
+    first_layer: str
     after: bool = False
 
 
 @dataclass(frozen=True)
-class Backbone:
-    """One row of the table.
+class BackboneSpec:
+    """A backbone of Keras Applications; backbones from elsewhere are subclasses in `tlkeras.extras`.
 
     Attributes:
-        name: Name in tlkeras.
-        constructor: Attribute of `keras.applications`. Call it without `name=`: ConvNeXt puts the name in front of its
-            layers' names, and EfficientNetV2 fails with any but its own.
-        arguments: Arguments of the constructor beyond `include_top`, `weights` and `input_shape`.
-        pixels: Scaling the ImageNet weights were trained with: "tf" is [-1, 1], "torch" is (x / 255 - mean) / standard
-            deviation in RGB, "caffe" is x - mean in BGR, "unit" is [0, 1], "inside" means that the network scales 0-255
-            itself; empty while a hub module has not been asked.
-        default_size: Side of the square images of the ImageNet training, or Keras' default, in pixels; 0 for texts; for
-            sounds the number of samples that a module takes, or 0 where it takes any.
-        least_size: Least side in pixels that Keras builds without the classifier.
-        features: Channels of the output.
-        parameters: Weights of the network without classifier, moving statistics included.
-        stages: From input to output.
-        finetune_from: Stage that the second phase unfreezes by default: where the last resolution (stride 32) starts.
+        name: name in tlkeras.
+        constructor: attribute of `keras.applications`.
+        preprocess_mode: scaling the ImageNet weights were trained with: "tf" is [-1, 1], "torch" is (x / 255 - mean) /
+            std in RGB, "caffe" is x - mean in BGR, "unit" is [0, 1], "inside" means that the network scales 0–255
+            itself; empty while that is not known.
+        default_size: side of the square images of the ImageNet training, or Keras' default, in pixels.
+        min_size: minimum side in pixels that Keras builds without the classifier.
+        num_features: channels of the output.
+        num_params: weights of the network without classifier, moving statistics included.
+        stages: from input to output.
+        finetune_from: stage that phase 2 unfreezes by default: where the last resolution (stride 32) starts.
         weights_url: ImageNet weights without classifier; `{size}` stands for one of `weights_sizes`.
         weights_hash: MD5 (32 digits) or SHA-256 (64 digits) of that file; None where Keras does not check it.
-        weights_sizes: Image sizes that have a weight file of their own; other sizes use 224.
-        weights_name: File name in Keras' cache where it is not the one of the URL.
-        bundled_hash: SHA-256 of `NAME.weights.h5` among the weights that come with the repository, in `bundled`; None
-            where there are none.
-        handle: Of a TensorFlow Hub module, which is no row of the table; see `tlkeras.extras.hub.spec`.
-        module: The folder of that module, once it was looked at.
-        digest: SHA-256 of what is in it, without its weights.
-        greatest_size: Greatest side in pixels, or number of samples, where a module takes one size only.
-        form: What it takes; empty while a hub module has not been asked.
-        preset: Of a text encoder of KerasHub, which is no row of the table; see `tlkeras.extras.kerashub.presets`.
+        weights_sizes: image sizes that have a weight file of their own; other sizes use 224.
+        weights_name: file name in Keras' cache where it is not the one of the URL.
+        constructor_args: arguments of the constructor beyond `include_top`, `weights` and `input_shape`.
+        bundled_hash: SHA-256 of `NAME.weights.h5` in `backbones/bundled`; None where no weights are bundled.
+        max_size: maximum side in pixels; None where there is none.
+        modality: name of what it takes, see `tlkeras.modalities.base`; None while that is not known.
+        digest: SHA-256 of whatever defines the network beyond its name; None for Keras Applications.
     """
 
     name: str
     constructor: str
-    pixels: Literal["caffe", "tf", "torch", "unit", "inside", ""]
+    preprocess_mode: Literal["caffe", "tf", "torch", "unit", "inside", ""]
     default_size: int
     min_size: int
-    features: int
-    parameters: int
+    num_features: int
+    num_params: int
     stages: tuple[Stage, ...]
     finetune_from: str
     weights_url: str
     weights_hash: str | None
     weights_sizes: tuple[int, ...] = ()
     weights_name: str | None = None
-    arguments: dict[str, float] = field(default_factory=dict, hash=False)
+    constructor_args: dict[str, float] = field(default_factory=dict, hash=False)
     bundled_hash: str | None = None
-    handle: str | None = None
-    module: Path | None = None
-    digest: str | None = None
     max_size: int | None = None
-    form: ModalityName | Literal[""] = "pictures"
-    preset: str | None = None
+    modality: str | None = "image"
+    digest: str | None = None
+
+    provider: ClassVar[str] = "applications"
+    own_options: ClassVar[tuple[str, ...]] = ()  # config fields that are for this provider alone
+    builder: ClassVar[str] = "tlkeras.models.backbone:build_inputs_and_features"
 
     def weights_file(self, image_size: int) -> tuple[str, str]:
-        """The name in Keras' cache and the URL of the ImageNet weights for images of `image_size` pixels a side."""
+        """Return the name in Keras' cache and the URL of the ImageNet weights for images of `image_size` pixels."""
         url = self.weights_url.format(size=image_size if image_size in self.weights_sizes else 224)
         return self.weights_name or url.rpartition("/")[2], url
 
+    def configure(self, **options: Any) -> Self:
+        """Return the spec with `own_options` applied.
 
-# What all TensorFlow Hub modules have in common; the name is the one of the nested model, by which it is found again.
-HUB = Backbone(
-    name="hub_module", constructor="", pixels="", default_size=0, min_size=0, features=0, parameters=0,
-    stages=(Stage("module", "module"),), finetune_from="module", weights_url="", weights_hash=None,
-    form="",
-)  # fmt: skip
+        Raises:
+            UserError: an option is not for this backbone.
+        """
+        for name in options:
+            if name not in self.own_options:
+                raise UserError(f"{name} was {options[name]}, but {self.name} has no such option; leave it out.")
+        return self
+
+    def resolve_weights(self, weights: str) -> str:
+        """Return what `weights` stands for with this backbone."""
+        return weights
+
+    def check(self, weights: str, image_size: int | None) -> None:
+        """Refuse options that can be refused before any file is opened.
+
+        Raises:
+            UserError: the backbone does not take them.
+        """
+        check_image_size(self, image_size)
+
+    def resolve(self) -> Self:
+        """Return the spec with all that only the backbone itself can tell; may download and load TensorFlow."""
+        return self
+
+    def check_weights(self, weights: str, image_size: int) -> None:
+        """Refuse weights that cannot be had or do not fit, before TensorFlow loads.
+
+        Raises:
+            UserError: with what to do.
+        """
+        from tlkeras.backbones.weight_files import check_weights_option  # which knows the table
+
+        check_weights_option(self, weights, image_size)
+
+    def adapt_to(self, inputs: Callable[[], Sequence[Any]]) -> Self:
+        """Return the spec with what it takes from the decoded training inputs, if anything."""
+        return self
+
+
+def check_image_size(spec: BackboneSpec, image_size: int | None) -> int:
+    """Return the size to build with in pixels: the backbone's own where None is given.
+
+    Raises:
+        UserError: the backbone cannot take it.
+    """
+    size = spec.default_size if image_size is None else image_size
+    if size < spec.min_size:
+        raise UserError(f"--image-size was {size}; {spec.name} needs at least {spec.min_size} pixels.")
+    if spec.max_size and size > spec.max_size:
+        raise UserError(f"--image-size was {size}; {spec.name} takes {spec.max_size} pixels, no more.")
+    return size

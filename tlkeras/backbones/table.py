@@ -6,7 +6,7 @@ The facts are those of `keras/src/applications/*.py` in Keras 3.15.1 (https://ke
 
 from typing import Literal
 
-from tlkeras.backbones.spec import Backbone, Stage
+from tlkeras.backbones.spec import BackboneSpec, Stage
 
 _HOST = "https://storage.googleapis.com/tensorflow/keras-applications/"
 _NO_TOP = "_weights_tf_dim_ordering_tf_kernels_notop.h5"
@@ -20,35 +20,35 @@ def _above(*pairs: tuple[str, str]) -> tuple[Stage, ...]:
     return tuple(Stage(name, layer, after=True) for name, layer in pairs)
 
 
-def _vgg(name: str, parameters: int, md5: str) -> Backbone:
+def _vgg(name: str, num_params: int, md5: str) -> BackboneSpec:
     """Simonyan and Zisserman, https://arxiv.org/abs/1409.1556."""
     stages = _stages(*((f"block{k}", f"block{k}_conv1") for k in range(1, 6)))
     url = f"{_HOST}{name.lower()}/{name.lower()}{_NO_TOP}"
-    return Backbone(name, name, "caffe", 224, 32, 512, parameters, stages, "block5", url, md5)
+    return BackboneSpec(name, name, "caffe", 224, 32, 512, num_params, stages, "block5", url, md5)
 
 
-def _resnet(name: str, parameters: int, md5: str) -> Backbone:
+def _resnet(name: str, num_params: int, md5: str) -> BackboneSpec:
     """He et al., https://arxiv.org/abs/1512.03385; V2: https://arxiv.org/abs/1603.05027."""
     v2 = name.endswith("V2")
     first = "preact_bn" if v2 else "1_conv"
     stages = _stages(("conv1", "conv1_pad"), *((f"conv{k}", f"conv{k}_block1_{first}") for k in range(2, 6)))
     url = f"{_HOST}resnet/{name.lower()}{_NO_TOP}"
-    return Backbone(name, name, "tf" if v2 else "caffe", 224, 32, 2048, parameters, stages, "conv5", url, md5)
+    return BackboneSpec(name, name, "tf" if v2 else "caffe", 224, 32, 2048, num_params, stages, "conv5", url, md5)
 
 
-def _densenet(name: str, features: int, parameters: int, md5: str) -> Backbone:
+def _densenet(name: str, num_features: int, num_params: int, md5: str) -> BackboneSpec:
     """Huang et al., https://arxiv.org/abs/1608.06993. A stage starts with the transition layer in front of it."""
     first = _stages(("conv1", "conv1_conv"), ("conv2", "conv2_block1_0_bn"))
     stages = first + _stages(*((f"conv{k}", f"pool{k - 1}_bn") for k in range(3, 6)))
     url = f"{_HOST}densenet/{name.lower()}{_NO_TOP}"
-    return Backbone(name, name, "torch", 224, 32, features, parameters, stages, "conv5", url, md5)
+    return BackboneSpec(name, name, "torch", 224, 32, num_features, num_params, stages, "conv5", url, md5)
 
 
 def _width(name: str, alpha: float) -> tuple[str, dict[str, float]]:
     return (name, {}) if alpha == 1.0 else (f"{name}-{alpha}", {"alpha": alpha})
 
 
-def _mobilenet(alpha: float, parameters: int) -> Backbone:
+def _mobilenet(alpha: float, num_params: int) -> BackboneSpec:
     """Howard et al., https://arxiv.org/abs/1704.04861."""
     name, arguments = _width("MobileNet", alpha)
     blocks = ((f"block_{k}", f"conv_pad_{k}" if k in (2, 4, 6, 12) else f"conv_dw_{k}") for k in range(1, 14))
@@ -56,102 +56,102 @@ def _mobilenet(alpha: float, parameters: int) -> Backbone:
     digits = {0.25: "2_5", 0.5: "5_0", 0.75: "7_5", 1.0: "1_0"}[alpha]
     url = f"{_HOST}mobilenet/mobilenet_{digits}_{{size}}_tf_no_top.h5"
     sizes = (128, 160, 192, 224)
-    features = int(1024 * alpha)
-    return Backbone(
-        name, "MobileNet", "tf", 224, 32, features, parameters, stages, "block_12", url, None, sizes, None, arguments
+    num_features = int(1024 * alpha)
+    return BackboneSpec(
+        name, "MobileNet", "tf", 224, 32, num_features, num_params, stages, "block_12", url, None, sizes, None, arguments
     )
 
 
-def _mobilenet_v2(alpha: float, features: int, parameters: int, bundled_hash: str | None = None) -> Backbone:
+def _mobilenet_v2(alpha: float, num_features: int, num_params: int, bundled_hash: str | None = None) -> BackboneSpec:
     """Sandler et al., https://arxiv.org/abs/1801.04381."""
     name, arguments = _width("MobileNetV2", alpha)
     blocks = ((f"block_{k}", f"block_{k}_expand") for k in range(1, 17))
     stages = _stages(("Conv1", "Conv1"), ("block_0", "expanded_conv_depthwise"), *blocks, ("Conv_1", "Conv_1"))
     url = f"{_HOST}mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{alpha}_{{size}}_no_top.h5"
     sizes = (96, 128, 160, 192, 224)
-    return Backbone(
-        name, "MobileNetV2", "tf", 224, 32, features, parameters, stages, "block_13", url, None, sizes, None, arguments,
+    return BackboneSpec(
+        name, "MobileNetV2", "tf", 224, 32, num_features, num_params, stages, "block_13", url, None, sizes, None, arguments,
         bundled_hash,
     )  # fmt: skip
 
 
-def _mobilenet_v3(kind: Literal["Small", "Large"], alpha: float, features: int, parameters: int, md5: str) -> Backbone:
+def _mobilenet_v3(kind: Literal["Small", "Large"], alpha: float, num_features: int, num_params: int, md5: str) -> BackboneSpec:
     """Howard et al., https://arxiv.org/abs/1905.02244."""
     name, arguments = _width(f"MobileNetV3{kind}", alpha)
     first, last, finetune_from = {"Small": ("_pad", 10, 8), "Large": ("", 14, 12)}[kind]
     blocks = ((f"block_{k}", f"expanded_conv_{k}_expand") for k in range(1, last + 1))
     stages = _stages(("conv", "conv"), ("block_0", f"expanded_conv_depthwise{first}"), *blocks, ("conv_1", "conv_1"))
-    return Backbone(
-        name, f"MobileNetV3{kind}", "inside", 224, 32, features, parameters, stages, f"block_{finetune_from}",
+    return BackboneSpec(
+        name, f"MobileNetV3{kind}", "inside", 224, 32, num_features, num_params, stages, f"block_{finetune_from}",
         f"{_HOST}mobilenet_v3/weights_mobilenet_v3_{kind.lower()}_224_{alpha}_float_no_top_v2.h5", md5,
-        arguments=arguments,
+        constructor_args=arguments,
     )  # fmt: skip
 
 
-def _efficientnet(name: str, size: int, features: int, parameters: int, md5: str) -> Backbone:
+def _efficientnet(name: str, size: int, num_features: int, num_params: int, md5: str) -> BackboneSpec:
     """Tan and Le, https://arxiv.org/abs/1905.11946. `tlkeras.models.weights` puts its pixel scaling right."""
     blocks = ((f"block{k}", f"block{k}a_expand_conv") for k in range(2, 8))
     stages = _stages(("stem", "stem_conv_pad"), ("block1", "block1a_dwconv"), *blocks, ("top", "top_conv"))
     url = f"https://storage.googleapis.com/keras-applications/{name.lower()}_notop.h5"
-    return Backbone(name, name, "inside", size, 32, features, parameters, stages, "block6", url, md5)
+    return BackboneSpec(name, name, "inside", size, 32, num_features, num_params, stages, "block6", url, md5)
 
 
-def _efficientnet_v2(kind: str, size: int, features: int, parameters: int, md5: str) -> Backbone:
+def _efficientnet_v2(kind: str, size: int, num_features: int, num_params: int, md5: str) -> BackboneSpec:
     """Tan and Le, https://arxiv.org/abs/2104.00298."""
     name = f"EfficientNetV2{kind}"
     blocks = ((f"block{k}", f"block{k}a_expand_conv") for k in range(2, 8 if kind in "ML" else 7))
     stages = _stages(("stem", "stem_conv"), ("block1", "block1a_project_conv"), *blocks, ("top", "top_conv"))
     url = f"{_HOST}efficientnet_v2/efficientnetv2-{kind.lower()}_notop.h5"
-    return Backbone(name, name, "inside", size, 32, features, parameters, stages, "block6", url, md5)
+    return BackboneSpec(name, name, "inside", size, 32, num_features, num_params, stages, "block6", url, md5)
 
 
-def _convnext(kind: str, features: int, parameters: int, sha256: str) -> Backbone:
+def _convnext(kind: str, num_features: int, num_params: int, sha256: str) -> BackboneSpec:
     """Liu et al., https://arxiv.org/abs/2201.03545. A stage starts with the downsampling block in front of it."""
     name = f"convnext_{kind.lower()}"
     first = _stages(("stem", f"{name}_stem"), ("stage_0", f"{name}_stage_0_block_0_depthwise_conv"))
     stages = first + _stages(*((f"stage_{k}", f"{name}_downsampling_block_{k - 1}") for k in range(1, 4)))
     url, name = f"{_HOST}convnext/{name}_notop.h5", f"ConvNeXt{kind}"
-    return Backbone(name, name, "inside", 224, 32, features, parameters, stages, "stage_3", url, sha256)
+    return BackboneSpec(name, name, "inside", 224, 32, num_features, num_params, stages, "stage_3", url, sha256)
 
 
-def _inception_v3() -> Backbone:
+def _inception_v3() -> BackboneSpec:
     """Szegedy et al., https://arxiv.org/abs/1512.00567. The stem has automatic layer names only."""
     stages = _above(*((f"mixed{k}", f"mixed{k - 1}") for k in range(1, 11)))
-    return Backbone(
+    return BackboneSpec(
         "InceptionV3", "InceptionV3", "tf", 299, 75, 2048, 21_802_784, stages, "mixed8",
         f"{_HOST}inception_v3/inception_v3{_NO_TOP}", "bcbd6486424b2319ff4ef7d526e38f63",
     )  # fmt: skip
 
 
-def _inception_resnet_v2() -> Backbone:
+def _inception_resnet_v2() -> BackboneSpec:
     """Szegedy et al., https://arxiv.org/abs/1602.07261. The stem has automatic layer names only."""
     blocks = ("block35", "mixed_5b"), ("mixed_6a", "block35_10_ac"), ("block17", "mixed_6a")
     blocks += ("mixed_7a", "block17_20_ac"), ("block8", "mixed_7a")
-    return Backbone(
+    return BackboneSpec(
         "InceptionResNetV2", "InceptionResNetV2", "tf", 299, 75, 1536, 54_336_736,
         _above(*blocks) + _stages(("conv_7b", "conv_7b")), "mixed_7a",
         f"{_HOST}inception_resnet_v2/inception_resnet_v2{_NO_TOP}", "d19885ff4a710c122648d3b5c3b684e4",
     )  # fmt: skip
 
 
-def _xception() -> Backbone:
+def _xception() -> BackboneSpec:
     """Chollet, https://arxiv.org/abs/1610.02357."""
     blocks = ((f"block{k}", f"block{k}_sepconv1_act") for k in range(3, 14))
     ends = ("block1", "block1_conv1"), ("block2", "block2_sepconv1"), ("block14", "block14_sepconv1")
-    return Backbone(
+    return BackboneSpec(
         "Xception", "Xception", "tf", 299, 71, 2048, 20_861_480, _stages(*ends[:2], *blocks, ends[2]), "block13",
         f"{_HOST}xception/xception{_NO_TOP}", "b0042744bf5b25fce3cb969f33bebb97",
     )  # fmt: skip
 
 
-def _nasnet_mobile() -> Backbone:
+def _nasnet_mobile() -> BackboneSpec:
     """Zoph et al., https://arxiv.org/abs/1707.07012. Each cell also sees the one below the one below it."""
     cells = [("cell_0", "reduction_concat_stem_2"), ("cell_1", "normal_concat_0"), ("cell_2", "normal_concat_1")]
     cells += [("cell_3", "normal_concat_2"), ("reduce_4", "normal_concat_3"), ("cell_5", "reduction_concat_reduce_4")]
     cells += [("cell_6", "normal_concat_5"), ("cell_7", "normal_concat_6"), ("cell_8", "normal_concat_7")]
     cells += [("reduce_8", "normal_concat_8"), ("cell_9", "reduction_concat_reduce_8"), ("cell_10", "normal_concat_9")]
     cells += [("cell_11", "normal_concat_10"), ("cell_12", "normal_concat_11")]
-    return Backbone(
+    return BackboneSpec(
         "NASNetMobile", "NASNetMobile", "tf", 224, 32, 1056, 4_269_716,
         _stages(("stem", "stem_conv1")) + _above(*cells), "reduce_8",
         f"{_HOST}nasnet/NASNet-mobile-no-top.h5", "1ed92395b5b598bdda52abe5c0dbfd63",
@@ -159,7 +159,7 @@ def _nasnet_mobile() -> Backbone:
     )  # fmt: skip
 
 
-BACKBONES: dict[str, Backbone] = {
+BACKBONES: dict[str, BackboneSpec] = {
     spec.name: spec
     for spec in (
         _vgg("VGG16", 14_714_688, "6d6bbae143d832006294945121d1f1fc"),

@@ -1,11 +1,9 @@
 """Weight files: where they are, whether they are whole, and which backbone they fit. Nothing here loads TensorFlow."""
 
 import contextlib
-import hashlib
 import os
 import re
 import tempfile
-import urllib.request
 import zipfile
 from collections.abc import Iterator
 from itertools import accumulate
@@ -13,19 +11,20 @@ from pathlib import Path
 
 import h5py
 
-from tlkeras.io.archives import check_model_file
-from tlkeras.backbones import BACKBONES, Backbone
+from tlkeras.backbones import BACKBONES, BackboneSpec
 from tlkeras.errors import UserError
+from tlkeras.io.archives import check_model_file
+from tlkeras.io.hashing import file_hash
+from tlkeras.io.network import check_reachable
 
-BUNDLED = Path(__file__).parent / "backbones" / "bundled"
+BUNDLED = Path(__file__).parent / "bundled"
 SUFFIXES = (".h5", ".keras")
 HDF5_START, ZIP_START = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
 # Layers above the features in the networks of keras.applications, and Keras' automatic name of a dense layer.
 CLASSIFIER = re.compile(r"predictions|probs|fc\d+|logits|conv_preds|conv_2|.*_head_dense|dense(_\d+)?", re.IGNORECASE)
-SECONDS_TO_CONNECT = 5
 
 
-def check_weights_option(backbone: Backbone, weights: str, image_size: int) -> None:
+def check_weights_option(backbone: BackboneSpec, weights: str, image_size: int) -> None:
     """Refuse weights that cannot be used, as far as that can be told before TensorFlow loads.
 
     Args:
@@ -46,7 +45,7 @@ def check_weights_option(backbone: Backbone, weights: str, image_size: int) -> N
         check_fits(weight_file(weights), backbone)
 
 
-def bundled_file(backbone: Backbone) -> Path:
+def bundled_file(backbone: BackboneSpec) -> Path:
     """The weights that come with the repository, checked.
 
     Raises:
@@ -99,7 +98,7 @@ def cache_folders() -> list[Path]:
     return [home / "models", Path(tempfile.gettempdir(), ".keras", "models")]
 
 
-def imagenet_file(backbone: Backbone, image_size: int) -> Path | None:
+def imagenet_file(backbone: BackboneSpec, image_size: int) -> Path | None:
     """The ImageNet weights in Keras' cache, checked; None when they are not there. Nothing is ever deleted.
 
     Raises:
@@ -121,7 +120,7 @@ def imagenet_file(backbone: Backbone, image_size: int) -> Path | None:
     return path
 
 
-def check_online(backbone: Backbone, image_size: int) -> None:
+def check_online(backbone: BackboneSpec, image_size: int) -> None:
     """Ask for the head of the ImageNet weight file, through the proxy if the environment names one.
 
     Raises:
@@ -129,12 +128,12 @@ def check_online(backbone: Backbone, image_size: int) -> None:
     """
     url = backbone.weights_file(image_size)[1]
     try:
-        urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=SECONDS_TO_CONNECT).close()
+        check_reachable(url)
     except OSError as error:
         raise cannot_download(backbone, image_size, error) from error
 
 
-def cannot_download(backbone: Backbone, image_size: int, reason: Exception) -> UserError:
+def cannot_download(backbone: BackboneSpec, image_size: int, reason: Exception) -> UserError:
     """What to tell the user when ImageNet weights cannot be downloaded."""
     name, url = backbone.weights_file(image_size)
     return UserError(
@@ -144,20 +143,20 @@ def cannot_download(backbone: Backbone, image_size: int, reason: Exception) -> U
     )
 
 
-def check_fits(path: Path, backbone: Backbone) -> None:
+def check_fits(path: Path, backbone: BackboneSpec) -> None:
     """Compare the count of parameters in a file with the backbone's.
 
     Raises:
         UserError: They differ (saying which backbones the file does fit), or the file cannot be read.
     """
     counts = parameter_counts(path)
-    if backbone.parameters in counts:
+    if backbone.num_params in counts:
         return
-    others = [spec.name for spec in BACKBONES.values() if spec.parameters in counts]
+    others = [spec.name for spec in BACKBONES.values() if spec.num_params in counts]
     whose = f"which is {' or '.join(others)}" if others else "which is no backbone that tlkeras knows"
-    held = BACKBONES[others[0]].parameters if others else counts[0]
+    held = BACKBONES[others[0]].num_params if others else counts[0]
     raise UserError(
-        f"{path} does not fit: it has {held:,} parameters, {whose}, and {backbone.name} has {backbone.parameters:,} "
+        f"{path} does not fit: it has {held:,} parameters, {whose}, and {backbone.name} has {backbone.num_params:,} "
         f"(without classifier). Give weights of {backbone.name}{f', or backbone {others[0]}' if others else ''}."
     )
 
@@ -251,9 +250,3 @@ def _texts(group: h5py.Group, name: str) -> list[str]:
         pieces.append(f"{name}{len(pieces)}")
     texts = [text for piece in pieces for text in group.attrs[piece]]
     return [text.decode() if isinstance(text, bytes) else str(text) for text in texts]
-
-
-def file_hash(path: Path, algorithm: str) -> str:
-    """Hexadecimal digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()

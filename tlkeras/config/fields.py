@@ -6,7 +6,6 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from tlkeras.errors import UserError
 
 Task = Literal["single_label", "multi_label", "regression"]
-ModalityName = Literal["pictures", "texts", "sounds"]  # what examples are; in messages, too
 
 TYPE_NAMES = {
     int: "a whole number",
@@ -18,83 +17,85 @@ TYPE_NAMES = {
 
 
 def option(
-    default: Any, help: str, min: float | None = None, max: float | None = None, form: ModalityName | None = None
+    default: Any, help: str, min: float | None = None, max: float | None = None, only_for: str | None = None
 ) -> Any:
     """Make a dataclass field that is an option of the command line.
 
     Args:
         default: its value where nothing is given; a list is copied for each config.
         help: what the option is, for `--help`.
-        least: the least number that is accepted; None where there is no range.
-        most: the greatest number that is accepted, likewise.
-        form: what examples must be if the option is to say anything about them; None for anything.
+        min: the minimum that is accepted; None where there is no range.
+        max: the maximum that is accepted, likewise.
+        only_for: the modality, or the provider of backbones, that the option is for; None for all.
 
     Returns:
         A field of `dataclasses`, with all but the default in its metadata.
     """
-    metadata = {"help": help, "least": min, "most": max, "form": form}
+    metadata = {"help": help, "min": min, "max": max, "only_for": only_for}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
+def flag_name(name: str) -> str:
+    """Return an option as it is written on the command line."""
+    return f"--{name.replace('_', '-')}"
+
+
 def range_text(entry: Field) -> str:
-    """The range that an option accepts, in words; empty where there is none."""
-    min, max = entry.metadata["least"], entry.metadata["most"]
-    if min is None:
+    """Return the range that an option accepts, in words; empty where there is none."""
+    low, high = entry.metadata["min"], entry.metadata["max"]
+    if low is None:
         return ""
-    return f"of at least {min}" if max is None else f"from {min} to {max}"
+    return f"of at least {low}" if high is None else f"from {low} to {high}"
 
 
 def check_values(config: Any) -> None:
-    """Refuse values of a wrong kind, that are not among the choices, or outside the range that their option states.
+    """Refuse values of a wrong type, that are not among the choices, or outside the range of their option.
 
     Raises:
-        UserError: naming the option, its value and what it must be.
+        UserError: naming the option, its value and what was expected.
     """
     hints = get_type_hints(type(config))
     for entry in fields(config):
         given = getattr(config, entry.name)
         if not is_valid(given, hints[entry.name], entry):
-            raise UserError(
-                f"--{entry.name.replace('_', '-')} was {given}; it must be {expected_text(hints[entry.name], entry)}."
-            )
+            raise UserError(f"{flag_name(entry.name)} was {given}; it must be {expected_text(hints[entry.name], entry)}.")
 
 
-def check_modality(config: Any, data: str, form: ModalityName) -> None:
-    """Refuse options that say nothing about the data.
+def check_applicable(config: Any, what: str, *kinds: str) -> None:
+    """Refuse options that say nothing about the data or the backbone.
 
     Args:
         config: options, of any dataclass.
-        data: name of the data.
-        form: what they are.
+        what: the data or the backbone, as a sentence begins: "photos holds images".
+        kinds: the modality, and the provider of the backbone where it is known.
 
     Raises:
         UserError: an option for others does not have its default.
     """
     for entry in fields(config):
-        given, other = getattr(config, entry.name), entry.metadata["form"]
-        if other not in (None, form) and given != entry.default:
-            name = f"--{entry.name.replace('_', '-')}"
-            raise UserError(f"{name} was {given}; it is for {other}, and {data} holds {form}. Leave it out.")
+        given, only_for = getattr(config, entry.name), entry.metadata.get("only_for")
+        if only_for not in (None, *kinds) and given != entry.default:
+            raise UserError(f"{flag_name(entry.name)} was {given}; it is for {only_for} only, and {what}. Leave it out.")
 
 
 def is_valid(value: Any, hint: Any, entry: Field) -> bool:
-    """Whether a value is what a type hint and the range of its option allow."""
+    """Return whether a value is what a type hint and the range of its option allow."""
     choices = get_args(hint)
     if get_origin(hint) is list:
-        return isinstance(value, list | tuple) and all(is_valid(one, choices[0], entry) for one in value)
+        return isinstance(value, list | tuple) and all(is_valid(item, choices[0], entry) for item in value)
     if get_origin(hint) is Literal:
         return value in choices
     if choices:  # X | None
         return any(is_valid(value, choice, entry) for choice in choices)
     if isinstance(value, bool) or hint not in (int, float):
         return isinstance(value, hint)
-    min, max = entry.metadata["least"], entry.metadata["most"]
-    return isinstance(value, hint | int) and (min is None or value >= min) and (max is None or value <= max)
+    low, high = entry.metadata["min"], entry.metadata["max"]
+    return isinstance(value, hint | int) and (low is None or value >= low) and (high is None or value <= high)
 
 
 def expected_text(hint: Any, entry: Field) -> str:
-    """What the value of an option must be, in words."""
-    bare = hint if hint in TYPE_NAMES else next((one for one in get_args(hint) if one in TYPE_NAMES), None)
+    """Return what the value of an option must be, in words."""
+    bare = hint if hint in TYPE_NAMES else next((item for item in get_args(hint) if item in TYPE_NAMES), None)
     return f"{TYPE_NAMES[bare]} {range_text(entry)}".strip() if bare else f"one of {', '.join(get_args(hint))}"

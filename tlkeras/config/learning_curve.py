@@ -1,4 +1,4 @@
-"""Options of measuring what transfer gains."""
+"""Options of a learning curve: pretrained against random weights at several sizes of the training set."""
 
 from dataclasses import dataclass
 
@@ -9,33 +9,31 @@ from tlkeras.errors import UserError
 
 @dataclass(kw_only=True)
 class LearningCurveConfig(TrainConfig):
-    """All options of `scripts/learning_curve.py`: those of a run, and how often to run it.
+    """All options of `scripts/learning_curve.py`: those of a training run, and how often to repeat it.
 
-    Where all layers learn, the recipe is that of `scripts/pretrain.py`; of a run's options for training, augmentation
+    Where all layers are trained, the recipe is that of `scripts/pretrain.py`; of the options for training, augmentation
     and batch size hold there too, the others for the two phases alone.
     """
 
     train_sizes: list[int] = option(
-        [5, 10, 25, 50, 100], "sizes of the training set, in percent of all pictures that are not judged", 1, 100
+        [5, 10, 25, 50, 100], "sizes of the training set, in percent of all images that are not evaluated", 1, 100
     )
-    seeds: int = option(5, "runs at each size, each with a choice of pictures and first weights of its own", 2, 1000)
-    finetune_steps: int = option(100, "least number of steps of phase 2, as small sizes have few in an epoch", 1, 10**7)
-    all_layers_epochs: int = option(
-        60, "epochs where all layers learn, from random weights and from pretrained", 1, 100000
-    )
-    all_layers_steps: int = option(500, "least number of steps of these", 1, 10**7)
+    seeds: int = option(5, "runs at each size, each with a subset and initial weights of its own", 2, 1000)
+    finetune_steps: int = option(100, "minimum number of steps of phase 2, as small sizes have few per epoch", 1, 10**7)
+    all_layers_epochs: int = option(60, "epochs where all layers are trained, from random and from pretrained weights", 1, 100000)  # fmt: skip
+    all_layers_steps: int = option(500, "minimum number of steps of these", 1, 10**7)
 
     def check(self) -> None:
-        """As for a run; and there must be something to compare.
+        """Refuse what a training run refuses, and what leaves nothing to compare.
 
         Raises:
-            UserError: a sentence about the first value found that is no good.
+            UserError: a sentence about the first value found that is not valid.
         """
         super().check()
         if self.task in ("regression", "multi_label"):
-            raise UserError(f"The task was {self.task}; the gain is measured in accuracy, so give one class each.")
+            raise UserError(f"The task was {self.task}; a learning curve compares accuracies, so give one class each.")
         if self.class_weights != "none":
-            raise UserError("--class-weights was balanced; the model from random weights goes without. Leave it out.")
+            raise UserError("--class-weights was balanced; training from random weights goes without. Leave it out.")
         if not self.train_sizes:
             raise UserError("--train-sizes was empty; give sizes such as [10,100].")
         if self.weights == "none":

@@ -5,17 +5,17 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
-from tlkeras.config import ModalityName
-from tlkeras.data.example import SPLIT_WORDS, Example, Label, DatasetListing, Split, Task
-from tlkeras.modalities.base import SUFFIXES, count_forms, one, majority
-from tlkeras.modalities.text import MAX_BYTES
+from tlkeras.config.fields import Task
+from tlkeras.data.example import SPLIT_WORDS, DatasetListing, Example, Label, Split
 from tlkeras.errors import UserError
+from tlkeras.modalities.base import Modality, count_modalities, get_modality, known_modalities, majority
+from tlkeras.modalities.image import ImageModality
 
-JOINER = "|"  # stands between the labels of one example
+JOINER = "|"  # between the labels of one example
 NAME_LENGTH = 40  # characters of a text that name it
-GREATEST_CELL = 10 * MAX_BYTES  # of which nothing longer than MAX_BYTES is used, but set aside like a file
+MAX_CELL = 10_000_000  # characters; a text that is too long is skipped like a file
 
 
 @dataclass(frozen=True)
@@ -26,28 +26,30 @@ class _Row:
     split: str
 
 
-def find(table: Path, task: str, form: ModalityName | Literal[""] = "pictures") -> DatasetListing:
-    """Lists the pictures, texts or sounds of a CSV file: files sorted by path, texts of cells as they stand there.
+def find(table: Path, task: str, modality: type[Modality] | None = ImageModality) -> DatasetListing:
+    """List the examples of a CSV file: files sorted by path, texts of cells in their order.
 
     Args:
-        table: The file, in UTF-8, with commas, semicolons or tabs. Paths are relative to its folder; a label
-            cell holds one class name, several joined by `|`, or a number. A cell of the column text holds a text.
-        task: How to read the labels; `auto` decides by their looks and says so in the notes.
-        form: What is wanted; empty where that is not known. Paths that do not end like it may be something else.
+        table: the file, in UTF-8, with commas, semicolons or tabs. Paths are relative to its folder; a label cell holds
+            one class name, several joined by `|`, or a number. A cell of the column text holds a text.
+        task: how to read the labels; `auto` decides by their looks and says so in the notes.
+        modality: what is wanted; None where that is not known. Paths with other suffixes may be something else.
 
     Raises:
-        UserError: The file cannot be read, lacks a column, or a cell cannot be used; the line is named.
+        UserError: the file cannot be read, lacks a column, or a cell cannot be used; the line is named.
     """
-    column, rows = _rows(table, form)
+    column, rows = _rows(table, modality)
     if not rows:
         one_line = "text and its" if column == "text" else "file: its path and its"
         raise UserError(f"{table} has no lines below its header. Write one line per {one_line} label.")
     notes: list[str] = []
     chosen = _choose_task(rows, column, notes) if task == "auto" else task
     with_split = any(row.split for row in rows)
+    # [part: text]
     if column == "text":
         found = _texts(table, rows, chosen, with_split, notes)
-        return DatasetListing(str(table), found, chosen, _classes(found, chosen), notes, "texts")
+        return DatasetListing(str(table), found, chosen, _classes(found, chosen), notes, get_modality("text"))
+    # [/part]
     examples: dict[str, tuple[Example, int]] = {}
     for row in rows:
         example = _example(table, row, chosen, with_split)
@@ -58,22 +60,22 @@ def find(table: Path, task: str, form: ModalityName | Literal[""] = "pictures") 
                 f"Keep one of them; several labels of one file go into one cell, joined by {JOINER}."
             )
     if len(examples) < len(rows):
-        notes.append(f"Lines that repeat an earlier line were skipped: {len(rows) - len(examples)}.")
+        notes.append(f"Skipped {len(rows) - len(examples)} lines that repeat an earlier line.")
     found = sorted((example for example, _ in examples.values()), key=lambda example: example.name)
-    own = _form_of(table, found, form)
+    own = _modality_of(table, found, modality)
     if not any(example.path.exists() for example in found):
         raise UserError(
-            f"None of the {own} in {table} exists, the first would be {found[0].path}. "
+            f"None of the {own.plural} in {table} exists, the first would be {found[0].path}. "
             "Write paths relative to the folder of the CSV file."
         )
     return DatasetListing(str(table), found, chosen, _classes(found, chosen), notes, own)
 
 
-def _rows(table: Path, form: str) -> tuple[str, list[_Row]]:
-    """Returns the column of the examples, path or text, and the lines that are not empty, with stripped cells."""
+def _rows(table: Path, modality: type[Modality] | None) -> tuple[str, list[_Row]]:
+    """Return the column of the examples, path or text, and the lines that are not empty, with stripped cells."""
     if not table.is_file():
         raise UserError(f"There is no file {table}. Give a CSV file with the columns path and label.")
-    csv.field_size_limit(GREATEST_CELL)
+    csv.field_size_limit(MAX_CELL)
     try:
         # utf-8-sig drops the byte order mark that spreadsheets write.
         with table.open(newline="", encoding="utf-8-sig") as file:
@@ -81,8 +83,8 @@ def _rows(table: Path, form: str) -> tuple[str, list[_Row]]:
             file.seek(0)
             reader = csv.DictReader(file, delimiter=max(",;\t", key=header.count), restval="")
             reader.fieldnames = [column.strip().lower() for column in reader.fieldnames or []]
-            column = "text" if "text" in reader.fieldnames and form == "texts" else "path"
-            column = column if column in reader.fieldnames else "text"
+            columns = ["text", "path"] if modality and modality.inline else ["path", "text"]
+            column = next((name for name in columns if name in reader.fieldnames), "path")
             if not {column, "label"} <= set(reader.fieldnames):
                 found = ", ".join(reader.fieldnames) or "none"
                 raise UserError(
@@ -95,7 +97,7 @@ def _rows(table: Path, form: str) -> tuple[str, list[_Row]]:
 
 
 def _row(table: Path, line: int, cells: dict[str | None, Any], column: str) -> _Row | None:
-    """Returns a line of the file, None if it is empty."""
+    """Return a line of the file, None if it is empty."""
     if column == "text" and cells.get(None):  # the rest of a text would be lost, or taken for a label
         raise UserError(
             f"Line {line} of {table} has more cells than the header. Put texts that hold the separator or a line break "
@@ -105,11 +107,12 @@ def _row(table: Path, line: int, cells: dict[str | None, Any], column: str) -> _
     return _Row(line, cell, label, split) if cell or label or split else None
 
 
+# [part: text]
 def _texts(table: Path, rows: list[_Row], task: str, with_split: bool, notes: list[str]) -> list[Example]:
-    """Returns the texts of cells, each once with one label, named by their line and their beginning.
+    """Return the texts of cells, each once with one label, named by their line and their beginning.
 
     Raises:
-        UserError: A text is in two splits, so that some of them would be judged by what was learnt by heart.
+        UserError: a text is in two splits, so that it would be evaluated by what was memorized.
     """
     found: dict[tuple, Example] = {}
     splits: dict[str, tuple[Split | None, int]] = {}
@@ -124,24 +127,24 @@ def _texts(table: Path, rows: list[_Row], task: str, with_split: bool, notes: li
                 f"{row.line}. Keep one of them."
             )
     if len(found) < len(rows):
-        notes.append(f"Lines that repeat an earlier line were skipped: {len(rows) - len(found)}.")
+        notes.append(f"Skipped {len(rows) - len(found)} lines that repeat an earlier line.")
     if again := len(found) - len(splits):
-        notes.append(f"Texts that stand there again, with another label, were kept: {again}.")
+        notes.append(f"Kept {again} texts that are repeated with another label.")
     return list(found.values())
 
 
-def _form_of(table: Path, examples: list[Example], wanted: str) -> ModalityName:
-    """Tells by the extensions what the files are; all that are neither texts nor sounds are taken for pictures."""
-    counts = count_forms(Counter(example.path.suffix.lower() for example in examples))
-    counts["pictures"] += len(examples) - counts.total()
-    return "pictures" if wanted == "pictures" and counts["pictures"] else majority(counts, str(table))
+# [/part]
+def _modality_of(table: Path, examples: list[Example], wanted: type[Modality] | None) -> type[Modality]:
+    """Tell by the suffixes what the files are; all that are of no other modality are taken for images."""
+    counts = count_modalities(Counter(example.path.suffix.lower() for example in examples))
+    counts[ImageModality] += len(examples) - counts.total()
+    return ImageModality if wanted is ImageModality and counts[ImageModality] else majority(counts, str(table))
 
 
 def _choose_task(rows: list[_Row], column: str, notes: list[str]) -> Task:
     suffix = Path(rows[0].cell).suffix.lower()
-    unit = (
-        one(next((form for form in SUFFIXES if suffix in SUFFIXES[form]), "pictures")) if column == "path" else "text"
-    )
+    of_suffix = next((one for one in known_modalities() if suffix in one.suffixes), ImageModality)
+    unit = of_suffix.singular if column == "path" else "text"
     labels = [row.label for row in rows]
     if any(JOINER in label for label in labels):
         notes.append(f"Labels are read as several per {unit} (multi_label), as cells contain {JOINER}.")

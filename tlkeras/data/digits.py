@@ -1,4 +1,4 @@
-"""The built-in data set: scikit-learn's handwritten digits, written out once as a folder of classes."""
+"""The built-in dataset: scikit-learn's handwritten digits, written once as a folder of classes."""
 
 import tempfile
 from pathlib import Path
@@ -10,23 +10,26 @@ from tlkeras.io.paths import cache_dir
 
 
 def digits_folder() -> Path:
-    """The built-in data set as a folder of classes, written on the first call.
+    """Return the built-in dataset as a folder of classes, written on the first call.
 
     Returns:
-        A folder in the cache (see `tlkeras.io.paths`) of 1,797 gray 8x8 PNG pictures in the classes 0 to 9.
+        A folder in the cache (see `tlkeras.io.paths`) of 1,797 gray 8x8 PNG images in the classes 0 to 9.
+
+    Example:
+        >>> images = sorted(tlkeras.digits_folder().rglob("*.png"))
     """
     cache = cache_dir()
     target = cache / "digits"
     if target.is_dir():
         return target
     cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache, prefix=".digits-") as workshop:
-        finished = Path(workshop, "digits")
+    with tempfile.TemporaryDirectory(dir=cache, prefix=".digits-") as partial:
+        finished = Path(partial, "digits")
         _write(finished)
         try:
             finished.rename(target)
         except OSError:
-            # Another process was quicker; its folder is as good as ours.
+            # Another process was faster; its folder is as good as ours.
             if not target.is_dir():
                 raise
     return target
@@ -37,7 +40,7 @@ def _write(root: Path) -> None:
 
     data = load_digits()
     pixels = np.round(data.images * (255 / 16)).astype(np.uint8)
-    for number, (picture, digit) in enumerate(zip(pixels, data.target, strict=True)):
-        path = root / str(digit) / f"{number:04d}.png"
+    for index, (image, digit) in enumerate(zip(pixels, data.target, strict=True)):
+        path = root / str(digit) / f"{index:04d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(path)
+        Image.fromarray(image).save(path)

@@ -1,12 +1,12 @@
-"""What a source yields: one `Example` per picture, held together by a `Source`."""
+"""What a source yields: one `Example` per image (or text, or audio clip), in a `DatasetListing`."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tlkeras.config import ModalityName, Task
-
-__all__ = ["SPLIT_WORDS", "Example", "Label", "Source", "Span", "Split", "Task", "Unreadable"]
+from tlkeras.config.fields import Task
+from tlkeras.modalities.base import Modality
+from tlkeras.modalities.image import ImageModality
 
 Split = Literal["train", "validation", "test"]
 Label = str | tuple[str, ...] | float | None
@@ -24,24 +24,19 @@ SPLIT_WORDS: dict[str, Split] = {
 }
 
 
-class DecodeError(Exception):
-    """A file that cannot be decoded; the message is the reason in a few words."""
-
-
 @dataclass(frozen=True)
 class Example:
-    """One picture and what is known about it; exactly one of `path` and `content` is set.
+    """One example and what is known about it; exactly one of `path` and `content` is set.
 
     Attributes:
-        name: Unique in its source; printed, and written to split.csv. The path relative to the source's
-            root in POSIX form, or for example `beans/0.1.0/train#17`
-            where it has no file of its own.
-        label: A class name (single_label), a sorted tuple of class names, possibly empty (multi_label),
-            or a number (regression).
-        split: Where the source itself says which split the picture belongs to.
-        path: The picture's file, or one that holds many.
-        content: The encoded picture (JPEG, PNG, ...), where there is no file.
-        span: Where in the file the encoded picture lies, where the file holds many.
+        name: unique in its source; printed, and written to split.csv. The path relative to the source's root in POSIX
+            form, or for example `beans/0.1.0/train#17` where it has no file of its own.
+        label: a class name (single_label), a sorted tuple of class names, possibly empty (multi_label), or a number
+            (regression).
+        split: the split that the source itself assigns.
+        path: the example's file, or one that holds many.
+        content: the encoded example (JPEG, PNG, ...), where there is no file.
+        span: position in the file, where the file holds many.
     """
 
     name: str
@@ -54,15 +49,15 @@ class Example:
 
 @dataclass(frozen=True)
 class DatasetListing:
-    """All examples of one data set, in an order that does not depend on the file system.
+    """All examples of one dataset, in an order that does not depend on the file system.
 
     Attributes:
-        name: What the user gave, for headlines.
-        examples: Every picture, not yet opened.
-        task: What the labels mean.
-        classes: Class names; their order gives the model's output index. Empty for regression.
-        notes: What was skipped or decided, one sentence each.
-        form: What the examples are.
+        name: what the user gave, for messages.
+        examples: all of them, none opened yet.
+        task: what the labels mean.
+        classes: class names; their order gives the model's output index. Empty for regression.
+        notes: what was skipped or decided, one sentence each.
+        modality: what the examples are.
     """
 
     name: str
@@ -70,4 +65,4 @@ class DatasetListing:
     task: Task
     classes: list[str]
     notes: list[str]
-    form: ModalityName = "pictures"
+    modality: type[Modality] = ImageModality

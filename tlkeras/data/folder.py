@@ -4,86 +4,83 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
-from tlkeras.config import ModalityName
-from tlkeras.data.example import SPLIT_WORDS, Example, DatasetListing, Split
-from tlkeras.modalities.base import SUFFIXES, count_forms, majority
+from tlkeras.data.example import SPLIT_WORDS, DatasetListing, Example, Split
 from tlkeras.errors import UserError
-
-EXAMPLES = {
-    "pictures": "flowers/daisy/1.jpg and flowers/rose/2.jpg",
-    "texts": "reviews/good/1.txt and reviews/bad/2.txt",
-    "sounds": "birds/robin/1.wav and birds/wren/2.wav",
-}
+from tlkeras.modalities.base import Modality, count_modalities, known_modalities, majority
+from tlkeras.modalities.image import ImageModality
 
 
-def find(root: Path, name: str, form: ModalityName | Literal[""] = "pictures") -> DatasetListing:
-    """Lists the pictures, texts or sounds below a folder, sorted by name; the first folder of the path is the class.
+def find(root: Path, name: str, modality: type[Modality] | None = ImageModality) -> DatasetListing:
+    """List the examples below a folder, sorted by name; the first folder of a path is the class.
 
     Args:
-        root: The folder. Hidden files and folders and `__MACOSX` are ignored; classes may have subfolders.
-        name: What to call the source in messages.
-        form: What to look for. If it is pictures, all other files are skipped, with a note. Else the files themselves
-            say what they are, and few others are skipped.
+        root: the folder. Hidden files and folders and `__MACOSX` are ignored; classes may have subfolders.
+        name: what to call the dataset in messages.
+        modality: what to look for. Where it is images, all other files are skipped, with a note; else the files
+            themselves tell what they are, and few others are skipped.
 
     Raises:
-        UserError: There is no such folder, it holds nothing of any form or a mixture, or none of it lies in a class
+        UserError: there is no such folder, it holds nothing of any modality or a mixture, or none of it lies in a class
             folder.
     """
     if not root.exists():
         raise UserError(
-            f"There is no folder or file {root}. Give a folder of pictures, a .csv file, tfds:NAME or digits."
+            f"There is no folder or file {root}. Give a folder of images, a .csv file, tfds:NAME or digits."
         )
     if not root.is_dir():
-        raise UserError(f"{root} is a file that is not a .csv table. Give a folder of pictures or a .csv file.")
-    if form != "pictures":
-        form = _form_of(root, form)
+        raise UserError(f"{root} is a file that is not a .csv table. Give a folder of images or a .csv file.")
+    if modality is not ImageModality:
+        modality = _modality_of(root, modality)
     notes: list[str] = []
     skipped: Counter[str] = Counter()
     examples: list[Example] = []
     for split, folder in _split_folders(root, notes):
-        examples += _class_examples(root, folder, split, form, notes, skipped)
+        examples += _class_examples(root, folder, split, modality, notes, skipped)
     if not examples:
-        others = [f"{number:,} {other}" for other, number in count_forms(skipped).items() if number]
+        others = [f"{count:,} {other.plural}" for other, count in count_modalities(skipped).items() if count]
         but = f", but {' and '.join(others)}, which a hub module (hub:HANDLE) may take" if others else ""
-        raise UserError(f"{root} holds no {form}{but}. {_how_it_should_look(form)}")
+        raise UserError(f"{root} holds no {modality.plural}{but}. {_expected_layout(modality)}")
     if skipped:
         kinds = ", ".join(f"{extension} ({count})" for extension, count in sorted(skipped.items()))
-        notes.append(f"Files with other extensions were skipped: {kinds}.")
+        notes.append(f"Skipped files with other extensions: {kinds}.")
     examples.sort(key=lambda example: example.name)
     classes = sorted({str(example.label) for example in examples})
-    return DatasetListing(name, examples, "single_label", classes, notes, form)
+    return DatasetListing(name, examples, "single_label", classes, notes, modality)
 
 
-def _how_it_should_look(form: ModalityName) -> str:
+def is_visible(name: str) -> bool:
+    """Return whether a file or folder counts: not hidden, and not what macOS puts into archives."""
+    return not name.startswith(".") and name != "__MACOSX"
+
+
+def _expected_layout(modality: type[Modality]) -> str:
     return (
-        f"tlkeras reads {' '.join(sorted(SUFFIXES[form]))} from a folder with one subfolder per class, "
-        f"such as {EXAMPLES[form]}, or with train, validation and test folders of such subfolders."
+        f"tlkeras reads {' '.join(sorted(modality.suffixes))} from a folder with one subfolder per class, "
+        f"such as {modality.folder_example}, or with train, validation and test folders of such subfolders."
     )
 
 
-def _form_of(root: Path, wanted: ModalityName | Literal[""]) -> ModalityName:
-    """Tells from the files in a folder's subfolders what they are; where there are none of any form, `wanted`."""
+def _modality_of(root: Path, wanted: type[Modality] | None) -> type[Modality]:
+    """Tell from the files in a folder's subfolders what they are; where there are none of any modality, `wanted`."""
     suffixes: Counter[str] = Counter()
     for folder in _visible_folders(root):
         list(_files(folder, frozenset(), suffixes))
-    counts = count_forms(suffixes)
+    counts = count_modalities(suffixes)
     if not counts.total() and suffixes and not wanted:
-        kinds = "; ".join(f"{name}: {' '.join(sorted(SUFFIXES[name]))}" for name in SUFFIXES)
+        kinds = "; ".join(f"{one.plural}: {' '.join(sorted(one.suffixes))}" for one in known_modalities())
         raise UserError(
-            f"{root} holds neither pictures nor texts nor sounds that tlkeras reads, but files that end in "
-            f"{', '.join(sorted(suffixes))}. Known are {kinds}."
+            f"{root} holds no examples that tlkeras reads, but files that end in {', '.join(sorted(suffixes))}. "
+            f"Known are {kinds}."
         )
-    return majority(counts, str(root)) if counts.total() else wanted or "pictures"
+    return majority(counts, str(root)) if counts.total() else wanted or ImageModality
 
 
 def _split_folders(root: Path, notes: list[str]) -> list[tuple[Split | None, Path]]:
-    """Returns the train, validation and test folders, or the root alone where it has class folders at once."""
-    folders = _visible_folders(root)
+    """Return the train, validation and test folders, or the root alone where it has class folders at once."""
     found: dict[Split, Path] = {}
     others: list[str] = []
-    for folder in folders:
+    for folder in _visible_folders(root):
         split = SPLIT_WORDS.get(folder.name.lower())
         if split is None:
             others.append(folder.name)
@@ -97,40 +94,35 @@ def _split_folders(root: Path, notes: list[str]) -> list[tuple[Split | None, Pat
     if "train" not in found or (others and len(found) == 1 and not _visible_folders(found["train"])):
         return [(None, root)]
     if others:
-        notes.append(f"Folders beside train were ignored: {', '.join(others)}.")
+        notes.append(f"Ignored folders beside train: {', '.join(others)}.")
     # Where the source has a train folder only, nothing is said about validation and test: both are made.
     return list(found.items()) if len(found) > 1 else [(None, found["train"])]
 
 
 def _class_examples(
-    root: Path, folder: Path, split: Split | None, form: ModalityName, notes: list[str], skipped: Counter[str]
+    root: Path, folder: Path, split: Split | None, modality: type[Modality], notes: list[str], skipped: Counter[str]
 ) -> list[Example]:
-    """Lists what is in the class folders of one folder; adds to `notes` and counts `skipped` extensions."""
+    """List what is in the class folders of one folder; add to `notes` and count `skipped` extensions."""
     examples: list[Example] = []
     for class_folder in _visible_folders(folder):
-        files = list(_files(class_folder, SUFFIXES[form], skipped))
+        files = list(_files(class_folder, modality.suffixes, skipped))
         if not files:
-            notes.append(f"The folder {class_folder.relative_to(root).as_posix()} holds no {form} and was ignored.")
+            name = class_folder.relative_to(root).as_posix()
+            notes.append(f"Ignored the folder {name}: it holds no {modality.plural}.")
         examples += [Example(p.relative_to(root).as_posix(), class_folder.name, split, p) for p in files]
-    loose = [path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES[form]]
+    loose = [path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in modality.suffixes]
     if loose and not examples:
         raise UserError(
-            f"The {form} lie directly in {folder}, so their classes are unknown. {_how_it_should_look(form)} "
-            "A .csv file with the columns path and label works too."
+            f"The {modality.plural} lie directly in {folder}, so their classes are unknown. "
+            f"{_expected_layout(modality)} A .csv file with the columns path and label works too."
         )
     if loose:
-        notes.append(
-            f"{form.capitalize()} directly in {folder} were skipped, as no class folder holds them: {len(loose)}."
-        )
+        notes.append(f"Skipped {len(loose)} {modality.plural} directly in {folder}: no class folder holds them.")
     return examples
 
 
 def _visible_folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and _is_visible(path.name))
-
-
-def _is_visible(name: str) -> bool:
-    return not name.startswith(".") and name != "__MACOSX"
+    return sorted(path for path in folder.iterdir() if path.is_dir() and is_visible(path.name))
 
 
 def _refuse(error: OSError) -> None:
@@ -138,10 +130,10 @@ def _refuse(error: OSError) -> None:
 
 
 def _files(folder: Path, suffixes: frozenset[str], skipped: Counter[str]) -> Iterator[Path]:
-    """Yields the files with certain extensions in a folder and its subfolders; counts those of all visible others."""
+    """Yield the files with certain extensions in a folder and its subfolders; count those of all visible others."""
     for parent, folders, files in os.walk(folder, onerror=_refuse):
-        folders[:] = filter(_is_visible, folders)
-        for path in (Path(parent, file) for file in files if _is_visible(file)):
+        folders[:] = filter(is_visible, folders)
+        for path in (Path(parent, file) for file in files if is_visible(file)):
             if path.suffix.lower() in suffixes:
                 yield path
             else:

@@ -1,19 +1,23 @@
-"""Find examples: folder, CSV file, TensorFlow Datasets name or the built-in digits -> a `Source`.
+"""Find examples: folder, CSV file, TensorFlow Datasets name or the built-in digits -> a `DatasetListing`.
 
-To add a kind of source, write a module beside `folders.py` that returns a `Source`, and give it a line in
+To add a kind of source, write a module beside `folder.py` that returns a `DatasetListing`, and give it a line in
 `find_examples`.
 """
 
+import importlib
+import importlib.util
 from pathlib import Path
-from typing import Literal, get_args
+from types import ModuleType
+from typing import get_args
 
-from tlkeras.config import ModalityName
-from tlkeras.data import digits, folders, tables, tfds
-from tlkeras.data.example import Example, Label, DatasetListing, Split, Task
-from tlkeras.modalities.base import one
+from tlkeras.config.fields import Task
+from tlkeras.data import csv_file, digits, folder
+from tlkeras.data.example import DatasetListing, Split
 from tlkeras.errors import UserError
+from tlkeras.modalities.base import Modality
+from tlkeras.modalities.image import ImageModality
 
-__all__ = ["Example", "Label", "Source", "Split", "Task", "find_examples"]
+TFDS = "tfds:"
 
 
 def find_examples(
@@ -21,19 +25,19 @@ def find_examples(
     task: str = "auto",
     training: bool = True,
     data_dir: str | None = None,
-    form: ModalityName | Literal[""] = "pictures",
+    modality: type[Modality] | None = ImageModality,
 ) -> DatasetListing:
-    """Lists the pictures, texts or sounds of a data set with their labels; opens none of them.
+    """List the examples of a dataset with their labels; open none of them.
 
     Args:
-        data: A folder with one subfolder per class, or with `train`, `validation`, `test` folders of such
-            subfolders; a `.csv` file with the columns `path`, `label` and optionally `split`; `tfds:NAME`
-            or `tfds:FOLDER` for a data set of TensorFlow Datasets, with parts such as `train[:80%]` behind another
-            colon if wanted; or `digits`, a built-in set of small pictures.
+        data: a folder with one subfolder per class, or with `train`, `validation`, `test` folders of such subfolders;
+            a `.csv` file with the columns `path`, `label` and optionally `split`; `tfds:NAME` or `tfds:FOLDER` for a
+            dataset of TensorFlow Datasets, with parts such as `train[:80%]` behind another colon if wanted; or
+            `digits`, a built-in dataset of small images.
         task: `single_label`, `multi_label`, `regression`, or `auto` to let the source decide.
-        training: Refuse also what can be judged but not learnt from, such as pictures of one class only.
-        data_dir: Where TensorFlow Datasets keeps its data sets, if not where it usually does.
-        form: What is wanted; empty where that is not known. What is found may be another form.
+        training: refuse also what can be evaluated but not trained on, such as images of one class only.
+        data_dir: where TensorFlow Datasets keeps its datasets, if not where it usually does.
+        modality: what is wanted; None where that is not known. What is found may be another one.
 
     Raises:
         UserError: `data` cannot be used, or not for this task. The message says why and what to do.
@@ -41,62 +45,80 @@ def find_examples(
     if task not in ("auto", *get_args(Task)):
         raise UserError(f"The task is {task!r}. Give auto, {', '.join(get_args(Task))}.")
     if data == "digits":
-        source = folders.find(digits.digits_folder(), name="digits")
-    elif data.startswith("tfds:"):
-        source = tfds.find(data.removeprefix("tfds:"), data_dir)
+        listing = folder.find(digits.digits_folder(), name="digits")
+    elif data.startswith(TFDS):
+        listing = tfds(data).find(data.removeprefix(TFDS), data_dir)
     elif data.lower().endswith(".csv"):
-        source = tables.find(Path(data).expanduser(), task, form)
+        listing = csv_file.find(Path(data).expanduser(), task, modality)
     else:
-        source = folders.find(Path(data).expanduser(), data, form)
-    _check_task(source, task)
+        listing = folder.find(Path(data).expanduser(), data, modality)
+    _check_task(listing, task)
     if training:
-        _check_learnable(source)
-    return source
+        _check_trainable(listing)
+    return listing
 
 
-def _check_task(source: DatasetListing, task: str) -> None:
-    """Refuses labels of another kind than the task needs."""
-    if task not in ("auto", source.task):
+def tfds(data: str) -> ModuleType:
+    """Return the package that reads TensorFlow Datasets.
+
+    Raises:
+        UserError: it is not part of this project.
+    """
+    if importlib.util.find_spec("tlkeras.data.tfds") is None:
+        raise UserError(f"--data was {data}, but this project does not read TensorFlow Datasets: it has no data/tfds.")
+    return importlib.import_module("tlkeras.data.tfds")
+
+
+def short_name(data: str) -> str:
+    """Return what to call a run on this data: the name of a file or folder; for TFDS the dataset without its parts."""
+    return tfds(data).short_name(data.removeprefix(TFDS)) if data.startswith(TFDS) else Path(data).stem
+
+
+def _check_task(listing: DatasetListing, task: str) -> None:
+    """Refuse labels of another kind than the task needs."""
+    if task not in ("auto", listing.task):
         raise UserError(
-            f"The task is {task}, but {source.name} holds {source.task} labels. Leave the task at auto, "
-            f"or list the {source.form} in a CSV file with the columns path and label."
+            f"The task is {task}, but {listing.name} holds {listing.task} labels. Leave the task at auto, or list the "
+            f"{listing.modality.plural} in a CSV file with the columns path and label."
         )
 
 
-def _check_learnable(source: DatasetListing) -> None:
-    """Refuses what no model can learn from, whatever kind of source it came from."""
-    splits = {example.split for example in source.examples}
+def _check_trainable(listing: DatasetListing) -> None:
+    """Refuse what no model can be trained on, whatever kind of source it came from."""
+    plural, singular = listing.modality.plural, listing.modality.singular
+    splits = {example.split for example in listing.examples}
     if splits != {None} and "train" not in splits:
-        raise UserError(f"{source.name} has no training {source.form}, only {' and '.join(sorted(splits))}.")
-    if source.task == "regression":
-        training = [example for example in source.examples if example.split in (None, "train")]
+        raise UserError(f"{listing.name} has no training {plural}, only {' and '.join(sorted(map(str, splits)))}.")
+    if listing.task == "regression":
+        training = [example for example in listing.examples if example.split in (None, "train")]
         if len({example.label for example in training}) == 1:
             raise UserError(
-                f"All training {source.form} of {source.name} have the number {training[0].label} as their label: "
-                f"there is nothing to learn. Give {source.form} of other numbers too."
+                f"All training {plural} of {listing.name} have the label {training[0].label}: there is nothing to "
+                f"predict. Give {plural} with other numbers too."
             )
         return
-    if source.task == "single_label" and len(source.classes) == 1:
+    if listing.task == "single_label" and len(listing.classes) == 1:
         raise UserError(
-            f"{source.name} has one class only, {source.classes[0]!r}. A classifier needs two or more. If the classes "
-            f"are the subfolders of {source.classes[0]!r}, give that folder; else add a class of other {source.form}."
+            f"{listing.name} has one class only, {listing.classes[0]!r}. A classifier needs two or more. If the classes "
+            f"are the subfolders of {listing.classes[0]!r}, give that folder; else add a class of other {plural}."
         )
-    if not source.classes:
+    if not listing.classes:
         raise UserError(
-            f"No {one(source.form)} of {source.name} has a label. Give at least one class name in the label column."
+            f"No {singular} of {listing.name} has a label. Give at least one class name in the label column."
         )
-    _check_classes_in_train(source)
+    _check_classes_in_train(listing)
 
 
-def _check_classes_in_train(source: DatasetListing) -> None:
-    """A class that is validated or tested but never trained is a mistake in the data."""
+def _check_classes_in_train(listing: DatasetListing) -> None:
+    """Refuse a class that is validated or tested but never trained: a mistake in the data."""
     classes: dict[Split | None, set[str]] = {}
-    for example in source.examples:
-        names = example.label if isinstance(example.label, tuple) else (example.label,)
+    for example in listing.examples:
+        names = example.label if isinstance(example.label, tuple) else (str(example.label),)
         classes.setdefault(example.split, set()).update(names)
+    plural = listing.modality.plural
     for split in ("validation", "test"):
-        if unknown := sorted(classes.get(split, set()) - classes.get("train", set())):
+        if missing := sorted(classes.get(split, set()) - classes.get("train", set())):
             raise UserError(
-                f"The {split} {source.form} of {source.name} have classes that the training {source.form} lack: "
-                f"{', '.join(unknown[:5])}{', ...' if unknown[5:] else ''}. Use the same class names in every split."
+                f"The {split} {plural} of {listing.name} have classes that the training {plural} lack: "
+                f"{', '.join(missing[:5])}{', ...' if missing[5:] else ''}. Use the same class names in every split."
             )

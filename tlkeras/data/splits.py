@@ -8,39 +8,45 @@ from typing import get_args
 
 import numpy as np
 
-from tlkeras.config import ModalityName
-from tlkeras.data.example import Example, Label, Split, Task
-from tlkeras.modalities.base import one
+from tlkeras.config.fields import Task
+from tlkeras.data.example import Example, Label, Split
 from tlkeras.errors import UserError
+from tlkeras.io.atomic import open_atomic
+from tlkeras.modalities.base import Modality
+from tlkeras.modalities.image import ImageModality
 
 REGRESSION_BINS = 10
 
 
 def split_examples(
-    examples: Sequence[Example], task: Task, fractions: tuple[float, float], seed: int, form: ModalityName = "pictures"
+    examples: Sequence[Example],
+    task: Task,
+    fractions: tuple[float, float],
+    seed: int,
+    modality: type[Modality] = ImageModality,
 ) -> dict[Split, np.ndarray]:
-    """Gives every example its split; the same examples in the same order and the same seed give the same splits.
+    """Assign every example to a split; the same examples in the same order and the same seed give the same splits.
 
-    Splits that the source has are kept. If it has none, train, validation and test are made; if it has some,
-    only a missing validation split is made, from its training examples.
+    Splits that the source has are kept. If it has none, train, validation and test are made; if it has some, only a
+    missing validation split is made, from its training examples.
 
     Args:
-        examples: The examples of a source.
-        task: Says how to stratify: by class, by class of several, or by up to ten bins of the number.
-        fractions: Parts for validation and for test; 0 makes no such split.
-        seed: Any whole number from 0.
-        form: What the examples are, for messages.
+        examples: of a source.
+        task: says how to stratify: by class, by class of several, or by up to ten bins of the number.
+        fractions: for validation and for test; 0 makes no such split.
+        seed: any whole number from 0.
+        modality: what the examples are, for messages.
 
     Returns:
         For each split an ascending int64 array of indices into `examples`.
 
     Raises:
-        UserError: The fractions are impossible, or a class has too few examples for one in every split.
+        UserError: the fractions are impossible, or a class has too few examples for one in every split.
     """
     validation, test = fractions
     if min(fractions) < 0 or sum(fractions) >= 1:
         raise UserError(
-            f"The parts for validation and test are {validation} and {test}. Give parts from 0 on that leave "
+            f"The fractions for validation and test are {validation} and {test}. Give fractions from 0 on that leave "
             "some for training, such as 0.15 and 0.15."
         )
     own = np.array([example.split or "" for example in examples])
@@ -54,13 +60,13 @@ def split_examples(
     parts = {split: part for split, part in parts.items() if part > 0}
     label_sets = _label_sets([examples[index].label for index in pool], task)
     choice = _stratify(label_sets, np.array(list(parts.values())), np.random.default_rng(seed))
-    _check(label_sets, choice, list(parts), task, form)
-    made = {split: pool[choice == number] for number, split in enumerate(parts)}
+    _check(label_sets, choice, list(parts), task, modality)
+    made = {split: pool[choice == index] for index, split in enumerate(parts)}
     return {split: {**kept, **made}[split] for split in get_args(Split) if split in {**kept, **made}}
 
 
 def _label_sets(labels: list[Label], task: Task) -> list[tuple[str, ...]]:
-    """Returns the classes of each example; for numbers, the one of the equally large bins it falls into."""
+    """Return the classes of each example; for numbers, the one of the equally large bins it falls into."""
     if task == "multi_label":
         return [label or ("(no label)",) for label in labels]
     if task == "single_label":
@@ -71,11 +77,11 @@ def _label_sets(labels: list[Label], task: Task) -> list[tuple[str, ...]]:
 
 
 def _stratify(label_sets: list[tuple[str, ...]], parts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Returns a split number for each example, so that each class is spread over the splits in these parts.
+    """Return the index of a split for each example, so that each class is spread over the splits in these fractions.
 
-    Iterative stratification (Sechidis et al. 2011): the rarest class first, each of its examples goes to the
-    split that has none of the class yet, else to the one that is furthest from its part of the class, and
-    among equals from its part of everything. With one class per example this is ordinary stratification.
+    Iterative stratification (Sechidis et al. 2011): the rarest class first, each of its examples goes to the split that
+    has none of the class yet, else to the one that is furthest from its fraction of the class, and among equals from
+    its fraction of everything. With one class per example this is ordinary stratification.
     """
     members = defaultdict(list)
     for index in rng.permutation(len(label_sets)):
@@ -97,48 +103,46 @@ def _stratify(label_sets: list[tuple[str, ...]], parts: np.ndarray, rng: np.rand
 
 
 def _check(
-    label_sets: list[tuple[str, ...]], choice: np.ndarray, splits: list[Split], task: Task, form: ModalityName
+    label_sets: list[tuple[str, ...]], choice: np.ndarray, splits: list[Split], task: Task, modality: type[Modality]
 ) -> None:
-    """Refuses a split that lacks a class."""
+    """Refuse a split that lacks a class."""
     counts = Counter(label for labels in label_sets for label in labels)
     seen = {(label, number) for labels, number in zip(label_sets, choice, strict=True) for label in labels}
     lacking = [label for label in counts if any((label, number) not in seen for number in range(len(splits)))]
     lacking = sorted(set(lacking) - ({"(no label)"} if task == "multi_label" else set()))
     if lacking and task == "regression":
-        raise UserError(f"{len(choice)} {form} are too few to split into {', '.join(splits)}. Add some.")
+        raise UserError(f"{len(choice)} {modality.plural} are too few to split into {', '.join(splits)}. Add some.")
     if lacking:
         named = ", ".join(f"{label} ({counts[label]})" for label in lacking[:5]) + (", ..." if lacking[5:] else "")
         raise UserError(
-            f"Each class needs at least one {one(form)} in each of {', '.join(splits)}, and these have too few "
-            f"readable ones: {named}. Add {form} to them, or leave these classes out."
+            f"Each class needs at least one {modality.singular} in each of {', '.join(splits)}, and these have too few "
+            f"readable ones: {named}. Add {modality.plural} to them, or leave these classes out."
         )
 
 
 def save_split(path: Path, examples: Sequence[Example], indices: Mapping[Split, np.ndarray]) -> None:
-    """Writes which example is in which split, as CSV with the columns path, label and split; whole or not at all."""
-    beside = path.with_name(path.name + ".part")
-    with beside.open("w", newline="", encoding="utf-8") as file:
+    """Write which example is in which split, as CSV with the columns path, label and split."""
+    with open_atomic(path, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("path", "label", "split"))
-        for split, numbers in indices.items():
-            for example in (examples[number] for number in numbers):
+        for split, chosen in indices.items():
+            for example in (examples[index] for index in chosen):
                 label = "|".join(example.label) if isinstance(example.label, tuple) else example.label
                 writer.writerow((example.name, label, split))
-    beside.replace(path)
 
 
 def load_split(path: Path, examples: Sequence[Example]) -> dict[Split, np.ndarray]:
-    """Reads a saved split back, for the examples of the same source.
+    """Read a saved split back, for the examples of the same source.
 
     Args:
-        path: What `save_split` wrote.
-        examples: The examples; any that the file does not name are in no split.
+        path: what `save_split` wrote.
+        examples: the examples; any that the file does not name are in no split.
 
     Returns:
         As `split_examples`.
 
     Raises:
-        UserError: There is no such file, or it names pictures that are not among the examples.
+        UserError: there is no such file, or it names examples that are not there.
     """
     if not path.is_file():
         raise UserError(f"There is no {path}. Give the folder of a finished run; training writes the file there.")
@@ -147,13 +151,13 @@ def load_split(path: Path, examples: Sequence[Example]) -> dict[Split, np.ndarra
             rows = [(row["path"], row["split"]) for row in csv.DictReader(file)]
     except (KeyError, ValueError, csv.Error):
         raise UserError(f"{path} is damaged: it must have the columns path and split. Train again.") from None
-    index = {example.name: number for number, example in enumerate(examples)}
-    if gone := [name for name, _ in rows if name not in index]:
+    positions = {example.name: index for index, example in enumerate(examples)}
+    if gone := [name for name, _ in rows if name not in positions]:
         raise UserError(
-            f"{len(gone)} of the {len(rows)} pictures in {path} are missing from the data, the first is {gone[0]}. "
+            f"{len(gone)} of the {len(rows)} examples in {path} are missing from the data, the first is {gone[0]}. "
             "Give the same data that the run was trained with."
         )
-    numbers: dict[Split, list[int]] = {}
+    chosen: dict[Split, list[int]] = {}
     for name, split in rows:
-        numbers.setdefault(split, []).append(index[name])
-    return {split: np.array(sorted(found), dtype=np.int64) for split, found in numbers.items()}
+        chosen.setdefault(split, []).append(positions[name])
+    return {split: np.array(sorted(found), dtype=np.int64) for split, found in chosen.items()}

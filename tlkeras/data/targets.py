@@ -4,29 +4,29 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tlkeras.config import Task
-from tlkeras.data.sources import Example
+from tlkeras.config.fields import Task
+from tlkeras.data.example import Example
 
 
 def make_targets(examples: Sequence[Example], task: Task, classes: Sequence[str]) -> np.ndarray:
-    """One row of float32 for each example.
+    """Return one row of float32 for each example.
 
     Returns:
-        `(N, K)`: one-hot for single_label, a one for each class that applies for multi_label; `(N, 1)` numbers for
-        regression. One-hot rather than integers because label smoothing, MixUp and Keras' F1 and AUC need it.
+        `(N, K)`: one-hot for single_label, multi-hot for multi_label; `(N, 1)` numbers for regression. One-hot rather
+        than integers because label smoothing, MixUp and Keras' F1 and AUC need it.
     """
     if task == "regression":
         return np.array([[example.label] for example in examples], dtype="float32")
-    position = {name: index for index, name in enumerate(classes)}
+    index = {name: number for number, name in enumerate(classes)}
     targets = np.zeros((len(examples), len(classes)), dtype="float32")
     for row, example in enumerate(examples):
         labels = [example.label] if task == "single_label" else example.label
-        targets[row, [position[label] for label in labels]] = 1.0
+        targets[row, [index[label] for label in labels]] = 1.0
     return targets
 
 
 def balanced_class_weights(targets: np.ndarray) -> np.ndarray:
-    """Weights `(K,)` that let every class count the same in sum, with mean 1 over the examples.
+    """Return weights `(K,)` that let every class count the same in sum, with mean 1 over the examples.
 
     The rule is scikit-learn's "balanced": count of examples / (count of classes x count of the class).
     """

@@ -1,13 +1,13 @@
-"""Features to batches, in the order that pictures would have had."""
+"""Features to batches, in the order that images would have had."""
 
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
-from tlkeras.data.pipeline import epoch_order, numpy_batches, batch_indices, steps_per_epoch, add_sample_weights
-from tlkeras.features.extract import Features
+from tlkeras.data.pipeline import add_sample_weights, batch_indices, epoch_order, numpy_batches, steps_per_epoch
 from tlkeras.features.engines import unwrap_single
+from tlkeras.features.extract import Features
 
 
 def training_features(
@@ -19,15 +19,15 @@ def training_features(
     seed: int,
     class_weights: np.ndarray | None = None,
 ) -> tf.data.Dataset:
-    """As `tlkeras.data.pipeline.training_batches`, in the same order, with features in place of pictures.
+    """Return what `tlkeras.data.pipeline.training_batches` does, in the same order, with features in place of images.
 
     Args:
         features: of the training split; the epochs take turns through their views.
-        batch_size: pictures in a batch; the last one of an epoch may be smaller.
+        batch_size: examples in a batch; the last one of an epoch may be smaller.
         first_epoch: counted over both phases, from 0.
         last_epoch: end of the range, not included.
         seed: of the order.
-        class_weights: `(K,)`; each example then has a weight, by its target's share of each class.
+        class_weights: `(K,)`; each example then has a weight, by its target's fraction of each class.
 
     Returns:
         Features, one float32 array `(B, …)` or a tuple of such, targets `(B, K)` and perhaps weights `(B,)`.
@@ -35,8 +35,8 @@ def training_features(
     steps = steps_per_epoch(len(features), batch_size)
 
     def make(step: np.int64) -> tuple[np.ndarray, ...]:
-        epoch, place = divmod(int(step), steps)
-        chosen = batch_indices(epoch_order(seed, epoch, len(features)), place, batch_size)
+        epoch, index = divmod(int(step), steps)
+        chosen = batch_indices(epoch_order(seed, epoch, len(features)), index, batch_size)
         return *features.rows(epoch % features.views, chosen), features.targets[chosen]
 
     batches = stream(tf.data.Dataset.range(first_epoch * steps, last_epoch * steps), make, features)
@@ -44,15 +44,7 @@ def training_features(
 
 
 def evaluation_features(features: Features, batch_size: int) -> tf.data.Dataset:
-    """Every picture once, in order, first view.
-
-    Args:
-        features: of any split.
-        batch_size: pictures in a batch.
-
-    Returns:
-        Features, one float32 array `(B, …)` or a tuple of such, and targets `(B, K)`.
-    """
+    """Return every example once, in order, first view: features, one array `(B, …)` or a tuple, and targets `(B, K)`."""
 
     def make(chosen: np.ndarray) -> tuple[np.ndarray, ...]:
         return *features.rows(0, chosen), features.targets[chosen]
@@ -61,7 +53,7 @@ def evaluation_features(features: Features, batch_size: int) -> tf.data.Dataset:
 
 
 def stream(steps: tf.data.Dataset, make: Callable, features: Features) -> tf.data.Dataset:
-    """Batches of features and targets made by a NumPy function for each element of `steps`.
+    """Return batches of features and targets made by a NumPy function for each element of `steps`.
 
     Args:
         steps: what the function is called with.

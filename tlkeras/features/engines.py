@@ -6,15 +6,15 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2  # no public name
 
-PASS_BATCH = 32  # pictures in a step of the pass
+BATCH_SIZE = 32  # of the feature pass
 
 Engine = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
 
 
 def make_engine(model: keras.Model, name: str) -> Engine:
-    """A function that takes arrays for the inputs of a model and gives float32 arrays for its outputs.
+    """Return a function from arrays for the inputs of a model to float32 arrays for its outputs.
 
     Args:
         model: any Keras model; its weights as they are now become constants.
@@ -36,22 +36,22 @@ def make_engine(model: keras.Model, name: str) -> Engine:
 
 
 def openvino_engine(step: Any, model: keras.Model, precision: str) -> Engine:
-    """The same by OpenVINO, which has faster kernels for Intel's and AMD's processors."""
+    """Do the same by OpenVINO, which has faster kernels for Intel's and AMD's processors."""
     import openvino
 
     converted = openvino.convert_model(step.get_concrete_function())
-    converted.reshape({place: [PASS_BATCH, *tensor.shape[1:]] for place, tensor in enumerate(model.inputs)})
+    converted.reshape({index: [BATCH_SIZE, *tensor.shape[1:]] for index, tensor in enumerate(model.inputs)})
     compiled = openvino.Core().compile_model(converted, "CPU", {"INFERENCE_PRECISION_HINT": precision})
 
     def run(inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         count = len(inputs[0])
-        full = [np.resize(part, (PASS_BATCH, *part.shape[1:])) if count < PASS_BATCH else part for part in inputs]
+        full = [np.resize(part, (BATCH_SIZE, *part.shape[1:])) if count < BATCH_SIZE else part for part in inputs]
         outputs = compiled([np.asarray(part, "float32") for part in full])
-        return [outputs[place][:count] for place in range(len(outputs))]
+        return [outputs[index][:count] for index in range(len(outputs))]
 
     return run
 
 
 def unwrap_single(parts: Sequence) -> Any:
-    """Inputs as the models of `tlkeras.features.split_model` take them: a tuple only where there are several."""
+    """Return inputs as the models of `tlkeras.features.split_model` take them: a tuple only where there are several."""
     return tuple(parts) if len(parts) > 1 else parts[0]

@@ -1,111 +1,160 @@
-"""What a data set is made of, pictures, texts or sounds, and how one of them becomes a row of an array."""
+"""What examples can be: a `Modality` knows file suffixes, decoding, wording and options of one kind of data.
 
+Images are built in; others are modules of this package that are imported when they are asked for by name.
+"""
+
+import importlib
+import importlib.util
+from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from tlkeras.config import ModalityName
-from tlkeras.modalities.image import decode
-from tlkeras.modalities.audio import read_sound
-from tlkeras.modalities.text import read_text
 from tlkeras.errors import UserError
 
-SUFFIXES: dict[ModalityName, frozenset[str]] = {
-    "pictures": frozenset(
-        (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"),
-    ),
-    "texts": frozenset((".txt",)),
-    "sounds": frozenset((".wav",)),
+if TYPE_CHECKING:
+    from tlkeras.backbones.spec import BackboneSpec
+
+CLASSES = {
+    "image": "ImageModality",
+    # [part: text]
+    "text": "TextModality",
+    # [/part]
+    # [part: audio]
+    "audio": "AudioModality",
+    # [/part]
 }
-GREATEST_MIXTURE = 0.1  # share of files that are not what the others are
+# What models and run folders of earlier versions call them.
+OLD_NAMES = {"pictures": "image", "texts": "text", "sounds": "audio", "sound": "audio"}
+MAX_MIXTURE = 0.1  # fraction of files that are of another modality than the rest
+
+
+class DecodeError(Exception):
+    """A file that cannot be decoded; the message is the reason in a few words."""
 
 
 @dataclass(frozen=True)
-class Form:
-    """What examples are once they are decoded.
+class Modality:
+    """How the examples of a dataset are decoded.
 
     Attributes:
-        name: "pictures", "texts" or "sounds".
-        shape: of one of them: `(S, S, 3)`, `()` or `(samples,)`.
-        dtype: of an array of them: "uint8", "object" (of str) or "float32".
-        read: decodes a file, or its content; raises `Unreadable`.
-        smaller: how to have less of them, as a sentence begins.
-        rate: samples a second of sounds.
+        name: for options, run folders and the input layer of a model.
+        singular: for messages.
+        plural: for messages.
+        dtype: of an array of decoded examples.
+        suffixes: of files, in lower case.
+        folder_example: two paths of an example folder.
+        glob_example: a pattern of files.
+        throughput_unit: such as "img/s".
+        size_hint: how to have smaller examples, as a sentence begins.
+        finite_hint: what to do where a backbone gives features that are not finite.
+        augmentable: whether `tlkeras.data.augment` applies.
+        inline: whether examples may be given on the command line instead of in files.
     """
 
-    name: ModalityName
-    shape: tuple[int, ...]
-    dtype: str
-    read: Callable[[Path | bytes], Any] = field(repr=False)
-    smaller: str = ""
-    rate: int | None = None
-
-    def __str__(self) -> str:
-        if self.name == "pictures":
-            return f"pictures of {self.shape[0]}x{self.shape[1]} pixels"
-        return f"sounds of {self.shape[0]:,} samples" if self.name == "sounds" else "texts"
-
-    @property
-    def image_size(self) -> int | None:
-        """Pixels a side; None for texts and sounds."""
-        return self.shape[0] if self.name == "pictures" else None
+    name: ClassVar[str]
+    singular: ClassVar[str]
+    plural: ClassVar[str]
+    dtype: ClassVar[str]
+    suffixes: ClassVar[frozenset[str]]
+    folder_example: ClassVar[str]
+    glob_example: ClassVar[str]
+    throughput_unit: ClassVar[str]
+    size_hint: ClassVar[str] = ""
+    finite_hint: ClassVar[str] = "Give other weights."
+    augmentable: ClassVar[bool] = False
+    inline: ClassVar[bool] = False
 
     @property
-    def seconds(self) -> float | None:
-        """Length of sounds; None for others."""
-        return self.shape[0] / self.rate if self.rate else None
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape of one decoded example."""
+
+    @abstractmethod
+    def read(self, source: Path | bytes) -> Any:
+        """Decode a file, or its content.
+
+        Raises:
+            DecodeError: it cannot be decoded.
+        """
+
+    @abstractmethod
+    def options(self) -> dict[str, Any]:
+        """Return the options of a run that say how its examples are decoded."""
+
+    @classmethod
+    @abstractmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Return the modality of a run from its `options`.
+
+        Raises:
+            KeyError: an option is missing.
+            TypeError: an option has no possible value.
+        """
+
+    @classmethod
+    @abstractmethod
+    def resolve(
+        cls, spec: "BackboneSpec", options: Mapping[str, Any], median: Callable[[Callable], float | None]
+    ) -> Self:
+        """Choose how the examples of a dataset are decoded for a backbone.
+
+        Args:
+            spec: the backbone.
+            options: of the run.
+            median: returns the median of a function of a file over a sample of the examples.
+
+        Raises:
+            UserError: the backbone does not take what the options say.
+        """
+
+    @classmethod
+    def check_shape(cls, given: tuple[int, ...], wanted: tuple[int | None, ...]) -> None:
+        """Refuse decoded examples of another shape than a model takes; both without the batch axis.
+
+        Raises:
+            UserError: they differ.
+        """
+
+    @classmethod
+    def check_files(cls, files: Iterable[Path], given: str) -> None:
+        """Refuse files to predict that cannot be single examples.
+
+        Raises:
+            UserError: with what to do instead.
+        """
 
 
-def pictures(size: int) -> Form:
-    """RGB pictures of `size` pixels a side, 0–255."""
-    return Form("pictures", (size, size, 3), "uint8", partial(decode, size=size), "Use a smaller image size")
+def get_modality(name: str) -> type[Modality]:
+    """Return the modality of this name.
 
-
-def texts() -> Form:
-    """Texts of any length."""
-    return Form("texts", (), "object", read_text)
-
-
-def sounds(samples: int, rate: int) -> Form:
-    """Sounds of one channel, cut or padded to a number of samples, at `rate` samples a second."""
-    read = partial(read_sound, samples=samples, rate=rate)
-    return Form("sounds", (samples,), "float32", read, "Use fewer --seconds", rate)
-
-
-def count_forms(suffixes: Mapping[str, int]) -> Counter[ModalityName]:
-    """How many files are pictures, texts and sounds.
-
-    Args:
-        suffixes: how many files have each extension, in lower case.
+    Raises:
+        KeyError: this project has no such modality.
     """
-    return Counter({form: sum(suffixes.get(one, 0) for one in SUFFIXES[form]) for form in SUFFIXES})
+    name = OLD_NAMES.get(name, name)
+    return getattr(importlib.import_module(f"tlkeras.modalities.{name}"), CLASSES[name])
 
 
-def majority(counts: Counter[ModalityName], place: str) -> ModalityName:
-    """The form of nearly all files.
+def known_modalities() -> list[type[Modality]]:
+    """Return all modalities of this project."""
+    return [get_modality(name) for name in CLASSES]
 
-    Args:
-        counts: of `count_forms`.
-        place: where they are, for messages.
+
+def count_modalities(suffixes: Mapping[str, int]) -> Counter[type[Modality]]:
+    """Return how many files each modality has, from the count of each suffix in lower case."""
+    return Counter({one: sum(suffixes.get(suffix, 0) for suffix in one.suffixes) for one in known_modalities()})
+
+
+def majority(counts: Counter[type[Modality]], path: str) -> type[Modality]:
+    """Return the modality of nearly all files in `path`.
 
     Raises:
         UserError: there are too many others among them.
     """
-    form, count = counts.most_common(1)[0]
-    if counts.total() - count > GREATEST_MIXTURE * counts.total():
-        found = " and ".join(f"{number:,} {other}" for other, number in counts.most_common() if number)
-        raise UserError(f"{place} holds {found}. Take them apart, and give one kind of them.")
-    return form
-
-
-def one(form: ModalityName) -> str:
-    """The word for a single one: "picture", "text" or "sound"."""
-    return form.removesuffix("s")
-
-
-def count_noun(form: ModalityName) -> str:
-    """The word beside a count of them in figures: "images", "texts" or "sounds"."""
-    return "images" if form == "pictures" else form
+    modality, count = counts.most_common(1)[0]
+    if counts.total() - count > MAX_MIXTURE * counts.total():
+        found = " and ".join(f"{number:,} {other.plural}" for other, number in counts.most_common() if number)
+        raise UserError(f"{path} holds {found}. Separate them, and give one kind.")
+    return modality

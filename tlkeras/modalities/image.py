@@ -1,50 +1,114 @@
-"""Decode one picture: a file or its bytes -> an RGB 8-bit square. The only place that opens pictures."""
+"""Images: decode a file or its bytes to an RGB 8-bit square. The only place that opens image files."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from tlkeras.data.example import DecodeError
+from tlkeras.backbones.spec import BackboneSpec, check_image_size
+from tlkeras.errors import UserError
+from tlkeras.modalities.base import DecodeError, Modality
 
 MAX_MEGAPIXELS = 150  # Pillow itself refuses above 178
 REDUCING_GAP = 2  # a JPEG is reduced to this many times the wanted size or more; 1 is little faster and blurs
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+MAX_UPSCALING = 8  # tiny images are enlarged at most this much by default: 8-pixel digits to 64 pixels, not to 224
+MAX_SIZE = 4096
 
-# A file is read, or it is set aside with a reason; Pillow's remarks about odd EXIF data and large pictures
-# would only fill the terminal.
+# A file is decoded, or it is skipped with a reason: Pillow's warnings about odd EXIF data and large images add nothing.
 for _category in (UserWarning, RuntimeWarning):
     warnings.filterwarnings("ignore", category=_category, module=r"PIL\.")
 
 
-def read_rgb(source: Path | bytes) -> Image.Image:
-    """Decodes a picture at full size, upright, as RGB with values 0-255.
+@dataclass(frozen=True)
+class ImageModality(Modality):
+    """RGB images of `size` pixels, uint8 `(size, size, 3)`, 0–255."""
 
-    Transparency is composited on white, of an animation the first frame is taken, the EXIF orientation is
-    applied. 16-bit gray keeps its upper 8 bits, as 16-bit colour does; floating-point gray is taken as 0-1
-    where no value is larger, else as 0-255.
+    size: int
+
+    name: ClassVar = "image"
+    singular: ClassVar = "image"
+    plural: ClassVar = "images"
+    dtype: ClassVar = "uint8"
+    suffixes: ClassVar = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"))
+    folder_example: ClassVar = "flowers/daisy/1.jpg and flowers/rose/2.jpg"
+    glob_example: ClassVar = "'photos/*.jpg'"
+    throughput_unit: ClassVar = "img/s"
+    size_hint: ClassVar = "Use a smaller --image-size"
+    augmentable: ClassVar = True
+
+    def __str__(self) -> str:
+        return f"images of {self.size}x{self.size} pixels"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.size, self.size, 3)
+
+    def read(self, source: Path | bytes) -> np.ndarray:
+        return decode(source, self.size)
+
+    def options(self) -> dict[str, Any]:
+        return {"image_size": self.size}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        size = config["image_size"]
+        if not isinstance(size, int) or not 1 <= size <= MAX_SIZE:
+            raise TypeError
+        return cls(size)
+
+    @classmethod
+    def resolve(
+        cls, spec: BackboneSpec, options: Mapping[str, Any], median: Callable[[Callable], float | None]
+    ) -> Self:
+        """Take the size that was asked for, else the backbone's own, or less where the images are tiny."""
+        size = options.get("image_size")
+        check_image_size(spec, size)
+        if size is None:
+            side = median(short_side)
+            size = spec.default_size
+            size = min(size, max(spec.min_size, MAX_UPSCALING * int(side))) if side else size
+        return cls(size)
+
+    @classmethod
+    def check_shape(cls, given: tuple[int, ...], wanted: tuple[int | None, ...]) -> None:
+        if given != wanted:
+            raise UserError(
+                f"The images have {given[0]} pixels a side and the model takes {wanted[0]}: give the same image_size to "
+                "prepare_data and to the builder."
+            )
+
+
+def read_rgb(source: Path | bytes) -> Image.Image:
+    """Decode an image at full size, upright, as RGB 0–255.
+
+    Transparency is composited on white, of an animation the first frame is taken, the EXIF orientation is applied.
+    16-bit gray keeps its upper 8 bits, as 16-bit color does; floating-point gray is taken as 0–1 where no value is
+    larger, else as 0–255.
 
     Args:
-        source: A file, or its content, in one of `FORMATS`.
+        source: a file, or its content, in one of `FORMATS`.
 
     Raises:
-        Unreadable: The picture cannot be decoded, or has more than `MAX_MEGAPIXELS`.
+        DecodeError: the image cannot be decoded, or has more than `MAX_MEGAPIXELS`.
     """
     with _opened(source) as image:
         return _rgb(_upright(image))
 
 
 def center_crop_resize(image: Image.Image, size: int) -> np.ndarray:
-    """Resizes the largest centre square of an RGB picture, bilinear with antialiasing.
+    """Resize the largest center square of an RGB image, bilinear with antialiasing.
 
     Equal to `keras.layers.Resizing(size, size, crop_to_aspect_ratio=True, antialias=True)` but for rounding.
 
     Returns:
-        A uint8 array `(size, size, 3)` with values 0–255.
+        A uint8 array `(size, size, 3)`, 0–255.
     """
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
@@ -54,20 +118,20 @@ def center_crop_resize(image: Image.Image, size: int) -> np.ndarray:
 
 
 def decode(source: Path | bytes, size: int) -> np.ndarray:
-    """Decodes the centre square of a picture: `read_rgb` and `square` in one, and faster for large JPEGs.
+    """Decode the center square of an image: `read_rgb` and `center_crop_resize` in one, and faster for large JPEGs.
 
-    A JPEG decodes at 1/2, 1/4 or 1/8 of its size for a fraction of the time. The smallest of these that keeps
-    the shorter side at twice `size` or more is used: about one grey level from the full decode on photographs.
+    A JPEG decodes at 1/2, 1/4 or 1/8 of its size for a fraction of the time. The smallest of these that keeps the
+    shorter side at twice `size` or more is used: about one gray level from the full decode on photographs.
 
     Args:
-        source: A file, or its content, in one of `FORMATS`.
-        size: Pixels a side.
+        source: a file, or its content, in one of `FORMATS`.
+        size: pixels a side.
 
     Returns:
-        A uint8 array `(size, size, 3)` with RGB values 0–255.
+        A uint8 array `(size, size, 3)`, RGB 0–255.
 
     Raises:
-        Unreadable: As `read_rgb`.
+        DecodeError: as `read_rgb`.
     """
     with _opened(source) as image:
         width, height = image.size
@@ -75,7 +139,7 @@ def decode(source: Path | bytes, size: int) -> np.ndarray:
         scale = round(width / image.width)
         if scale == 1:
             return center_crop_resize(_rgb(_upright(image)), size)
-        # The square seldom begins at a whole pixel of the reduced picture; rounding would shift the content.
+        # The square seldom begins at a whole pixel of the reduced image; rounding would shift the content.
         side = min(width, height)
         left, top = (width - side) / 2, (height - side) / 2
         box = tuple(edge / scale for edge in (left, top, left + side, top + side))
@@ -84,27 +148,27 @@ def decode(source: Path | bytes, size: int) -> np.ndarray:
 
 
 def read_size(source: Path | bytes) -> tuple[int, int]:
-    """Returns width and height in pixels from the header, before EXIF orientation.
+    """Return width and height in pixels from the header, before EXIF orientation.
 
     Raises:
-        Unreadable: The header cannot be read.
+        DecodeError: the header cannot be read.
     """
     with _opened(source) as image:
         return image.size
 
 
 def short_side(source: Path | bytes) -> int:
-    """Returns the lesser of width and height in pixels, from the header.
+    """Return the lesser of width and height in pixels, from the header.
 
     Raises:
-        Unreadable: The header cannot be read.
+        DecodeError: the header cannot be read.
     """
     return min(read_size(source))
 
 
 @contextmanager
 def _opened(source: Path | bytes) -> Iterator[Image.Image]:
-    """Opens a picture; whatever is wrong with the file, now or while it is decoded, becomes Unreadable."""
+    """Open an image; whatever is wrong with the file, now or while it is decoded, becomes a DecodeError."""
     try:
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
             if image.width * image.height > MAX_MEGAPIXELS * 1e6:
@@ -119,18 +183,18 @@ def _reason(source: Path | bytes, error: Exception) -> str:
         return f"larger than {MAX_MEGAPIXELS} megapixels"
     if isinstance(error, UnidentifiedImageError):
         is_empty = not source if isinstance(source, bytes) else source.stat().st_size == 0
-        return "empty file" if is_empty else "not a valid JPEG, PNG, WebP, GIF, BMP or TIFF picture"
+        return "empty file" if is_empty else "not a valid JPEG, PNG, WebP, GIF, BMP or TIFF image"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()  # no such file or directory, permission denied
     if "truncated" in str(error).lower() or isinstance(error, EOFError):
-        return "cut off"
+        return "truncated"
     return f"damaged ({error or type(error).__name__})"
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turns the picture in place as its EXIF orientation says."""
+    """Apply the EXIF orientation in place."""
     image.load()
-    # Odd EXIF data make it fail, though the pixels are fine: without knowing the orientation, or after turning them.
+    # Odd EXIF data make it fail, though the pixels are fine: without knowing the orientation, or after applying it.
     with suppress(Exception):
         ImageOps.exif_transpose(image, in_place=True)
     return image
@@ -151,5 +215,5 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _gray(values: np.ndarray) -> Image.Image:
-    """Turns an array (height, width) of values 0-255 into RGB; fractions are dropped, values outside clipped."""
+    """Return an array `(height, width)` of values 0–255 as RGB; fractions are dropped, values outside clipped."""
     return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8)).convert("RGB")

@@ -1,9 +1,10 @@
-"""Make a backbone from random weights usable: give its BatchNormalization layers the statistics of real pictures."""
+"""Make a backbone with random weights usable: give its BatchNormalization layers the statistics of real images."""
 
 import keras
 import numpy as np
 
-from tlkeras.models.freezing import get_backbone
+from tlkeras.models.introspect import get_backbone
+from tlkeras.models.keras_private import flatten_layers, nested_io
 
 
 def calibrate_batch_norm(model: keras.Model, images: np.ndarray) -> None:
@@ -11,36 +12,26 @@ def calibrate_batch_norm(model: keras.Model, images: np.ndarray) -> None:
 
     Fresh statistics (mean 0, variance 1) in inference mode let the signal of a deep random network die out, layer by
     layer, until its features are all alike. One pass in training mode with momentum 0 is enough: each layer then
-    normalises what really reaches it. Pretrained weights bring their own statistics and must not be calibrated.
+    normalizes what really reaches it. Pretrained weights bring their own statistics and must not be calibrated.
 
     Args:
         model: a model from `build_classifier(weights="none")`.
-        images: `(B, S, S, 3)` pixels, 0–255, of training pictures; 64 or more are plenty.
+        images: `(B, S, S, 3)` pixels, 0–255, of training images; 64 or more are plenty.
+
+    Example:
+        >>> tlkeras.calibrate_batch_norm(model, splits["train"].spread(128)[0])
     """
     backbone = get_backbone(model)
-    batch_norms = [x for x in backbone._flatten_layers() if isinstance(x, keras.layers.BatchNormalization)]
+    batch_norms = [x for x in flatten_layers(backbone) if isinstance(x, keras.layers.BatchNormalization)]
     if not batch_norms:
         return
-    before_backbone = keras.Model(model.input, backbone_input(model, backbone))
+    before_backbone = keras.Model(model.input, nested_io(model, backbone)[0])
     scaled = before_backbone(images.astype("float32"))
-    was_trainable = [layer.trainable for layer in batch_norms]
-    momentum = [layer.momentum for layer in batch_norms]
+    before = [(layer.trainable, layer.momentum) for layer in batch_norms]
     backbone.trainable = True
     for layer in batch_norms:
         layer.momentum = 0.0
     backbone(scaled, training=True)
     backbone.trainable = False
-    for layer, trainable, before in zip(batch_norms, was_trainable, momentum, strict=True):
-        layer.trainable, layer.momentum = trainable, before
-
-
-def backbone_input(model: keras.Model, backbone: keras.Model) -> keras.KerasTensor:
-    """The tensor that a model hands to its nested backbone: scaled pixels, `(None, S, S, 3)`.
-
-    Raises:
-        ValueError: the backbone is not part of the model.
-    """
-    for operation in model.operations:
-        if operation is backbone:
-            return operation._inbound_nodes[-1].input_tensors[0]
-    raise ValueError(f"{backbone.name} is not a layer of {model.name}")
+    for layer, (trainable, momentum) in zip(batch_norms, before, strict=True):
+        layer.trainable, layer.momentum = trainable, momentum

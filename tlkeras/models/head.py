@@ -17,7 +17,7 @@ def pool(x: keras.KerasTensor, pooling: str, precision: str) -> keras.KerasTenso
     Returns:
         `(B, C)`, or `(B, 2C)` for "both".
     """
-    if len(x.shape) == 2:  # a hub module's vectors stay as they are
+    if len(x.shape) == 2:
         return layers.Identity(dtype=precision, name="pool")(x)
     means, maxima = layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D
     if len(x.shape) == 3:
@@ -35,18 +35,18 @@ def add_head(
     x: keras.KerasTensor,
     num_outputs: int,
     activation: str,
-    hidden: Sequence[int],
+    hidden_units: Sequence[int],
     dropout: float,
     l2: float,
     precision: str,
 ) -> keras.KerasTensor:
-    """Put the head on pooled features: hidden layers, dropout (arXiv:1207.0580) in front of each, output layer.
+    """Add the head to pooled features: hidden layers, dropout (arXiv:1207.0580) before each, output layer.
 
     Args:
         x: pooled features `(B, C)`.
         num_outputs: units of the output layer, which starts at zero.
         activation: of the output layer, a name of Keras.
-        hidden: units of each hidden ReLU layer.
+        hidden_units: units of each hidden ReLU layer.
         dropout: rate, 0 to 1.
         l2: penalty on the kernels; 0 is none.
         precision: dtype policy of the hidden layers; the output is float32.
@@ -55,10 +55,10 @@ def add_head(
         Outputs `(B, num_outputs)`, float32.
     """
     penalty = keras.regularizers.L2(l2) if l2 else None
-    for position, units in enumerate(hidden, start=1):
-        x = layers.Dropout(dropout, name=f"dropout_{position}")(x)
+    for index, units in enumerate(hidden_units, start=1):
+        x = layers.Dropout(dropout, name=f"dropout_{index}")(x)
         x = layers.Dense(
-            units, activation="relu", kernel_regularizer=penalty, dtype=precision, name=f"hidden_{position}"
+            units, activation="relu", kernel_regularizer=penalty, dtype=precision, name=f"hidden_{index}"
         )(x)
     x = layers.Dropout(dropout, dtype="float32", name="dropout")(x)
     return layers.Dense(

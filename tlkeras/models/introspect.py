@@ -1,24 +1,73 @@
-"""What a model takes, read from the model itself."""
+"""What can be read off a model that `build_classifier` made, or off one that was loaded from its file."""
 
 import keras
 
-from tlkeras.config import ModalityName
-from tlkeras.models.freezing import backbone_name
+from tlkeras.backbones.registry import get_application_spec, get_provider
+from tlkeras.backbones.spec import BackboneSpec
+from tlkeras.config.fields import Task
+from tlkeras.errors import UserError
+from tlkeras.modalities.base import Modality, get_modality
+
+ACTIVATIONS: dict[Task, str] = {"single_label": "softmax", "multi_label": "sigmoid", "regression": "linear"}
 
 
-def form_of(model: keras.Model) -> ModalityName:
-    """Whether a model from `build_classifier` takes pictures, texts or sounds."""
-    if model.input.dtype == "string":
-        return "texts"
-    return "pictures" if len(model.input.shape) == 4 else "sounds"
+def get_backbone(model: keras.Model) -> keras.Model:
+    """Return the nested backbone of a model.
+
+    Args:
+        model: the whole model.
+
+    Returns:
+        The backbone, which shares the model's weights: scaled pixels `(B, S, S, 3)` to features `(B, h, w, C)`.
+
+    Raises:
+        UserError: the model has none.
+
+    Example:
+        >>> backbone = tlkeras.get_backbone(model)
+    """
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            return layer
+    raise UserError(f"The model {model.name} has no backbone inside; build it with tlkeras.build_classifier.")
+
+
+def backbone_name(model: keras.Model) -> str:
+    """Return the backbone's name: of the table, or with its prefix where it came from an extra."""
+    backbone = get_backbone(model)
+    layers = [*model.layers, *backbone.layers]  # a tokenizer is in front of the backbone, a hub module inside
+    return next((layer.source for layer in layers if hasattr(layer, "source")), backbone.name)
+
+
+def get_spec(model: keras.Model) -> BackboneSpec:
+    """Return the spec of the backbone that a model was built from, or one like it."""
+    prefix, colon, _ = backbone_name(model).partition(":")
+    return get_provider(prefix).spec_of(get_backbone(model)) if colon else get_application_spec(prefix)
+
+
+def get_task(model: keras.Model) -> Task:
+    """Return what the outputs of a model mean, read from its last layers."""
+    activation = keras.activations.serialize(model.get_layer("output").activation)
+    return next(task for task, name in ACTIVATIONS.items() if name == activation)
+
+
+def model_modality(model: keras.Model) -> type[Modality]:
+    """Return what a model takes, read from the name of its input layer."""
+    return get_modality(model.layers[0].name)
 
 
 def decoded_input(model: keras.Model) -> keras.KerasTensor:
-    """The tensor that takes decoded examples: pictures `(B, S, S, 3)` behind the resizing; else the model's input."""
-    return model.get_layer("resize").output if form_of(model) == "pictures" else model.input
+    """Return the tensor that takes decoded examples: images `(B, S, S, 3)` after resizing; else the model's input."""
+    names = [layer.name for layer in model.layers]
+    return model.get_layer("resize").output if "resize" in names else model.input
 
 
-def backbone_at(model: keras.Model) -> str:
-    """The backbone's name for people and, for pictures, its size."""
-    size = f" at {decoded_input(model).shape[1]} px" if form_of(model) == "pictures" else ""
-    return f"{backbone_name(model)}{size}"
+def without_resizing(model: keras.Model) -> keras.Model:
+    """Return a model from decoded examples to outputs, as training images already have the right size."""
+    return keras.Model(decoded_input(model), model.output, name=model.name)
+
+
+def backbone_title(model: keras.Model) -> str:
+    """Return the backbone's name and, for images, its size."""
+    shape = decoded_input(model).shape
+    return f"{backbone_name(model)} at {shape[1]} px" if len(shape) == 4 else backbone_name(model)

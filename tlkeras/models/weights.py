@@ -8,27 +8,27 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tlkeras.backbones import Backbone
-from tlkeras.errors import UserError
+from tlkeras.backbones.spec import BackboneSpec
 from tlkeras.backbones.weight_files import (
     bundled_file,
     cache_folders,
     cannot_download,
     check_fits,
     check_online,
-    file_hash,
     imagenet_file,
     is_legacy,
     legacy_layers,
     open_hdf5,
     weight_file,
 )
+from tlkeras.errors import UserError
+from tlkeras.io.hashing import file_hash
 
 # Standard deviations of ImageNet's RGB channels on the 0-1 scale, as in keras.applications.efficientnet.
 IMAGENET_DEVIATION = np.array([0.229, 0.224, 0.225], "float32")
 
 
-def load_backbone_weights(model: keras.Model, backbone: Backbone, weights: str, image_size: int) -> str:
+def load_backbone_weights(model: keras.Model, backbone: BackboneSpec, weights: str, image_size: int) -> str:
     """Load weights into a backbone that was built with `weights=None`.
 
     Args:
@@ -63,7 +63,7 @@ def load_backbone_weights(model: keras.Model, backbone: Backbone, weights: str, 
     return source
 
 
-def download(backbone: Backbone, image_size: int) -> Path:
+def download(backbone: BackboneSpec, image_size: int) -> Path:
     """Download ImageNet weights into Keras' cache with Keras' progress bar; a file in part is never left there.
 
     Raises:

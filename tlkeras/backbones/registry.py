@@ -1,0 +1,116 @@
+"""Find a backbone by its name: in the table, or in a package of `tlkeras.extras`. Nothing here loads TensorFlow."""
+
+import difflib
+import importlib
+import importlib.util
+import pkgutil
+import zipfile
+from pathlib import Path
+from types import ModuleType
+from typing import TypeVar
+
+from tlkeras.backbones.spec import BackboneSpec, Stage
+from tlkeras.backbones.table import BACKBONES
+from tlkeras.errors import UserError
+
+Found = TypeVar("Found")
+EXTRAS = "tlkeras.extras"
+
+
+def get_backbone_spec(backbone: str | BackboneSpec) -> BackboneSpec:
+    """Return the spec of a backbone.
+
+    Args:
+        backbone: a name from the table, in any spelling; `PREFIX:REST` for one of the package `tlkeras.extras.PREFIX`,
+            such as `hub:URL`; or a spec, which is returned as it is.
+
+    Raises:
+        UserError: there is no such backbone.
+    """
+    if isinstance(backbone, BackboneSpec):
+        return backbone
+    prefix, colon, rest = backbone.partition(":")
+    return get_provider(prefix).find_spec(rest) if colon else get_application_spec(backbone)
+
+
+def get_application_spec(name: str) -> BackboneSpec:
+    """Return the spec of a backbone of the table; case, `-`, `_` and `.` do not matter.
+
+    Raises:
+        UserError: the table has no such backbone.
+    """
+    if ":" in name:
+        raise UserError(f"{name} cannot be used here: give a backbone from the table that scripts/summary.py prints.")
+    return _find("backbone", name, BACKBONES)
+
+
+def get_provider(name: str) -> ModuleType:
+    """Return the package of `tlkeras.extras` that provides the backbones `NAME:…`.
+
+    Raises:
+        UserError: it is not part of this project.
+    """
+    if name not in [package.__name__.rpartition(".")[2] for package in providers()]:
+        raise UserError(f"There are no backbones {name}:… in this project: it has no package {EXTRAS}.{name}.")
+    return importlib.import_module(f"{EXTRAS}.{name}")
+
+
+def providers() -> list[ModuleType]:
+    """Return all packages of `tlkeras.extras`; a project may have none."""
+    if importlib.util.find_spec(EXTRAS) is None:
+        return []
+    paths = importlib.import_module(EXTRAS).__path__
+    return [importlib.import_module(f"{EXTRAS}.{module.name}") for module in pkgutil.iter_modules(paths)]
+
+
+def import_custom_layers(path: Path) -> None:
+    """Import the Keras classes of `tlkeras.extras` that a `.keras` file holds, so that Keras can open it.
+
+    Raises:
+        UserError: a package that they need is not installed.
+    """
+    for module in custom_layers(path):
+        importlib.import_module(module)
+
+
+def custom_layers(path: Path) -> list[str]:
+    """Return the modules whose Keras classes a `.keras` file holds; refuse those that lack an optional package.
+
+    Raises:
+        UserError: with what to install.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            config = archive.read("config.json").decode()
+    except Exception:  # of many kinds where an archive is damaged; whoever opens it will say so
+        return []
+    modules = []
+    for provider in providers():
+        if found := [module for layer, module in provider.LAYERS.items() if f'"{layer}"' in config]:
+            provider.check_installed()
+            modules += found
+    return modules
+
+
+def find_stage(spec: BackboneSpec, name: str) -> Stage:
+    """Return the stage called `name`; case, `-`, `_` and `.` do not matter.
+
+    Raises:
+        UserError: the backbone has no such stage.
+    """
+    return _find(f"stage of {spec.name}", name, {stage.name: stage for stage in spec.stages})
+
+
+def _find(what: str, name: str, known: dict[str, Found]) -> Found:
+    for spelling in (str, str.lower, _plain):  # the strictest first: MobileNetV2 has a stage Conv1 and a stage Conv_1
+        same = [key for key in known if spelling(key) == spelling(name)]
+        if len(same) == 1:
+            return known[same[0]]
+    plain = {_plain(key): key for key in known}
+    close = [plain[match] for match in difflib.get_close_matches(_plain(name), plain, n=3)]
+    hint = f" Did you mean {' or '.join(close)}?" if close else ""
+    raise UserError(f'There is no {what} called "{name}".{hint} Known are: {", ".join(known)}.')
+
+
+def _plain(name: str) -> str:
+    return name.lower().translate(str.maketrans("", "", "-_."))

@@ -1,0 +1,37 @@
+"""The private names of Keras that tlkeras needs, in one place; `tests/models/test_keras_private.py` tells if they change.
+
+What each stands in for: Keras has no public way to walk nested layers, or to find the tensors between two layers.
+"""
+
+from collections.abc import Iterator
+
+import keras
+
+
+def flatten_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """Return a model and all layers inside it, those of nested models too."""
+    return list(model._flatten_layers())
+
+
+def nested_io(model: keras.Model, nested: keras.Model) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Return the tensor that a model hands to a nested model, and the one that it gets back.
+
+    Raises:
+        ValueError: the nested model is not part of the model.
+    """
+    if all(operation is not nested for operation in model.operations):
+        raise ValueError(f"{nested.name} is not a layer of {model.name}")
+    node = nested._inbound_nodes[-1]
+    return node.input_tensors[0], node.output_tensors[0]
+
+
+def nodes_in_order(model: keras.Model) -> Iterator[tuple[keras.Operation, list[keras.KerasTensor]]]:
+    """Yield each operation of a functional model with its input tensors, from input to output."""
+    for depth in sorted(model._nodes_by_depth, reverse=True):
+        for node in model._nodes_by_depth[depth]:
+            yield node.operation, node.input_tensors
+
+
+def source_of(tensor: keras.KerasTensor) -> keras.Operation:
+    """Return the operation that a symbolic tensor comes from."""
+    return tensor._keras_history.operation
