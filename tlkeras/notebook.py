@@ -95,7 +95,7 @@ def image_grid(images: Sequence[np.ndarray], titles: Sequence[str], columns: int
     return figure
 
 
-def progress(total: int, description: str, unit: str) -> tqdm:
+def progress(total: int, description: str, unit: str = "it") -> tqdm:
     """Return a bar for what takes longer than two seconds, to be moved by `update(count)` and ended by `close()`.
 
     On a terminal it is a line that goes when it is closed; where standard error is no terminal it shows nothing.
@@ -103,7 +103,7 @@ def progress(total: int, description: str, unit: str) -> tqdm:
     Args:
         total: how many there are to do.
         description: such as "Reading images".
-        unit: such as "images".
+        unit: of what is counted, such as "images".
 
     Returns:
         A `tqdm`, which is also a context manager; in a notebook a `NotebookBar`.
