@@ -1,60 +1,141 @@
-"""Read one sound: a WAV file or its bytes -> samples of one channel. The only place that opens sounds."""
+"""Audio: decode a WAV file or its bytes to samples of one channel. The only place that opens audio files."""
 
 import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from io import BytesIO
 from math import ceil, gcd
 from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from tlkeras.data.example import DecodeError
+from tlkeras.backbones.spec import BackboneSpec
+from tlkeras.errors import UserError
+from tlkeras.modalities.base import DecodeError, Modality
 
+SAMPLE_RATE = 16_000  # samples per second, what most audio modules were trained on
+SECONDS = (0.01, 600.0)  # minimum and maximum length of a clip
+MAX_DEFAULT_SECONDS = 10.0
 MAX_BYTES = 200_000_000  # of a file: 19 minutes of a CD, 100 of speech
-RATES = (1_000, 192_000)  # samples a second
-OPEN_ENDED = (0, 2**32 - 1)  # what a header says that was written before the sound
+FILE_RATES = (1_000, 192_000)  # samples per second
+UNKNOWN_SIZES = (0, 2**32 - 1)  # in the header of a file that was streamed
 
-# A file is read, or it is set aside with a reason; remarks about its other parts would only fill the terminal.
+# A file is decoded, or it is skipped with a reason: SciPy's warnings about other chunks of it add nothing.
 warnings.filterwarnings("ignore", message=r"Chunk \(non-data\) not understood|Reached EOF prematurely")
 
 
-def read_sound(source: Path | bytes, samples: int, rate: int) -> np.ndarray:
-    """Reads the beginning of a sound, its channels mixed to one, resampled, silence behind it where it is short.
+@dataclass(frozen=True)
+class AudioModality(Modality):
+    """Audio of one channel, cut or padded to `samples`, at `rate` samples per second: float32 `(samples,)`, -1 to 1."""
+
+    samples: int
+    rate: int
+
+    name: ClassVar = "audio"
+    singular: ClassVar = "audio clip"
+    plural: ClassVar = "audio clips"
+    dtype: ClassVar = "float32"
+    suffixes: ClassVar = frozenset((".wav",))
+    folder_example: ClassVar = "birds/robin/1.wav and birds/wren/2.wav"
+    glob_example: ClassVar = "'birds/*.wav'"
+    throughput_unit: ClassVar = "clips/s"
+    size_hint: ClassVar = "Use fewer --seconds"
+    finite_hint: ClassVar = "Give more --seconds."
+
+    def __str__(self) -> str:
+        return f"audio clips of {self.samples:,} samples"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.samples,)
+
+    @property
+    def seconds(self) -> float:
+        """Return the length of a clip."""
+        return self.samples / self.rate
+
+    def read(self, source: Path | bytes) -> np.ndarray:
+        return read_audio(source, self.samples, self.rate)
+
+    def options(self) -> dict[str, Any]:
+        return {"sample_rate": self.rate, "seconds": self.seconds}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        seconds, rate = config["seconds"], config["sample_rate"]
+        if not (isinstance(seconds, float | int) and 0 < seconds <= SECONDS[1]):
+            raise TypeError
+        if not (isinstance(rate, int) and 0 < rate < 10**6):
+            raise TypeError
+        return cls(round(seconds * rate), rate)
+
+    @classmethod
+    def resolve(
+        cls, spec: BackboneSpec, options: Mapping[str, Any], median: Callable[[Callable], float | None]
+    ) -> Self:
+        """Take the backbone's length, else the one that was asked for, else the median, at most ten seconds."""
+        rate, seconds, samples = options.get("sample_rate") or SAMPLE_RATE, options.get("seconds"), spec.max_size
+        if samples is None:
+            default = min(MAX_DEFAULT_SECONDS, max(SECONDS[0], median(read_seconds) or 1.0))
+            return cls(max(1, round((seconds or default) * rate)), rate)
+        takes = f"{spec.name} takes {samples:,} samples, {samples / rate:g} seconds at {rate:,} samples per second"
+        if seconds is not None and round(seconds * rate) != samples:
+            raise UserError(f"--seconds was {seconds}; {takes}. Leave it out, or give another --sample-rate.")
+        if not SECONDS[0] <= samples / rate <= SECONDS[1]:
+            raise UserError(
+                f"{takes}; audio clips may have {SECONDS[0]} to {SECONDS[1]:g}. Give the --sample-rate that the module "
+                "was trained on, or another module."
+            )
+        return cls(samples, rate)
+
+    @classmethod
+    def check_shape(cls, given: tuple[int, ...], wanted: tuple[int | None, ...]) -> None:
+        if wanted not in ((None,), given):
+            raise UserError(
+                f"The audio clips have {given[0]:,} samples and the model takes {wanted[0]:,}: give other seconds, or "
+                "another sample_rate."
+            )
+
+
+def read_audio(source: Path | bytes, samples: int, rate: int) -> np.ndarray:
+    """Decode the beginning of an audio clip: channels averaged, resampled, zeros behind it where it is short.
 
     Args:
-        source: A WAV file, or its content: whole numbers of 8, 16, 24 or 32 bits, or floating-point numbers.
-        samples: How many are wanted.
-        rate: Samples a second that are wanted.
+        source: a WAV file, or its content: integers of 8, 16, 24 or 32 bits, or floating-point numbers.
+        samples: wanted.
+        rate: samples per second, wanted.
 
     Returns:
         A float32 array `(samples,)` with values from -1 to 1.
 
     Raises:
-        Unreadable: The sound cannot be decoded, is empty, or has more than `MAX_BYTES`.
+        DecodeError: the clip cannot be decoded, is empty, or has more than `MAX_BYTES`.
     """
-    own, values = _decode(source)
-    values = _mono(values[: ceil(samples * own / rate) + 1])
-    if own != rate:
+    own_rate, values = _decode(source)
+    values = _mono(values[: ceil(samples * own_rate / rate) + 1])
+    if own_rate != rate:
         from scipy.signal import resample_poly  # here, as the import takes half a second
 
-        common = gcd(own, rate)
-        values = resample_poly(values, rate // common, own // common)
+        common = gcd(own_rate, rate)
+        values = resample_poly(values, rate // common, own_rate // common)
     result = np.zeros(samples, np.float32)
     result[: len(values)] = np.clip(values[:samples], -1, 1)
     return result
 
 
-def seconds_of(source: Path | bytes) -> float:
-    """Returns the length of a sound in seconds.
+def read_seconds(source: Path | bytes) -> float:
+    """Return the length of an audio clip in seconds.
 
     Raises:
-        Unreadable: As `read_sound`.
+        DecodeError: as `read_audio`.
     """
     rate, values = _decode(source)
     return len(values) / rate
 
 
 def _decode(source: Path | bytes) -> tuple[int, np.ndarray]:
-    """Returns the samples a second and the samples, `(N,)` or `(N, channels)`, as they are in the file."""
+    """Return the samples per second and the samples, `(N,)` or `(N, channels)`, as they are in the file."""
     from scipy.io import wavfile
 
     try:
@@ -66,14 +147,15 @@ def _decode(source: Path | bytes) -> tuple[int, np.ndarray]:
     if not content:
         raise DecodeError("empty file")
     size = int.from_bytes(content[4:8], "little")
-    if content[:4] == b"RIFF" and size not in OPEN_ENDED and size + 8 > len(content) + 1:  # a last odd byte may lack
+    is_short = size + 8 > len(content) + 1  # the padding byte at the end may be missing
+    if content[:4] == b"RIFF" and size not in UNKNOWN_SIZES and is_short:
         raise DecodeError("cut off")
     try:
         rate, values = wavfile.read(BytesIO(content))
     except Exception as error:  # of many kinds where files are damaged
-        raise DecodeError("not a valid WAV sound") from error
-    if not RATES[0] <= rate <= RATES[1]:
-        raise DecodeError(f"{rate:,} samples a second")
+        raise DecodeError("not a valid WAV file") from error
+    if not FILE_RATES[0] <= rate <= FILE_RATES[1]:
+        raise DecodeError(f"{rate:,} samples per second")
     if not len(values):
         raise DecodeError("empty")
     return rate, values
@@ -85,7 +167,7 @@ def _read(path: Path) -> bytes:
 
 
 def _mono(values: np.ndarray) -> np.ndarray:
-    """Mixes channels, and brings whole numbers to -1 to 1; 24 bits are the upper ones of 32."""
+    """Average channels, and scale integers to -1 to 1; 24 bits are the upper ones of 32."""
     if values.dtype == np.uint8:
         values = values.astype(np.float32) / 128 - 1
     elif values.dtype.kind == "i":

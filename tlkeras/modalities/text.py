@@ -1,20 +1,71 @@
-"""Read one text: a file or its bytes -> a string. The only place that opens text files."""
+"""Texts: decode a file or its bytes to a string. The only place that opens text files."""
 
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar, Self
 
-from tlkeras.data.example import DecodeError
+from tlkeras.backbones.spec import BackboneSpec
+from tlkeras.errors import UserError
+from tlkeras.modalities.base import DecodeError, Modality
 
-MAX_BYTES = 1_000_000  # of a text; longer ones are books, or no texts at all
+MAX_BYTES = 1_000_000  # of a text; longer ones are books, or not text at all
+
+
+@dataclass(frozen=True)
+class TextModality(Modality):
+    """Texts of any length, as Python strings."""
+
+    name: ClassVar = "text"
+    singular: ClassVar = "text"
+    plural: ClassVar = "texts"
+    dtype: ClassVar = "object"
+    suffixes: ClassVar = frozenset((".txt",))
+    folder_example: ClassVar = "reviews/good/1.txt and reviews/bad/2.txt"
+    glob_example: ClassVar = "'reviews/*.txt'"
+    throughput_unit: ClassVar = "texts/s"
+    inline: ClassVar = True
+
+    def __str__(self) -> str:
+        return "texts"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return ()
+
+    def read(self, source: Path | bytes) -> str:
+        return read_text(source)
+
+    def options(self) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        return cls()
+
+    @classmethod
+    def resolve(
+        cls, spec: BackboneSpec, options: Mapping[str, Any], median: Callable[[Callable], float | None]
+    ) -> Self:
+        return cls()
+
+    @classmethod
+    def check_files(cls, files: Iterable[Path], given: str) -> None:
+        if any(file.suffix.lower() == ".csv" for file in files):
+            raise UserError(
+                f"{given} is a table, which would be read as one text. Give files of one text each, or --text TEXT; "
+                "evaluate.py RUN --data TABLE evaluates a table with labels."
+            )
 
 
 def read_text(source: Path | bytes) -> str:
-    """Reads a text in UTF-8; white space around it and a byte order mark are dropped.
+    """Decode a text in UTF-8, without a byte order mark and without white space around it.
 
     Args:
-        source: A file, or its content.
+        source: a file, or its content.
 
     Raises:
-        Unreadable: It is not UTF-8, is empty, or has more than `MAX_BYTES`.
+        DecodeError: it is not UTF-8, is empty, or has more than `MAX_BYTES`.
     """
     try:
         content = source if isinstance(source, bytes) else _read(source)

@@ -6,8 +6,9 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from tlkeras.backbones import get_backbone_spec
-from tlkeras.config import PretrainConfig
+from tlkeras.backbones.registry import get_application_spec
+from tlkeras.config.fields import flag_name
+from tlkeras.config.pretrain import PretrainConfig
 from tlkeras.data.prepare import PreparedData
 from tlkeras.data.loading import available_cores
 from tlkeras.data.tfds.name import parse_name

@@ -1,47 +1,41 @@
-"""A TensorFlow Hub handle to the module's folder on this machine. Nothing here loads TensorFlow until it downloads."""
+"""From a TensorFlow Hub handle to the module's folder on this machine. TensorFlow is loaded for downloads only."""
 
 import hashlib
-import http.client
 import os
 import socket
 import tarfile
 import tempfile
 import urllib.parse
-import urllib.request
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from tlkeras.errors import UserError
+from tlkeras.io import network
+from tlkeras.io.hashing import file_hash, tree_hash
 from tlkeras.io.paths import cache_dir
 from tlkeras.runtime import load_tensorflow
-from tlkeras.backbones.weight_files import file_hash
 
 PREFIX = "hub:"
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
-SECONDS_TO_CONNECT = 5
-SECONDS_OF_SILENCE = 60.0  # after which a download has failed; tensorflow_hub alone would wait for ever
+CONNECT_TIMEOUT = 5.0  # seconds
+READ_TIMEOUT = 60.0  # seconds without a byte after which a download has failed; tensorflow_hub would wait forever
 REF_VARIABLE = b"VariableV2"  # the name of the operation, as a graph has it
 
 
-def handle_of(name: str) -> str | None:
-    """The handle in `hub:HANDLE`; None where a backbone's name is something else."""
-    return name.removeprefix(PREFIX) if name.startswith(PREFIX) else None
-
-
 def check_handle(handle: str) -> None:
-    """Refuse, before TensorFlow loads, what cannot be a module or cannot be had.
+    """Refuse, before TensorFlow loads, what cannot be a module or cannot be downloaded.
 
     Args:
         handle: a URL, a folder that holds `saved_model.pb`, or a `.tar`, `.tar.gz` or `.tgz` of one.
 
     Raises:
-        UserError: nothing of that kind is there; or the URL is not in the cache and does not answer.
+        UserError: there is nothing of that kind; or the URL is not in the cache and does not answer.
     """
     if not handle.strip():
-        raise UserError(f'The backbone was "{PREFIX}", which lacks a handle: add a URL, a folder or an archive to it.')
+        raise UserError(f'The backbone was "{PREFIX}" without a handle: add a URL, a folder or an archive.')
     if is_url(handle):
-        if not in_cache(handle):
+        if not is_cached(handle):
             check_reachable(handle)
         return
     path = Path(handle).expanduser()
@@ -49,53 +43,55 @@ def check_handle(handle: str) -> None:
         check_folder(path)
     elif not (path.is_file() and path.name.endswith(ARCHIVES)):
         raise UserError(
-            f'The backbone was "{PREFIX}{handle}", but {path} is not there, or is no module: give a URL, a folder with '
-            f"saved_model.pb in it, or an archive of one ({', '.join(ARCHIVES)})."
+            f'The backbone was "{PREFIX}{handle}", but {path} does not exist or is not a module: give a URL, a folder '
+            f"with saved_model.pb in it, or an archive of one ({', '.join(ARCHIVES)})."
         )
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder that holds no module of TensorFlow 2.
+    """Refuse a folder that does not hold a module of TensorFlow 2.
 
     Raises:
         UserError: with what it is instead.
     """
     if not (folder / "saved_model.pb").is_file():
-        raise UserError(f"{folder} is no TensorFlow Hub module: it holds no saved_model.pb. Give the folder that does.")
+        raise UserError(
+            f"{folder} is not a TensorFlow Hub module: it has no saved_model.pb. Give the folder that does."
+        )
     if (folder / "tfhub_module.pb").is_file():
-        raise of_tensorflow_1(folder, "a module in the TF1 Hub format", [], "default")
+        raise tensorflow_1_error(folder, "a module in the TF1 Hub format", [], "default")
 
 
-def of_tensorflow_1(folder: Path, what: str, tags: Sequence[str], key: str) -> UserError:
-    """What to tell the user of a file of TensorFlow 1.
+def tensorflow_1_error(folder: Path, what: str, tags: Sequence[str], key: str) -> UserError:
+    """Return what to tell the user about a file of TensorFlow 1.
 
     Args:
-        folder: where it lies.
-        what: it is.
+        folder: of the file.
+        what: the file is.
         tags: of its graph.
         key: of the signature that gives features.
     """
-    begin = f"{folder} is {what}, which cannot be fine-tuned in TensorFlow 2. Take its TF2 version"
+    start = f"{folder} is {what}, which cannot be fine-tuned in TensorFlow 2. Use its TF2 version"
     if REF_VARIABLE in (folder / "saved_model.pb").read_bytes():
-        return UserError(f"{begin}; this one keeps its weights in ref variables (VariableV2) and cannot be converted.")
+        return UserError(f"{start}; this one keeps its weights in ref variables (VariableV2) and cannot be converted.")
     return UserError(
-        f'{begin}, or convert it: loaded = tf.saved_model.load("{folder}", tags={list(tags)}); '
+        f'{start}, or convert it: loaded = tf.saved_model.load("{folder}", tags={list(tags)}); '
         f'tf.saved_model.save(loaded, "NEW", signatures=loaded.signatures["{key}"])'
     )
 
 
 def is_url(handle: str) -> bool:
-    """Whether a handle is to be downloaded."""
+    """Return whether a handle is to be downloaded."""
     return handle.startswith(("http://", "https://"))
 
 
-def in_cache(handle: str) -> bool:
-    """Whether tensorflow_hub has downloaded a URL before."""
+def is_cached(handle: str) -> bool:
+    """Return whether tensorflow_hub has downloaded a URL before."""
     return (hub_cache() / hashlib.sha1(handle.encode()).hexdigest() / "saved_model.pb").is_file()
 
 
 def hub_cache() -> Path:
-    """Where tensorflow_hub keeps what it downloads: `TFHUB_CACHE_DIR`, or a folder that outlives a restart."""
+    """Return the folder of tensorflow_hub's downloads: `TFHUB_CACHE_DIR`, or one that outlives a restart."""
     return Path(os.environ.get("TFHUB_CACHE_DIR") or cache_dir() / "hub")
 
 
@@ -105,17 +101,18 @@ def check_reachable(handle: str) -> None:
     Raises:
         UserError: it does not answer.
     """
-    try:  # not by HEAD, which some servers do not answer; nothing but the head is read
+    try:
         address = urllib.parse.urlsplit(handle)
         query = "&".join(filter(None, [address.query, "tf-hub-format=compressed"]))
-        urllib.request.urlopen(address._replace(query=query).geturl(), timeout=SECONDS_TO_CONNECT).close()
-    except (OSError, ValueError, http.client.HTTPException) as error:
+        # GET, as some servers do not answer HEAD; nothing but the header is read.
+        network.check_reachable(address._replace(query=query).geturl(), CONNECT_TIMEOUT, method="GET")
+    except (OSError, ValueError) as error:
         raise cannot_download(handle, error) from error
 
 
-def cannot_download(handle: str, reason: Exception) -> UserError:
-    """What to tell the user when a module cannot be had."""
-    reason = " ".join(str(reason).split()) or type(reason).__name__
+def cannot_download(handle: str, error: Exception) -> UserError:
+    """Return what to tell the user when a module cannot be downloaded."""
+    reason = " ".join(str(error).split()) or type(error).__name__
     return UserError(
         f"The module {handle} is not in the cache ({hub_cache()}) and cannot be downloaded ({reason}). Download it "
         f"elsewhere as a .tar.gz, copy that here, and give --backbone {PREFIX}FILE."
@@ -123,10 +120,10 @@ def cannot_download(handle: str, reason: Exception) -> UserError:
 
 
 def fetch(handle: str) -> Path:
-    """The folder of a module, which is downloaded or unpacked first where need be.
+    """Return the folder of a module; download or unpack it first if necessary.
 
     Raises:
-        UserError: it cannot be had, or is no module.
+        UserError: it cannot be downloaded, or is not a module.
     """
     check_handle(handle)
     path = Path(handle).expanduser()
@@ -145,9 +142,9 @@ def download(handle: str) -> Path:
         UserError: the package is missing, or the download fails.
     """
     os.environ["TFHUB_CACHE_DIR"] = str(hub_cache())
-    load_tensorflow()  # here, as tensorflow_hub would load it with all its remarks
+    load_tensorflow()  # here, as tensorflow_hub would load it with all its startup logs
     try:
-        with warnings.catch_warnings(action="ignore"):  # it speaks of setuptools to whoever imports it
+        with warnings.catch_warnings(action="ignore"):  # setuptools warns whenever tensorflow_hub is imported
             import tensorflow_hub
     except ImportError as error:
         raise UserError(
@@ -155,7 +152,7 @@ def download(handle: str) -> Path:
             "Run: pip install tensorflow-hub tf_keras 'setuptools<81'"
         ) from error
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(SECONDS_OF_SILENCE)
+    socket.setdefaulttimeout(READ_TIMEOUT)
     try:
         return Path(tensorflow_hub.resolve(handle))
     except Exception as error:  # of many kinds: the network, the archive, the disk
@@ -168,9 +165,9 @@ def unpack(archive: Path) -> Path:
     """Unpack an archive into the cache, once for each content.
 
     Raises:
-        UserError: it is damaged, or would write outside of its folder.
+        UserError: it is damaged, or would write outside its folder.
     """
-    folder = hub_cache() / f"file-{file_hash(archive, 'sha256')}"
+    folder = hub_cache() / f"file-{file_hash(archive)}"
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -189,16 +186,12 @@ def unpack(archive: Path) -> Path:
         check_folder(found[0].parent)
         try:
             found[0].parent.rename(folder)
-        except OSError:  # another program was quicker; its folder is as good as ours
+        except OSError:  # another process was faster; its folder has the same content
             if not folder.is_dir():
                 raise
     return folder
 
 
 def digest_module(folder: Path) -> str:
-    """SHA-256 of a module's graph and assets, not of its weights, which a layer has of its own."""
-    result = hashlib.sha256((folder / "saved_model.pb").read_bytes())
-    for path in sorted((folder / "assets").rglob("*")):
-        if path.is_file():
-            result.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
-    return result.hexdigest()
+    """Return the hash of a module's graph and assets, not of its weights, which a layer has of its own."""
+    return tree_hash(folder, sorted((folder / "assets").rglob("*")), prefix=(folder / "saved_model.pb").read_bytes())

@@ -11,16 +11,16 @@ import tensorflow as tf
 
 from tlkeras.errors import UserError
 from tlkeras.extras.hub.handles import digest_module
-from tlkeras.extras.hub.module import open_module
+from tlkeras.extras.hub.module import Module, open_module
 
 
 @keras.saving.register_keras_serializable(package="tlkeras")
 class HubModule(keras.layers.Layer):
-    """A SavedModel from inputs to features, its weights this layer's own: they freeze, learn and are saved with it.
+    """A SavedModel from inputs to features, its weights this layer's own: they are frozen, trained and saved with it.
 
     The module always runs in inference mode, so BatchNormalization keeps its statistics and nothing in it is random.
-    Its regularisation losses count while the layer is trainable. Its files are in the saved `.keras` and unpacked from
-    there; to open one, import `tlkeras.extras.hub.layer` first, and to go on training, compile the model anew.
+    Its regularization losses count while the layer is trainable. Its files are in the saved `.keras` and unpacked from
+    there; to open one, import `tlkeras.extras.hub.layer` first, and to resume training, compile the model again.
 
     Source: the convention of https://www.tensorflow.org/hub/reusable_saved_models.
     """
@@ -40,9 +40,9 @@ class HubModule(keras.layers.Layer):
             folder: holds `saved_model.pb`.
             input_size: shape of the inputs without the batch axis.
             output_size: shape of the features without the batch axis; read from the module where there is a folder.
-            digest: SHA-256 of the graph and the assets, which is compared where it is given.
+            digest: SHA-256 of the graph and the assets, compared if given.
             source: where the module came from, for messages.
-            kwargs: of `keras.layers.Layer`; the dtype is always float32, which is what modules are made of.
+            kwargs: of `keras.layers.Layer`; the dtype is always float32, as that of modules is.
 
         Raises:
             UserError: there is no module, or it cannot be used.
@@ -52,77 +52,77 @@ class HubModule(keras.layers.Layer):
         self.source = source
         self._module = self._files = self._saved = None
         if folder is not None:
-            self._load(Path(folder))
-            self.output_size = self._module.output_size(self.input_size)
+            self.output_size = self._load(Path(folder)).output_size(self.input_size)
         self.built = True
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "HubModule":
-        """A layer that still lacks its files; a configuration, which may be a stranger's, cannot name a folder."""
+        """Return a layer without its files; an untrusted config cannot name a folder."""
         return cls(**{name: value for name, value in config.items() if name != "folder"})
 
-    def _load(self, folder: Path) -> None:
-        # Files of its own, as the folder may be gone or changed when the model is saved.
+    def _load(self, folder: Path) -> Module:
+        # A copy, as the folder may be gone or changed when the model is saved.
         self._files = tempfile.TemporaryDirectory(prefix="tlkeras-hub-")
         self._folder = Path(shutil.copytree(folder, Path(self._files.name) / "module"))
         digest = digest_module(self._folder)
         if self.digest not in (None, digest):
-            raise UserError(f"{folder} holds another module than the one that was asked for. Get it again.")
+            raise UserError(f"{folder} holds another module than the one that was saved or asked for. Get it again.")
         self._module, self.digest = module, self.digest = open_module(self._folder), digest
         self._root = module.root  # TensorFlow exports its tables and vocabularies where it finds them
-        learning = {id(variable) for variable in module.trainable}
+        trainable = {id(variable) for variable in module.trainable}
         self._tracker.unlock()
-        for number, one in enumerate(module.variables):
-            # Under a number, as names of modules repeat themselves and hold slashes.
-            name, learns = f"module_{number}", id(one) in learning
-            self._track_variable(keras.Variable(one, one.shape, one.dtype.name, trainable=learns, name=name))
+        for index, value in enumerate(module.variables):
+            # Named by its index, as names in modules are not unique and hold slashes.
+            options = {"trainable": id(value) in trainable, "name": f"module_{index}"}
+            self._track_variable(keras.Variable(value, value.shape, value.dtype.name, **options))
         self._tracker.lock()
-        self.trainable = self.trainable  # hands it down to the weights that have come
+        self.trainable = self.trainable  # passes it on to the new weights
+        return module
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Inputs `(B, …)` to float32 features `(B, *output_size)`.
+        """Compute float32 features `(B, *output_size)` of inputs `(B, …)`.
 
         Raises:
-            RuntimeError: the module's files are not there, as in a layer that was made from a configuration alone.
+            RuntimeError: the module's files are missing, as in a layer that was made from a config alone.
         """
         if self._module is None:
             raise RuntimeError(
-                f"The layer of {self.source} has no files: they come with keras.models.load_model, not with a "
-                "configuration or a clone. Build the model anew, or load it."
+                f"The layer of {self.source} has no files: they come with keras.models.load_model, not with a config "
+                "or a clone. Build the model again, or load it."
             )
         if self.trainable:
             for loss in self._module.losses:
                 self.add_loss(loss())
         dtype = self._module.spec.dtype
         if dtype != tf.string:
-            inputs = tf.cast(tf.round(inputs) if dtype.is_integer else inputs, dtype)  # a cast alone cuts off
+            inputs = tf.cast(tf.round(inputs) if dtype.is_integer else inputs, dtype)  # a cast alone truncates
         features = tf.cast(self._module.run(inputs), tf.float32)
         return tf.ensure_shape(features, (None, *self.output_size))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """`(B, *output_size)`."""
+        """Return `(B, *output_size)`."""
         return (input_shape[0], *self.output_size)
 
     def get_config(self) -> dict[str, Any]:
-        """All but the files."""
+        """Return all but the files."""
         return super().get_config() | {
             "input_size": self.input_size, "output_size": self.output_size, "digest": self.digest,
             "source": self.source,
         }  # fmt: skip
 
     def save_assets(self, folder: str) -> None:
-        """Put the module's files into a saved model."""
+        """Write the module's files into a saved model."""
         shutil.copytree(self._folder, folder, dirs_exist_ok=True)
 
     def load_own_variables(self, store: Any) -> None:
-        """Take saved weights, or keep them until the module is there."""
+        """Load saved weights, or keep them until the module is loaded."""
         if self._module is None:
-            self._saved = [store[str(number)][()] for number in range(len(store.keys()))]
+            self._saved = [store[str(index)][()] for index in range(len(store.keys()))]
         else:
             super().load_own_variables(store)
 
     def load_assets(self, folder: str) -> None:
-        """Load the module from a saved model, and give it the weights that were saved."""
+        """Load the module from a saved model, and assign the saved weights."""
         self._load(Path(folder))
         for weight, value in zip(self.weights, self._saved, strict=True):
             weight.assign(value)

@@ -1,4 +1,4 @@
-"""Look at a SavedModel before TensorFlow runs anything of it: its graph may come from a stranger."""
+"""Inspect a SavedModel before TensorFlow runs anything of it: its graph may be untrusted."""
 
 import re
 from collections.abc import Iterator
@@ -11,55 +11,55 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow.python.framework import op_def_registry
 
 from tlkeras.errors import UserError
-from tlkeras.extras.hub.handles import of_tensorflow_1
+from tlkeras.extras.hub.handles import tensorflow_1_error
 
-# TensorFlow calls an operation stateful where it does more than compute. Of these a network needs the following.
+# TensorFlow calls an operation stateful where it does more than compute. Of these, networks need the following.
 STATEFUL = re.compile(
     r"VarHandleOp|(Read|Assign|AssignAdd|AssignSub)Variable(Op)?|VarIsInitializedOp|DisableCopyOnRead|ResourceGather(Nd)?|"
     r"StatefulPartitionedCall|If|While|Case|Assert|DestroyResourceOp|TensorArray\w+V3|"
     r"(Anonymous)?(Mutable)?HashTable(V2)?|LookupTable(Find|Import|Size|Export)V2|InitializeTableV2|Sentencepiece\w+|"
     r"Random(Uniform(Int)?|StandardNormal|Shuffle)|TruncatedNormal|Multinomial|RngReadAndSkip|StatefulUniform\w*"
 )
-SIGNATURES = ("feature_vector", "default", "serving_default")  # that give features, the likeliest first
+SIGNATURES = ("feature_vector", "default", "serving_default")  # that give features, the most likely first
 VOCABULARY = "InitializeTableFromTextFileV2"
 # Operations that TensorFlow calls stateless, though they read files, run Python or stop the program.
 NOT_PURE = re.compile(r"\w*PyFunc\w*|ReadFile|MatchingFiles|\w*Dataset\w*|Debug\w+|GenerateVocabRemapping|Abort")
 
 
 def check_graph(file: Path) -> None:
-    """Refuse a SavedModel that is none, or does more than compute.
+    """Refuse a SavedModel that is damaged, or does more than compute.
 
     Args:
         file: its `saved_model.pb`.
 
     Raises:
-        UserError: it is damaged, of TensorFlow 1, or could touch files or run Python.
+        UserError: it is damaged, of TensorFlow 1, or could access files or run Python.
     """
     saved = SavedModel()
     try:
         saved.ParseFromString(file.read_bytes())
     except Exception as error:  # protobuf's own kind of error
-        raise UserError(f"{file} is damaged: it is no SavedModel. Get it again.") from error
+        raise UserError(f"{file} is damaged: it is not a SavedModel. Get it again.") from error
     if len(saved.meta_graphs) != 1 or not saved.meta_graphs[0].HasField("object_graph_def"):
         graph = next(iter(saved.meta_graphs), MetaGraphDef())
         key = next((key for key in SIGNATURES if key in graph.signature_def), next(iter(graph.signature_def), "KEY"))
-        raise of_tensorflow_1(file.parent, "a SavedModel of TensorFlow 1", graph.meta_info_def.tags, key)
+        raise tensorflow_1_error(file.parent, "a SavedModel of TensorFlow 1", graph.meta_info_def.tags, key)
     graph = saved.meta_graphs[0]
     if bad := sorted(set(suspicious(graph))):
         raise UserError(
-            f"{file} is not opened: it holds operations that a network has no need of, or that are not known here "
-            f"({', '.join(bad)}), and could touch files or run Python. Take it only from someone you trust, and save "
-            "it again without them."
+            f"{file} is not opened: it holds operations that networks do not need, or that are unknown here "
+            f"({', '.join(bad)}), and could access files or run Python. If you trust its author, save it again without "
+            "them."
         )
 
 
 def suspicious(graph: MetaGraphDef) -> Iterator[str]:
-    """Names of operations and files that are not allowed, of all that loading or running the module may reach.
+    """Yield names of operations and files that are not allowed, of all that loading or running the module may reach.
 
-    What is not reached is the saver, which writes weights and is never called here.
+    The saver, which writes weights, is not reached: it is never called here.
     """
     functions = {function.signature.name: function for function in graph.graph_def.library.function}
-    gradients = {one.function_name: one.gradient_func for one in graph.graph_def.library.gradient}
+    gradients = {entry.function_name: entry.gradient_func for entry in graph.graph_def.library.gradient}
     waiting, seen = list(graph.object_graph_def.concrete_functions), set()
     while waiting:
         name = waiting.pop()
@@ -75,7 +75,7 @@ def suspicious(graph: MetaGraphDef) -> Iterator[str]:
 
 
 def called_by(node: NodeDef) -> Iterator[str]:
-    """Names of functions that an operation may call."""
+    """Yield names of functions that an operation may call."""
     yield node.op
     for value in node.attr.values():
         yield value.func.name
@@ -83,8 +83,8 @@ def called_by(node: NodeDef) -> Iterator[str]:
 
 
 def is_safe_op(node: NodeDef, function: FunctionDef) -> bool:
-    """Whether an operation of a function does nothing but compute with tensors, variables and tables."""
-    if node.op == VOCABULARY:  # of a file that comes with the module, which TensorFlow hands to the function
+    """Return whether an operation of a function does nothing but compute with tensors, variables and tables."""
+    if node.op == VOCABULARY:  # of a file that is part of the module, which TensorFlow passes to the function
         return node.input[1] in {argument.name for argument in function.signature.input_arg}
     definition = op_def_registry.get(node.op)
     if definition is None or NOT_PURE.fullmatch(node.op):

@@ -1,144 +1,179 @@
-"""A TensorFlow Hub module as a row like those of the backbone table, so that all else treats it as one of them."""
+"""A TensorFlow Hub module as a backbone spec. Nothing here loads TensorFlow until a module is resolved."""
 
 import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from tlkeras.backbones import HUB, Backbone, get_backbone_spec
+from tlkeras.backbones.spec import BackboneSpec, Stage, check_image_size
+from tlkeras.config.fields import check_values
+from tlkeras.config.train import ModelOptions
 from tlkeras.errors import UserError
-from tlkeras.extras.kerashub.presets import find_encoder, preset_of, read_encoder
-from tlkeras.extras.hub.handles import PREFIX, check_handle, digest_module, fetch, handle_of
+from tlkeras.extras.hub.handles import PREFIX, check_handle, digest_module, fetch
 from tlkeras.runtime import load_tensorflow
 
 if TYPE_CHECKING:
     from tlkeras.extras.hub.module import Module
 
-PIXELS = {"auto": "", "0..1": "unit", "-1..1": "tf", "0..255": "inside"}
-USUAL_SIZE = 224  # pixels a side, where a module takes any
+PREPROCESS_MODES = {"0..1": "unit", "-1..1": "tf", "0..255": "inside"}  # by --pixel-range
+DEFAULT_SIZE = 224  # in pixels, where a module takes images of any size
+MODEL_NAME = "hub_module"  # of the nested model
+STAGE, INPUT = "module", "inputs"  # names of the layer in it and of its input
 
 
-def resolve_spec(name: str | Backbone, pixel_range: str = "auto") -> Backbone:
-    """The row of a backbone, as far as it can be told without TensorFlow.
+@dataclass(frozen=True)
+class HubSpec(BackboneSpec):
+    """A TensorFlow Hub module; `max_size` is the number of samples where it takes audio of one length only.
 
-    Args:
-        name: of the table; or `hub:HANDLE`; or `kerashub:PRESET`; or a row, which comes back as it is.
-        pixel_range: what a module takes: "0..1", "-1..1", "0..255", or "auto"; see `read_module`.
-
-    Raises:
-        UserError: there is no such backbone or module; or a range was given for a backbone of the table.
+    Attributes:
+        handle: a URL, a folder or an archive.
+        folder: where the module is; None until it is resolved.
     """
-    handle = handle_of(name) if isinstance(name, str) else None
-    if handle is None:
-        spec = find_spec_by_name(name) if isinstance(name, str) else name
-        if pixel_range != "auto" and not spec.handle:
-            raise UserError(f"--pixel-range was {pixel_range}, but {spec.name} has its own; it is for hub modules only.")
-        return spec
-    check_handle(handle)
-    return dataclasses.replace(HUB, name=f"{PREFIX}{handle}", handle=handle, pixels=PIXELS[pixel_range])
 
+    handle: str = ""
+    folder: Path | None = None
 
-def find_spec_by_name(name: str) -> Backbone:
-    """The row of the table, or of an encoder."""
-    preset = preset_of(name)
-    return get_backbone_spec(name) if preset is None else find_encoder(preset)
+    provider: ClassVar[str] = "hub"
+    own_options: ClassVar[tuple[str, ...]] = ("pixel_range",)
+    builder: ClassVar[str] = "tlkeras.extras.hub.build:build_inputs_and_features"
 
+    def configure(self, pixel_range: str = "auto", **options: Any) -> Self:
+        """Return the spec with the pixel range that the module takes: "0..1", "-1..1", "0..255" or "auto".
 
-def load_module_spec(spec: Backbone) -> Backbone:
-    """Fill in what only a module itself can tell: download it where need be, load TensorFlow, and look.
+        Raises:
+            UserError: there is no such range, or an option is not for this backbone.
+        """
+        super().configure(**options)
+        check_values(ModelOptions(pixel_range=pixel_range))
+        if pixel_range == "auto":
+            return self
+        return dataclasses.replace(self, preprocess_mode=PREPROCESS_MODES[pixel_range], folder=None)
 
-    The range of pixels, where it is not given, is 0 to 255 if the module takes uint8 or begins with a layer that scales
-    pixels, else 0 to 1, as https://www.tensorflow.org/hub/common_signatures/images has it.
+    def resolve_weights(self, weights: str) -> str:
+        """Return "module", the only weights there are; "imagenet", the default, stands for them too.
 
-    Args:
-        row: of `find_row`; one of the table comes back as it is.
+        Raises:
+            UserError: others were given.
+        """
+        if weights not in ("imagenet", "module"):
+            raise UserError(f"--weights was {weights}, but {self.name} has its own; leave it out.")
+        return "module"
 
-    Raises:
-        UserError: the module cannot be had, takes neither square RGB pictures nor texts nor sounds, or has no pixels
-            and a range of them was given.
-    """
-    if spec.preset:
-        return read_encoder(spec)
-    if not spec.handle or spec.module:
-        return spec
-    folder = fetch(spec.handle)
-    load_tensorflow()
-    from tlkeras.extras.hub.module import open_module
+    def check(self, weights: str, image_size: int | None) -> None:
+        """Refuse other weights than the module's, and an image size that it does not take.
 
-    module = open_module(folder)
-    return dataclasses.replace(
-        spec,
-        **about(spec, module, folder),
-        parameters=sum(variable.shape.num_elements() for variable in module.variables),
-        module=folder,
-        digest=digest_module(folder),
-    )
+        Raises:
+            UserError: with what it takes.
+        """
+        self.resolve_weights(weights)
+        if self.modality in ("image", None):
+            check_image_size(self, image_size)
+        elif image_size is not None:
+            raise UserError(f"--image-size was {image_size}, but {self.name} takes {self.modality}; leave it out.")
 
+    def check_weights(self, weights: str, image_size: int) -> None:
+        """Do nothing: the weights are part of the module, which is resolved."""
 
-def about(spec: Backbone, module: "Module", folder: Path) -> dict[str, Any]:
-    """What a row says of what a module takes: its form, and its size.
+    def resolve(self) -> Self:
+        """Return the spec with what only the module can tell: download it if necessary, load TensorFlow, and look.
 
-    Args:
-        row: as far as it is known; a range of pixels that it has is kept.
-        module: the module, loaded.
-        folder: where it lies.
+        The pixel range, where it is not given, is 0 to 255 if the module takes uint8 or starts with a layer that scales
+        pixels, else 0 to 1, as https://www.tensorflow.org/hub/common_signatures/images has it.
 
-    Raises:
-        UserError: it takes something else; or a range of pixels was given that it does not take.
-    """
-    spec = module.spec
-    if spec.dtype != "string" and not (spec.dtype.is_floating and spec.shape.rank == 2):
-        return about_pictures(spec, module, folder)
-    form = "texts" if spec.dtype == "string" else "sounds"
-    if spec.pixels:
-        raise UserError(f"--pixel-range was given, but {spec.name} takes {form}; leave it out.")
-    if spec.shape.rank != (1 if form == "texts" else 2) or spec.shape[0] is not None:
-        raise UserError(
-            f"{spec.name} takes {form} of shape {spec.shape}; a backbone takes any number of them, (None,) for texts, "
-            "(None, samples) for sounds."
+        Raises:
+            UserError: the module cannot be downloaded or opened, takes neither square RGB images nor text nor audio, or
+                takes no images and a pixel range was given.
+        """
+        if self.folder:
+            return self
+        folder = fetch(self.handle)
+        load_tensorflow()
+        from tlkeras.extras.hub.module import open_module
+
+        module = open_module(folder)
+        return dataclasses.replace(
+            self,
+            **input_fields(self, module, folder),
+            num_params=sum(variable.shape.num_elements() for variable in module.variables),
+            folder=folder,
+            digest=digest_module(folder),
         )
-    size = None if form == "texts" else spec.shape[1]
-    return {"form": form, "default_size": size or 0, "greatest_size": size}
 
 
-def about_pictures(spec: Backbone, module: "Module", folder: Path) -> dict[str, Any]:
-    """What a row says of a module for pictures: their size, and the range of pixels.
+def find_spec(handle: str) -> HubSpec:
+    """Return the spec of a module as far as it is known without TensorFlow.
 
-    Args:
-        row: as far as it is known; a range that it has is kept.
-        module: the module, loaded.
-        folder: where it lies.
+    Raises:
+        UserError: there is no such module.
+    """
+    check_handle(handle)
+    return module_spec(f"{PREFIX}{handle}", handle)
+
+
+def module_spec(name: str, handle: str = "") -> HubSpec:
+    """Return a spec with what all modules have in common."""
+    return HubSpec(
+        name=name, constructor="", preprocess_mode="", default_size=0, min_size=0, num_features=0, num_params=0,
+        stages=(Stage(STAGE, INPUT),), finetune_from=STAGE, weights_url="", weights_hash=None, modality=None,
+        handle=handle,
+    )  # fmt: skip
+
+
+def input_fields(spec: HubSpec, module: "Module", folder: Path) -> dict[str, Any]:
+    """Return the fields of a spec that say what a module takes: modality, size, pixel range.
+
+    Raises:
+        UserError: it takes something else; or a pixel range was given that it does not take.
+    """
+    inputs = module.spec
+    if inputs.dtype != "string" and not (inputs.dtype.is_floating and inputs.shape.rank == 2):
+        return image_fields(spec, module, folder)
+    modality = "text" if inputs.dtype == "string" else "audio"
+    if spec.preprocess_mode:
+        raise UserError(f"--pixel-range was given, but {spec.name} takes {modality}; leave it out.")
+    if inputs.shape.rank != (1 if modality == "text" else 2) or inputs.shape[0] is not None:
+        raise UserError(
+            f"{spec.name} takes {modality} of shape {inputs.shape}; a backbone takes batches of any size, (None,) for "
+            "text, (None, samples) for audio."
+        )
+    size = None if modality == "text" else inputs.shape[1]
+    return {"modality": modality, "default_size": size or 0, "max_size": size}
+
+
+def image_fields(spec: HubSpec, module: "Module", folder: Path) -> dict[str, Any]:
+    """Return the fields of a spec for a module that takes images; a pixel range that was given is kept.
 
     Raises:
         UserError: it takes something else, or another range.
     """
     size = image_side(module, spec.name)
-    if module.spec.dtype.is_integer and spec.pixels not in ("", "inside"):
-        raise UserError(f"{spec.name} takes whole numbers, so its pixels are 0..255; leave --pixel-range out.")
+    if module.spec.dtype.is_integer and spec.preprocess_mode not in ("", "inside"):
+        raise UserError(f"{spec.name} takes whole numbers, so its pixel range is 0..255; leave --pixel-range out.")
     return {
-        "form": "pictures", "pixels": spec.pixels or pixels_of(module, folder), "default_size": size or USUAL_SIZE,
-        "least_size": size or 1, "greatest_size": size,
+        "modality": "image", "preprocess_mode": spec.preprocess_mode or own_preprocess_mode(module, folder),
+        "default_size": size or DEFAULT_SIZE, "min_size": size or 1, "max_size": size,
     }  # fmt: skip
 
 
 def image_side(module: "Module", name: str) -> int | None:
-    """Pixels a side that a module takes; None where it takes any.
+    """Return the image size in pixels that a module takes; None where it takes any.
 
     Raises:
-        UserError: it does not take square RGB pictures.
+        UserError: it does not take square RGB images.
     """
     shape = module.spec.shape
     if shape.rank != 4 or shape[3] != 3 or shape[1] != shape[2]:
         raise UserError(
-            f"{name} takes {module.spec.dtype.name} of shape {shape}; a backbone takes square RGB pictures, "
-            "(None, S, S, 3), texts, strings of shape (None,), or sounds, (None,) or (None, samples)."
+            f"{name} takes {module.spec.dtype.name} of shape {shape}; a backbone takes square RGB images, "
+            "(None, S, S, 3), text, strings of shape (None,), or audio, (None,) or (None, samples)."
         )
     if shape[0] is not None:
-        raise UserError(f"{name} takes {shape[0]} pictures at a time; a backbone must take any number of them.")
+        raise UserError(f"{name} takes {shape[0]} images at a time; a backbone must take batches of any size.")
     return shape[1]
 
 
-def pixels_of(module: "Module", folder: Path) -> str:
-    """The range of pixels that a module says it takes, in the words of the table."""
-    from tlkeras.extras.hub.module import scales_inside
+def own_preprocess_mode(module: "Module", folder: Path) -> str:
+    """Return the `preprocess_mode` for the pixel range that a module says it takes."""
+    from tlkeras.extras.hub.module import rescales_pixels
 
-    return "inside" if module.spec.dtype == "uint8" or scales_inside(folder) else "unit"
+    return "inside" if module.spec.dtype == "uint8" or rescales_pixels(folder) else "unit"

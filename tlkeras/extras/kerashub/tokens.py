@@ -1,6 +1,5 @@
-"""Texts to the numbers of their tokens, as a layer that carries its vocabulary inside a saved model."""
+"""From texts to token ids, as a layer that carries its vocabulary inside a saved model."""
 
-import hashlib
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -9,25 +8,27 @@ import keras
 import keras_hub
 import tensorflow as tf
 
+from tlkeras.io.hashing import tree_hash
+
 
 @keras.saving.register_keras_serializable(package="tlkeras")
 class TextTokens(keras.layers.Layer):
-    """Strings `(B,)` to int32 `(B, length)`: a start, the tokens of a text, an end, and padding.
+    """Strings `(B,)` to int32 `(B, length)`: a start token, the tokens of a text, an end token, and padding.
 
-    What is too long is cut off at its end. To open a model that holds this layer, first import this module, which needs
+    Long texts are truncated at their end. To open a model that holds this layer, first import this module, which needs
     KerasHub.
     """
 
     def __init__(
         self, tokenizer: keras.layers.Layer, length: int, source: str, digest: str | None = None, **kwargs: Any
     ) -> None:
-        """Take a tokenizer.
+        """Wrap a tokenizer.
 
         Args:
             tokenizer: of `keras_hub.tokenizers`.
-            length: tokens of each text, start and end among them.
+            length: tokens of each text, including start and end.
             source: where the tokenizer came from, for messages.
-            digest: SHA-256 of its vocabulary, which is computed where it is not given.
+            digest: SHA-256 of its vocabulary, computed if not given.
             kwargs: of `keras.layers.Layer`; the dtype is always int32.
         """
         super().__init__(autocast=False, **(kwargs | {"dtype": "int32"}))
@@ -37,24 +38,24 @@ class TextTokens(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "TextTokens":
-        """A layer whose tokenizer still lacks its vocabulary, which is a file in the saved model."""
+        """Return a layer whose tokenizer still lacks its vocabulary, which is a file in the saved model."""
         return cls(keras.saving.deserialize_keras_object(config.pop("tokenizer")), **config)
 
-    @tf.function  # outside of one KerasHub would tokenize in Python
+    @tf.function  # without it KerasHub would tokenize in Python
     def call(self, texts: tf.Tensor) -> tf.Tensor:
-        """Strings `(B,)` to int32 `(B, length)`."""
-        words = self.tokenizer
+        """Compute int32 tokens `(B, length)` of strings `(B,)`."""
+        tokenizer = self.tokenizer
         packer = keras_hub.layers.StartEndPacker(
-            self.length, words.start_token_id, words.end_token_id, words.pad_token_id
+            self.length, tokenizer.start_token_id, tokenizer.end_token_id, tokenizer.pad_token_id
         )
-        return tf.ensure_shape(packer(words(texts)), (None, self.length))
+        return tf.ensure_shape(packer(tokenizer(texts)), (None, self.length))
 
     def compute_output_spec(self, texts: keras.KerasTensor) -> keras.KerasTensor:
-        """Int32 `(B, length)`; told without a vocabulary."""
+        """Return int32 `(B, length)`; known without a vocabulary."""
         return keras.KerasTensor((texts.shape[0], self.length), "int32")
 
     def get_config(self) -> dict[str, Any]:
-        """All but the vocabulary, of which there is a digest."""
+        """Return all but the vocabulary, of which there is a digest."""
         return super().get_config() | {
             "tokenizer": keras.saving.serialize_keras_object(self.tokenizer), "length": self.length,
             "source": self.source, "digest": self.digest,
@@ -62,10 +63,7 @@ class TextTokens(keras.layers.Layer):
 
 
 def digest_vocabulary(tokenizer: keras.layers.Layer) -> str:
-    """SHA-256 of the files of a tokenizer."""
-    result = hashlib.sha256()
+    """Return the hash of a tokenizer's files."""
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_assets(folder)
-        for path in sorted(Path(folder).iterdir()):
-            result.update(path.name.encode() + b"\0" + path.read_bytes())
-    return result.hexdigest()
+        return tree_hash(Path(folder), sorted(Path(folder).iterdir()))
