@@ -11,8 +11,8 @@ from tlkeras.config import DataOptions
 from tlkeras.data import sounds
 from tlkeras.data.example import DecodeError
 from tlkeras.data.prepare import decode_data, find_data, sound_length
-from tlkeras.modalities.audio import read_sound, seconds_of
 from tlkeras.errors import UserError
+from tlkeras.modalities.audio import read_sound, seconds_of
 
 RATE = 8000
 

@@ -6,13 +6,13 @@ import pytest
 from tlkeras.backbones import get_backbone_spec
 from tlkeras.config import AugmentOptions, DataOptions
 from tlkeras.data.example import DecodeError
-from tlkeras.modalities.base import texts
+from tlkeras.data.loading import decode_all
 from tlkeras.data.pipeline import SplitData, evaluation_batches, training_batches
 from tlkeras.data.prepare import decode_data, find_data
-from tlkeras.data.loading import decode_all
 from tlkeras.data.sources import find_examples
-from tlkeras.modalities.text import MAX_BYTES, read_text
 from tlkeras.errors import UserError
+from tlkeras.modalities.base import texts
+from tlkeras.modalities.text import MAX_BYTES, read_text
 
 
 @pytest.fixture

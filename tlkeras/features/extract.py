@@ -19,8 +19,8 @@ from tlkeras.data.augment import augment
 from tlkeras.data.loading import available_cores
 from tlkeras.data.pipeline import SplitData, stream
 from tlkeras.errors import UserError
-from tlkeras.io.arrays import FileArray
 from tlkeras.features.engines import BATCH_SIZE, Engine
+from tlkeras.io.arrays import FileArray
 from tlkeras.io.hashing import array_digest, file_hash, json_hash, stream_hash
 from tlkeras.models.keras_private import flatten_layers
 from tlkeras.notebook import progress

@@ -10,7 +10,7 @@ from tlkeras.backbones.spec import BackboneSpec
 from tlkeras.config.fields import check_applicable
 from tlkeras.data.prepare import PreparedData, decode_data, find_data
 from tlkeras.data.sources import short_name
-from tlkeras.run.fingerprint import check_finished, check_fingerprint
+from tlkeras.run.fingerprint import check_fingerprint, check_finished
 from tlkeras.run.folder import CHECKPOINTS, check_space, choose_run_dir, is_complete, run_directory
 from tlkeras.run.initial_weights import InitialWeights, initial_weights
 from tlkeras.runtime import load_tensorflow

@@ -12,9 +12,9 @@ import tensorflow as tf
 from tlkeras.config import TrainingOptions
 from tlkeras.data.pipeline import SplitData
 from tlkeras.errors import UserError
-from tlkeras.features.split_model import cut
-from tlkeras.features.engines import make_engine
 from tlkeras.extras.hub.layer import HubModule
+from tlkeras.features.engines import make_engine
+from tlkeras.features.split_model import cut
 from tlkeras.models.builders import build_classifier, build_hub_classifier
 from tlkeras.models.freezing import get_backbone, set_trainable
 from tlkeras.training.checkpoint import Checkpoints

@@ -14,9 +14,9 @@ import tensorflow as tf
 from tlkeras.config import TrainingOptions
 from tlkeras.data.pipeline import SplitData
 from tlkeras.errors import UserError
-from tlkeras.features.split_model import cut
+from tlkeras.extras.hub.spec import load_module_spec, resolve_spec
 from tlkeras.features.engines import make_engine
-from tlkeras.extras.hub.spec import resolve_spec, load_module_spec
+from tlkeras.features.split_model import cut
 from tlkeras.models.builders import build_hub_classifier
 from tlkeras.models.freezing import get_backbone, set_trainable
 from tlkeras.models.introspect import form_of

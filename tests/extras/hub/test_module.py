@@ -5,11 +5,11 @@ import shutil
 import pytest
 import tensorflow as tf
 
+from tlkeras.backbones.unfreeze import parse_unfreeze
 from tlkeras.errors import UserError
 from tlkeras.extras.hub.module import open_module
-from tlkeras.extras.hub.spec import resolve_spec, load_module_spec
 from tlkeras.extras.hub.safety import check_graph
-from tlkeras.backbones.unfreeze import parse_unfreeze
+from tlkeras.extras.hub.spec import load_module_spec, resolve_spec
 
 
 @pytest.mark.parametrize(

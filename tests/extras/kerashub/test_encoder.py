@@ -19,11 +19,11 @@ import tensorflow as tf
 from tlkeras.config import TrainingOptions
 from tlkeras.data.pipeline import SplitData
 from tlkeras.errors import UserError
-from tlkeras.features.split_model import boundary_tensors
-from tlkeras.extras.kerashub.presets import find_encoder, read_encoder, read_preset
-from tlkeras.models.builders import build_classifier
 from tlkeras.extras.kerashub.encoder import build_encoder
-from tlkeras.models.freezing import get_backbone, count_params, first_trainable_index, get_spec, set_trainable
+from tlkeras.extras.kerashub.presets import find_encoder, read_encoder, read_preset
+from tlkeras.features.split_model import boundary_tensors
+from tlkeras.models.builders import build_classifier
+from tlkeras.models.freezing import count_params, first_trainable_index, get_backbone, get_spec, set_trainable
 from tlkeras.run.model_file import save_model
 from tlkeras.training.checkpoint import Checkpoints
 from tlkeras.training.two_phase import train_two_phases
