@@ -4,7 +4,6 @@ import html
 import io
 import math
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DELAY = 2.0  # seconds; what takes less shows no bar
-REDRAW_SECONDS = 0.2
 
 
 def in_notebook() -> bool:
@@ -115,56 +113,34 @@ def progress(total: int, description: str, unit: str = "it") -> tqdm:
 
 
 class NotebookBar(tqdm):
-    """Draw the bar of tqdm as an `EpochTable` without rows.
+    """A bar of tqdm over a table that grows, which a notebook shows as HTML and redraws in its position.
 
-    That of `tqdm.auto` needs ipywidgets, and stands at 0% where a saved notebook is shown.
+    That of `tqdm.auto` needs ipywidgets, has no table, and stands at 0% where a saved notebook is shown.
     """
 
     def __init__(self, **options: Any) -> None:
         """Take the options of `tqdm`."""
-        self._table: EpochTable | None = None
-        super().__init__(**options, mininterval=REDRAW_SECONDS, file=io.StringIO())
+        self._rows: list[Mapping[str, Any]] = []
+        self._handle: Any = None
+        super().__init__(**options, mininterval=0.2, file=io.StringIO())
+
+    def add_row(self, row: Mapping[str, Any]) -> None:
+        """Add a row to the table, and show it."""
+        self._rows.append(row)
+        self.refresh()
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
-        """Draw it; the arguments, which are those of `tqdm`, do not matter here."""
-        text = "{n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}]"
-        text = self.format_meter(**self.format_dict | {"bar_format": text})
-        self._table = self._table or EpochTable(self.desc)
-        self._table.show(self.n / max(1, self.total), text, at_once=True)
-
-
-class EpochTable:
-    """A bar over a table that grows, drawn as HTML in one position of a notebook."""
-
-    def __init__(self, title: str) -> None:
-        """Take what stands before the bar."""
-        self._title, self._rows, self._drawn = title, [], -math.inf
-        self._handle: Any = None
-
-    def row(self, row: Mapping[str, Any]) -> None:
-        """Add a row to the table, which is drawn with the next `show`."""
-        self._rows.append(row)
-
-    def show(self, fraction: float, text: str, at_once: bool = False) -> None:
-        """Draw both, unless that was done a moment ago.
-
-        Args:
-            fraction: of the work that is done, 0–1.
-            text: stands beside the bar.
-            at_once: draw them in any case.
-        """
-        now = time.monotonic()
-        if not at_once and now - self._drawn < REDRAW_SECONDS:
-            return
+        """Draw the bar and the table; the arguments, which are those of `tqdm`, do not matter here."""
         from IPython.display import display
 
+        numbers = self.format_meter(**self.format_dict | {"bar_format": "{n_fmt}/{total_fmt} [{elapsed}<{remaining}, "
+                                                                        "{rate_fmt}{postfix}]"})  # fmt: skip
         table = Table(self._rows) if self._rows else None
-        bar = f'<progress value="{fraction:.3f}" max="1"></progress>'
-        rich = f'<div class="progress">{html.escape(self._title)} {bar} {html.escape(text)}\n'
+        bar = f'<progress value="{self.n / max(1, self.total):.3f}" max="1"></progress>'
+        rich = f'<div class="progress">{html.escape(self.desc)} {bar} {html.escape(numbers)}\n'
         rich += f"{table._repr_html_() if table else ''}</div>"
-        output = {"text/html": rich, "text/plain": f"{self._title}: {text}" + (f"\n{table}" if table else "")}
+        output = {"text/html": rich, "text/plain": f"{self.desc}: {numbers}" + (f"\n{table}" if table else "")}
         if self._handle is None:
             self._handle = display(output, raw=True, display_id=True)
         else:
             self._handle.update(output, raw=True)
-        self._drawn = now
