@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from tlkeras.config import TrainingOptions
+from tlkeras.config.train import TrainingOptions
 from tlkeras.data.augment import augment
 from tlkeras.data.pipeline import SplitData
 from tlkeras.features.get_features import get_features
