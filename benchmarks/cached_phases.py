@@ -50,9 +50,9 @@ def floor(model, splits, options: TrainingOptions) -> dict[str, float]:
     """One pass of all pictures, and the epochs' passes through the unfrozen part, after a warm-up."""
     import tensorflow as tf
 
-    from tlkeras.features.split_model import split_model
     from tlkeras.features.engines import PASS_BATCH, make_engine
-    from tlkeras.models.freezing import get_backbone, first_trainable_index, get_spec, set_trainable
+    from tlkeras.features.split_model import split_model
+    from tlkeras.models.freezing import first_trainable_index, get_backbone, get_spec, set_trainable
 
     stage = get_spec(model).finetune_from
     parts = split_model(model, first_trainable_index(get_backbone(model), stage))

@@ -35,8 +35,8 @@ def main() -> None:
 
 def compare(backbone: str, weights: Path | None, rounds: int) -> None:
     """Print a line for each engine."""
-    from tlkeras.features.split_model import split_model
     from tlkeras.features.engines import PASS_BATCH, make_engine
+    from tlkeras.features.split_model import split_model
     from tlkeras.models.builders import build_classifier
 
     row = get_backbone_spec(backbone)

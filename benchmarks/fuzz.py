@@ -68,10 +68,10 @@ def report(job, seed: int, pipe) -> None:
 
 def fuzz_pictures(rng: random.Random, folder: Path) -> Counter:
     """A folder of mutants through `decode_all`; those set aside must be those that cannot be decoded one by one."""
-    from tlkeras.modalities.image import DecodeError, decode
-    from tlkeras.modalities.base import pictures
     from tlkeras.data.loading import decode_all
     from tlkeras.data.sources import find_examples
+    from tlkeras.modalities.base import pictures
+    from tlkeras.modalities.image import DecodeError, decode
 
     good = list(good_pictures(rng))
     for number in range(BATCH):
@@ -116,13 +116,13 @@ def fuzz_models(rng: random.Random, folder: Path) -> Counter:
     load_tensorflow(0)
     import keras
 
-    from tlkeras.io.archives import check_model_file
     from tlkeras.backbones import get_backbone_spec
+    from tlkeras.backbones.weight_files import check_weights_option
     from tlkeras.errors import UserError
+    from tlkeras.io.archives import check_model_file
     from tlkeras.models.weights import load_backbone_weights
     from tlkeras.run.model_file import load_model
     from tlkeras.training.checkpoint import Checkpoints
-    from tlkeras.backbones.weight_files import check_weights_option
 
     model = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
     model.save(folder / "good.keras")

@@ -15,9 +15,9 @@ from statistics import median
 import numpy as np
 from PIL import Image
 
-from tlkeras.modalities.base import pictures
 from tlkeras.data.loading import decode_all
 from tlkeras.data.sources import find_examples
+from tlkeras.modalities.base import pictures
 from tlkeras.runtime import load_tensorflow
 
 SIZE = 224

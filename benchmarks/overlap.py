@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tlkeras.modalities.image import read_rgb
 from tlkeras.data.example import DecodeError
 from tlkeras.modalities.base import SUFFIXES
+from tlkeras.modalities.image import read_rgb
 
 CHUNK = 5000  # pictures of the source at a time
 

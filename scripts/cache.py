@@ -1,16 +1,7 @@
-"""List the features that runs have kept on disk for the next run, or remove them."""
+"""The same as `tlkeras cache`; see `tlkeras/commands.py`, and `--help`."""
 
 from tlkeras.cli import run_main
-from tlkeras.cli import CliParser
-from tlkeras.run.cache import cache_table, clear_cache
-
-
-def main() -> None:
-    parser = CliParser(description=__doc__)
-    parser.add_argument("--clear", action="store_true", help="remove all of them")
-    options = parser.parse_args()
-    print(clear_cache() if options.clear else cache_table())
-
+from tlkeras.commands import cache
 
 if __name__ == "__main__":
-    run_main(main)
+    run_main(cache)

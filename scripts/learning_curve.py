@@ -1,14 +1,7 @@
-"""Measure what transfer gains on your own pictures: the pretrained model against the same one from random weights, at
-several sizes of the training set."""
+"""The same as `tlkeras learning-curve`; see `tlkeras/commands.py`, and `--help`."""
 
-from tlkeras.config import LearningCurveConfig
-from tlkeras.cli import parse_config, run_main
-from tlkeras.run.learning_curve import learning_curve
-
-
-def main() -> None:
-    learning_curve(parse_config(LearningCurveConfig, __doc__))
-
+from tlkeras.cli import run_main
+from tlkeras.commands import learning_curve
 
 if __name__ == "__main__":
-    run_main(main)
+    run_main(learning_curve)

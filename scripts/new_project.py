@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from tlkeras.cli import run_main
-from tlkeras.cli import CliParser
+from tlkeras.cli import CliParser, run_main
 from tlkeras.run.new_project import DESCRIPTION, new_project
 
 

@@ -1,39 +1,7 @@
-"""Predict the labels of pictures, texts or sounds with a trained run."""
+"""The same as `tlkeras predict`; see `tlkeras/commands.py`, and `--help`."""
 
-from tlkeras.errors import UserError
 from tlkeras.cli import run_main
-from tlkeras.cli import CliParser
-from tlkeras.run.load_run import load_run
-from tlkeras.run.predict import as_csv, as_json, as_table, predict
-
-
-def main() -> None:
-    parser = CliParser(description=__doc__)
-    parser.add_argument("run", metavar="RUN", help="folder that scripts/train.py wrote")
-    parser.add_argument(
-        "paths", metavar="PATH", nargs="*", help="files, folders of files, or patterns such as 'photos/*.jpg'"
-    )
-    parser.add_argument(
-        "--text",
-        action="append",
-        type=str,
-        default=[],
-        metavar="TEXT",
-        help="a text itself, for a run of texts; give --text again for another",
-    )
-    parser.add_argument(
-        "--top-k", type=int, default=3, metavar="N", help="labels for each picture, the likeliest first"
-    )
-    formats = parser.add_mutually_exclusive_group()
-    formats.add_argument("--json", action="store_true", help="print JSON")
-    formats.add_argument("--csv", action="store_true", help="print CSV with the columns path,rank,label,score,error")
-    options = parser.parse_args()
-    write = as_json if options.json else as_csv if options.csv else as_table
-    predictions = predict(options.run, options.paths, options.top_k, options.text)
-    print(write(predictions))
-    if all(prediction.error for prediction in predictions):
-        raise UserError(f"Not one of these {load_run(options.run).form.name} can be read. Give others.")
-
+from tlkeras.commands import predict
 
 if __name__ == "__main__":
-    run_main(main)
+    run_main(predict)

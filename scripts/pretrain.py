@@ -1,14 +1,7 @@
-"""Train all layers of a backbone, from nothing or from other weights, and write weights that --weights takes, and the
-model."""
+"""The same as `tlkeras pretrain`; see `tlkeras/commands.py`, and `--help`."""
 
-from tlkeras.config import PretrainConfig
-from tlkeras.cli import parse_config, run_main
-from tlkeras.run.pretrain import pretrain
-
-
-def main() -> None:
-    pretrain(parse_config(PretrainConfig, __doc__))
-
+from tlkeras.cli import run_main
+from tlkeras.commands import pretrain
 
 if __name__ == "__main__":
-    run_main(main)
+    run_main(pretrain)

@@ -1,13 +1,7 @@
-"""Train a classifier on your own pictures, texts or sounds: a pretrained backbone, a new head, two phases."""
+"""The same as `tlkeras train`; see `tlkeras/commands.py`, and `--help`."""
 
-from tlkeras.config import TrainConfig
-from tlkeras.cli import parse_config, run_main
-from tlkeras.run.train import train
-
-
-def main() -> None:
-    train(parse_config(TrainConfig, __doc__))
-
+from tlkeras.cli import run_main
+from tlkeras.commands import train
 
 if __name__ == "__main__":
-    run_main(main)
+    run_main(train)

@@ -1,4 +1,4 @@
-"""Tables, pictures and bars: HTML in a notebook, text elsewhere."""
+"""Tables, images and bars: HTML in a notebook, text elsewhere."""
 
 import re
 import sys
@@ -7,108 +7,113 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tlkeras import display
-from tlkeras.notebook import Progress, Table, image_grid
+from tlkeras import notebook
 from tlkeras.errors import UserError
+from tlkeras.notebook import Table, image_grid, in_notebook, progress
 
-ROWS = [{"name": "a<b", "count": 1200, "share": 0.25}, {"name": "long name", "count": 7, "share": np.float32(1)}]
+ROWS = [{"name": "a<b", "count": 1200, "recall": 0.25}, {"name": "long name", "count": 7, "recall": np.float32(1)}]
 
 
 def test_a_table_is_aligned_text_and_html():
     assert str(Table(ROWS)).splitlines() == [
-        "name       count  share",
-        "a<b        1,200  0.250",
-        "long name      7  1.000",
+        "name       count  recall",
+        "a<b        1,200   0.250",
+        "long name      7   1.000",
     ]
     cells = re.findall(r"<t[hd] style=\"text-align: (\w+)\">(.*?)</t", Table(ROWS)._repr_html_())
     assert cells[:6] == [
-        ("left", "name"), ("right", "count"), ("right", "share"), ("left", "a&lt;b"), ("right", "1,200"),
+        ("left", "name"), ("right", "count"), ("right", "recall"), ("left", "a&lt;b"), ("right", "1,200"),
         ("right", "0.250"),
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("count", "columns", "shape"), [(3, 8, (1, 3)), (5, 2, (3, 2))])
-def test_pictures_stand_under_their_titles(noise, tmp_path, count, columns, shape):
-    figure = image_grid(noise(count, 8), list("abcde")[:count], columns)
+def test_images_have_their_titles(tmp_path, count, columns, shape):
+    figure = image_grid(list(np.zeros((count, 8, 9, 3), np.uint8)), list("abcde")[:count], columns)
     assert figure.axes[0].get_gridspec().get_geometry() == shape
     assert [panel.get_title() for panel in figure.axes if panel.images] == list("abcde")[:count]
     figure.savefig(tmp_path / "grid.png")
 
 
-def test_a_bar_is_redrawn_in_its_place(monkeypatch):
-    display = pytest.importorskip("IPython.display")
-    looks = []
-
-    class Handle:
-        def update(self, look, raw):
-            looks.append(look)
-
-    monkeypatch.setattr(display, "display", lambda look, **_: looks.append(look) or Handle())
-    bar = Progress("Phase 1")
-    bar.row(ROWS[0])
-    bar.show(0.5, "epoch 1 of 2", at_once=True)
-    bar.show(0.6, "epoch 2 of 2")
-    assert len(looks) == 2, "it flickers"
-    assert looks[1]["text/plain"].startswith("Phase 1: epoch 1 of 2\nname") and 'value="0.500"' in looks[1]["text/html"]
+@pytest.fixture
+def looks(monkeypatch) -> list[dict[str, str]]:
+    """What a notebook was given to show, one after the other."""
+    ipython = pytest.importorskip("IPython.display")
+    shown = []
+    handle = SimpleNamespace(update=lambda look, raw: shown.append(look))
+    monkeypatch.setattr(ipython, "display", lambda look, raw, display_id: shown.append(look) or handle)
+    monkeypatch.setattr(notebook, "in_notebook", lambda: True)
+    return shown
 
 
-@pytest.mark.parametrize("notebook", [False, True])
-def test_a_training_shows_one_bar_and_no_lines_in_a_notebook(monkeypatch, capfd, coloured, notebook):
+def test_only_a_kernel_is_a_notebook(monkeypatch):
+    for shell, expected in ((None, False), (SimpleNamespace(), False), (SimpleNamespace(kernel=None), True)):
+        monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda shell=shell: shell))
+        assert in_notebook() == expected
+    monkeypatch.delitem(sys.modules, "IPython")
+    assert not in_notebook()
+
+
+def test_a_bar_and_its_table_are_redrawn_in_their_place(monkeypatch, looks, capfd):
+    monkeypatch.setattr(notebook, "DELAY", 0)
+    with progress(4, "Phase <1>", "batches") as bar:
+        bar.set_postfix_str("epoch 1 of 2", refresh=False)
+        for _ in range(100):
+            bar.update(0)
+        bar.update(2)
+        bar.add_row(ROWS[0])
+        assert len(looks) <= 3, "it flickers"
+        assert looks[-1]["text/plain"].startswith("Phase <1>: 2/4 [")
+        assert looks[-1]["text/plain"].endswith("epoch 1 of 2]\n" + str(Table(ROWS[:1])))
+        assert 'Phase &lt;1&gt; <progress value="0.500"' in looks[-1]["text/html"]
+        bar.update(2)
+    assert 'value="1.000"' in looks[-1]["text/html"] and "<table>" in looks[-1]["text/html"], "it stays"
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("delay", [0, 60])
+def test_what_takes_long_has_a_bar_in_a_notebook(monkeypatch, looks, delay):
+    monkeypatch.setattr(notebook, "DELAY", delay)
+    with progress(4, "Reading images", "images") as bar:
+        bar.update(4)
+    assert bool(looks) == (delay == 0)
+
+
+@pytest.mark.parametrize(("delay", "terminal"), [(0, True), (60, True), (0, False)])
+def test_what_takes_long_has_a_passing_line_on_a_terminal(monkeypatch, capsys, delay, terminal):
+    monkeypatch.setattr(notebook, "DELAY", delay)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    with progress(2000, "Reading images", "images") as bar:
+        bar.update(1000)
+        bar.refresh() if delay == 0 else None
+    said = capsys.readouterr().err
+    assert ("Reading images:  50%" in said and "1000/2000" in said) == (delay == 0 and terminal)
+    assert not said.splitlines()[-1:] or said.splitlines()[-1].strip() == "", "it goes"
+
+
+@pytest.mark.parametrize("in_kernel", [False, True])
+def test_a_training_shows_one_bar_and_no_lines_in_a_notebook(monkeypatch, capfd, in_kernel):
     """Keras' lines go where the bar is, and come back where it is not."""
     import keras
 
     from tlkeras.training import callbacks
 
-    shown = []
-
-    class Bar:
-        def __init__(self, title):
-            shown.append(title)
-
-        def row(self, row):
-            shown.append(list(row))
-
-        def show(self, share, text, at_once=False):
-            shown.append((round(share, 2), text))
-
-    monkeypatch.setattr(callbacks, "Progress", Bar)
-    shell = SimpleNamespace(kernel=None) if notebook else SimpleNamespace()
-    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
-    monkeypatch.setitem(sys.modules, "ipykernel", sys)  # it alone says nothing
+    ipython, shown = pytest.importorskip("IPython.display"), []
+    handle = SimpleNamespace(update=lambda look, raw: shown.append(look["text/plain"]))
+    monkeypatch.setattr(ipython, "display", lambda look, **_: shown.append(look["text/plain"]) or handle)
+    monkeypatch.setattr("IPython.get_ipython", lambda: SimpleNamespace(kernel=None) if in_kernel else None)
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     watching = [callbacks.Throughput(8, 4, 3), callbacks.NotebookProgress("Phase 2", 1, 3)]
     model.fit(np.zeros((8, 4)), np.zeros((8, 1)), batch_size=4, initial_epoch=1, epochs=3, callbacks=watching,
               verbose=callbacks.fit_verbosity())  # fmt: skip
     lines = capfd.readouterr().out
-    if notebook:
-        assert lines == "" and shown[0] == "Phase 2" and [entry for entry in shown if isinstance(entry, list)] == [
-            ["epoch", "loss", "speed"]] * 2  # fmt: skip
-        assert shown[1][0] == 0.25 and shown[-1] == (1.0, "epoch 3 of 3")
+    if in_kernel:
+        bar, head, *rows = shown[-1].splitlines()
+        assert lines == "" and bar.startswith("Phase 2: 4/4 [") and "epoch 3 of 3" in bar
+        assert head.split() == ["epoch", "loss", "speed"] and [row.split()[0] for row in rows] == ["2", "3"]
     else:
         assert "Epoch 3/3" in lines and shown == []
-
-
-@pytest.mark.parametrize("seconds", [0, 60])
-def test_what_takes_long_says_how_far_it_is(monkeypatch, capsys, seconds):
-    monkeypatch.setattr(display, "QUIET_SECONDS", seconds)
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    counter = display.Counter("Reading", 2000)
-    counter.step(1000)
-    counter.close()
-    assert ("\rReading: 1,000 of 2,000\r" in capsys.readouterr().err) == (seconds == 0)
-
-
-def test_what_takes_long_has_a_bar_in_a_notebook(monkeypatch, capsys):
-    looks = pytest.importorskip("IPython.display") and []
-    monkeypatch.setattr(display, "QUIET_SECONDS", 0)
-    monkeypatch.setattr(display, "in_notebook", lambda: True)
-    monkeypatch.setattr(Progress, "__init__", lambda self, title: looks.append(title))
-    monkeypatch.setattr(Progress, "show", lambda self, share, text, at_once=False: looks.append((share, text)))
-    counter = display.Counter("Reading", 4)
-    counter.step(1)
-    counter.close()
-    assert looks == ["Reading", (0.25, "1 of 4"), (1.0, "4 of 4")] and capsys.readouterr().err == ""
 
 
 def test_a_mistake_in_a_notebook_is_a_sentence_without_a_traceback(capsys):

@@ -1,4 +1,4 @@
-"""TensorFlow says nothing on standard error that a user could not use, and nothing that is useful is held back."""
+"""TensorFlow logs nothing that a user could not use, and nothing that is useful is held back."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ def standard_error(program: str) -> str:
     return done.stderr
 
 
-def test_what_onednn_leaves_alone_is_not_said():
+def test_what_onednn_leaves_alone_is_not_logged():
     loaded = "from tlkeras.runtime import load_tensorflow; load_tensorflow()"
     assert standard_error(f"{loaded}; import tensorflow as tf; tf.transpose(tf.zeros((2, 3), tf.bool))") == ""
 
@@ -24,9 +24,9 @@ def test_what_onednn_leaves_alone_is_not_said():
         ("E0000 save_restore.cc:1] No space left on device", False),
     ],
 )
-def test_only_chatter_is_held_back(line, held_back):
+def test_only_startup_logs_are_held_back(line, held_back):
     program = f"""import os
-from tlkeras.runtime import without_chatter
-with without_chatter():
+from tlkeras.runtime import quiet_stderr
+with quiet_stderr():
     os.write(2, b{line + chr(10)!r})"""
     assert standard_error(program) == ("" if held_back else line + "\n")

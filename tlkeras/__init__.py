@@ -1,7 +1,7 @@
 """tlkeras: two-phase transfer learning with Keras Applications backbones.
 
-The names below are what notebooks and scripts need; each is imported when it is first used, so that
-`import tlkeras` does not load TensorFlow.
+The names below are what notebooks and scripts need; each is imported when it is first used, so that `import tlkeras`
+does not load TensorFlow.
 """
 
 import logging
@@ -13,32 +13,33 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "build_classifier": "tlkeras.models.builders",
+    # [part: hub]
     "build_hub_classifier": "tlkeras.models.builders",
+    # [/part]
     "build_vgg16": "tlkeras.models.builders",
     "build_resnet50": "tlkeras.models.builders",
     "build_mobilenet_v2": "tlkeras.models.builders",
     "build_inception_v3": "tlkeras.models.builders",
-    "backbone_of": "tlkeras.models.freezing",
+    "get_backbone": "tlkeras.models.introspect",
     "set_trainable": "tlkeras.models.freezing",
     "train_two_phases": "tlkeras.training.two_phase",
     "prepare_data": "tlkeras.data.prepare",
-    "example_sets": "tlkeras.data.pipeline",
+    "split_data": "tlkeras.data.pipeline",
     "load_tensorflow": "tlkeras.runtime",
     "train": "tlkeras.run.train",
     "evaluate": "tlkeras.run.evaluate",
     "predict": "tlkeras.run.predict",
-    "DataOptions": "tlkeras.config",
-    "TrainConfig": "tlkeras.config",
-    "TrainingOptions": "tlkeras.config",
-    "DIGITS_DEFAULTS": "tlkeras.config",
+    "DataOptions": "tlkeras.config.train",
+    "TrainConfig": "tlkeras.config.train",
+    "TrainingOptions": "tlkeras.config.train",
     "digits_folder": "tlkeras.data.digits",
-    "ExampleSet": "tlkeras.data.pipeline",
+    "SplitData": "tlkeras.data.pipeline",
     "calibrate_batch_norm": "tlkeras.models.batch_norm",
-    "measure": "tlkeras.evaluation.metrics",
-    "measure_classes": "tlkeras.evaluation.metrics",
-    "plot_curves": "tlkeras.evaluation.plots",
+    "compute_metrics": "tlkeras.evaluation.metrics",
+    "per_class_metrics": "tlkeras.evaluation.metrics",
+    "plot_history": "tlkeras.evaluation.plots",
     "Table": "tlkeras.notebook",
-    "picture_grid": "tlkeras.notebook",
+    "image_grid": "tlkeras.notebook",
     "UserError": "tlkeras.errors",
 }
 __all__ = sorted(_HOMES)
@@ -47,7 +48,7 @@ __all__ = sorted(_HOMES)
 if "ipykernel" in sys.modules and not logging.getLogger(__name__).handlers:  # a notebook shows what a script shows
     logging.getLogger(__name__).addHandler(logging.StreamHandler(sys.stdout))
     logging.getLogger(__name__).setLevel(logging.INFO)
-    logging.getLogger(__name__).propagate = False  # else it says it twice once another package has a handler
+    logging.getLogger(__name__).propagate = False  # else lines are repeated once another package adds a handler
 
 
 def __getattr__(name: str) -> Any:

@@ -4,12 +4,12 @@
 class UserError(Exception):
     """Something the user gave cannot be used.
 
-    The message is whole sentences: what was given, what was expected, what to do. Scripts print it
-    without a traceback and leave with exit code 2; so does a notebook, which stops at the cell.
+    The message is whole sentences: what was given, what was expected, what to do. Scripts print it without a traceback
+    and exit with code 2; so does a notebook, which stops at the cell.
     """
 
     def _render_traceback_(self) -> list[str]:
-        """What IPython shows in place of a traceback."""
+        """Return what IPython shows in place of a traceback."""
         return [f"{type(self).__name__}: {self}"]
 
 

@@ -1,34 +1,40 @@
-"""What is rich in a notebook and plain on a terminal: tables, pictures, the progress of a training."""
+"""What is rich in a notebook and plain on a terminal: tables, images, progress bars."""
 
 import html
+import io
 import math
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from tqdm import tqdm
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-REDRAW_SECONDS = 0.2  # between two looks of the same bar
-QUIET_SECONDS = 2.0  # before it is said how far something is
+DELAY = 2.0  # seconds; what takes less shows no bar
 
 
 def in_notebook() -> bool:
-    """Whether a Jupyter kernel runs this program; IPython on a terminal, or merely imported, is none."""
+    """Return whether a Jupyter kernel runs this program; IPython on a terminal, or merely imported, is none."""
     ipython = sys.modules.get("IPython")
     return hasattr(ipython and ipython.get_ipython(), "kernel")
 
 
 class Table:
-    """Rows of figures: HTML where a notebook shows it, aligned text where it is printed."""
+    """Rows of values: HTML where a notebook shows it, aligned text where it is printed."""
 
     def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Take the rows; the keys of the first are the columns. Fractions are shown with three digits."""
+        """Take the rows; the keys of the first are the columns, and floats are shown with three digits.
+
+        Example:
+            >>> Table([{"class": "cat", "count": 1200, "recall": 0.5}])
+            class  count  recall
+            cat    1,200   0.500
+        """
         self.columns = list(rows[0])
-        self.cells = [[as_text(row[column]) for column in self.columns] for row in rows]
+        self.cells = [[format_cell(row[column]) for column in self.columns] for row in rows]
         self._words = [isinstance(rows[0][column], str) for column in self.columns]
 
     def __str__(self) -> str:
@@ -53,108 +59,88 @@ class Table:
         return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>"
 
 
-def as_text(value: Any) -> str:
-    """A cell of a table."""
+def format_cell(value: Any) -> str:
+    """Return the text of a cell: floats with three digits, integers with commas."""
     if isinstance(value, float | np.floating):
         return f"{value:.3f}"
     return f"{value:,}" if isinstance(value, int | np.integer) and not isinstance(value, bool) else str(value)
 
 
-def image_grid(
-    pictures: Sequence[np.ndarray], titles: Sequence[str], columns: int = 8, side: float = 1.2
-) -> "Figure":
-    """Pictures side by side, each under its title.
+def image_grid(images: Sequence[np.ndarray], titles: Sequence[str], columns: int = 8, side: float = 1.2) -> "Figure":
+    """Plot images side by side, each under its title.
 
     Args:
-        pictures: uint8 `(H, W, 3)` or `(H, W)`, 0–255, of any sizes.
+        images: uint8 `(H, W, 3)` or `(H, W)`, 0–255, of any sizes.
         titles: one for each.
-        columns: pictures in a row.
-        side: inches a side of each picture.
+        columns: images in a row.
+        side: of each image, in inches.
 
     Returns:
         A figure, which a notebook shows where it is the last value of a cell.
+
+    Example:
+        >>> image_grid(list(data.inputs[:8]), titles=["cat"] * 8)
     """
     from matplotlib.figure import Figure
 
-    columns = min(columns, len(pictures))
-    rows = math.ceil(len(pictures) / columns)
+    columns = min(columns, len(images))
+    rows = math.ceil(len(images) / columns)
     figure = Figure(figsize=(side * columns, (side + 0.25) * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).flat
     for panel in panels:
         panel.axis("off")
-    for panel, picture, title in zip(figure.axes, pictures, titles, strict=False):
-        panel.imshow(picture, cmap="gray", vmin=0, vmax=255)
+    for panel, image, title in zip(figure.axes, images, titles, strict=False):
+        panel.imshow(image, cmap="gray", vmin=0, vmax=255)
         panel.set_title(title, fontsize="small")
     return figure
 
 
-class Progress:
-    """A bar over a table that is redrawn in its place, in a notebook."""
+def progress(total: int, description: str, unit: str = "it") -> tqdm:
+    """Return a bar for what takes longer than two seconds, to be moved by `update(count)` and ended by `close()`.
 
-    def __init__(self, title: str) -> None:
-        """Show an empty bar under a title."""
-        from IPython.display import display
+    On a terminal it is a line that goes when it is closed; where standard error is no terminal it shows nothing.
 
-        self._title, self._rows, self._drawn = title, [], 0.0
-        self._handle = display(self._look(0.0, ""), raw=True, display_id=True)
+    Args:
+        total: how many there are to do.
+        description: such as "Reading images".
+        unit: of what is counted, such as "images".
 
-    def row(self, row: Mapping[str, Any]) -> None:
-        """Add a row to the table; it shows at the next look."""
-        self._rows.append(row)
-
-    def show(self, share: float, text: str, at_once: bool = False) -> None:
-        """Draw the bar.
-
-        Args:
-            share: of the work that is done, 0–1.
-            text: stands beside the bar.
-            at_once: draw it though it was drawn a moment ago.
-        """
-        now = time.perf_counter()
-        if at_once or now - self._drawn > REDRAW_SECONDS:
-            self._drawn = now
-            self._handle.update(self._look(share, text), raw=True)
-
-    def _look(self, share: float, text: str) -> dict[str, str]:
-        bar = f'<progress value="{share:.3f}" max="1"></progress>'
-        table = Table(self._rows) if self._rows else None
-        rich = f'<div class="progress">{html.escape(self._title)} {bar} {html.escape(text)}\n'
-        rich += f"{table._repr_html_() if table else ''}</div>"
-        return {"text/html": rich, "text/plain": f"{self._title}: {text}" + (f"\n{table}" if table else "")}
+    Returns:
+        A `tqdm`, which is also a context manager; in a notebook a `NotebookBar`.
+    """
+    options = {"total": total, "desc": description, "unit": f" {unit}", "delay": DELAY}
+    return NotebookBar(**options) if in_notebook() else tqdm(**options, leave=False, disable=None)
 
 
-class Counter:
-    """How far a long piece of work is: a bar in a notebook, a passing line on a terminal while someone watches.
+class NotebookBar(tqdm):
+    """A bar of tqdm over a table, both drawn as HTML in one place of a notebook.
 
-    What is done in two seconds shows nothing.
+    That of `tqdm.auto` needs ipywidgets, has no table, and stands at 0% where a saved notebook is shown.
     """
 
-    def __init__(self, doing: str, total: int) -> None:
-        """Say what is done, and how many of them there are to do."""
-        self._doing, self._total, self._done = doing, total, 0
-        self._shown: Progress | bool = False
-        watched = in_notebook() or sys.stderr.isatty()
-        self._next = time.monotonic() + QUIET_SECONDS if watched else math.inf
+    def __init__(self, **options: Any) -> None:
+        """Take the options of `tqdm`."""
+        self._rows: list[Mapping[str, Any]] = []
+        self._handle: Any = None
+        super().__init__(**options, mininterval=0.2, file=io.StringIO())
 
-    def step(self, count: int = 1) -> None:
-        """Count some more of them."""
-        self._done += count
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + REDRAW_SECONDS
-            self._show()
+    def add_row(self, row: Mapping[str, Any]) -> None:
+        """Add a row to the table, and show it."""
+        self._rows.append(row)
+        self.refresh()
 
-    def close(self) -> None:
-        """Take the line away; a bar stays, full."""
-        if isinstance(self._shown, Progress):
-            self._shown.show(1.0, f"{self._total:,} of {self._total:,}", at_once=True)
-        elif self._shown:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        """Draw the bar and the table; the arguments, which are those of `tqdm`, do not matter here."""
+        from IPython.display import display
 
-    def _show(self) -> None:
-        far = f"{self._done:,} of {self._total:,}"
-        if in_notebook():
-            self._shown = self._shown or Progress(self._doing)
-            self._shown.show(self._done / self._total, far)
+        numbers = self.format_meter(**self.format_dict | {"bar_format": "{n_fmt}/{total_fmt} [{elapsed}<{remaining}, "
+                                                                        "{rate_fmt}{postfix}]"})  # fmt: skip
+        table = Table(self._rows) if self._rows else None
+        bar = f'<progress value="{self.n / max(1, self.total):.3f}" max="1"></progress>'
+        rich = f'<div class="progress">{html.escape(self.desc)} {bar} {html.escape(numbers)}\n'
+        rich += f"{table._repr_html_() if table else ''}</div>"
+        look = {"text/html": rich, "text/plain": f"{self.desc}: {numbers}" + (f"\n{table}" if table else "")}
+        if self._handle is None:
+            self._handle = display(look, raw=True, display_id=True)
         else:
-            self._shown = True
-            print(f"\r{self._doing}: {far}", end="", file=sys.stderr, flush=True)
+            self._handle.update(look, raw=True)

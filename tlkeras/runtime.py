@@ -1,4 +1,4 @@
-"""Load TensorFlow without its start-up chatter, and make its arithmetic repeatable."""
+"""Load TensorFlow without its startup logs, and make its arithmetic deterministic."""
 
 import contextlib
 import logging
@@ -8,8 +8,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-# What TensorFlow 2.21 says on any machine without a GPU driver, or of oneDNN; nothing else is held back.
-CHATTER = re.compile(
+# What TensorFlow 2.21 logs on any machine without a GPU driver, and of oneDNN; nothing else is held back.
+STARTUP_LOGS = re.compile(
     r"All log messages before absl::InitializeLog|oneDNN custom operations are on|TF_ENABLE_ONEDNN_OPTS|"
     r"Could not find cuda drivers|failed call to cuInit|cpu_feature_guard|rebuild TensorFlow with the appropriate|"
     r"oneDNN supports DT_"
@@ -18,7 +18,7 @@ CHATTER = re.compile(
 
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Hold back what is written to the process's standard error, C++ included, and pass on what is not chatter."""
+    """Hold back what the process writes to standard error, C++ included, and pass on all but the startup logs."""
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as written:
@@ -31,12 +31,12 @@ def quiet_stderr() -> Iterator[None]:
             os.close(kept)
             written.seek(0)
             for line in written.read().decode(errors="replace").splitlines():
-                if not CHATTER.search(line):
+                if not STARTUP_LOGS.search(line):
                     print(line, file=sys.stderr)
 
 
-def is_news(record: logging.LogRecord) -> bool:
-    """Whether a record of TensorFlow's logger is passed on: not that a program with several models builds graphs."""
+def is_logged(record: logging.LogRecord) -> bool:
+    """Return whether a record of TensorFlow's logger is shown: not that a program with several models builds graphs."""
     return "triggered tf.function retracing" not in record.getMessage()
 
 
@@ -46,6 +46,10 @@ def load_tensorflow(seed: int | None = None) -> None:
     Args:
         seed: when given, seeds Python, NumPy and Keras and turns on deterministic kernels, so that the same seed on
             the same number of cores gives the same bits.
+
+    Example:
+        >>> load_tensorflow(seed=0)
+        >>> import keras
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -53,10 +57,12 @@ def load_tensorflow(seed: int | None = None) -> None:
         import keras
         import tensorflow as tf
 
-        tf.get_logger().addFilter(is_news)
+        tf.get_logger().addFilter(is_logged)
         tf.config.list_physical_devices("GPU")
         if seed is not None:
             keras.utils.set_random_seed(seed)
             tf.config.experimental.enable_op_determinism()
         tf.zeros(1)
-        tf.transpose(tf.zeros((1, 1), tf.int64))  # oneDNN's remark on other types than float: once in a process
+        tf.transpose(
+            tf.zeros((1, 1), tf.int64)
+        )  # oneDNN logs once in a process that it leaves other types than float alone

@@ -11,7 +11,7 @@ import pytest
 from keras.src.applications import imagenet_utils
 from keras.src.utils import file_utils
 
-from tlkeras.backbones import BACKBONES, Backbone, get_backbone_spec, find_stage
+from tlkeras.backbones import BACKBONES, Backbone, find_stage, get_backbone_spec
 from tlkeras.errors import UserError
 
 FAST = ["MobileNet-0.25", "MobileNetV2-0.35", "MobileNetV3Small-0.75", "VGG16", "EfficientNetB0"]

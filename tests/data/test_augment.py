@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tlkeras.config import AugmentOptions
-from tlkeras.data.augment import GRAY, augment, augment_image, apply_color_jitter
+from tlkeras.data.augment import GRAY, apply_color_jitter, augment, augment_image
 
 OFF = {"flip": "none", "crop": 1.0, "rotation": 0.0, "colour": 0.0, "mixup": 0.0, "cutmix": 0.0}
 SIZE, COUNT = 16, 64

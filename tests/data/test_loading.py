@@ -12,12 +12,12 @@ from PIL import Image
 
 from tlkeras import display
 from tlkeras.data import forms, reading
-from tlkeras.modalities.image import short_side
 from tlkeras.data.example import Example
-from tlkeras.io.arrays import FileArray
-from tlkeras.modalities.base import pictures
 from tlkeras.data.loading import decode_all, sample_median
 from tlkeras.errors import UserError
+from tlkeras.io.arrays import FileArray
+from tlkeras.modalities.base import pictures
+from tlkeras.modalities.image import short_side
 
 
 @pytest.fixture

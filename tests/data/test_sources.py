@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tlkeras.modalities.image import read_rgb
 from tlkeras.data.sources import find_examples
 from tlkeras.errors import UserError
+from tlkeras.modalities.image import read_rgb
 
 
 @pytest.fixture

@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tlkeras.evaluation.metrics import (
+    accuracy_interval,
+    class_table,
+    compute_metrics,
+    format_metrics,
+    per_class_metrics,
+)
 from tlkeras.evaluation.plots import plot_history
-from tlkeras.evaluation.metrics import accuracy_interval, class_table, compute_metrics, per_class_metrics, format_metrics
 
 # Four pictures of the classes 0, 0, 1, 2; the second is taken for class 1.
 SINGLE = np.array([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.25, 0.5, 0.25], [0.1, 0.1, 0.8]], "float32")

@@ -1,4 +1,4 @@
-"""A model from a stranger is looked at before Keras opens it."""
+"""An untrusted model is checked before Keras opens it."""
 
 import zipfile
 from pathlib import Path

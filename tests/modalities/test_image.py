@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlkeras.modalities.image import DecodeError, decode, read_rgb, read_size, center_crop_resize
+from tlkeras.modalities.image import DecodeError, center_crop_resize, decode, read_rgb, read_size
 
 COLOUR = (200, 60, 20)
 TOLERANCE = 4  # grey levels that JPEG and WebP may lose on flat colour

@@ -10,8 +10,8 @@ from tlkeras import build_inception_v3, build_mobilenet_v2, build_resnet50, buil
 from tlkeras.backbones import BACKBONES, get_backbone_spec
 from tlkeras.errors import UserError
 from tlkeras.models.backbone import build_backbone
-from tlkeras.models.builders import build_classifier, task_of
 from tlkeras.models.batch_norm import calibrate_batch_norm
+from tlkeras.models.builders import build_classifier, task_of
 from tlkeras.models.freezing import get_backbone
 
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from tlkeras.backbones import get_backbone_spec
+from tlkeras.backbones.unfreeze import parse_unfreeze
 from tlkeras.errors import UserError
 from tlkeras.models.builders import build_classifier
-from tlkeras.models.freezing import FrozenWeights, get_backbone, first_trainable_index, set_trainable
-from tlkeras.backbones.unfreeze import parse_unfreeze
+from tlkeras.models.freezing import FrozenWeights, first_trainable_index, get_backbone, set_trainable
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from keras.src.utils import file_utils
 
 from tlkeras import weight_files
 from tlkeras.backbones import Backbone, get_backbone_spec
+from tlkeras.backbones.weight_files import check_weights_option
 from tlkeras.errors import UserError
 from tlkeras.models.weights import load_backbone_weights
-from tlkeras.backbones.weight_files import check_weights_option
 
 ROW = get_backbone_spec("MobileNetV2-0.35")
 SIZE = 32

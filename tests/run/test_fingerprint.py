@@ -7,9 +7,9 @@ import pytest
 
 from tlkeras.config import TrainConfig
 from tlkeras.data.example import Example
-from tlkeras.modalities.base import pictures
 from tlkeras.data.prepare import PreparedData
 from tlkeras.errors import UserError
+from tlkeras.modalities.base import pictures
 from tlkeras.run import identity
 from tlkeras.run.fingerprint import check_fingerprint
 

@@ -1,4 +1,4 @@
-"""The run's folder is whole or not there, and never another run's."""
+"""A run's folder is complete or not there, and never another run's."""
 
 import logging
 import os
@@ -8,14 +8,14 @@ import pytest
 
 from tlkeras.errors import Terminated, UserError
 from tlkeras.run import folder
-from tlkeras.run.folder import choose_run_dir, resume_command, is_complete, has_checkpoints, run_directory
+from tlkeras.run.folder import choose_run_dir, has_checkpoints, is_complete, resume_command, run_directory
 
 
-def names(place: Path) -> list[str]:
-    return sorted(entry.name for entry in place.iterdir())
+def names(path: Path) -> list[str]:
+    return sorted(entry.name for entry in path.iterdir())
 
 
-def test_it_appears_when_it_is_whole(tmp_path):
+def test_it_appears_when_it_is_complete(tmp_path):
     log = logging.getLogger("tlkeras")
     before = (log.handlers[:], log.level, log.propagate)
     with run_directory(tmp_path / "a" / "run") as partial:
@@ -54,7 +54,7 @@ def test_replacing(tmp_path):
 
 def test_a_run_that_appeared_meanwhile_is_kept(tmp_path):
     """Two programs were given one folder: the second one's work is kept too, under another name."""
-    with pytest.raises(UserError, match=r"This run lies in .*run-2\."), run_directory(tmp_path / "run") as partial:
+    with pytest.raises(UserError, match=r"This run is kept in .*run-2\."), run_directory(tmp_path / "run") as partial:
         (partial / "mine.txt").write_text("mine")
         (tmp_path / "run").mkdir()
         (tmp_path / "run" / "theirs.txt").write_text("theirs")
@@ -106,12 +106,15 @@ def keep_epoch(partial: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, Terminated, OSError(28, "No space left on device")])
-def test_a_stopped_run_can_be_gone_on_with(tmp_path, error):
-    with pytest.raises(error if isinstance(error, type) else OSError) as raised, run_directory(tmp_path / "run") as partial:
+def test_a_stopped_run_can_be_resumed(tmp_path, error):
+    with (
+        pytest.raises(error if isinstance(error, type) else OSError) as raised,
+        run_directory(tmp_path / "run") as partial,
+    ):
         keep_epoch(partial)
         raise error
     said = raised.value.args[0] if isinstance(error, type) else raised.value.__notes__[0]
-    assert "go on after what was finished with: python " in said and "--resume" in said
+    assert "resume it with: python " in said and "--resume" in said
     assert names(tmp_path) == [".run.partial"]
     with pytest.raises(UserError), run_directory(tmp_path / "run", resume=True) as partial:
         assert names(partial / "checkpoints") == ["000001-0.npz"]
@@ -121,16 +124,16 @@ def test_a_stopped_run_can_be_gone_on_with(tmp_path, error):
     assert names(tmp_path) == ["run"] and names(tmp_path / "run") == ["log.txt"]
 
 
-def test_a_mistake_leaves_nothing_to_go_on_with(tmp_path):
+def test_a_mistake_leaves_nothing_to_resume(tmp_path):
     with pytest.raises(UserError), run_directory(tmp_path / "run") as partial:
         keep_epoch(partial)
         raise UserError("the loss became nan")
     assert names(tmp_path) == []
 
 
-def test_what_a_killed_run_left_is_cleared_or_gone_on_with(tmp_path):
+def test_what_a_killed_run_left_is_removed_or_resumed(tmp_path):
     keep_epoch(make(tmp_path / ".run.partial"))
-    with pytest.raises(UserError, match=r"begun and not finished\. Give --resume"):
+    with pytest.raises(UserError, match=r"started and not finished\. Give --resume"):
         choose_run_dir(str(tmp_path / "run"), False, None, "pets", "VGG16")
     for overwrite, resume in ((True, None), (False, "model.keras")):
         assert choose_run_dir(str(tmp_path / "run"), overwrite, resume, "pets", "VGG16") == tmp_path / "run"
@@ -148,7 +151,7 @@ def test_resume_without_a_folder_finds_the_unfinished_run(tmp_path, monkeypatch,
     assert choose_run_dir(None, False, "model.keras", "pets", "VGG16") == tmp_path / "pets-vgg16-2"
     assert capsys.readouterr().out == ""
     assert choose_run_dir(None, False, None, "pets", "VGG16") == tmp_path / "pets-vgg16-3"
-    assert "pets-vgg16-2 was begun and not finished; this command with --resume" in capsys.readouterr().out
+    assert "pets-vgg16-2 was started and not finished; this command with --resume" in capsys.readouterr().out
     assert choose_run_dir(None, False, "model.keras", "dogs", "VGG16") == tmp_path / "dogs-vgg16"
 
 
@@ -173,7 +176,7 @@ def test_an_error_of_the_program_keeps_the_epochs(tmp_path):
     assert names(tmp_path) == [".run.partial"]
 
 
-def test_a_run_that_is_written_now_is_not_gone_on_with(tmp_path, monkeypatch, capsys):
+def test_a_run_that_is_being_written_is_not_resumed(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(folder, "RUNS", tmp_path)
     with run_directory(tmp_path / "pets-vgg16") as partial:
         keep_epoch(partial)
@@ -181,7 +184,7 @@ def test_a_run_that_is_written_now_is_not_gone_on_with(tmp_path, monkeypatch, ca
     assert capsys.readouterr().out == ""
 
 
-def test_the_command_to_go_on(tmp_path, monkeypatch):
+def test_the_command_to_resume(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["scripts/train.py", "--data", "my pets", "--overwrite"])
     assert resume_command(tmp_path) == f"python scripts/train.py --data 'my pets' --run-dir {tmp_path} --resume"
     monkeypatch.setattr("sys.argv", ["scripts/train.py", "--run-dir=x", "--resume"])
@@ -189,7 +192,7 @@ def test_the_command_to_go_on(tmp_path, monkeypatch):
 
 
 def test_all_is_on_the_disk_before_checkpoints_go(tmp_path, monkeypatch):
-    """A power cut after the run is whole loses nothing: files first, then the name, then what is no longer needed."""
+    """A power cut after the run is complete loses nothing: files first, then the name, then checkpoints go."""
     done = []
     monkeypatch.setattr(folder, "flush_tree", lambda path: done.append(("all", path.name, has_checkpoints(path))))
     monkeypatch.setattr(folder, "flush", lambda path: done.append(("name", has_checkpoints(tmp_path / "run"))))
@@ -201,14 +204,17 @@ def test_all_is_on_the_disk_before_checkpoints_go(tmp_path, monkeypatch):
 
 def test_two_programs_do_not_write_one_run(tmp_path):
     with run_directory(tmp_path / "run"):
-        with pytest.raises(UserError, match="being written by another program"), run_directory(tmp_path / "run", resume=True):
+        with (
+            pytest.raises(UserError, match="being written by another program"),
+            run_directory(tmp_path / "run", resume=True),
+        ):
             pass
         assert ".run.partial" in names(tmp_path)
     assert names(tmp_path) == ["run"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_place_that_cannot_be_written(tmp_path):
+def test_a_folder_that_cannot_be_written(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(UserError, match="cannot be made: Permission denied"), run_directory(tmp_path / "run"):
         pass

@@ -1,4 +1,4 @@
-"""scripts/cache.py: what is kept, and how it goes."""
+"""scripts/cache.py: what is kept, and how it is removed."""
 
 import numpy as np
 import pytest
@@ -10,9 +10,9 @@ from tlkeras.features.cache import FeatureCache
 def kept(tmp_path, monkeypatch):
     """A cache of two entries, in a folder that holds something else too."""
     monkeypatch.setenv("TLKERAS_CACHE", str(tmp_path / "cache"))
-    for pictures in (1200, 7):
-        key = {"features": "VGG16 at 224 px, pooled", "pictures": pictures, "views": 4}
-        with FeatureCache(tmp_path / "cache", 10**9).writing(key, [[pictures, 250]], "float32") as (array,):
+    for examples in (1200, 7):
+        key = {"features": "VGG16 at 224 px, pooled", "examples": examples, "views": 4}
+        with FeatureCache(tmp_path / "cache", 10**9).writing(key, [[examples, 250]], "float32") as (array,):
             array[0:1] = np.ones((1, 250))
     (tmp_path / "cache" / "notes.txt").write_text("mine")
     return tmp_path / "cache"
@@ -25,6 +25,6 @@ def test_list(kept, call):
 
 
 def test_clear_removes_the_entries_and_nothing_else(kept, call):
-    assert call("cache.py", "--clear").out == f"Removed 2 entries, 1.2 MB, from {kept}.\n"
+    assert call("cache.py", "--clear").out == f"Removed 2 entries, 1.2 MB from {kept}.\n"
     assert [path.name for path in kept.iterdir()] == ["notes.txt"]
     assert call("cache.py").out == f"{kept} holds no features.\n"

@@ -13,9 +13,9 @@ import pytest
 from tlkeras.backbones import get_backbone_spec
 from tlkeras.config import LearningCurveConfig
 from tlkeras.data.example import Example
-from tlkeras.modalities.base import pictures
 from tlkeras.data.prepare import PreparedData
 from tlkeras.evaluation.learning_curve import ARMS
+from tlkeras.modalities.base import pictures
 from tlkeras.run.learning_curve_run import epochs_of, subsample, trial
 from tlkeras.training.checkpoint import Checkpoints
 

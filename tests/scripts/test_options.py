@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tlkeras.cli import parse_config
 from tlkeras.config import DIGITS_DEFAULTS, TrainConfig
 from tlkeras.errors import UserError
-from tlkeras.cli import parse_config
 
 SCRIPTS = sorted(path.name for path in (Path(__file__).parents[2] / "scripts").glob("*.py"))
 HEAVY = ("tensorflow", "keras", "sklearn", "matplotlib", "scipy")

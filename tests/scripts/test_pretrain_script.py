@@ -14,10 +14,10 @@ import pytest
 
 from tlkeras.backbones import get_backbone_spec
 from tlkeras.config import PretrainConfig
-from tlkeras.run.model_card import command, data_name, write_model_card
 from tlkeras.run.initial_weights import card_of, initial_weights
-from tlkeras.training.checkpoint import Checkpoints
+from tlkeras.run.model_card import command, data_name, write_model_card
 from tlkeras.training.all_layers import train_all_layers
+from tlkeras.training.checkpoint import Checkpoints
 
 OPTIONS = ("--backbone", "MobileNet-0.25", "--image-size", "32", "--batch-size", "8", "--data-description", "made; no terms")
 

@@ -9,8 +9,8 @@ from tlkeras.errors import UserError
 from tlkeras.models.builders import build_classifier
 from tlkeras.models.freezing import get_backbone
 from tlkeras.training import from_scratch
-from tlkeras.training.checkpoint import Checkpoints
 from tlkeras.training.all_layers import all_layers_optimizer, train_all_layers
+from tlkeras.training.checkpoint import Checkpoints
 
 # 30 pictures make 3 steps an epoch.
 PLAIN = {"batch_size": 10, "flip": "none", "crop": 1.0, "colour": 0.0, "rate": 0.02}

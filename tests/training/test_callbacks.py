@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tlkeras.training.callbacks import RestoreBestWeights, TerminateOnNaN, HistoryLogger, Throughput, score
+from tlkeras.training.callbacks import HistoryLogger, RestoreBestWeights, TerminateOnNaN, Throughput, score
 
 
 def logs(val_loss: float, val_accuracy: float = 0.5, loss: float = 1.0) -> dict[str, float]:

@@ -7,7 +7,7 @@ import pytest
 from tlkeras.config import TrainingOptions
 from tlkeras.models.builders import build_classifier
 from tlkeras.models.freezing import set_trainable
-from tlkeras.training.optimizers import make_optimizer, make_schedule, lr_scales
+from tlkeras.training.optimizers import lr_scales, make_optimizer, make_schedule
 
 
 @pytest.fixture

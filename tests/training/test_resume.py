@@ -8,8 +8,8 @@ import pytest
 
 from tlkeras.config import TrainingOptions
 from tlkeras.errors import UserError
-from tlkeras.models.builders import build_classifier
 from tlkeras.models.batch_norm import calibrate_batch_norm
+from tlkeras.models.builders import build_classifier
 from tlkeras.models.freezing import get_backbone
 from tlkeras.training.checkpoint import Checkpoints
 from tlkeras.training.two_phase import TrainingResult, train_two_phases

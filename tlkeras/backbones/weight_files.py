@@ -11,7 +11,8 @@ from pathlib import Path
 
 import h5py
 
-from tlkeras.backbones import BACKBONES, BackboneSpec
+from tlkeras.backbones.spec import BackboneSpec
+from tlkeras.backbones.table import BACKBONES
 from tlkeras.errors import UserError
 from tlkeras.io.archives import check_model_file
 from tlkeras.io.hashing import file_hash

@@ -17,7 +17,12 @@ TYPE_NAMES = {
 
 
 def option(
-    default: Any, help: str, min: float | None = None, max: float | None = None, only_for: str | None = None
+    default: Any,
+    help: str,
+    min: float | None = None,
+    max: float | None = None,
+    modality: str | None = None,
+    provider: str | None = None,
 ) -> Any:
     """Make a dataclass field that is an option of the command line.
 
@@ -26,12 +31,13 @@ def option(
         help: what the option is, for `--help`.
         min: the minimum that is accepted; None where there is no range.
         max: the maximum that is accepted, likewise.
-        only_for: the modality, or the provider of backbones, that the option is for; None for all.
+        modality: the only one that the option is for; None for all.
+        provider: the only provider of backbones that the option is for; None for all.
 
     Returns:
         A field of `dataclasses`, with all but the default in its metadata.
     """
-    metadata = {"help": help, "min": min, "max": max, "only_for": only_for}
+    metadata = {"help": help, "min": min, "max": max, "modality": modality, "provider": provider}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -63,20 +69,21 @@ def check_values(config: Any) -> None:
             raise UserError(f"{flag_name(entry.name)} was {given}; it must be {expected_text(hints[entry.name], entry)}.")
 
 
-def check_applicable(config: Any, what: str, *kinds: str) -> None:
-    """Refuse options that say nothing about the data or the backbone.
+def check_applicable(config: Any, kind: Literal["modality", "provider"], own: str, what: str) -> None:
+    """Refuse options that are for another modality, or for another provider of backbones.
 
     Args:
         config: options, of any dataclass.
-        what: the data or the backbone, as a sentence begins: "photos holds images".
-        kinds: the modality, and the provider of the backbone where it is known.
+        kind: which of the two is checked.
+        own: the modality, or the provider.
+        what: the data or the backbone, as a sentence goes on: "photos holds images".
 
     Raises:
         UserError: an option for others does not have its default.
     """
     for entry in fields(config):
-        given, only_for = getattr(config, entry.name), entry.metadata.get("only_for")
-        if only_for not in (None, *kinds) and given != entry.default:
+        given, only_for = getattr(config, entry.name), entry.metadata.get(kind)
+        if only_for not in (None, own) and given != entry.default:
             raise UserError(f"{flag_name(entry.name)} was {given}; it is for {only_for} only, and {what}. Leave it out.")
 
 

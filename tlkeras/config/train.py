@@ -31,7 +31,7 @@ class CacheOptions(MemoryOptions):
     )
     feature_dtype: Literal["float32", "float16"] = option("float32", "dtype of cached features; float16 takes half")
     engine: Literal["tensorflow", "openvino", "openvino_bf16"] = option(
-        "tensorflow", "what computes the features; openvino needs 'pip install openvino'", only_for="image"
+        "tensorflow", "what computes the features; openvino needs 'pip install openvino'", modality="image"
     )
 
 
@@ -54,11 +54,11 @@ class DataOptions(MemoryOptions):
     max_unreadable: float = option(0.1, "fraction of unreadable files above which the run stops", 0.0, 1.0)
     # [part: audio]
     sample_rate: int | None = option(
-        None, "samples per second that audio is resampled to (default: 16000)", 1000, 192000, only_for="audio"
+        None, "samples per second that audio is resampled to (default: 16000)", 1000, 192000, modality="audio"
     )
     seconds: float | None = option(
         None, "length that audio is cut or padded to (default: the module's, else the median, at most 10)", 0.01, 600.0,
-        only_for="audio",
+        modality="audio",
     )  # fmt: skip
     # [/part]
 
@@ -96,7 +96,7 @@ class ModelOptions:
         ".weights.h5, .keras",
     )  # fmt: skip
     image_size: int | None = option(
-        None, "size in pixels that the backbone sees (default: the backbone's own)", 1, 4096, only_for="image"
+        None, "size in pixels that the backbone sees (default: the backbone's own)", 1, 4096, modality="image"
     )
     pooling: Literal["avg", "max", "both"] = option("avg", "how the feature map becomes a vector")
     hidden_units: list[int] = option([], "units of hidden dense layers between features and output, e.g. [256]", 1)
@@ -106,12 +106,12 @@ class ModelOptions:
     # [part: kerashub]
     sequence_length: int | None = option(
         None, "tokens of a text that a KerasHub encoder sees (default: what 95 % of the texts need, at most 128)",
-        4, 8192, only_for="kerashub",
+        4, 8192, provider="kerashub",
     )  # fmt: skip
     # [/part]
     # [part: hub]
     pixel_range: Literal["auto", "0..1", "-1..1", "0..255"] = option(
-        "auto", "pixel range that a hub module takes; auto: 0..1, or 0..255 where the module says so", only_for="hub"
+        "auto", "pixel range that a hub module takes; auto: 0..1, or 0..255 where the module says so", provider="hub"
     )
     # [/part]
 

@@ -133,10 +133,7 @@ def _allocate(count: int, modality: Modality, budget: int, notes: list[str]) -> 
         f"The decoded {modality.plural} take {gigabytes:.1f} GB, more than the {budget / 1e9:.1f} GB of memory for them "
         f"(--memory-gb), so they are in a temporary file in {folder} (set TMPDIR for another folder)."
     )
-    # The file has no name any more, so nothing is left behind even if the program is killed.
-    file = tempfile.TemporaryFile()  # noqa: SIM115 (the array closes it)
-    file.truncate(needed)
-    return FileArray(file, shape, dtype)
+    return FileArray.temporary(shape, dtype)
 
 
 def memory_budget(gigabytes: float | None = None) -> int:

@@ -124,7 +124,7 @@ def check_taken(listing: DatasetListing, spec: BackboneSpec, options: DataOption
         UserError: with what takes such data.
     """
     found, plural = listing.modality.name, listing.modality.plural
-    check_applicable(options, f"{listing.name} holds {plural}", found, spec.provider)
+    check_applicable(options, "modality", found, f"{listing.name} holds {plural}")
     if spec.modality not in (None, found):
         known = [other.name for other in BACKBONES.values() if other.modality == found]
         backbones = f"{', '.join(known[:5])} or a hub module (hub:HANDLE)" if known else "a hub module (hub:HANDLE)"

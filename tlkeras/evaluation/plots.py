@@ -1,4 +1,4 @@
-"""The picture of a training run."""
+"""The plot of a training run."""
 
 from pathlib import Path
 
@@ -6,30 +6,33 @@ from matplotlib.figure import Figure
 
 
 def plot_history(history: list[dict], kept_epoch: int, path: Path | None = None) -> Figure:
-    """Loss and accuracy (or mean absolute error) of training and validation over the epochs of both phases.
+    """Plot loss and accuracy (or mean absolute error) of training and validation over the epochs of both phases.
 
     Args:
         history: rows of `tlkeras.training.phase.TrainingResult.history`.
         kept_epoch: epoch whose weights were kept, marked in the plot.
-        path: where the PNG goes; nowhere when None.
+        path: where the PNG is saved; nowhere when None.
 
     Returns:
         The figure, which a notebook shows.
+
+    Example:
+        >>> tlkeras.plot_history(result.history, result.epoch)
     """
     metric = "accuracy" if "accuracy" in history[0] else "mae"
     titles = {"loss": "loss", "accuracy": "accuracy", "mae": "mean absolute error"}
     epochs = [row["epoch"] for row in history]
     frozen = sum(row["phase"] == "frozen" for row in history)
     figure = Figure(figsize=(10, 4), layout="constrained")
-    for panel, name in zip(figure.subplots(1, 2), ["loss", metric], strict=True):
-        panel.plot(epochs, [row[name] for row in history], marker=".", label="training")
-        panel.plot(epochs, [row[f"val_{name}"] for row in history], marker=".", label="validation")
-        panel.axvline(kept_epoch, color="gray", linewidth=0.8, linestyle=":", label=f"kept: epoch {kept_epoch}")
+    for axes, name in zip(figure.subplots(1, 2), ["loss", metric], strict=True):
+        axes.plot(epochs, [row[name] for row in history], marker=".", label="training")
+        axes.plot(epochs, [row[f"val_{name}"] for row in history], marker=".", label="validation")
+        axes.axvline(kept_epoch, color="gray", linewidth=0.8, linestyle=":", label=f"kept: epoch {kept_epoch}")
         if frozen < len(history):
-            panel.axvspan(epochs[frozen] - 0.5, epochs[-1] + 0.5, color="C1", alpha=0.08, label="phase 2")
-        panel.set(title=titles[name], xlabel="epoch")
-        panel.xaxis.get_major_locator().set_params(integer=True)
-        panel.legend(frameon=False, fontsize="small")
+            axes.axvspan(epochs[frozen] - 0.5, epochs[-1] + 0.5, color="C1", alpha=0.08, label="phase 2")
+        axes.set(title=titles[name], xlabel="epoch", ylabel=titles[name])
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.legend(frameon=False, fontsize="small")
     if path:
         figure.savefig(path, dpi=120)
     return figure

@@ -18,7 +18,7 @@ from tlkeras.io.hashing import json_hash, stream_hash
 
 FORMAT = 2  # of the files and of what is in them: another one never reads these
 INFO = "info.json"
-CHUNK_BYTES = 2**24  # that are hashed at a time, by each core
+CHUNK_BYTES = 2**20  # that are hashed at a time, by each core
 RESERVE = 2**30  # bytes of the disk that are left free
 
 

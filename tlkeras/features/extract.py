@@ -19,8 +19,8 @@ from tlkeras.data.augment import augment
 from tlkeras.data.loading import available_cores
 from tlkeras.data.pipeline import SplitData, stream
 from tlkeras.errors import UserError
-from tlkeras.features.cache import Array
 from tlkeras.features.engines import BATCH_SIZE, Engine
+from tlkeras.io.arrays import FileArray
 from tlkeras.io.hashing import array_digest, file_hash, json_hash, stream_hash
 from tlkeras.models.keras_private import flatten_layers
 from tlkeras.notebook import progress
@@ -36,7 +36,7 @@ class Features:
         views: how many there are of each example.
     """
 
-    arrays: Sequence[Array]
+    arrays: Sequence[np.ndarray | FileArray]
     targets: np.ndarray
     views: int
 
@@ -53,7 +53,7 @@ class Features:
 
 
 def extract(
-    engine: Engine, data: SplitData, options: AugmentOptions | None, views: int, seed: int, arrays: Sequence[Array]
+    engine: Engine, data: SplitData, options: AugmentOptions | None, views: int, seed: int, arrays: Sequence[np.ndarray | FileArray]
 ) -> None:
     """Run one pass over the examples for each view; the next batch is augmented while one is computed.
 

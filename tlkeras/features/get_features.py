@@ -1,4 +1,4 @@
-"""Where features lie, and whether they have to be computed at all."""
+"""Where features are kept, and whether they have to be computed at all."""
 
 import functools
 import logging
@@ -11,28 +11,27 @@ from typing import Any
 import keras
 import numpy as np
 
-from tlkeras.config import AugmentOptions, TrainingOptions
+from tlkeras.config.train import AugmentOptions, TrainingOptions
 from tlkeras.data.augment import augment
-from tlkeras.data.pipeline import SplitData
 from tlkeras.data.loading import available_cores, memory_budget
-from tlkeras.features.extract import Features, compute, digest_code, digest_inputs, digest_model
+from tlkeras.data.pipeline import SplitData
+from tlkeras.features.cache import FeatureCache
 from tlkeras.features.engines import Engine, make_engine
-from tlkeras.features.cache import ShardedArray, FeatureCache
+from tlkeras.features.extract import Features, digest_code, digest_inputs, digest_model, extract
+from tlkeras.io.arrays import FileArray
 from tlkeras.io.paths import cache_dir
 
 log = logging.getLogger("tlkeras")
 
-Arrays = Sequence[np.ndarray | ShardedArray]
-
 
 @dataclass(frozen=True)
 class ExtractionJob:
-    """Pictures, and what is done to them before they go through the frozen part.
+    """A split whose features are wanted.
 
     Attributes:
-        data: a split.
+        data: the split.
         options: augmentation, count of views, and seed.
-        augmented: whether the pictures are augmented; else they go through once as they are.
+        augmented: whether the examples are augmented; else they go through once as they are.
     """
 
     data: SplitData
@@ -41,38 +40,38 @@ class ExtractionJob:
 
     @property
     def views(self) -> int:
-        """How often each picture goes through."""
+        """Return how often each example goes through."""
         return self.options.views if self.augmented else 1
 
     def shapes(self, model: keras.Model) -> list[list[int]]:
-        """Of the features."""
+        """Return the shape of each array of features."""
         return [[self.views * len(self.data), *tensor.shape[1:]] for tensor in model.outputs]
 
     def key(self) -> dict[str, Any]:
-        """What the features depend on, the model aside."""
-        key = {"pictures": len(self.data), "pixels": digest_inputs(self.data), "views": self.views}
+        """Return what the features depend on, the model aside."""
+        key = {"examples": len(self.data), "inputs": digest_inputs(self.data), "views": self.views}
         if self.augmented:
             names = [entry.name for entry in fields(AugmentOptions)]
             key |= {name: value for name, value in asdict(self.options).items() if name in [*names, "seed"]}
-            key["code"] = digest_code(augment)  # so that who changes it does not get the features of before
+            key["code"] = digest_code(augment)  # so that whoever changes it does not get stale features
         return key
 
-    def compute(self, engine: Engine, arrays: Arrays) -> None:
-        """Fill the arrays."""
-        compute(engine, self.data, self.options if self.augmented else None, self.views, self.options.seed, arrays)
+    def fill(self, engine: Engine, arrays: Sequence[np.ndarray | FileArray]) -> None:
+        """Compute the features into arrays."""
+        extract(engine, self.data, self.options if self.augmented else None, self.views, self.options.seed, arrays)
 
 
 def get_features(
     model: keras.Model, name: str, train: SplitData, validation: SplitData, options: TrainingOptions
 ) -> tuple[Features, Features] | None:
-    """Features of both splits: read, or computed in one pass and kept for the next run.
+    """Return the features of both splits: read from the cache, or computed in one pass and kept for the next run.
 
-    They lie in memory where they fit, else on disk; a line is logged that says where, and why.
+    They are in memory where they fit, else on disk; a line is logged that says where, and why.
 
     Args:
-        model: `below` of a cut.
+        model: `below` of `split_model`.
         name: what these features are, for those who list the cache.
-        train: has `options.views` augmented views of each picture, one where nothing is augmented.
+        train: has `options.views` augmented views of each example, one where nothing is augmented.
         validation: as it is.
         options: augmentation, seed, budgets and engine.
 
@@ -80,77 +79,73 @@ def get_features(
         None where neither memory nor disk has room.
     """
     start = time.perf_counter()
-    augmented = train.form == "pictures" and options.changes_images()
+    augmented = train.modality.augmentable and options.changes_images()
     jobs = [ExtractionJob(train, options, augmented), ExtractionJob(validation, options, False)]
     count = sum(int(np.prod(shape)) for job in jobs for shape in job.shapes(model))
     nbytes = count * np.dtype(options.feature_dtype).itemsize
     memory = memory_budget(options.memory_gb)
     fits = nbytes <= memory
-    store = FeatureCache(cache_dir(), int(options.cache_gb * 1e9))
-    keep = store.has_room(nbytes)
+    cache = FeatureCache(cache_dir(), int(options.cache_gb * 1e9))
+    keep = cache.has_room(nbytes)
     if not (fits or keep):
         log.info(
-            "Note: features (%s) would take %.2f GB, more than --memory-gb (%.1f GB) and --cache-gb (%.1f GB) allow, so "
+            "Note: features (%s) would take %.2f GB, more than --memory-gb (%.1f) and --cache-gb (%.1f) allow, so "
             "they are computed anew in each epoch.", name, nbytes / 1e9, memory / 1e9, options.cache_gb,
         )  # fmt: skip
         return None
     engine = functools.cache(lambda: make_engine(model, options.engine))
-    about = {"features": name, "model": digest_model(model), "engine": options.engine, "cores": available_cores()}
     packages = ["tensorflow", "keras", "pillow", *(["openvino"] if options.engine != "tensorflow" else [])]
-    about |= {package: version(package) for package in packages}
+    common = {"features": name, "model": digest_model(model), "engine": options.engine, "cores": available_cores()}
+    common |= {package: version(package) for package in packages}
     arrays, hits = [], 0
     for job in jobs:
-        key, shapes = about | job.key(), job.shapes(model)
-        kept = store.read(key, options.feature_dtype) if keep else None
-        hits += kept is not None
-        if kept is None:
-            kept = computed(job, engine, shapes, options.feature_dtype, (store, key) if keep else None, fits)
-        arrays.append([in_memory(array) for array in kept] if fits else kept)
+        key, shapes = common | job.key(), job.shapes(model)
+        found = cache.read(key, options.feature_dtype) if keep else None
+        hits += found is not None
+        if found is None:
+            found = compute(job, engine, shapes, options.feature_dtype, (cache, key) if keep else None, fits)
+        arrays.append([np.asarray(array[:]) for array in found] if fits else found)
     log.info(
         "Features (%s): %s in %.1f s, %s MB, %s%s.", name, "read from the cache" if hits == len(jobs) else "computed",
         time.perf_counter() - start, f"{nbytes / 1e6:,.1f}",
         "in memory" if fits else f"on disk, as more than {memory / 1e9:.1f} GB (--memory-gb)",
-        f"; kept for the next run in {store.folder}" if keep and hits < len(jobs) else "",
+        f"; kept for the next run in {cache.folder}" if keep and hits < len(jobs) else "",
     )  # fmt: skip
-    return tuple(Features(kept, job.data.targets, job.views) for job, kept in zip(jobs, arrays, strict=True))
+    first, second = (Features(found, job.data.targets, job.views) for job, found in zip(jobs, arrays, strict=True))
+    return first, second
 
 
-def computed(
+def compute(
     job: ExtractionJob,
     engine: Callable[[], Engine],
     shapes: list[list[int]],
     dtype: str,
-    place: tuple[FeatureCache, dict[str, Any]] | None,
+    entry: tuple[FeatureCache, dict[str, Any]] | None,
     fits_memory: bool,
-) -> Arrays:
-    """Compute features: into an entry of the store or, where there is no place for them, into memory.
+) -> Sequence[np.ndarray | FileArray]:
+    """Compute features: into an entry of the cache or, where it has no room for them, into memory.
 
     Args:
-        job: the pictures, and what is done to them.
+        job: the examples, and what is done to them.
         engine: makes what computes, when it is called.
-        shapes: of the array for each tensor, pictures first.
+        shapes: of the array for each tensor, examples first.
         dtype: "float32" or "float16".
-        place: the store, and the key of the entry; None where nothing is kept.
+        entry: the cache and the key; None where nothing is kept.
         fits_memory: whether memory will do if the disk cannot be written.
 
     Raises:
         OSError: the disk cannot be written, and memory will not do.
     """
-    if place:
-        store, key = place
+    if entry:
+        cache, key = entry
         try:
-            with store.writing(key, shapes, dtype) as arrays:
-                job.compute(engine(), arrays)
-            return arrays
+            with cache.writing(key, shapes, dtype) as files:
+                job.fill(engine(), files)
+            return files
         except OSError as error:
             if not fits_memory:
                 raise
-            log.info("Note: features are not kept for the next run; %s: %s.", store.folder, error.strerror)
+            log.info("Note: features are not kept for the next run; %s: %s.", cache.folder, error.strerror)
     arrays = [np.empty(shape, dtype) for shape in shapes]
-    job.compute(engine(), arrays)
+    job.fill(engine(), arrays)
     return arrays
-
-
-def in_memory(array: np.ndarray | ShardedArray) -> np.ndarray:
-    """All rows of an array `(N, …)`, as it is or read from its files."""
-    return array if isinstance(array, np.ndarray) else array[np.arange(len(array))]

@@ -1,4 +1,4 @@
-"""A `.keras` archive from a stranger is looked at before Keras opens it. Nothing here loads TensorFlow."""
+"""Check an untrusted `.keras` archive before Keras opens it, without TensorFlow."""
 
 import zipfile
 from pathlib import Path, PurePosixPath
@@ -12,8 +12,8 @@ def check_model_file(path: Path) -> None:
     """Refuse what cannot be a Keras model, as far as that can be told from the list of its files.
 
     Raises:
-        UserError: when the file is missing, is not a zip archive, holds no configuration and weights, would write
-            outside of its folder, or is too large when it is unpacked.
+        UserError: the file is missing, is no zip archive, has no configuration or no weights, would write outside of
+            its folder, or is too large when it is unpacked.
     """
     if not path.is_file():
         raise UserError(f"There is no model file {path}.")

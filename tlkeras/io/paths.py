@@ -1,10 +1,10 @@
-"""Where tlkeras keeps what may be wanted again: features, the digits, hub modules."""
+"""The folder of what is kept between runs: features, the digits, hub modules."""
 
 import os
 from pathlib import Path
 
 
 def cache_dir() -> Path:
-    """The folder of what is kept: `TLKERAS_CACHE`, or `tlkeras` in the user's cache folder."""
-    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tlkeras"
-    return Path(os.environ.get("TLKERAS_CACHE") or usual)
+    """Return `TLKERAS_CACHE`, or `tlkeras` in the user's cache folder."""
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tlkeras"
+    return Path(os.environ.get("TLKERAS_CACHE") or default)

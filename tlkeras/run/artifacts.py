@@ -1,4 +1,4 @@
-"""What a run leaves for its readers: options, figures, history, versions."""
+"""The files of a run: options, metrics, history, versions."""
 
 import csv
 import json
@@ -13,17 +13,17 @@ from tlkeras import __version__
 
 
 def write_yaml(path: Path, values: dict[str, Any]) -> None:
-    """A mapping as YAML, in its own order."""
+    """Write a mapping as YAML, in its own order."""
     path.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Values as indented JSON."""
+    """Write values as indented JSON."""
     path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def write_history(path: Path, rows: list[dict[str, Any]]) -> None:
-    """A training as one table: a row for each epoch."""
+def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write rows as CSV, such as the epochs of a training."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
@@ -31,7 +31,7 @@ def write_history(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Of everything that a training's figures depend on."""
+    """Return the versions of everything that a training's metrics depend on."""
     own = {"tlkeras": __version__, "python": platform.python_version()}
     packages = ["tensorflow", "keras", "numpy", "pillow", "scikit-learn"]
     return own | {name: version(name) for name in packages}

@@ -1,4 +1,4 @@
-"""Judge a run's model on examples: those of its own split, or others."""
+"""Evaluate a run's model on examples: those of its own split, or others."""
 
 import csv
 import logging
@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from tlkeras.data.example import Example, DatasetListing
+from tlkeras.data.example import DatasetListing, Example
 from tlkeras.data.loading import decode_all
-from tlkeras.data.sources import find_examples
+from tlkeras.data.sources import TFDS, find_examples
 from tlkeras.data.splits import load_split
 from tlkeras.errors import UserError
 from tlkeras.run.load_run import Run, load_run
@@ -22,93 +22,93 @@ log = logging.getLogger("tlkeras")
 def evaluate(
     run_path: str | Path, data: str | Path | None = None, batch_size: int = 32, data_dir: str | None = None
 ) -> dict[str, dict[str, Any]]:
-    """Figures of a run's model, every picture once.
+    """Return the metrics of a run's model, every example once.
 
     Args:
         run_path: folder that `scripts/train.py` wrote.
-        data: folder, CSV, TFDS name or digits with the run's classes; the run's own data when None, of which only
-            the test pictures are judged (the validation pictures where there is no test split).
-        batch_size: pictures in a step.
-        data_dir: where TensorFlow Datasets keeps its data sets; where it was in training when None.
+        data: folder, CSV, TFDS name or digits with the run's classes; the run's own data when None, of which only the
+            test split is evaluated (the validation split where there is no test split).
+        batch_size: examples per step.
+        data_dir: where TensorFlow Datasets keeps its datasets; where it was in training when None.
 
     Returns:
-        For each split that is judged the figures of `tlkeras.evaluation.metrics.measure` and, not for
-        regression, "classes": the figures of each class by its name. Data without splits is one split, "all".
+        For each split that is evaluated the metrics of `tlkeras.evaluation.metrics.compute_metrics` and, not for
+        regression, "classes": the metrics of each class by its name. Data without splits is one split, "all".
 
     Raises:
-        UserError: when the run or the data cannot be used, or the classes differ.
+        UserError: the run or the data cannot be used, or the classes differ.
+
+    Example:
+        >>> tlkeras.evaluate("saved_models/photos")["test"]["accuracy"]
     """
     if batch_size < 1:
         raise UserError(f"--batch-size was {batch_size}; it must be a whole number of at least 1.")
     run = load_run(run_path)
-    place = data_dir or run.config.get("data_dir")
-    source = find_examples(data or training_data(run), run.task, training=False, data_dir=place, form=run.form.name)
-    check_modality(run, source)
-    check_classes(run, source)
-    splits = own_splits(source.examples) if data else evaluation_split(run, source.examples)
+    given = str(data) if data else training_data(run)
+    folder = data_dir or run.config.get("data_dir")
+    listing = find_examples(given, run.task, training=False, data_dir=folder, modality=type(run.modality))
+    check_listing(run, listing)
     if data:
-        warn_if_training_data(run, data, source.examples)
-    decoded = {name: decode_all(examples, run.form, run.config["max_unreadable"]) for name, examples in splits.items()}
+        splits = source_splits(listing.examples)
+        warn_if_training_data(run, given, listing.examples)
+    else:
+        splits = evaluation_split(run, listing.examples)
+    decoded = {
+        name: decode_all(examples, run.modality, run.config["max_unreadable"]) for name, examples in splits.items()
+    }
     load_tensorflow()
     from tlkeras.data.targets import make_targets
     from tlkeras.evaluation.metrics import compute_metrics, per_class_metrics
     from tlkeras.run.model_file import load_model
 
     model = load_model(run.path / "model.keras", outputs=len(run.classes) or 1)
-    figures = {}
+    metrics = {}
     for name, part in decoded.items():
         for example, reason in part.unreadable:
-            log.warning("Set aside, unreadable: %s (%s)", example.name, reason)
+            log.warning("Skipped, unreadable: %s (%s)", example.name, reason)
         targets = make_targets(part.examples, run.task, run.classes)
         outputs = predict_inputs(model, part.inputs, batch_size)
-        figures[name] = compute_metrics(outputs, targets, run.task)
+        metrics[name] = compute_metrics(outputs, targets, run.task)
         if run.task != "regression":
-            figures[name]["classes"] = per_class_metrics(outputs, targets, run.task, run.classes)
-    return figures
+            metrics[name]["classes"] = per_class_metrics(outputs, targets, run.task, run.classes)
+    return metrics
 
 
 def training_data(run: Run) -> str:
-    """The data that a run was trained on, if it is still where it was.
+    """Return the data that a run was trained on, if it is still where it was.
 
     Raises:
         UserError: it is not.
     """
     data = run.config["data"]
-    if data != "digits" and not data.startswith("tfds:") and not Path(data).expanduser().exists():
-        place = "" if Path(data).is_absolute() else f" in {Path.cwd()}"
+    if data != "digits" and not data.startswith(TFDS) and not Path(data).expanduser().exists():
+        where = "" if Path(data).is_absolute() else f" in {Path.cwd()}"
         raise UserError(
-            f"{run.path} was trained on {data}, and there is no such folder or file{place}. "
-            f"Run the command where the training ran, or say with --data where the {run.form.name} are."
+            f"{run.path} was trained on {data}, and there is no such folder or file{where}. "
+            f"Run the command where the training ran, or give the {run.modality.plural} with --data."
         )
     return data
 
 
-def check_modality(run: Run, source: DatasetListing) -> None:
-    """Refuse what the model does not take.
+def check_listing(run: Run, listing: DatasetListing) -> None:
+    """Refuse what the model does not take, and classes that it does not know.
 
     Raises:
-        UserError: with what it takes.
+        UserError: with what it takes and knows.
     """
-    if source.form != run.form.name:
-        raise UserError(f"The model of {run.path} takes {run.form.name}, and {source.name} holds {source.form}.")
-
-
-def check_classes(run: Run, source: DatasetListing) -> None:
-    """Refuse pictures of classes that the model does not know.
-
-    Raises:
-        UserError: there are such pictures.
-    """
-    unknown = [name for name in source.classes if name not in run.classes]
-    if unknown:
+    if listing.modality is not type(run.modality):
         raise UserError(
-            f"{source.name} has classes that the model of {run.path} does not know: {', '.join(unknown[:5])}. "
+            f"The model of {run.path} takes {run.modality.plural}, and {listing.name} holds {listing.modality.plural}."
+        )
+    if missing := [name for name in listing.classes if name not in run.classes]:
+        raise UserError(
+            f"{listing.name} has classes that the model of {run.path} does not know: {', '.join(missing[:5])}. "
             f"It knows {', '.join(run.classes[:20])}{' and others' if run.classes[20:] else ''}."
         )
 
 
-def own_splits(examples: Sequence[Example]) -> dict[str, list[Example]]:
-    """Examples by the split that their source gives them; "all" where it gives none."""
+def source_splits(examples: Sequence[Example]) -> dict[str, list[Example]]:
+    """Return examples by the split that their source assigns; "all" where it assigns none."""
     splits: dict[str, list[Example]] = {}
     for example in examples:
         splits.setdefault(example.split or "all", []).append(example)
@@ -116,29 +116,30 @@ def own_splits(examples: Sequence[Example]) -> dict[str, list[Example]]:
 
 
 def evaluation_split(run: Run, examples: Sequence[Example]) -> dict[str, list[Example]]:
-    """The run's test pictures, or its validation pictures where it has no test split."""
+    """Return the run's test examples, or its validation examples where it has no test split."""
     splits = load_split(run.path / "split.csv", examples)
     name = "test" if "test" in splits else "validation"
     return {name: [examples[index] for index in splits[name]]}
 
 
 def warn_if_training_data(run: Run, data: str, examples: Sequence[Example]) -> None:
-    """Say so when pictures are judged that the run was trained on."""
+    """Say so when a run is evaluated on examples that it was trained on."""
     before = run.config["data"]
-    of_tfds = data.startswith("tfds:") and before.startswith("tfds:")  # these names tell data set and version
+    of_tfds = data.startswith(TFDS) and before.startswith(TFDS)  # these names tell dataset and version
     if not of_tfds and Path(data).expanduser().resolve() != Path(before).expanduser().resolve():
         return
     with (run.path / "split.csv").open(newline="", encoding="utf-8") as file:
         trained = {row["path"] for row in csv.DictReader(file) if row["split"] == "train"}
     if known := sum(example.name in trained for example in examples):
+        plural = run.modality.plural
         log.warning(
-            "Note: the run was trained on %d of these %d %s, so the figures are too good. Leave --data out to "
-            "judge its test %s alone.", known, len(examples), run.form.name, run.form.name,
+            "Note: the run was trained on %d of these %d %s, so the metrics are too optimistic. Leave --data out to "
+            "evaluate its test %s alone.", known, len(examples), plural, plural,
         )  # fmt: skip
 
 
 def predict_inputs(model: Any, inputs: np.ndarray, batch_size: int) -> np.ndarray:
-    """Outputs `(N, K)` of a model for decoded examples; only one batch of pictures is in memory as floats."""
+    """Return outputs `(N, K)` of a model for decoded examples; only one batch of images is in memory as floats."""
     if len(inputs) == 0:
         return np.zeros((0, model.output_shape[-1]), "float32")
     starts = range(0, len(inputs), batch_size)

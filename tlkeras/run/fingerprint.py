@@ -1,35 +1,35 @@
-"""What a run is made of: it can be gone on with only where nothing of that has changed."""
+"""The fingerprint of a run: it can be resumed only where nothing of it has changed."""
 
 import dataclasses
-import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from tlkeras.config import PretrainConfig, TrainConfig
+from tlkeras.config.fields import flag_name
+from tlkeras.config.old_names import with_new_names
+from tlkeras.data.loading import available_cores
 from tlkeras.data.prepare import PreparedData
-from tlkeras.data.loading import available_cores, content_bytes
-from tlkeras.io.atomic import write_atomic
 from tlkeras.errors import UserError
+from tlkeras.io.atomic import write_atomic
+from tlkeras.io.hashing import stream_hash
 from tlkeras.run.artifacts import versions
 
 FILE = "identity.json"  # beside the checkpoints
-# Options that may differ when a run goes on: where things lie, and how it is started.
-MAY_CHANGE = ("run_dir", "data_dir", "overwrite", "resume", "memory", "cache_disk", "about")
-CHUNK = 256  # pictures that are read at a time
+# Options that may differ when a run is resumed: where things are, and how it is started.
+MAY_CHANGE = ("run_dir", "data_dir", "overwrite", "resume", "memory_gb", "cache_gb", "data_description")
+CHUNK = 256  # examples that are read at a time
 
 
-def check_fingerprint(
-    folder: Path, config: TrainConfig | PretrainConfig, data: PreparedData, weights: str | None = None
-) -> None:
-    """Note what a run is made of, or compare with the note that is there.
+def check_fingerprint(folder: Path, config: Any, data: PreparedData, weights: str | None = None) -> None:
+    """Write the fingerprint of a run, or compare with the one that is there.
 
     Args:
         folder: of the checkpoints.
         config: options of the run, none of them None any more.
-        data: the pictures, decoded.
-        weights: digest of a hub module, or of a file of weights that each start reads again.
+        data: the examples, decoded.
+        weights: hash of a hub module, or of a weight file that each start reads again.
 
     Raises:
         UserError: another option, other data or weights, another version of a package, or another number of cores.
@@ -41,24 +41,26 @@ def check_fingerprint(
     file = folder / FILE
     if not file.exists() and not any(folder.glob("*.npz")):
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(file, json.dumps(now, indent=2).encode())
+        write_atomic(file, json.dumps(now, indent=2))
         return
     try:
         before = json.loads(file.read_text(encoding="utf-8"))
-        changes = [f"--{name.replace('_', '-')} {value}" for name, value in before["options"].items()
+        changes = [f"{flag_name(name)} {value}" for name, value in before["options"].items()
                    if value != now["options"].get(name)]  # fmt: skip
         changes += [f"{name} {value}" for name, value in before["versions"].items() if value != now["versions"][name]]
         changes += [f"{before['cores']} cores"] if before["cores"] != now["cores"] else []
-        changes += ["other pictures or labels"] if before["data"] != now["data"] else []
+        changes += ["other examples or labels"] if before["data"] != now["data"] else []
         changes += ["other weights"] if before.get("weights") != weights else []
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        changes = ["a damaged note of its options"]
+        changes = ["a damaged record of its options"]
     if changes:
-        raise UserError(f"The run in {folder.parent} was begun with {', '.join(changes)}: going on would not give the "
-                        "same. Give the same to go on, or --overwrite to begin anew.")  # fmt: skip
+        raise UserError(
+            f"The run in {folder.parent} was started with {', '.join(changes)}: resuming would not give the same. Give "
+            "the same to resume, or --overwrite to start over."
+        )
 
 
-def check_finished(file: Path, config: TrainConfig | PretrainConfig) -> None:
+def check_finished(file: Path, config: Any) -> None:
     """Compare what was asked for with the options of a finished run.
 
     Args:
@@ -68,23 +70,20 @@ def check_finished(file: Path, config: TrainConfig | PretrainConfig) -> None:
     Raises:
         UserError: they are others.
     """
-    before = yaml.safe_load(file.read_text(encoding="utf-8"))
+    before = with_new_names(yaml.safe_load(file.read_text(encoding="utf-8")))
     given = {name: value for name, value in dataclasses.asdict(config).items()
              if name not in MAY_CHANGE and value not in (None, "auto")}  # fmt: skip
-    if changes := [
-        f"--{name.replace('_', '-')} {before.get(name)}" for name in given if before.get(name) != given[name]
-    ]:
-        raise UserError(f"The run in {file.parent} is finished, and was one with {', '.join(changes)}. Give another "
-                        "--run-dir, or --overwrite to replace it.")  # fmt: skip
+    if changes := [f"{flag_name(name)} {before.get(name)}" for name in given if before.get(name) != given[name]]:
+        raise UserError(
+            f"The run in {file.parent} is finished, and was one with {', '.join(changes)}. Give another --run-dir, or "
+            "--overwrite to replace it."
+        )
 
 
 def digest_data(data: PreparedData) -> str:
-    """SHA-256 of all pictures, their names and labels, and who is in which split."""
-    result = hashlib.sha256()
-    for example in data.examples:
-        result.update(f"{example.name}\0{example.label}\0".encode())
-    for name, rows in data.splits.items():
-        result.update(name.encode() + rows.tobytes())
-    for start in range(0, len(data.examples), CHUNK):
-        result.update(content_bytes(data.inputs[start : start + CHUNK]))
-    return result.hexdigest()
+    """Return the hash of all examples, their names and labels, and of the splits."""
+    names = (f"{example.name}\0{example.label}\0" for example in data.examples)
+    splits = (part for name, rows in data.splits.items() for part in (name, rows))
+    return stream_hash(
+        names, splits, (data.inputs[start : start + CHUNK] for start in range(0, len(data.examples), CHUNK))
+    )

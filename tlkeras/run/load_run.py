@@ -1,4 +1,4 @@
-"""Open a run's folder, as far as that goes without TensorFlow."""
+"""Load a run's folder, as far as that goes without TensorFlow."""
 
 import json
 from dataclasses import dataclass
@@ -7,11 +7,12 @@ from typing import Any, get_args
 
 import yaml
 
-from tlkeras.io.archives import check_model_file
-from tlkeras.config import Task
-from tlkeras.modalities.base import Form, pictures, sounds, texts
+from tlkeras.backbones.registry import custom_layers
+from tlkeras.config.fields import Task
+from tlkeras.config.old_names import with_new_names
 from tlkeras.errors import UserError
-from tlkeras.extras.kerashub.presets import check_installed, holds_tokenizer
+from tlkeras.io.archives import check_model_file
+from tlkeras.modalities.base import Modality, get_modality
 
 MAX_TEXT_BYTES = 10_000_000
 
@@ -24,65 +25,44 @@ class Run:
         path: the folder.
         task: what the outputs mean.
         classes: names of the outputs; empty for regression.
-        config: options of the run, with the image size and weights that were really used.
-        form: what the model takes, ready to decode it.
+        config: options of the run, with what was really used.
+        modality: what the model takes, ready to decode it.
     """
 
     path: Path
     task: Task
     classes: list[str]
     config: dict[str, Any]
-    form: Form
+    modality: Modality
 
 
 def load_run(path: str | Path) -> Run:
-    """Read a run's folder, as far as that goes without TensorFlow.
+    """Read a run's folder; runs of earlier versions, too.
 
     Raises:
-        UserError: when it is not one, or needs KerasHub, which is missing.
+        UserError: it is not one, or needs an optional package that is not installed.
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
         raise UserError(f"There is no run folder {folder}. Give a folder that scripts/train.py wrote.")
     try:
         labels = json.loads(read_text(folder / "labels.json"))
-        config = yaml.safe_load(read_text(folder / "config.yaml"))
-        run = Run(folder, labels["task"], labels["classes"], config, form_of(labels, config))
+        config = with_new_names(yaml.safe_load(read_text(folder / "config.yaml")))
+        modality = get_modality(labels.get("modality", labels.get("form", "image"))).from_config(config)
+        run = Run(folder, labels["task"], labels["classes"], config, modality)
         check_types(run)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, yaml.YAMLError):
         raise UserError(
-            f"{folder} is not a whole run folder: labels.json or config.yaml is missing or damaged. "
+            f"{folder} is not a complete run folder: labels.json or config.yaml is missing or damaged. "
             "Give a folder that scripts/train.py wrote."
         ) from None
     check_model_file(folder / "model.keras")
-    if holds_tokenizer(folder / "model.keras"):
-        check_installed()
+    custom_layers(folder / "model.keras")
     return run
 
 
-def form_of(labels: dict[str, Any], config: dict[str, Any]) -> Form:
-    """What the run's model takes; runs from before there were others than pictures do not say it.
-
-    Raises:
-        TypeError: it is not known, or its size is none.
-        KeyError: the size is missing.
-    """
-    form = labels.get("form", "pictures")
-    if form == "texts":
-        return texts()
-    if form == "sounds":
-        seconds, rate = config["seconds"], config["sample_rate"]
-        if not (isinstance(seconds, float | int) and 0 < seconds <= 600 and isinstance(rate, int) and 0 < rate < 10**6):
-            raise TypeError
-        return sounds(round(seconds * rate), rate)
-    size = config["image_size"]
-    if form != "pictures" or not isinstance(size, int) or not 1 <= size <= 4096:
-        raise TypeError
-    return pictures(size)
-
-
 def read_text(path: Path) -> str:
-    """A file of a run, which may be a stranger's.
+    """Read a file of a run, which may be untrusted.
 
     Raises:
         ValueError: it is larger than any that tlkeras writes, or no text.
@@ -93,14 +73,14 @@ def read_text(path: Path) -> str:
 
 
 def check_types(run: Run) -> None:
-    """Look whether labels and options are what they should be, before anything is built from them.
+    """Refuse labels and options that are not what they should be, before anything is built from them.
 
     Raises:
         TypeError: they are not.
         KeyError: one of them is missing.
     """
     batch, config = run.config["batch_size"], run.config
-    whole = (
+    valid = (
         run.task in get_args(Task)
         and isinstance(run.classes, list)
         and all(isinstance(name, str) for name in run.classes)
@@ -110,5 +90,5 @@ def check_types(run: Run) -> None:
         and isinstance(config["data"], str)
         and isinstance(config.get("data_dir"), str | None)
     )
-    if not whole:
+    if not valid:
         raise TypeError

@@ -1,55 +1,55 @@
-"""Write a model to a run's folder and prove that it comes back; load one from a run."""
+"""Write a model to a run's folder and prove that it loads; load one from a run."""
 
+import csv
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
-import tlkeras.extras.hub.layer  # noqa: F401 (a model may hold a hub module, which Keras must know)
-from tlkeras.config import PretrainConfig, TrainConfig
-from tlkeras.data.prepare import PreparedData, write_unreadable
+from tlkeras.backbones.registry import import_custom_layers
+from tlkeras.data.prepare import PreparedData
 from tlkeras.data.splits import save_split
 from tlkeras.errors import UserError
-from tlkeras.extras.kerashub.presets import check_installed, holds_tokenizer
-from tlkeras.run.folder import MODEL
 from tlkeras.run.artifacts import write_json, write_yaml
+from tlkeras.run.folder import MODEL
 
 
-def save_run(
-    model: keras.Model, config: TrainConfig | PretrainConfig, data: PreparedData, inputs: np.ndarray, folder: Path
-) -> None:
+def save_run(model: keras.Model, config: Any, data: PreparedData, inputs: np.ndarray, folder: Path) -> None:
     """Write all that `evaluate.py`, `predict.py` and `summary.py` need.
 
     Args:
         model: trained, not compiled.
         config: all options, with what was really used.
-        data: what it learned from.
+        data: what it was trained on.
         inputs: decoded examples to compare the saved model on, such as `(B, S, S, 3)` pixels.
         folder: of the run.
 
     Raises:
-        RuntimeError: when the saved model gives other outputs.
+        RuntimeError: the saved model gives other outputs.
     """
     save_model(model, folder / MODEL, inputs)
-    write_json(folder / "labels.json", {"task": data.task, "classes": data.classes, "form": data.form.name})
+    write_json(folder / "labels.json", {"task": data.task, "classes": data.classes, "modality": data.modality.name})
     write_yaml(folder / "config.yaml", dataclasses.asdict(config))
     save_split(folder / "split.csv", data.examples, data.splits)
     if data.unreadable:
-        write_unreadable(folder / "unreadable.csv", data.unreadable)
+        with (folder / "unreadable.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerow(["path", "reason"])
+            csv.writer(file).writerows((example.name, reason) for example, reason in data.unreadable)
 
 
 def save_model(model: keras.Model, path: Path, inputs: np.ndarray) -> None:
     """Save, load again by Keras with safe mode on, and compare the outputs.
 
     Args:
-        model: not compiled, so that the file holds no optimizer; to be opened it needs nothing of tlkeras,
-            unless its backbone is a hub module or an encoder.
+        model: not compiled, so that the file holds no optimizer; it opens without tlkeras, unless its backbone comes
+            from an extra.
         path: ends in `.keras`.
         inputs: decoded examples to compare on, such as `(B, S, S, 3)` pixels.
 
     Raises:
-        RuntimeError: when outputs differ by more than 1e-6.
+        RuntimeError: outputs differ by more than 1e-6.
     """
     model.save(path)
     before = model.predict_on_batch(inputs)
@@ -67,11 +67,9 @@ def load_model(path: Path, outputs: int | None = None) -> keras.Model:
         outputs: how many outputs it must have, when given.
 
     Raises:
-        UserError: when it is not a model that Keras can open, needs KerasHub, which is missing, or has other outputs.
+        UserError: it is not a model that Keras can open, needs an optional package, or has other outputs.
     """
-    if holds_tokenizer(path):
-        check_installed()
-        import tlkeras.extras.kerashub.tokens  # noqa: F401 (Keras must know it)
+    import_custom_layers(path)
     try:
         model = keras.models.load_model(path, safe_mode=True, compile=False)
     except Exception as error:
@@ -79,7 +77,7 @@ def load_model(path: Path, outputs: int | None = None) -> keras.Model:
         raise UserError(f"{path} cannot be opened as a Keras model: {reason.rstrip('.')}.") from None
     if outputs is not None and model.output_shape != (None, outputs):
         raise UserError(
-            f"{path} gives outputs of shape {model.output_shape} and labels.json beside it names {outputs} of them. "
-            "They are not of one run; put the run's own files back."
+            f"{path} has outputs of shape {model.output_shape} and labels.json beside it names {outputs} of them. "
+            "They are not of one run; restore the run's own files."
         )
     return model

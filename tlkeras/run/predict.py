@@ -4,7 +4,6 @@ import csv
 import glob
 import io
 import json
-import logging
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,27 +12,25 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tlkeras.config import ModalityName
-from tlkeras.data.example import DecodeError
-from tlkeras.modalities.base import SUFFIXES
+from tlkeras.data.folder import is_visible
 from tlkeras.errors import UserError
+from tlkeras.modalities.base import DecodeError, Modality
+from tlkeras.modalities.image import ImageModality
 from tlkeras.run.evaluate import predict_inputs
 from tlkeras.run.load_run import Run, load_run
 from tlkeras.runtime import load_tensorflow
 
-log = logging.getLogger("tlkeras")
-PATTERNS = {"pictures": "'photos/*.jpg'", "texts": "'reviews/*.txt'", "sounds": "'birds/*.wav'"}
 TEXT_WIDTH = 60  # of a text in a table
 CHUNK = 256  # decoded examples in memory at once
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says of one picture, text or sound.
+    """What the model predicts for one example.
 
     Attributes:
         path: the file; or the text, where it was given itself.
-        scores: `(label, probability)` from the likeliest on; for regression one pair, ("value", number).
+        scores: `(label, probability)` from the most likely on; for regression one pair, ("value", number).
         error: why the file could not be read; then there are no scores.
         source: what the first is called in JSON.
     """
@@ -44,7 +41,7 @@ class Prediction:
     source: Literal["path", "text"] = "path"
 
     def as_dict(self) -> dict[str, Any]:
-        """The prediction as it goes into JSON."""
+        """Return the prediction for JSON."""
         if self.error:
             return {self.source: self.path, "error": self.error}
         scores = [{"label": label, "score": score} for label, score in self.scores]
@@ -54,11 +51,11 @@ class Prediction:
 def predict(
     run_path: str | Path, paths: Sequence[str | Path], top_k: int = 3, texts: Sequence[str] = ()
 ) -> list[Prediction]:
-    """Predict for pictures, texts or sounds, whatever the run was trained on.
+    """Predict labels for files.
 
     Args:
         run_path: folder that `scripts/train.py` wrote.
-        paths: files, folders (searched through and through) or patterns such as `photos/*.jpg`.
+        paths: files, folders (searched recursively) or patterns such as `photos/*.jpg`.
         top_k: how many labels for each of them; multi_label models give all labels of 0.5 or more if there are more.
         texts: for a run of texts, texts themselves.
 
@@ -67,18 +64,20 @@ def predict(
         carry the reason.
 
     Raises:
-        UserError: when the run cannot be used, nothing is found, or there are texts and the run is of something else.
+        UserError: the run cannot be used, nothing is found, or there are texts and the run is of something else.
+
+    Example:
+        >>> tlkeras.predict("saved_models/photos", ["new_images"])[0].scores
     """
     if top_k < 1:
         raise UserError(f"--top-k was {top_k}; it must be a whole number of at least 1.")
     run = load_run(run_path)
-    if texts and run.form.name != "texts":
-        raise UserError(f"--text was given, but the model of {run.path} takes {run.form.name}: give files of those.")
-    inputs = [*find_files(paths, run.form.name), *texts]
+    modality = run.modality
+    if texts and not modality.inline:
+        raise UserError(f"--text was given, but the model of {run.path} takes {modality.plural}: give files of those.")
+    inputs = [*find_files(paths, type(modality)), *texts]
     if not inputs:
-        raise UserError(
-            f"Nothing was given for PATH{' or --text' * (run.form.name == 'texts')}. See predict.py --help."
-        )
+        raise UserError(f"Nothing was given for PATH{' or --text' * modality.inline}. See predict.py --help.")
     load_tensorflow()
     from tlkeras.run.model_file import load_model
 
@@ -89,78 +88,67 @@ def predict(
     return predictions
 
 
-def find_files(paths: Sequence[str], form: ModalityName = "pictures") -> list[Path]:
-    """The pictures, texts or sounds that files, folders and patterns stand for, each once, in the order given.
+def find_files(paths: Sequence[str | Path], modality: type[Modality] = ImageModality) -> list[Path]:
+    """Return the files that files, folders and patterns stand for, each once, in the order given.
 
     Raises:
-        UserError: naming the first that stands for nothing, or for a table where texts are wanted.
+        UserError: naming the first that stands for nothing, or that holds no single examples.
     """
-    found: dict[Path, None] = {}
+    plural, found = modality.plural, dict[Path, None]()
     for given in paths:
         path = Path(given).expanduser()
         if path.is_dir():
             files = [
-                file for file in sorted(path.rglob("*")) if counts(file.relative_to(path), form) and file.is_file()
-            ]
+                file for file in sorted(path.rglob("*"))
+                if file.suffix.lower() in modality.suffixes
+                and all(map(is_visible, file.relative_to(path).parts)) and file.is_file()
+            ]  # fmt: skip
         elif path.exists():
             files = [path]
         else:
             matches = map(Path, sorted(glob.glob(str(path), recursive=True)))  # noqa: PTH207, it takes any pattern
             files = [match for match in matches if match.is_file()]
         if not files:
-            kind = f"holds no {form}" if path.is_dir() else "is neither a file nor a folder nor a pattern that fits one"
-            raise UserError(f"{given} {kind}. Give {form}, folders of {form}, or a pattern such as {PATTERNS[form]}.")
-        if form == "texts" and any(file.suffix.lower() == ".csv" for file in files):
+            kind = f"holds no {plural}" if path.is_dir() else "is neither a file nor a folder nor a matching pattern"
             raise UserError(
-                f"{given} is a table, which would be read as one text. Give files of one text each, or --text TEXT; "
-                "evaluate.py RUN --data TABLE judges a table with labels."
+                f"{given} {kind}. Give {plural}, folders of {plural}, or a pattern such as {modality.glob_example}."
             )
+        modality.check_files(files, str(given))
         found.update(dict.fromkeys(files))
     return list(found)
 
 
-def counts(path: Path, form: ModalityName) -> bool:
-    """Whether a file found in a folder counts as a picture, text or sound: by its extension, and not hidden."""
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-    return path.suffix.lower() in SUFFIXES[form] and not hidden
-
-
 def predict_chunk(model: Any, run: Run, inputs: Sequence[Path | str], top_k: int) -> list[Prediction]:
-    """Predictions for some files or texts, in their order, the unreadable ones included.
+    """Predict some files or texts, in their order, the unreadable ones included.
 
     Args:
-        model: the run's, opened.
-        run: tells form, task and classes.
-        inputs: files of pictures, texts or sounds; or texts themselves, as strings.
+        model: the run's, loaded.
+        run: tells modality, task and classes.
+        inputs: files; or texts themselves, as strings.
         top_k: how many labels for each.
     """
-    errors, decoded = {}, []
-    for number, one in enumerate(inputs):
+    errors: dict[int, str] = {}
+    decoded = []
+    for index, item in enumerate(inputs):
         try:
-            decoded.append(run.form.read(one.encode() if isinstance(one, str) else one))
+            decoded.append(run.modality.read(item.encode() if isinstance(item, str) else item))
         except DecodeError as error:
-            errors[number] = str(error)
-    batch = np.array(decoded, run.form.dtype).reshape(-1, *run.form.shape)
+            errors[index] = str(error)
+    batch = np.array(decoded, run.modality.dtype).reshape(-1, *run.modality.shape)
     outputs = iter(predict_inputs(model, batch, run.config["batch_size"]))
     return [
         Prediction(
-            str(one),
-            [] if number in errors else rank(run, next(outputs), top_k),
-            errors.get(number),
-            "text" if isinstance(one, str) else "path",
+            str(item),
+            [] if index in errors else rank(run, next(outputs), top_k),
+            errors.get(index),
+            "text" if isinstance(item, str) else "path",
         )
-        for number, one in enumerate(inputs)
+        for index, item in enumerate(inputs)
     ]
 
 
 def rank(run: Run, output: np.ndarray, top_k: int) -> list[tuple[str, float]]:
-    """Labels and probabilities of one output, the likeliest first.
-
-    Args:
-        run: tells task and classes.
-        output: float32 `(K,)`.
-        top_k: how many.
-    """
+    """Return labels and probabilities of one output, float32 `(K,)`, the most likely first."""
     if run.task == "regression":
         return [("value", float(output[0]))]
     count = max(top_k, int((output >= 0.5).sum())) if run.task == "multi_label" else top_k
@@ -168,7 +156,7 @@ def rank(run: Run, output: np.ndarray, top_k: int) -> list[tuple[str, float]]:
 
 
 def as_table(predictions: Sequence[Prediction]) -> str:
-    """A line for each picture, text or sound; of a text its beginning."""
+    """Return a line for each example; of a text its beginning."""
     names = [one.path if one.source == "path" else textwrap.shorten(one.path, TEXT_WIDTH) for one in predictions]
     width = max(map(len, names))
     lines = []
@@ -179,18 +167,18 @@ def as_table(predictions: Sequence[Prediction]) -> str:
 
 
 def as_csv(predictions: Sequence[Prediction]) -> str:
-    """A row for each label of each file or text; one that could not be read has one row with its error."""
+    """Return a row for each label of each example; an unreadable one has one row with its error."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("path", "rank", "label", "score", "error"))
     for prediction in predictions:
         if prediction.error:
             writer.writerow((prediction.path, "", "", "", prediction.error))
-        for place, (label, score) in enumerate(prediction.scores, start=1):
-            writer.writerow((prediction.path, place, label, score, ""))
+        for number, (label, score) in enumerate(prediction.scores, start=1):
+            writer.writerow((prediction.path, number, label, score, ""))
     return text.getvalue().rstrip("\n")
 
 
 def as_json(predictions: Sequence[Prediction]) -> str:
-    """A list with the path of each file, or the text, and its predictions or its error."""
+    """Return a list with the path of each file, or the text, and its predictions or its error."""
     return json.dumps([prediction.as_dict() for prediction in predictions], indent=2, ensure_ascii=False)

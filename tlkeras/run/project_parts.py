@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlkeras.errors import UserError
 from tlkeras.cli import not_known
+from tlkeras.errors import UserError
 
 CORE = ("train", "evaluate", "predict", "summary", "cache")  # scripts that every project has
 NEVER = ("new_project",)

@@ -1,16 +1,18 @@
-"""What a training minimises, and what it is watched by."""
+"""The loss that a training minimizes, and its metrics."""
+
+from typing import Any
 
 import keras
 
-from tlkeras.config import Task
+from tlkeras.config.fields import Task
 
 
-def loss_and_metrics(model: keras.Model, label_smoothing: float, task: Task) -> dict:
-    """Loss and metrics of a task, as arguments of `compile`.
+def loss_and_metrics(model: keras.Model, label_smoothing: float, task: Task) -> dict[str, Any]:
+    """Return loss and metrics of a task, as arguments of `compile`.
 
     Args:
         model: from `build_classifier`; for regression its output layer tells the targets' unit.
-        label_smoothing: share of each label spread over all classes (Szegedy et al. 2016, arXiv:1512.00567).
+        label_smoothing: fraction of each label spread over all classes (Szegedy et al. 2016, arXiv:1512.00567).
         task: cross-entropy for labels, the squared error for numbers.
     """
     if task == "single_label":
@@ -19,6 +21,6 @@ def loss_and_metrics(model: keras.Model, label_smoothing: float, task: Task) -> 
     if task == "multi_label":
         loss = keras.losses.BinaryCrossentropy(label_smoothing=label_smoothing)
         return {"loss": loss, "metrics": [keras.metrics.BinaryAccuracy(name="accuracy")]}
-    # In units of the targets' own variance, so that rates and penalties mean the same for any unit.
-    deviation = float(model.get_layer("units").scale)
-    return {"loss": "mse", "loss_weights": deviation**-2, "metrics": [keras.metrics.MeanAbsoluteError(name="mae")]}
+    # In units of the targets' own variance, so that learning rates and penalties mean the same for any unit.
+    std = float(model.get_layer("units").scale)
+    return {"loss": "mse", "loss_weights": std**-2, "metrics": [keras.metrics.MeanAbsoluteError(name="mae")]}

@@ -1,34 +1,37 @@
-"""Optimizers that give each stage its own rate, and the schedule of a phase."""
+"""Optimizers with a learning rate for each stage, and the schedule of a phase."""
+
+from typing import Any
 
 import keras
 from keras import ops
 
-from tlkeras.config import TrainingOptions
-from tlkeras.models.freezing import get_backbone, get_spec
+from tlkeras.config.train import TrainingOptions
+from tlkeras.models.introspect import get_backbone, get_spec
 
 
 class StagewiseLearningRate:
-    """Mixin for a Keras optimizer: a factor on the rate of single variables, and decoupled weight decay.
+    """Mixin for a Keras optimizer: a factor on the learning rate of single variables, and decoupled weight decay.
 
-    Keras has one rate for all variables, and its own weight decay ignores any factor on it. Weight decay follows
-    Loshchilov and Hutter 2019 (arXiv:1711.05101) and leaves biases and normalisation alone.
+    Keras has one learning rate for all variables, and its own weight decay ignores any factor on it. Weight decay
+    follows Loshchilov and Hutter 2019 (arXiv:1711.05101) and leaves biases and normalization alone.
     """
 
-    def __init__(self, *args, factors: dict[str, float], decay: float, **kwargs) -> None:
-        """As the optimizer's own, and `factors` by the path of a variable (1 where absent), and the weight decay."""
+    def __init__(self, *args: Any, lr_scales: dict[str, float], decay: float, **kwargs: Any) -> None:
+        """Take the optimizer's own arguments, factors by the path of a variable (1 where absent), and the decay."""
         super().__init__(*args, **kwargs)
-        self._factors_by_path, self._decay = factors, decay
+        self._scales_by_path, self._decay = lr_scales, decay
 
     def build(self, variables: list[keras.Variable]) -> None:
-        super().build(variables)
-        self._factors = [self._factors_by_path.get(variable.path, 1.0) for variable in variables]
+        super().build(variables)  # type: ignore[misc]
+        self._scales = [self._scales_by_path.get(variable.path, 1.0) for variable in variables]
 
-    def update_step(self, gradient, variable, learning_rate) -> None:
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         # TensorFlow's own variable arrives here, which does not know its path: hence the index.
-        rate = ops.cast(learning_rate, variable.dtype) * self._factors[self._get_variable_index(variable)]
+        index = self._get_variable_index(variable)  # type: ignore[attr-defined]
+        rate = ops.cast(learning_rate, variable.dtype) * self._scales[index]
         if self._decay and len(variable.shape) > 1:
-            self.assign_sub(variable, variable * rate * self._decay)
-        super().update_step(gradient, variable, rate)
+            self.assign_sub(variable, variable * rate * self._decay)  # type: ignore[attr-defined]
+        super().update_step(gradient, variable, rate)  # type: ignore[misc]
 
 
 class StagedAdam(StagewiseLearningRate, keras.optimizers.Adam):
@@ -39,64 +42,67 @@ class StagedSGD(StagewiseLearningRate, keras.optimizers.SGD):
     """Stochastic gradient descent with momentum."""
 
 
-def make_optimizer(model: keras.Model, options: TrainingOptions, rate: float, steps: int) -> keras.Optimizer:
-    """A fresh optimizer for one phase.
+def make_optimizer(
+    model: keras.Model, options: TrainingOptions, learning_rate: float, steps: int
+) -> keras.optimizers.Optimizer:
+    """Return a new optimizer for one phase.
 
     Args:
         model: a model from `build_classifier`, its trainable layers already set.
         options: which optimizer, schedule, decay and factor for each stage.
-        rate: the greatest learning rate.
+        learning_rate: the maximum learning rate.
         steps: steps of the phase, over which the schedule runs.
     """
-    schedule = make_schedule(rate, steps, options.warmup, level=options.schedule == "constant")
-    factors = lr_scales(model, options.layer_decay)
+    schedule = make_schedule(learning_rate, steps, options.warmup, constant=options.schedule == "constant")
+    scales = lr_scales(model, options.layer_decay)
     if options.optimizer == "sgd":
-        optimizer = StagedSGD(schedule, momentum=0.9, nesterov=True, factors=factors, decay=options.weight_decay)
+        optimizer = StagedSGD(schedule, momentum=0.9, nesterov=True, lr_scales=scales, decay=options.weight_decay)
     else:
         decay = options.weight_decay if options.optimizer == "adamw" else 0.0
-        optimizer = StagedAdam(schedule, factors=factors, decay=decay)
+        optimizer = StagedAdam(schedule, lr_scales=scales, decay=decay)
     return loss_scaled(model, optimizer)
 
 
-def loss_scaled(model: keras.Model, optimizer: keras.Optimizer) -> keras.Optimizer:
-    """The optimizer, with its loss scaled where the backbone computes in float16 and gradients would become zero."""
+def loss_scaled(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """Return the optimizer, with its loss scaled where the backbone computes in float16 and gradients would vanish."""
     if any(layer.compute_dtype == "float16" for layer in get_backbone(model).layers):
         return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
 
 
 def make_schedule(
-    rate: float, steps: int, warmup: float, level: bool = False
+    learning_rate: float, steps: int, warmup: float, constant: bool = False
 ) -> keras.optimizers.schedules.LearningRateSchedule:
-    """A climb from zero over a share of the steps, then half a cosine down to zero (arXiv:1608.03983), or level.
+    """Return a rise from zero over a fraction of the steps, then half a cosine to zero (arXiv:1608.03983), or constant.
 
     Args:
-        rate: the greatest rate.
+        learning_rate: the maximum.
         steps: of the whole schedule.
-        warmup: share of the steps in which the rate climbs.
-        level: stay at the greatest rate after the climb.
+        warmup: fraction of the steps in which the learning rate rises.
+        constant: stay at the maximum after the warmup.
     """
-    climb = min(round(warmup * steps), steps - 1)
+    rise = min(round(warmup * steps), steps - 1)
     return keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0 if climb else rate,
-        decay_steps=steps - climb,
-        alpha=1.0 if level else 0.0,
-        warmup_target=rate if climb else None,
-        warmup_steps=climb,
+        initial_learning_rate=0.0 if rise else learning_rate,
+        decay_steps=steps - rise,
+        alpha=1.0 if constant else 0.0,
+        warmup_target=learning_rate if rise else None,
+        warmup_steps=rise,
     )
 
 
 def lr_scales(model: keras.Model, layer_decay: float) -> dict[str, float]:
-    """Factor on the rate of each learning weight of the backbone: `stage_decay ** (count of stages above it)`.
+    """Return the factor on the learning rate of each trainable weight of the backbone, by its path.
 
-    Lower rates for earlier stages are Howard and Ruder's discriminative fine-tuning (2018, arXiv:1801.06146).
+    It is `layer_decay ** (count of stages above)`. Lower learning rates for earlier stages are Howard and Ruder's
+    discriminative fine-tuning (2018, arXiv:1801.06146).
     """
     backbone, stages = get_backbone(model), get_spec(model).stages
     names = [layer.name for layer in backbone.layers]
-    starts = [names.index(stage.layer) + stage.after for stage in stages]
-    factors = {}
+    starts = [names.index(stage.first_layer) + stage.after for stage in stages]
+    scales = {}
     for index, layer in enumerate(backbone.layers):
         above = sum(start > index for start in starts)
         for variable in layer.trainable_weights:
-            factors[variable.path] = layer_decay**above
-    return factors
+            scales[variable.path] = layer_decay**above
+    return scales

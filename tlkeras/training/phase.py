@@ -1,4 +1,4 @@
-"""One phase: compile afresh, fit, keep the best epoch; after a stop, go on after the last epoch."""
+"""One phase: compile, fit, restore the best epoch; after a stop, resume after the last epoch."""
 
 import dataclasses
 import logging
@@ -9,18 +9,25 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from tlkeras.config import TrainingOptions
+from tlkeras.config.train import TrainingOptions
 from tlkeras.data.pipeline import SplitData, steps_per_epoch
 from tlkeras.data.targets import balanced_class_weights
 from tlkeras.errors import UserError
-from tlkeras.models.builders import task_of
-from tlkeras.models.freezing import get_backbone, first_trainable_index
-from tlkeras.training.callbacks import RestoreBestWeights, TerminateOnNaN, HistoryLogger, Throughput, NotebookProgress, fit_verbosity
+from tlkeras.models.freezing import first_trainable_index
+from tlkeras.models.introspect import get_backbone, get_task
+from tlkeras.training.callbacks import (
+    HistoryLogger,
+    NotebookProgress,
+    RestoreBestWeights,
+    TerminateOnNaN,
+    Throughput,
+    fit_verbosity,
+)
 from tlkeras.training.checkpoint import Checkpoint, Checkpoints
 from tlkeras.training.losses import loss_and_metrics
 from tlkeras.training.optimizers import make_optimizer
-from tlkeras.training.state import EpochCheckpoint, assign_all, training_state, to_numpy
 from tlkeras.training.phase_inputs import PhaseInputs
+from tlkeras.training.state import EpochCheckpoint, assign_all, to_numpy, training_state
 
 log = logging.getLogger("tlkeras")
 
@@ -31,15 +38,15 @@ class Phase:
 
     Attributes:
         name: "frozen" is phase 1, "finetune" phase 2.
-        unfreeze: what learns besides the head; a stage, a number, a share, "all" or "none".
-        rate: the greatest learning rate.
+        unfreeze: what is trainable besides the head; a stage, a number, a fraction, "all" or "none".
+        learning_rate: the maximum learning rate.
         first_epoch: counted over both phases, from 0.
         last_epoch: end of the range, not included.
     """
 
     name: Literal["frozen", "finetune"]
     unfreeze: str
-    rate: float
+    learning_rate: float
     first_epoch: int
     last_epoch: int
 
@@ -49,14 +56,15 @@ class Phase:
 
 @dataclass
 class TrainingResult:
-    """What happened.
+    """The result of a training.
 
     Attributes:
-        history: a row for each epoch of both phases: phase, epoch, rate, loss, metrics, and the same for validation.
+        history: a row for each epoch of both phases: phase, epoch, learning_rate, loss, metrics, and the same for
+            validation.
         seconds: of the pass that computes features, and of each phase, by its name.
         kept: the phase whose model was kept.
         epoch: number of the epoch whose weights were kept, from 1.
-        best: what that epoch scored; see `tlkeras.training.callbacks.score`.
+        best: the score of that epoch; see `tlkeras.training.callbacks.score`.
     """
 
     history: list[dict] = field(default_factory=list)
@@ -67,81 +75,86 @@ class TrainingResult:
 
 
 def plan_phases(model: keras.Model, options: TrainingOptions) -> list[Phase]:
-    """The phases that the options ask for; no second one where it would unfreeze nothing."""
+    """Return the phases that the options ask for; no second one where it would unfreeze nothing."""
     first, last = options.frozen_epochs, options.frozen_epochs + options.finetune_epochs
     phases = [Phase("frozen", "none", options.head_learning_rate, 0, first)]
-    backbone = get_backbone(model)
-    if options.finetune_epochs and first_trainable_index(backbone, options.unfreeze) < len(backbone.layers):
+    if options.finetune_epochs and first_trainable_index(model, options.unfreeze) < len(get_backbone(model).layers):
         phases.append(Phase("finetune", options.unfreeze, options.finetune_learning_rate, first, last))
     return phases
 
 
 class PhaseTrainer:
-    """A phase at work.
+    """Train one phase.
 
     Attributes:
-        before: what the weights that learn held when the phase began.
-        best: knows the best epoch.
+        before: what the trainable weights held when the phase started.
+        best: tracks the best epoch.
     """
 
     def __init__(
-        self, model: keras.Model, road: PhaseInputs, phase: Phase, train: SplitData, options: TrainingOptions,
+        self, model: keras.Model, inputs: PhaseInputs, phase: Phase, train: SplitData, options: TrainingOptions,
         result: TrainingResult,
     ) -> None:  # fmt: skip
         """Compile the part of the model that runs; its trainable layers are set already."""
-        task, self._steps = task_of(model), steps_per_epoch(len(train), options.batch_size)
-        optimizer = make_optimizer(model, options, phase.rate, self._steps * (phase.last_epoch - phase.first_epoch))
-        # XLA on the CPU made MobileNetV2 fifteen times slower, and the deterministic mode goes without it anyway.
-        goal = loss_and_metrics(model, options.label_smoothing, task)
-        road.part.compile(optimizer=optimizer, jit_compile=False, **goal)
-        self._road, self._phase, self._train, self._options, self._result = road, phase, train, options, result
+        task, self._steps = get_task(model), steps_per_epoch(len(train), options.batch_size)
+        steps = self._steps * (phase.last_epoch - phase.first_epoch)
+        # XLA on the CPU made MobileNetV2 fifteen times slower, and deterministic mode goes without it anyway.
+        inputs.part.compile(
+            optimizer=make_optimizer(model, options, phase.learning_rate, steps),
+            jit_compile=False,
+            **loss_and_metrics(model, options.label_smoothing, task),
+        )
+        self._inputs, self._phase, self._train, self._options, self._result = inputs, phase, train, options, result
         self._first, self._spent = phase.first_epoch, 0.0
         self.before = to_numpy(model.trainable_weights)
         self.best = RestoreBestWeights(task, options.patience)
-        self._changing = training_state(road.part)
+        self._variables = training_state(inputs.part)
 
     def restore(self, saved: Checkpoint) -> None:
-        """Be where a checkpoint of this phase was written."""
-        assign_all(self._changing, saved.arrays["changing"])
+        """Return to where a checkpoint of this phase was written."""
+        assign_all(self._variables, saved.arrays["changing"])
         self.best.restore(saved.state["best"], saved.arrays["best"])
         self.before, self._first = saved.arrays["before"], saved.number
         self._spent = saved.state["seconds"]
-        log.info("Going on after epoch %d.", saved.number)
+        log.info("Resuming from epoch %d.", saved.number)
 
-    def fit(self, checkpoints: Checkpoints | None, about: dict[str, Any]) -> None:
+    def fit(self, checkpoints: Checkpoints | None, fingerprint: dict[str, Any]) -> None:
         """Train to the end of the phase; the model then holds the weights of its best epoch.
 
         Args:
-            checkpoints: where each epoch is kept.
-            about: goes into each checkpoint.
+            checkpoints: where each epoch is saved.
+            fingerprint: goes into each checkpoint.
 
         Raises:
-            UserError: the loss is no longer a number.
+            UserError: the loss became NaN or infinite.
         """
         phase, options, start = self._phase, self._options, time.perf_counter()
         callbacks = [TerminateOnNaN(), self.best, HistoryLogger(self._result.history, phase.name)]
         if checkpoints:
-            callbacks.append(EpochCheckpoint(checkpoints, self._arrays, lambda: about | self._state(start)))
-        callbacks.append(Throughput(len(self._train), options.batch_size, phase.last_epoch, self._train.form))
-        callbacks.append(NotebookProgress("Phase 1" if phase.name == "frozen" else "Phase 2", self._first, phase.last_epoch))
+            callbacks.append(EpochCheckpoint(checkpoints, self._arrays, lambda: fingerprint | self._state(start)))
+        unit = self._train.modality.throughput_unit
+        callbacks.append(Throughput(len(self._train), options.batch_size, phase.last_epoch, unit))
+        callbacks.append(
+            NotebookProgress("Phase 1" if phase.name == "frozen" else "Phase 2", self._first, phase.last_epoch)
+        )
         try:
             if self._first < phase.last_epoch and not self.best.done:
                 self._fit(callbacks)
             else:  # the stop came after the last epoch
-                self.best.set_model(self._road.part)
+                self.best.set_model(self._inputs.part)
                 self.best.on_train_end()
         except FloatingPointError as error:
             option = "--head-learning-rate" if phase.name == "frozen" else "--finetune-learning-rate"
-            raise UserError(f"Training went wrong: {error}. Lower {option} (it was {phase.rate}).") from None
+            raise UserError(f"Training failed: {error}. Lower {option} (it was {phase.learning_rate}).") from None
         self._result.seconds[phase.name] = self._state(start)["seconds"]
 
     def _fit(self, callbacks: list[keras.callbacks.Callback]) -> None:
-        road, phase = self._road, self._phase
+        inputs, phase = self._inputs, self._phase
         balanced = self._options.class_weights == "balanced"
         weights = balanced_class_weights(self._train.targets) if balanced else None
-        road.part.fit(
-            road.training(first_epoch=self._first, last_epoch=phase.last_epoch, class_weights=weights),
-            validation_data=road.validation,
+        inputs.part.fit(
+            inputs.training(first_epoch=self._first, last_epoch=phase.last_epoch, class_weights=weights),
+            validation_data=inputs.validation,
             steps_per_epoch=self._steps,
             shuffle=False,  # the pipeline has done it
             initial_epoch=self._first,
@@ -151,7 +164,7 @@ class PhaseTrainer:
         )
 
     def _arrays(self) -> dict[str, list[np.ndarray]]:
-        return {"changing": to_numpy(self._changing), "best": self.best.weights, "before": self.before}
+        return {"changing": to_numpy(self._variables), "best": self.best.weights, "before": self.before}
 
     def _state(self, start: float) -> dict[str, Any]:
         seconds = self._spent + time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""What a phase runs: the whole network on pictures, or its upper part on features that were computed once."""
+"""What a phase trains on: the whole network on images, or its upper part on features that were computed once."""
 
 import logging
 from collections.abc import Callable
@@ -8,26 +8,26 @@ from functools import partial
 import keras
 import tensorflow as tf
 
-from tlkeras.config import TrainingOptions
+from tlkeras.config.train import TrainingOptions
 from tlkeras.data.pipeline import SplitData, evaluation_batches, training_batches
 from tlkeras.features.batches import evaluation_features, training_features
-from tlkeras.features.get_features import get_features
 from tlkeras.features.extract import Features, check_finite
+from tlkeras.features.get_features import get_features
 from tlkeras.features.split_model import split_model
-from tlkeras.models.freezing import get_backbone, first_trainable_index
-from tlkeras.models.introspect import backbone_at, decoded_input
+from tlkeras.models.freezing import first_trainable_index
+from tlkeras.models.introspect import backbone_title, get_backbone, without_resizing
 
 log = logging.getLogger("tlkeras")
 
 
 @dataclass(frozen=True)
 class PhaseInputs:
-    """The layers that run in a phase, and what they are fed.
+    """The layers that run in a phase, and their inputs.
 
     Attributes:
-        part: the layers; they are the model's own, so what they learn the model knows.
+        part: the layers; they are the model's own, so training them trains the model.
         training: batches of a range of epochs; takes `first_epoch`, `last_epoch` and `class_weights`.
-        validation: every validation picture once.
+        validation: every validation example once.
         cached: whether these are features that were computed once.
     """
 
@@ -37,15 +37,10 @@ class PhaseInputs:
     cached: bool
 
 
-def without_resizing(model: keras.Model) -> keras.Model:
-    """A model without the resizing in front: training pictures already have the right size."""
-    return keras.Model(decoded_input(model), model.output, name=model.name)
-
-
 def prepare_phases(
     model: keras.Model, train: SplitData, validation: SplitData, options: TrainingOptions
 ) -> dict[str, PhaseInputs]:
-    """A road for each phase, "frozen" and "finetune"; says in a line why a phase goes without cached features.
+    """Return the inputs of each phase, "frozen" and "finetune"; say in a line why a phase goes without cached features.
 
     Args:
         model: a model from `build_classifier`.
@@ -54,7 +49,7 @@ def prepare_phases(
         options: augmentation, views, budgets and batch size.
 
     Raises:
-        UserError: sounds are too short for the module.
+        UserError: features are not finite.
     """
     whole = PhaseInputs(
         without_resizing(model),
@@ -63,44 +58,40 @@ def prepare_phases(
         cached=False,
     )
     phases = {"frozen": whole, "finetune": whole}
-    if train.form == "pictures" and (options.mixup or options.cutmix):
+    if train.modality.augmentable and (options.mixup or options.cutmix):
         log.info("Note: MixUp and CutMix mix pixels, so the whole network runs in every epoch.")
     elif options.views:
-        for first in sorted({cut_index(model, options), 0}, reverse=True):
+        for first in sorted({split_index(model, options), 0}, reverse=True):
             parts = split_model(model, first)
-            if features := get_features(parts.below, describe_cut(model, first), train, validation, options):
-                phases["frozen"] = cached_inputs(parts.head, *(of_split.only(slice(1)) for of_split in features), options)
+            features = get_features(parts.below, describe_split(model, first), train, validation, options)
+            if features:
+                phases["frozen"] = cached_inputs(parts.head, features, slice(1), options)
                 if parts.upper:
-                    at_cut = (of_split.only(slice(1, None)) for of_split in features)
-                    phases["finetune"] = cached_inputs(parts.upper, *at_cut, options)
+                    phases["finetune"] = cached_inputs(parts.upper, features, slice(1, None), options)
                 break
-    if not phases["frozen"].cached and train.form == "sounds":  # else every sound was looked at
+    if not phases["frozen"].cached:  # else all features were checked
         check_finite([whole.part.predict_on_batch(train.first(1)[0])], train)
     return phases
 
 
-def cached_inputs(part: keras.Model, train: Features, validation: Features, options: TrainingOptions) -> PhaseInputs:
-    """The road of a part of the model on features.
-
-    Args:
-        part: the layers above the cut.
-        train: features of the training split.
-        validation: features of the validation split.
-        options: batch size and seed.
-    """
+def cached_inputs(
+    part: keras.Model, features: tuple[Features, Features], tensors: slice, options: TrainingOptions
+) -> PhaseInputs:
+    """Return the inputs of a part of the model that runs on some tensors of the features."""
+    train, validation = (of_split.only(tensors) for of_split in features)
     training = partial(training_features, train, batch_size=options.batch_size, seed=options.seed)
     return PhaseInputs(part, training, evaluation_features(validation, options.batch_size), cached=True)
 
 
-def cut_index(model: keras.Model, options: TrainingOptions) -> int:
-    """Index of the first backbone layer that phase 2 unfreezes; 0 if there is no phase 2, or it unfreezes all."""
+def split_index(model: keras.Model, options: TrainingOptions) -> int:
+    """Return the index of the first backbone layer that phase 2 trains; 0 where nothing is to be computed below it."""
     backbone = get_backbone(model)
-    first = first_trainable_index(backbone, options.unfreeze)
-    return first if options.finetune_epochs and first < len(backbone.layers) else 0
+    first = first_trainable_index(model, options.unfreeze)
+    frozen = any(not isinstance(layer, keras.layers.InputLayer) for layer in backbone.layers[:first])
+    return first if options.finetune_epochs and frozen and first < len(backbone.layers) else 0
 
 
-def describe_cut(model: keras.Model, first: int) -> str:
-    """What is computed once, in words."""
-    backbone = get_backbone(model)
-    name = backbone_at(model)
-    return f"{name}, pooled and below {backbone.layers[first].name}" if first else f"{name}, pooled"
+def describe_split(model: keras.Model, first: int) -> str:
+    """Return what is computed once, in words."""
+    name = f"{backbone_title(model)}, pooled"
+    return f"{name} and below {get_backbone(model).layers[first].name}" if first else name

@@ -1,4 +1,4 @@
-"""What a stopped training needs to go on as if nothing had happened: all that a step changes, after each epoch."""
+"""The state of a training: all that a step changes, which a stopped training needs to resume bit for bit."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,20 +6,21 @@ from typing import Any
 import keras
 import numpy as np
 
+from tlkeras.models.keras_private import flatten_layers
 from tlkeras.training.checkpoint import Checkpoints
 
 
 def training_state(part: keras.Model) -> list[keras.Variable]:
-    """All that a training step of a compiled model changes, frozen weights aside.
+    """Return all that a training step of a compiled model changes, frozen weights aside.
 
-    These are weights, the moving statistics that learn, the states of random layers, and what the optimizer keeps. The
-    optimizer is built by this.
+    These are weights, the moving statistics that are updated, the states of random layers, and what the optimizer
+    keeps. The optimizer is built by this.
     """
     if not part.optimizer.built:
         part.optimizer.build(part.trainable_variables)
     statistics = {
         id(weight)
-        for layer in part._flatten_layers()
+        for layer in flatten_layers(part)
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
         for weight in layer.non_trainable_weights
     }
@@ -29,18 +30,18 @@ def training_state(part: keras.Model) -> list[keras.Variable]:
 
 
 def to_numpy(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
-    """Copies of what variables hold."""
+    """Return copies of what variables hold."""
     return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
 
 
 def assign_all(variables: Sequence[keras.Variable], arrays: Sequence[np.ndarray]) -> None:
-    """The opposite of `values`."""
+    """Assign an array to each variable, the opposite of `to_numpy`."""
     for variable, array in zip(variables, arrays, strict=True):
-        variable.assign_all(array)
+        variable.assign(array)
 
 
 class EpochCheckpoint(keras.callbacks.Callback):
-    """Write a checkpoint after each epoch; it must stand behind the callbacks whose work goes into it."""
+    """Write a checkpoint after each epoch; it must come after the callbacks whose state goes into it."""
 
     def __init__(
         self,
@@ -48,7 +49,7 @@ class EpochCheckpoint(keras.callbacks.Callback):
         arrays: Callable[[], dict[str, list[np.ndarray]]],
         state: Callable[[], dict[str, Any]],
     ) -> None:
-        """Take where they go, and two functions that say what goes into one."""
+        """Take where they are written, and two functions that return what goes into one."""
         super().__init__()
         self._checkpoints, self._arrays, self._state = checkpoints, arrays, state
 

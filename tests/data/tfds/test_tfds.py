@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from tlkeras.data import tfds_builder
-from tlkeras.modalities.base import pictures
 from tlkeras.data.loading import decode_all
 from tlkeras.data.sources import find_examples
 from tlkeras.errors import UserError
+from tlkeras.modalities.base import pictures
 
 pytestmark = pytest.mark.slow  # importing TensorFlow Datasets and writing records takes seconds
 

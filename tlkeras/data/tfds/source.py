@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tlkeras.data import folders
-from tlkeras.data.example import SPLIT_WORDS, Example, DatasetListing, Split
+from tlkeras.data.example import SPLIT_WORDS, DatasetListing, Example, Split
 from tlkeras.data.example import Label as LabelValue
 from tlkeras.data.tfds.builder import holds_data_sets, import_tfds, one_line, open_folder, open_named
 from tlkeras.data.tfds.features import Keys, LabelFeature, find_features
