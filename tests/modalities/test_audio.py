@@ -3,6 +3,7 @@
 import dataclasses
 from functools import partial
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from tlkeras.modalities import audio
 from tlkeras.modalities.audio import AudioModality, read_audio, read_seconds
 from tlkeras.modalities.base import DecodeError
 
-HUB = module_spec("hub:any")  # not resolved, so it may take anything
+HUB = dataclasses.replace(module_spec("hub:any"), modality="audio", folder=Path("any"))  # as if resolved
 RATE = 8000
 
 

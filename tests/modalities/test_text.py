@@ -1,5 +1,8 @@
 """Texts: files and cells, what is skipped, and what a folder or a table is taken for."""
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -15,7 +18,7 @@ from tlkeras.modalities.base import DecodeError, Modality
 from tlkeras.modalities.image import ImageModality
 from tlkeras.modalities.text import MAX_BYTES, TextModality, read_text
 
-HUB = module_spec("hub:any")  # not resolved, so it may take anything
+HUB = dataclasses.replace(module_spec("hub:any"), modality="text", folder=Path("any"))  # as if resolved
 
 
 @pytest.fixture
@@ -175,7 +178,7 @@ class TestTables:
     def test_path_and_text(self, write):
         write({"1.png": ""})
         table = "path,text,label\n1.png,one,a\n1.png,one,a\n2.png,two,b\n"
-        assert self.find(write, table, "pictures").form == "pictures"
+        assert self.find(write, table, ImageModality).modality is ImageModality
         assert texts_of(self.find(write, table, TextModality)) == ["one", "two"]
 
     def test_paths_of_several_modalities(self, write):
