@@ -98,6 +98,13 @@ class CliParser(ArgumentParser):
         action = group.add_argument(name, type=hint, default=default, help=text, metavar=metavar)
         action.option_strings[:] = [name]  # without jsonargparse's --hidden-units+
 
+    def renamed(self, word: str) -> str:
+        """Return a word of the command line, or in place of a config file with old names its content with new ones."""
+        head, equals, path = word.rpartition("=") if word.startswith("--config=") else ("", "", word)
+        if path not in self.files or set(yaml.safe_load(Path(path).read_text(encoding="utf-8"))) <= set(self.files[path]):
+            return word
+        return f"{head}{equals}{yaml.safe_dump(self.files[path])}"
+
     def _wrong_value(self, name: str, value: str) -> str:
         source = flag_name(name)
         for path, values in self.files.items():
@@ -138,8 +145,7 @@ def parse_config(config_class: type[Config], description: str | None, arguments:
     names = [entry.name for entry in fields(config_class)]
     for path in config_files(arguments):
         parser.files[path] = read_config_file(path, names)
-        parser.set_defaults(parser.files[path])
-    parsed = parser.parse_args(arguments).as_dict()
+    parsed = parser.parse_args([parser.renamed(word) for word in arguments]).as_dict()
     parsed.pop("config", None)
     config = config_class(**parsed)
     config.check()
@@ -184,7 +190,7 @@ def make_parser(config_class: type, description: str | None) -> CliParser:
     on come last.
     """
     parser = CliParser(description=description, usage="%(prog)s [OPTION VALUE]...")
-    parser.add_argument("--config", help="YAML file with options; the command line wins over it")
+    parser.add_argument("--config", action="config", help="YAML file with options; the command line wins over it")
     show = next(action for action in parser._actions if "--print_config" in action.option_strings)
     show.help, show.metavar = "print all options as YAML, which --config reads, and stop", ""
     types, entries = get_type_hints(config_class), {entry.name: entry for entry in fields(config_class)}

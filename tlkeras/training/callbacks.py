@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from tlkeras.config.fields import Task
-from tlkeras.notebook import EpochTable, in_notebook
+from tlkeras.notebook import NotebookBar, in_notebook
 
 log = logging.getLogger("tlkeras")
 
@@ -127,31 +127,26 @@ class NotebookProgress(keras.callbacks.Callback):
 
     def __init__(self, title: str, first_epoch: int, last_epoch: int) -> None:
         super().__init__()
-        self._title, self._first, self._last = title, first_epoch, last_epoch
-        self._table: EpochTable | None = None
+        self._title, self._epochs = title, last_epoch - first_epoch
+        self._bar: NotebookBar | None = None
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        self._table = EpochTable(self._title) if in_notebook() else None
-
-    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        self._epoch = epoch
+        if in_notebook():
+            self._bar = NotebookBar(total=self._epochs * self.params["steps"], desc=self._title, unit=" steps")
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        self._show((batch + 1) / self.params["steps"], logs or {})
+        if self._bar is not None:
+            self._bar.update()
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        logs = logs or {}
-        if self._table:
+        if self._bar is not None and logs:
             speed, unit = next((value, name) for name, value in logs.items() if name.endswith("/s"))
             kept = {name: float(value) for name, value in logs.items() if name not in ("s left", unit)}
-            self._table.row({"epoch": epoch + 1} | kept | {"speed": f"{speed:,} {unit}"})
-        self._show(1.0, logs, at_once=True)
+            self._bar.add_row({"epoch": epoch + 1} | kept | {"speed": f"{speed:,} {unit}"})
 
-    def _show(self, fraction: float, logs: dict[str, float], at_once: bool = False) -> None:
-        if self._table:
-            done = (self._epoch - self._first + fraction) / (self._last - self._first)
-            left = f", {logs['s left']} s left" if "s left" in logs else ""
-            self._table.show(done, f"epoch {self._epoch + 1} of {self._last}{left}", at_once)
+    def on_train_end(self, logs: Logs = None) -> None:
+        if self._bar is not None:
+            self._bar.close()
 
 
 class HistoryLogger(keras.callbacks.Callback):
