@@ -1,4 +1,4 @@
-"""A run with an encoder of KerasHub, from its options to predictions where the preset is gone."""
+"""Runs on a KerasHub encoder, from the options to predictions where the preset is gone."""
 
 import importlib.util
 import json
@@ -12,20 +12,20 @@ import yaml
 
 @pytest.fixture(scope="session")
 def reviews(tmp_path_factory) -> Path:
-    """Two classes of twenty-four short texts, each with one word that says its class."""
+    """Write two classes of twenty-four short texts, each with one word that tells its class."""
     rng = np.random.default_rng(0)
     folder = tmp_path_factory.mktemp("reviews")
     for name, words in (("negative", ["awful", "boring", "dull"]), ("positive", ["lovely", "great", "fine"])):
         (folder / name).mkdir()
-        for number in range(24):
+        for index in range(24):
             text = [*rng.choice(["the", "film", "was", "a", "story"], 5), rng.choice(words)]
-            (folder / name / f"{number}.txt").write_text(" ".join(rng.permutation(text)))
+            (folder / name / f"{index}.txt").write_text(" ".join(rng.permutation(text)))
     return folder
 
 
 @pytest.fixture
 def preset(tmp_path) -> str:
-    """BERT of two layers, 16 wide, that knows the words of the reviews."""
+    """Save BERT of two layers, 16 wide, with the words of the reviews as its vocabulary; return its folder."""
     keras_hub = pytest.importorskip("keras_hub")
     words = ["the", "film", "was", "a", "story", "awful", "boring", "dull", "lovely", "great", "fine"]
     tokenizer = keras_hub.tokenizers.BertTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words])
@@ -56,26 +56,26 @@ def test_train_evaluate_and_predict_without_the_preset(run_script, call, reviews
     config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert (config["backbone"], config["weights"], config["unfreeze"]) == (backbone, "preset", "transformer_layer_1")
     shutil.rmtree(preset)
-    judged = run_script("evaluate.py", "run", cwd=tmp_path)
-    assert judged.code == 0 and "Test:" in judged.out, judged.err
-    said = run_script("predict.py", "run", reviews / "positive" / "1.txt", "--json", cwd=tmp_path)
-    assert said.code == 0 and len(json.loads(said.out)) == 1, said.err
+    evaluated = run_script("evaluate.py", "run", cwd=tmp_path)
+    assert evaluated.code == 0 and "Test:" in evaluated.out, evaluated.err
+    predicted = run_script("predict.py", "run", reviews / "positive" / "1.txt", "--json", cwd=tmp_path)
+    assert predicted.code == 0 and len(json.loads(predicted.out)) == 1, predicted.err
     stages = run_script("summary.py", "run", cwd=tmp_path)
     assert stages.code == 0 and "transformer_layer_1*" in stages.out, stages.err
     without_kerashub(monkeypatch)
-    said = call("predict.py", "run", reviews / "positive" / "1.txt")
-    assert said.code == 2 and said.err.endswith("pip install keras-hub tensorflow-text.\n")
+    refused = call("predict.py", "run", reviews / "positive" / "1.txt")
+    assert refused.code == 2 and refused.err.endswith("pip install keras-hub tensorflow-text.\n")
 
 
 @pytest.mark.slow
-def test_an_encoder_from_nothing_learns(run_script, reviews, tmp_path):
+def test_an_encoder_from_scratch(run_script, reviews, tmp_path):
     pytest.importorskip("keras_hub")
     arguments = ("--data", reviews, "--backbone", "kerashub:bert_tiny", "--weights", "none", "--finetune-epochs", "25")
     answer = run_script("train.py", *arguments, *OPTIONS, cwd=tmp_path)
     assert answer.code == 0, answer.err
     assert "nothing is transferred" in answer.out
-    figures = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert figures["test"]["accuracy"] == 1.0
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["test"]["accuracy"] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_an_encoder_from_nothing_learns(run_script, reviews, tmp_path):
     [
         (("--backbone", "kerashub:nowhere/bert"), "there is no such folder"),
         (("--backbone", "kerashub:."), "config.json is missing or damaged"),
-        (("--backbone", "kerashub:bert_tiny"), "it has no weights to transfer. Give --weights none"),
+        (("--backbone", "kerashub:bert_tiny"), "it has no pretrained weights. Give --weights none"),
         (("--backbone", "kerashub:bert_tiny", "--weights", "bundled"), "has its own (preset), or random ones (none)"),
         (
             ("--backbone", "kerashub:bert_tiny", "--weights", "none", "--unfreeze", "conv4"),
@@ -91,19 +91,25 @@ def test_an_encoder_from_nothing_learns(run_script, reviews, tmp_path):
         ),
         (
             ("--backbone", "kerashub:bert_tiny", "--weights", "none", "--pixel-range", "0..1"),
-            "it is for hub modules only",
+            "it is for hub only, and the backbone is kerashub:bert_tiny",
         ),
-        (("--backbone", "kerashub:bert_tiny", "--weights", "none", "--sequence-length", "2"), "--sequence-length was 2"),
-        (("--backbone", "kerashub:bert_tiny", "--weights", "none", "--sequence-length", "513"), "takes 512 tokens at most"),
+        (
+            ("--backbone", "kerashub:bert_tiny", "--weights", "none", "--sequence-length", "2"),
+            "--sequence-length was 2",
+        ),
+        (
+            ("--backbone", "kerashub:bert_tiny", "--weights", "none", "--sequence-length", "513"),
+            "takes 512 tokens at most",
+        ),
         (("--backbone", "PRESET", "--sequence-length", "17"), "takes 16 tokens at most"),
-        (("--backbone", "kerashub:"), "which lacks a preset"),
-        (("--backbone", "VGG16", "--sequence-length", "20"), "VGG16 is no encoder of KerasHub"),
+        (("--backbone", "kerashub:"), "without a preset: add bert_tiny"),
+        (("--backbone", "VGG16", "--sequence-length", "20"), "it is for kerashub only, and the backbone is VGG16"),
     ],
 )
-def test_mistakes_are_said_before_tensorflow_loads(call, reviews, preset, monkeypatch, arguments, words):
+def test_mistakes_are_refused_before_tensorflow_loads(call, reviews, preset, monkeypatch, arguments, words):
     arguments = [f"kerashub:{preset}" if word == "PRESET" else word for word in arguments]
-    for place in ("run.train", "hub.row", "hub.encoders"):
-        monkeypatch.setattr(f"tlkeras.{place}.load_tensorflow", lambda *_: pytest.fail("too late"))
+    for module in ("run.job", "extras.hub.spec", "extras.kerashub.presets"):
+        monkeypatch.setattr(f"tlkeras.{module}.load_tensorflow", lambda *_: pytest.fail("too late"))
     answer = call("train.py", "--data", reviews, *arguments)
     assert answer.code == 2 and words in answer.err and answer.err.count("\n") == 1
 
@@ -116,14 +122,14 @@ def test_the_stages_of_an_encoder(call, preset, monkeypatch):
         assert [line.split()[0] for line in lines[1:-1]] == stages and "parameters" in lines[-1]
 
 
-def test_pictures_are_refused(call, colours):
+def test_images_are_refused(call, colours):
     pytest.importorskip("keras_hub")
     answer = call("train.py", "--data", colours, "--backbone", "kerashub:bert_tiny", "--weights", "none")
     assert answer.code == 2 and "takes texts, and" in answer.err
 
 
-def test_without_kerashub_there_is_a_sentence(call, reviews, monkeypatch):
+def test_without_kerashub_the_message_says_what_to_install(call, reviews, monkeypatch):
     without_kerashub(monkeypatch)
-    monkeypatch.setattr("tlkeras.run.train.load_tensorflow", lambda *_: pytest.fail("too late"))
+    monkeypatch.setattr("tlkeras.run.job.load_tensorflow", lambda *_: pytest.fail("too late"))
     answer = call("train.py", "--data", reviews, "--backbone", "kerashub:bert_tiny", "--weights", "none")
     assert answer.code == 2 and answer.err.endswith("pip install keras-hub tensorflow-text.\n")

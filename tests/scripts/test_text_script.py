@@ -1,4 +1,4 @@
-"""Runs of texts and of sounds, from their options to predictions where the module is gone."""
+"""Runs on text and on audio, from the options to predictions where the module is gone."""
 
 import csv
 import json
@@ -11,13 +11,22 @@ from scipy.io import wavfile
 
 from tlkeras.run.predict import Prediction
 
-OPTIONS = ("--frozen-epochs", "2", "--finetune-epochs", "2", "--head-learning-rate", "0.1", "--finetune-learning-rate", "0.05")
+OPTIONS = (
+    "--frozen-epochs",
+    "2",
+    "--finetune-epochs",
+    "2",
+    "--head-learning-rate",
+    "0.1",
+    "--finetune-learning-rate",
+    "0.05",
+)
 GOOD, BAD = ("fine", "great", "lovely", "bright"), ("dull", "poor", "awful", "grey")
 
 
 @pytest.fixture(scope="session")
 def handle(tmp_path_factory) -> str:
-    """A module that gives the mean of a vector for each word of a text."""
+    """Save a module that returns the mean of a vector for each word of a text; return its handle."""
     import tensorflow as tf
 
     module = tf.Module()
@@ -26,8 +35,8 @@ def handle(tmp_path_factory) -> str:
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
     def features(texts):
         words = tf.strings.split(texts)
-        numbers = tf.strings.to_hash_bucket_fast(words.values, 97)
-        return tf.reduce_mean(words.with_values(tf.gather(module.vectors, numbers)), 1)
+        hashes = tf.strings.to_hash_bucket_fast(words.values, 97)
+        return tf.reduce_mean(words.with_values(tf.gather(module.vectors, hashes)), 1)
 
     module.__call__ = features
     folder = tmp_path_factory.mktemp("hub") / "texts"
@@ -37,14 +46,14 @@ def handle(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="session")
 def reviews(tmp_path_factory) -> tuple:
-    """The same forty texts in two classes as a folder, with one file that is none, and as a table."""
+    """Write the same forty texts in two classes as a folder, with one file that is damaged, and as a table."""
     folder, rng = tmp_path_factory.mktemp("reviews") / "reviews", np.random.default_rng(0)
     table = [("text", "label")]
     for name, words in (("bad", BAD), ("good", GOOD)):
         (folder / name).mkdir(parents=True)
-        for number in range(20):
-            text = f"Number {number},\n" + " ".join(rng.choice(words, 5))
-            (folder / name / f"{number}.txt").write_text(text)
+        for index in range(20):
+            text = f"Number {index},\n" + " ".join(rng.choice(words, 5))
+            (folder / name / f"{index}.txt").write_text(text)
             table.append((text, name))
     (folder / "bad" / "broken.txt").write_bytes(b"\xff\xfe")
     with (folder.parent / "reviews.csv").open("w", newline="", encoding="utf-8-sig") as file:
@@ -55,15 +64,16 @@ def reviews(tmp_path_factory) -> tuple:
 @pytest.mark.slow
 def test_texts_from_training_to_predictions_without_the_module(run_script, reviews, handle, tmp_path):
     folder, table = reviews
-    first = run_script("train.py", "--data", folder, "--backbone", handle, *OPTIONS, "--run-dir", "run", cwd=tmp_path)
+    arguments = ("train.py", "--data", folder, "--backbone", handle, *OPTIONS, "--run-dir")
+    first = run_script(*arguments, "run", cwd=tmp_path)
     assert first.code == 0 and "Data: " in first.out, first.err
-    assert "40 texts, 2 classes" in first.out and "of 6 texts; 95 %" in first.out and "texts/s" in first.out
-    assert "image" not in first.out and "Set aside, unreadable: bad/broken.txt (not UTF-8)" in first.out + first.err
+    assert "40 texts, 2 classes" in first.out and "of 6 texts; 95% CI" in first.out and "texts/s" in first.out
+    assert "image" not in first.out and "Skipped, unreadable: bad/broken.txt (not UTF-8)" in first.out + first.err
     assert f"Features ({handle}, pooled): computed" in first.out
     config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert (config["backbone"], config["image_size"], config["seconds"]) == (handle, None, None)
-    assert json.loads((tmp_path / "run" / "labels.json").read_text())["form"] == "texts"
-    second = run_script("train.py", "--data", folder, "--backbone", handle, *OPTIONS, "--run-dir", "two", cwd=tmp_path)
+    assert json.loads((tmp_path / "run" / "labels.json").read_text())["modality"] == "text"
+    second = run_script(*arguments, "two", cwd=tmp_path)
     assert f"Features ({handle}, pooled): read from the cache" in second.out
     assert (tmp_path / "run" / "history.csv").read_bytes() == (tmp_path / "two" / "history.csv").read_bytes()
     module = handle.removeprefix("hub:")
@@ -73,36 +83,35 @@ def test_texts_from_training_to_predictions_without_the_module(run_script, revie
     for name in ("1.txt", "1.md"):
         (tmp_path / "new" / name).write_text(" ".join(GOOD))
     try:
-        judged = run_script("evaluate.py", "run", cwd=tmp_path)
+        evaluated = run_script("evaluate.py", "run", cwd=tmp_path)
         other = run_script("evaluate.py", "run", "--data", table, cwd=tmp_path)
-        said = run_script("predict.py", "run", "--json", *words, cwd=tmp_path)
+        predicted = run_script("predict.py", "run", "--json", *words, cwd=tmp_path)
         mixed = run_script("predict.py", "run", *words[:2], "new/*.txt", "--csv", "new/1.md", *words[4:], cwd=tmp_path)
-        bare, of_table = (
-            run_script("predict.py", "run", cwd=tmp_path),
-            run_script("predict.py", "run", table, cwd=tmp_path),
-        )
-        read = run_script("predict.py", "run", folder, cwd=tmp_path)
+        bare = run_script("predict.py", "run", cwd=tmp_path)
+        of_table = run_script("predict.py", "run", table, cwd=tmp_path)
+        of_folder = run_script("predict.py", "run", folder, cwd=tmp_path)
     finally:
         shutil.move(module + "-elsewhere", module)
-    assert judged.code == 0 and "of 6 texts" in judged.out, judged.err
+    assert evaluated.code == 0 and "of 6 texts" in evaluated.out, evaluated.err
     assert other.code == 0 and "of 40 texts" in other.out, other.err
-    answers = json.loads(said.out)
-    assert [one["text"] for one in answers] == [" ".join(GOOD), " ".join(BAD), " "]
-    assert [one["predictions"][0]["label"] for one in answers[:2]] == ["good", "bad"] and answers[2]["error"] == "empty"
+    answers = json.loads(predicted.out)
+    assert [answer["text"] for answer in answers] == [" ".join(GOOD), " ".join(BAD), " "]
+    assert [answer["predictions"][0]["label"] for answer in answers[:2]] == ["good", "bad"]
+    assert answers[2]["error"] == "empty"
     rows = list(csv.reader(mixed.out.splitlines()))
     assert list(dict.fromkeys(row[0] for row in rows[1:])) == ["new/1.txt", "new/1.md", " ".join(GOOD), " "], mixed.err
     assert bare.code == 2 and "Nothing was given for PATH or --text" in bare.err
     assert of_table.code == 2 and "reviews.csv is a table, which would be read as one text" in of_table.err
-    assert len(read.out.splitlines()) == 41 and "unreadable: not UTF-8" in read.out
+    assert len(of_folder.out.splitlines()) == 41 and "unreadable: not UTF-8" in of_folder.out
 
 
 @pytest.mark.slow
-def test_a_table_of_texts_is_judged_on_its_own_test_lines(run_script, reviews, handle, tmp_path):
+def test_a_table_of_texts_is_evaluated_on_its_own_test_lines(run_script, reviews, handle, tmp_path):
     table = shutil.copy(reviews[1], tmp_path / "reviews.csv")
     answer = run_script("train.py", "--data", table, "--backbone", handle, *OPTIONS, "--run-dir", "run", cwd=tmp_path)
     assert answer.code == 0, answer.err
-    judged = run_script("evaluate.py", "run", cwd=tmp_path)
-    assert judged.code == 0 and "of 6 texts" in judged.out, judged.err
+    evaluated = run_script("evaluate.py", "run", cwd=tmp_path)
+    assert evaluated.code == 0 and "of 6 texts" in evaluated.out, evaluated.err
     lines = table.read_bytes().split(b"\r\n")
     table.write_bytes(b"\r\n".join([lines[0], b"a new text,good", *lines[1:]]))
     moved = run_script("evaluate.py", "run", cwd=tmp_path)
@@ -110,56 +119,57 @@ def test_a_table_of_texts_is_judged_on_its_own_test_lines(run_script, reviews, h
 
 
 @pytest.mark.slow
-def test_sounds_from_training_to_predictions(run_script, tmp_path):
+def test_audio_from_training_to_predictions(run_script, tmp_path):
     import tensorflow as tf
 
     module, rng = tf.Module(), np.random.default_rng(0)
     module.kernel = tf.Variable(rng.normal(size=(65, 8)).astype("float32"))
     spectrum = tf.function(
-        lambda sound: tf.math.log(tf.abs(tf.signal.stft(sound, 128, 64)) + 1e-3) @ module.kernel,
+        lambda clip: tf.math.log(tf.abs(tf.signal.stft(clip, 128, 64)) + 1e-3) @ module.kernel,
         input_signature=[tf.TensorSpec((None,))],
     )
     module.__call__ = spectrum
     tf.saved_model.save(module, str(tmp_path / "module"))
     for name, hertz in (("high", 800), ("low", 100)):
         (tmp_path / "tones" / name).mkdir(parents=True)
-        for number in range(12):
+        for index in range(12):
             tone = np.sin(2 * np.pi * hertz * rng.uniform(0.8, 1.2) * np.arange(2000) / 4000).astype("float32")
-            wavfile.write(tmp_path / "tones" / name / f"{number}.wav", 4000, tone)
-    wanted = ("--data", "tones", "--backbone", "hub:module", "--sample-rate", "4000", "--run-dir", "run")
-    answer = run_script("train.py", *wanted, *OPTIONS, cwd=tmp_path)
-    assert answer.code == 0 and "24 sounds, 2 classes" in answer.out, answer.err
+            wavfile.write(tmp_path / "tones" / name / f"{index}.wav", 4000, tone)
+    arguments = ("--data", "tones", "--backbone", "hub:module", "--sample-rate", "4000", "--run-dir", "run")
+    answer = run_script("train.py", *arguments, *OPTIONS, cwd=tmp_path)
+    assert answer.code == 0 and "24 audio clips, 2 classes" in answer.out and "clips/s" in answer.out, answer.err
     config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert (config["sample_rate"], config["seconds"]) == (4000, 0.5)
-    judged = run_script("evaluate.py", "run", "--data", "tones", cwd=tmp_path)
-    assert "All: accuracy 1.000 (24 of 24 sounds" in judged.out, judged.err
-    said = run_script("predict.py", "run", "tones/low/*.wav", cwd=tmp_path)
-    assert [line.split()[1] for line in said.out.splitlines()] == ["low"] * 12, said.err
+    evaluated = run_script("evaluate.py", "run", "--data", "tones", cwd=tmp_path)
+    assert "All: accuracy 1.000 (24 of 24 audio clips" in evaluated.out, evaluated.err
+    predicted = run_script("predict.py", "run", "tones/low/*.wav", cwd=tmp_path)
+    assert [line.split()[1] for line in predicted.out.splitlines()] == ["low"] * 12, predicted.err
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--data", "REVIEWS"), "holds no pictures, but 41 texts, which a hub module (hub:HANDLE) may take"),
-        (("--data", "TABLE"), "MobileNetV2 takes pictures, and"),
-        (("--data", "REVIEWS", "--backbone", "HANDLE", "--image-size", "64"), "it is for pictures, and"),
-        (("--data", "REVIEWS", "--backbone", "HANDLE", "--pixel-range", "0..1"), "it is for pictures, and"),
-        (("--data", "REVIEWS", "--backbone", "HANDLE", "--engine", "openvino"), "it is for pictures, and"),
-        (("--data", "COLOURS", "--seconds", "2"), "it is for sounds, and"),
+        (("--data", "REVIEWS"), "holds no images, but 41 texts, which a hub module (hub:HANDLE) may take"),
+        (("--data", "TABLE"), "MobileNetV2 takes images, and"),
+        (("--data", "REVIEWS", "--backbone", "HANDLE", "--image-size", "64"), "it is for image only, and"),
+        (("--data", "REVIEWS", "--backbone", "HANDLE", "--pixel-range", "0..1"), "it is for image only, and"),
+        (("--data", "REVIEWS", "--backbone", "HANDLE", "--engine", "openvino"), "it is for image only, and"),
+        (("--data", "IMAGES", "--seconds", "2"), "it is for audio only, and"),
     ],
 )
-def test_mistakes_are_said_before_tensorflow_loads(call, colours, reviews, handle, monkeypatch, arguments, words):
+def test_mistakes_are_refused_before_tensorflow_loads(call, colours, reviews, handle, monkeypatch, arguments, words):
     monkeypatch.setattr("tlkeras.extras.hub.spec.load_tensorflow", lambda: pytest.fail("too late"))
-    monkeypatch.setattr("tlkeras.run.train.load_tensorflow", lambda *_: pytest.fail("too late"))
-    places = {"HANDLE": handle, "REVIEWS": reviews[0], "TABLE": reviews[1], "COLOURS": colours}
-    answer = call("train.py", *[places.get(word, word) for word in arguments])
+    monkeypatch.setattr("tlkeras.run.job.load_tensorflow", lambda *_: pytest.fail("too late"))
+    given = {"HANDLE": handle, "REVIEWS": reviews[0], "TABLE": reviews[1], "IMAGES": colours}
+    answer = call("train.py", *[given.get(word, word) for word in arguments])
     assert answer.code == 2 and words in answer.err and answer.err.count("\n") == 1, answer.err
 
 
-@pytest.mark.parametrize(("data", "holds"), [("digits", "pictures"), ("COLOURS", "pictures")])
-def test_pictures_for_a_module_of_texts(call, colours, handle, data, holds):
-    answer = call("train.py", "--data", colours if data == "COLOURS" else data, "--backbone", handle)
-    assert answer.code == 2 and f"takes texts, and {colours if data == 'COLOURS' else data} holds {holds}" in answer.err
+@pytest.mark.parametrize("data", ["digits", "IMAGES"])
+def test_images_for_a_text_module(call, colours, handle, data):
+    data = str(colours) if data == "IMAGES" else data
+    answer = call("train.py", "--data", data, "--backbone", handle)
+    assert answer.code == 2 and f"takes texts, and {data} holds images" in answer.err
 
 
 @pytest.mark.parametrize(
@@ -182,10 +192,10 @@ def test_one_text_for_each_option_and_files_anywhere(call, monkeypatch, words, p
     assert seen == [("RUN", paths, 3, texts)]
 
 
-def test_texts_for_a_run_of_pictures(call, trained, reviews):
+def test_texts_for_a_run_on_images(call, trained, reviews):
     answer = call("predict.py", trained.path, "--text", "a fine one")
-    assert answer.code == 2 and "--text was given, but the model of" in answer.err and "takes pictures" in answer.err
+    assert answer.code == 2 and "--text was given, but the model of" in answer.err and "takes images" in answer.err
     answer = call("predict.py", trained.path)
     assert answer.code == 2 and "Nothing was given for PATH" in answer.err
     answer = call("evaluate.py", trained.path, "--data", reviews[1])
-    assert answer.code == 2 and "takes pictures, and" in answer.err and "holds texts" in answer.err
+    assert answer.code == 2 and "takes images, and" in answer.err and "holds texts" in answer.err

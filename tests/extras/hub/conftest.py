@@ -1,4 +1,4 @@
-"""Modules of every kind that is published, made here: by Keras 2, by Keras 3, by hand."""
+"""Hub modules of every published kind, made here: by Keras 2, by Keras 3, by hand."""
 
 import tarfile
 from collections.abc import Callable
@@ -7,19 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-SIDE = 16
-TYPE_NAMES = ("keras2", "keras3", "signature", "by_hand", "by_hand_plain")
+SIZE = 16
 
 
 def keras2(folder: Path) -> None:
-    """Convolution with an L2 penalty, BatchNormalization, dropout, mean: what the hub's own modules look like."""
+    """Save convolution with an L2 penalty, BatchNormalization, dropout, mean: what the hub's own modules look like."""
     import tf_keras
     from tf_keras import layers
 
     tf_keras.utils.set_random_seed(0)
     model = tf_keras.Sequential(
         [
-            layers.Input((SIDE, SIDE, 3)),
+            layers.Input((SIZE, SIZE, 3)),
             layers.Conv2D(6, 3, strides=2, activation="relu", kernel_regularizer=tf_keras.regularizers.L2(0.01)),
             layers.BatchNormalization(),
             layers.Dropout(0.5),
@@ -37,7 +36,7 @@ def keras3_model():
     keras.utils.set_random_seed(0)
     return keras.Sequential(
         [
-            layers.Input((SIDE, SIDE, 3)),
+            layers.Input((SIZE, SIZE, 3)),
             layers.Conv2D(6, 3, strides=2, activation="relu"),
             layers.BatchNormalization(),
             layers.Dropout(0.5),
@@ -46,19 +45,19 @@ def keras3_model():
 
 
 def keras3(folder: Path) -> None:
-    """`model.export`: a function `serve`, and a feature map in place of a vector."""
+    """Export a function `serve`, and a feature map in place of a vector."""
     keras3_model().export(folder, verbose=False)
 
 
 def signature(folder: Path) -> None:
-    """A SavedModel with nothing but a signature."""
+    """Save a model with nothing but a signature."""
     import tensorflow as tf
 
     tf.saved_model.save(keras3_model(), str(folder))
 
 
 def by_hand(folder: Path, plain: bool = False) -> None:
-    """A `tf.Module` for pictures of any size; unless `plain` with a flag for training, lists of weights and a loss."""
+    """Save a module for images of any size; unless `plain` with a flag for training, lists of weights and a loss."""
     import tensorflow as tf
 
     rng = np.random.default_rng(0)
@@ -86,7 +85,7 @@ def by_hand(folder: Path, plain: bool = False) -> None:
 
 @pytest.fixture(scope="session")
 def module(tmp_path_factory) -> Callable[[str], Path]:
-    """`module("keras2")` is the folder of a module; do not write into it."""
+    """Return `module("keras2")`, the folder of a module; do not write into it."""
     made = {}
 
     def make(kind: str) -> Path:
@@ -102,7 +101,7 @@ def module(tmp_path_factory) -> Callable[[str], Path]:
 
 @pytest.fixture
 def packed(module, tmp_path) -> Path:
-    """A module as the hub sends it: a `.tar.gz` of what is in its folder."""
+    """Return a module as the hub sends it: a `.tar.gz` of what is in its folder."""
     with tarfile.open(tmp_path / "features.tar.gz", "w:gz") as file:
         file.add(module("by_hand"), arcname=".")
     return tmp_path / "features.tar.gz"

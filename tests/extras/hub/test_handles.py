@@ -1,4 +1,4 @@
-"""What a handle can be, and what is said where it cannot; the loopback server sends archives the way the hub does."""
+"""Handles, valid and not; the loopback server sends archives the way the hub does."""
 
 import contextlib
 import io
@@ -16,7 +16,7 @@ from tlkeras.extras.hub.handles import check_handle, fetch, hub_cache
 from tlkeras.io.paths import cache_dir
 
 
-def test_a_folder_is_used_where_it_lies(module):
+def test_a_folder_is_used_in_place(module):
     assert fetch(str(module("by_hand"))) == module("by_hand")
 
 
@@ -41,7 +41,7 @@ def test_an_archive_with_the_module_in_a_folder(hub, module, tmp_path):
     assert (fetch(str(tmp_path / "features.tar")) / "variables").is_dir()
 
 
-def test_the_place_of_downloads(monkeypatch):
+def test_the_folder_of_downloads(monkeypatch):
     monkeypatch.delenv("TFHUB_CACHE_DIR", raising=False)
     assert hub_cache() == cache_dir() / "hub"
     monkeypatch.setenv("TFHUB_CACHE_DIR", "elsewhere")
@@ -51,13 +51,13 @@ def test_the_place_of_downloads(monkeypatch):
 @pytest.mark.parametrize(
     ("handle", "words"),
     [
-        ("nowhere", "nowhere is not there, or is no module: give a URL, a folder with saved_model.pb"),
-        ("file.zip", "file.zip is not there, or is no module"),
-        ("empty", "empty is no TensorFlow Hub module: it holds no saved_model.pb"),
-        ("old", "old is a module in the TF1 Hub format.*Take its TF2 version, or convert it"),
+        ("nowhere", "nowhere does not exist or is not a module: give a URL, a folder with saved_model.pb"),
+        ("file.zip", "file.zip does not exist or is not a module"),
+        ("empty", "empty is not a TensorFlow Hub module: it has no saved_model.pb"),
+        ("old", "old is a module in the TF1 Hub format.*Use its TF2 version, or convert it"),
     ],
 )
-def test_what_is_no_module(tmp_path, monkeypatch, handle, words):
+def test_what_is_not_a_module_is_refused(tmp_path, monkeypatch, handle, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file.zip").touch()
     (tmp_path / "empty").mkdir()
@@ -70,7 +70,7 @@ def test_what_is_no_module(tmp_path, monkeypatch, handle, words):
 
 @contextlib.contextmanager
 def port(answer: bytes, seconds: float = 0.0) -> Iterator[str]:
-    """A URL at which a few bytes come, whatever is asked, and then nothing for a while."""
+    """Serve a few bytes, whatever is asked, and then nothing for a while; yield the URL."""
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
@@ -86,29 +86,29 @@ def port(answer: bytes, seconds: float = 0.0) -> Iterator[str]:
 
 
 @pytest.fixture
-def silent() -> Iterator[str]:
-    """A port that answers, but no HTTP."""
+def not_http() -> Iterator[str]:
+    """Yield the URL of a port that answers, but not HTTP."""
     with port(b"220 mail here\r\n") as url:
         yield url
 
 
-def test_a_download_that_stops_in_the_middle(hub, packed, monkeypatch):
-    monkeypatch.setattr("tlkeras.extras.hub.handles.SECONDS_OF_SILENCE", 0.5)
-    begin, answer = time.monotonic(), b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + packed.read_bytes()[:500]
+def test_a_download_that_stalls(hub, packed, monkeypatch):
+    monkeypatch.setattr("tlkeras.extras.hub.handles.READ_TIMEOUT", 0.5)
+    start, answer = time.monotonic(), b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + packed.read_bytes()[:500]
     with port(answer, seconds=20) as url, pytest.raises(UserError, match=r"cannot be downloaded \(.*timed out"):
         fetch(url)
-    assert time.monotonic() - begin < 15
+    assert time.monotonic() - start < 15
 
 
-def test_a_url_that_does_not_answer(hub, silent):
+def test_a_url_that_does_not_answer(hub, not_http):
     with pytest.raises(UserError, match=r"is not in the cache .* cannot be downloaded \(.*404.*--backbone hub:FILE"):
         check_handle(hub.url)
-    for handle in ("http://127.0.0.1:9/module/1", "http://[bad", "http://a b/c", "http://127.0.0.1:x/c", silent):
+    for handle in ("http://127.0.0.1:9/module/1", "http://[bad", "http://a b/c", "http://127.0.0.1:x/c", not_http):
         with pytest.raises(UserError, match=r"cannot be downloaded \([^()].*\)\. Download it"):
             check_handle(handle)
 
 
-def test_a_url_with_a_question_of_its_own(hub, packed):
+def test_a_url_with_a_query(hub, packed):
     hub.archive = packed
     check_handle(f"{hub.url}?token=abc")
     assert hub.asked == ["GET /publisher/features/1?token=abc&tf-hub-format=compressed"]
@@ -118,13 +118,13 @@ def test_a_url_with_a_question_of_its_own(hub, packed):
 def test_an_archive_without_one_module(hub, module, tmp_path, count):
     with tarfile.open(tmp_path / "features.tar", "w") as file:
         file.add(__file__, arcname="notes.txt")
-        for number in range(count):
-            file.add(module("by_hand"), arcname=str(number))
+        for index in range(count):
+            file.add(module("by_hand"), arcname=str(index))
     with pytest.raises(UserError, match=rf"features\.tar holds {count} files called saved_model\.pb"):
         fetch(str(tmp_path / "features.tar"))
 
 
-def test_an_answer_that_is_no_archive(hub, tmp_path):
+def test_an_answer_that_is_not_an_archive(hub, tmp_path):
     hub.archive = tmp_path / "page.tar.gz"
     hub.archive.write_bytes(b"<html>Please log in.</html>")
     with pytest.raises(UserError, match=r"cannot be downloaded \("):
@@ -133,7 +133,7 @@ def test_an_answer_that_is_no_archive(hub, tmp_path):
         fetch(str(hub.archive))
 
 
-def test_an_archive_does_not_write_elsewhere(hub, tmp_path):
+def test_an_archive_does_not_write_outside(hub, tmp_path):
     with tarfile.open(tmp_path / "bad.tar", "w") as file:
         entry = tarfile.TarInfo("../../outside")
         entry.size = 4

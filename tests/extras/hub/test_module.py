@@ -1,19 +1,20 @@
-"""SavedModels of every kind are opened as what they are; dangerous ones are not opened at all."""
+"""SavedModels of every kind are opened; dangerous ones are not."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 import tensorflow as tf
 
+from tlkeras.backbones.registry import get_backbone_spec
 from tlkeras.backbones.unfreeze import parse_unfreeze
 from tlkeras.errors import UserError
 from tlkeras.extras.hub.module import open_module
 from tlkeras.extras.hub.safety import check_graph
-from tlkeras.extras.hub.spec import load_module_spec, resolve_spec
 
 
 @pytest.mark.parametrize(
-    ("kind", "weights", "learning", "losses", "features"),
+    ("kind", "weights", "trainable", "losses", "features"),
     [
         ("keras2", 6, 4, 1, (6,)),
         ("keras3", 7, 4, 0, (7, 7, 6)),  # with the seed of its dropout
@@ -22,20 +23,20 @@ from tlkeras.extras.hub.spec import load_module_spec, resolve_spec
         ("by_hand_plain", 2, 1, 0, (6,)),
     ],
 )
-def test_what_is_in_a_module(module, kind, weights, learning, losses, features):
+def test_weights_losses_and_features_of_a_module(module, kind, weights, trainable, losses, features):
     opened = open_module(module(kind))
-    assert (len(opened.variables), len(opened.trainable), len(opened.losses)) == (weights, learning, losses)
+    assert (len(opened.variables), len(opened.trainable), len(opened.losses)) == (weights, trainable, losses)
     assert opened.output_size((16, 16, 3)) == features
 
 
 @pytest.mark.parametrize(("kind", "size"), [("keras2", 16), ("keras3", 16), ("by_hand", None)])
 def test_the_size_that_a_module_takes(module, kind, size):
-    spec = load_module_spec(resolve_spec(f"hub:{module(kind)}"))
+    spec = get_backbone_spec(f"hub:{module(kind)}").resolve()
     assert (spec.default_size, spec.max_size) == (size or 224, size)
 
 
 def saved(folder, *specs: tf.TensorSpec, do=lambda inputs: tf.cast(inputs, tf.float32)) -> str:
-    """The handle of a module with one function, which takes tensors like these."""
+    """Save a module with one function, which takes tensors like these; return its handle."""
     module = tf.Module()
     module.weight = tf.Variable(1.0)
     module.__call__ = tf.function(lambda *inputs: do(inputs[0]) * module.weight, input_signature=specs)
@@ -55,50 +56,61 @@ def keras2_with(folder, *layers) -> str:
 def test_pixels_from_0_to_1_unless_the_module_says_otherwise(module, tmp_path):
     from tf_keras.layers import Rescaling
 
-    assert load_module_spec(resolve_spec(f"hub:{module('keras2')}")).pixels == "unit"
-    assert load_module_spec(resolve_spec(f"hub:{module('keras2')}", "-1..1")).pixels == "tf"
-    assert load_module_spec(resolve_spec(saved(tmp_path, tf.TensorSpec((None, 8, 8, 3), tf.uint8)))).pixels == "inside"
-    assert load_module_spec(resolve_spec(keras2_with(tmp_path / "a", Rescaling(1 / 127.5, offset=-1)))).pixels == "inside"
-    assert load_module_spec(resolve_spec(keras2_with(tmp_path / "b", Rescaling(2.0, offset=-1)))).pixels == "unit"
+    def mode(name: str, **options: str) -> str:
+        return get_backbone_spec(name).configure(**options).resolve().preprocess_mode
+
+    assert mode(f"hub:{module('keras2')}") == "unit"
+    assert mode(f"hub:{module('keras2')}", pixel_range="-1..1") == "tf"
+    assert mode(saved(tmp_path, tf.TensorSpec((None, 8, 8, 3), tf.uint8))) == "inside"
+    assert mode(keras2_with(tmp_path / "a", Rescaling(1 / 127.5, offset=-1))) == "inside"
+    assert mode(keras2_with(tmp_path / "b", Rescaling(2.0, offset=-1))) == "unit"
 
 
-def test_a_range_is_for_modules_only():
-    with pytest.raises(UserError, match=r"--pixel-range was 0\.\.1, but VGG16 has its own; it is for hub modules only"):
-        resolve_spec("VGG16", "0..1")
+def test_a_pixel_range_may_be_given_to_a_resolved_spec(module):
+    spec = get_backbone_spec(f"hub:{module('keras2')}").resolve()
+    assert spec.configure() == spec.resolve() == spec
+    assert spec.configure(pixel_range="0..255").resolve().preprocess_mode == "inside"
+
+
+def test_a_pixel_range_is_for_modules_only(module):
+    with pytest.raises(UserError, match=r"0\.\.1, but VGG16"):
+        get_backbone_spec("VGG16").configure(pixel_range="0..1")
+    with pytest.raises(UserError, match=r"--pixel-range was 0\.\.2; it must be one of auto, 0\.\.1"):
+        get_backbone_spec(f"hub:{module('keras2')}").configure(pixel_range="0..2")
 
 
 @pytest.mark.parametrize(
     ("shape", "dtype", "words"),
     [
-        ((None,), tf.int32, r"takes int32 of shape \(None,\); a backbone takes square RGB pictures"),
+        ((None,), tf.int32, r"takes int32 of shape \(None,\); a backbone takes square RGB images"),
         ((None, 8, 9, 3), tf.float32, "takes float32 of shape"),
         ((None, 8, 8, 1), tf.float32, "takes float32 of shape"),
-        ((4, 8, 8, 3), tf.float32, "takes 4 pictures at a time"),
+        ((4, 8, 8, 3), tf.float32, "takes 4 images at a time"),
     ],
 )
-def test_what_is_no_backbone_for_pictures(tmp_path, shape, dtype, words):
+def test_what_is_not_an_image_backbone_is_refused(tmp_path, shape, dtype, words):
     def first(inputs):
         return tf.cast(tf.size(inputs), tf.float32)[None, None]
 
-    spec = resolve_spec(saved(tmp_path, tf.TensorSpec(shape, dtype), do=first))
+    spec = get_backbone_spec(saved(tmp_path, tf.TensorSpec(shape, dtype), do=first))
     with pytest.raises(UserError, match=words):
-        load_module_spec(spec)
+        spec.resolve()
 
 
 def test_two_inputs_are_one_too_many(tmp_path):
     pixels = tf.TensorSpec((None, 8, 8, 3))
     with pytest.raises(UserError, match="takes 2 tensors; a feature module takes one"):
-        load_module_spec(resolve_spec(saved(tmp_path, pixels, pixels)))
+        get_backbone_spec(saved(tmp_path, pixels, pixels)).resolve()
 
 
 def test_features_of_another_shape(tmp_path):
     handle = saved(tmp_path, tf.TensorSpec((None, 8, 8, 3)), do=lambda pixels: pixels[..., None])
     with pytest.raises(UserError, match=r"gives features of shape \(None, 8, 8, 3, 1\); a head needs \(None, C\)"):
-        open_module(resolve_spec(handle).handle and tmp_path / "module").output_size((8, 8, 3))
+        open_module(Path(handle.removeprefix("hub:"))).output_size((8, 8, 3))
 
 
 def after(*operations) -> tf.Tensor:
-    """Something that a function gives back when these operations are done."""
+    """Return something that depends on these operations."""
     with tf.control_dependencies(operations):
         return tf.ones((1, 3))
 
@@ -110,7 +122,7 @@ def save_weights(pixels: tf.Tensor) -> tf.Operation:
 BAD = {
     "ReadFile": lambda pixels: after(tf.io.read_file("numbers")),
     "MatchingFiles": lambda pixels: after(tf.io.matching_files("*")),
-    "WriteFile": lambda pixels: after(tf.io.write_atomic("stolen", "text")),
+    "WriteFile": lambda pixels: after(tf.io.write_file("stolen", "text")),
     "PrintV2": lambda pixels: after(tf.print("text", output_stream="file://stolen")),
     "PyFunc": lambda pixels: tf.numpy_function(lambda array: array, [pixels], tf.float32),
     "SaveV2": lambda pixels: after(save_weights(pixels)),
@@ -130,13 +142,11 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_a_module_that_does_more_than_compute_is_not_opened(tmp_path, name):
     saved(tmp_path, tf.TensorSpec((None, 8, 8, 3)), do=lambda pixels: tf.cast(BAD[name](pixels), tf.float32))
-    with pytest.raises(UserError, match=rf"is not opened: .*\b{name.split()[0]}\b.* could touch files or run Python"):
+    with pytest.raises(UserError, match=rf"is not opened: .*\b{name.split()[0]}\b.* could access files or run Python"):
         open_module(tmp_path / "module")
 
 
-def test_what_a_network_does_is_opened(tmp_path):
-    """Chance, branches and loops."""
-
+def test_randomness_branches_and_loops_are_opened(tmp_path):
     def do(pixels: tf.Tensor) -> tf.Tensor:
         noise = tf.random.normal(tf.shape(pixels)) + tf.random.stateless_uniform(tf.shape(pixels), (1, 2))
         turns = tf.while_loop(lambda number: number < 3.0, lambda number: number + 1.0, [0.0])[0]
@@ -160,36 +170,38 @@ def test_an_input_in_a_dictionary(tmp_path):
     specs = [{"images": tf.TensorSpec((None, 8, 8, 3))}]
     module.__call__ = tf.function(lambda inputs: inputs["images"], input_signature=specs)
     tf.saved_model.save(module, str(tmp_path / "module"))
-    with pytest.raises(UserError, match="takes its input by a name or in a dictionary; a module takes one tensor"):
+    with pytest.raises(UserError, match="takes its input by name or in a dictionary; a module takes one tensor"):
         open_module(tmp_path / "module")
 
 
-def test_a_range_that_whole_numbers_cannot_have(tmp_path):
-    spec = resolve_spec(saved(tmp_path, tf.TensorSpec((None, 8, 8, 3), tf.uint8)), "0..1")
-    with pytest.raises(UserError, match=r"takes whole numbers, so its pixels are 0\.\.255; leave --pixel-range out"):
-        load_module_spec(spec)
+def test_a_pixel_range_that_integers_cannot_have(tmp_path):
+    handle = saved(tmp_path, tf.TensorSpec((None, 8, 8, 3), tf.uint8))
+    with pytest.raises(
+        UserError, match=r"takes whole numbers, so its pixel range is 0\.\.255; leave --pixel-range out"
+    ):
+        get_backbone_spec(handle).configure(pixel_range="0..1").resolve()
 
 
 @pytest.mark.parametrize("unfreeze", ["25%", "0.5", "1"])
 def test_a_module_is_one_piece(module, unfreeze):
-    with pytest.raises(UserError, match=r"a hub module is one piece, so give module \(or all\) or none"):
-        parse_unfreeze(resolve_spec(f"hub:{module('by_hand')}"), unfreeze)
+    with pytest.raises(UserError, match="is one piece, so give module, all or none"):
+        parse_unfreeze(get_backbone_spec(f"hub:{module('by_hand')}"), unfreeze)
 
 
-def test_weights_that_are_no_floats_do_not_learn(tmp_path):
+def test_integer_weights_are_not_trainable(tmp_path):
     module = tf.Module()
-    module.number, module.weight = tf.Variable(5), tf.Variable(1.0)
+    module.count, module.weight = tf.Variable(5), tf.Variable(1.0)
     module.__call__ = tf.function(
-        lambda pixels: pixels * module.weight * tf.cast(module.number, tf.float32),
+        lambda pixels: pixels * module.weight * tf.cast(module.count, tf.float32),
         input_signature=[tf.TensorSpec((None, 8, 8, 3))],
     )
     tf.saved_model.save(module, str(tmp_path / "module"))
     opened = open_module(tmp_path / "module")
-    assert len(opened.variables) == 2 and [one.dtype for one in opened.trainable] == [tf.float32]
+    assert len(opened.variables) == 2 and [variable.dtype for variable in opened.trainable] == [tf.float32]
 
 
 def tensorflow_1(folder, tags: list[str], key: str, resource: bool = True) -> None:
-    """A SavedModel as TensorFlow 1 writes it, with a weight of 3."""
+    """Save a model as TensorFlow 1 writes it, with a weight of 3."""
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         pixels = tf.compat.v1.placeholder("float32", (None, 8, 8, 3))
         weight = tf.compat.v1.get_variable("weight", initializer=3.0, use_resource=resource)
@@ -205,16 +217,16 @@ def tensorflow_1(folder, tags: list[str], key: str, resource: bool = True) -> No
     ("kind", "tags", "key"),
     [("a SavedModel of TensorFlow 1", ["serve"], "serving_default"), ("a module in the TF1 Hub format", [], "default")],
 )
-def test_a_file_of_tensorflow_1_opens_once_it_is_converted_as_the_sentence_says(tmp_path, monkeypatch, kind, tags, key):
+def test_a_file_of_tensorflow_1_opens_once_it_is_converted_as_the_message_says(tmp_path, monkeypatch, kind, tags, key):
     monkeypatch.chdir(tmp_path)
     tensorflow_1(tmp_path / "old", tags, key)
     if "Hub" in kind:
         (tmp_path / "old" / "tfhub_module.pb").touch()
-    with pytest.raises(UserError, match=f"is {kind}, .* Take its TF2 version, or convert it: ") as refused:
-        load_module_spec(resolve_spec(f"hub:{tmp_path / 'old'}"))
+    with pytest.raises(UserError, match=f"is {kind}, .* Use its TF2 version, or convert it: ") as refused:
+        get_backbone_spec(f"hub:{tmp_path / 'old'}").resolve()
     exec(str(refused.value).partition("convert it: ")[2], {"tf": tf})
     opened = open_module(tmp_path / "NEW")
-    assert [float(one) for one in opened.trainable] == [3.0]
+    assert [float(variable) for variable in opened.trainable] == [3.0]
     assert opened.run(tf.ones((1, 8, 8, 3))).numpy().tolist() == [[3.0] * 3]
 
 
@@ -234,5 +246,5 @@ def test_damaged_files(module, tmp_path):
         open_module(folder)
     graph = folder / "saved_model.pb"
     graph.write_bytes(graph.read_bytes()[:-20])
-    with pytest.raises(UserError, match=r"saved_model\.pb is damaged: it is no SavedModel\. Get it again"):
+    with pytest.raises(UserError, match=r"saved_model\.pb is damaged: it is not a SavedModel\. Get it again"):
         check_graph(graph)

@@ -1,4 +1,4 @@
-"""Encoders of KerasHub: the same vectors as KerasHub's own, in both phases, in a file, and cut open for the cache."""
+"""KerasHub encoders: the same vectors as KerasHub's own, in both phases, in a file, and split for the cache."""
 
 import json
 import shutil
@@ -16,14 +16,18 @@ import keras
 import keras_hub
 import tensorflow as tf
 
-from tlkeras.config import TrainingOptions
+from tlkeras.backbones.registry import get_backbone_spec
+from tlkeras.config.train import TrainingOptions
 from tlkeras.data.pipeline import SplitData
 from tlkeras.errors import UserError
+from tlkeras.extras.kerashub import find_spec
 from tlkeras.extras.kerashub.encoder import build_encoder
-from tlkeras.extras.kerashub.presets import find_encoder, read_encoder, read_preset
+from tlkeras.extras.kerashub.presets import SIZES, read_preset
 from tlkeras.features.split_model import boundary_tensors
+from tlkeras.modalities.text import TextModality
 from tlkeras.models.builders import build_classifier
-from tlkeras.models.freezing import count_params, first_trainable_index, get_backbone, get_spec, set_trainable
+from tlkeras.models.freezing import count_params, first_trainable_index, set_trainable
+from tlkeras.models.introspect import get_backbone, get_spec
 from tlkeras.run.model_file import save_model
 from tlkeras.training.checkpoint import Checkpoints
 from tlkeras.training.two_phase import train_two_phases
@@ -45,21 +49,21 @@ def distilbert(folder: Path) -> None:
 
 
 def roberta(folder: Path) -> None:
-    letters = [*"abdfgilmoprstw.AGT", "Ġ"]
+    characters = [*"abdfgilmoprstw.AGT", "Ġ"]
     merges = ["o o", "Ġ f", "b a", "ba d"]
-    words = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *letters, *("".join(pair.split()) for pair in merges)]
-    vocabulary = {word: number for number, word in enumerate([*words, *"ehnu"])}
+    words = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *characters, *("".join(pair.split()) for pair in merges)]
+    vocabulary = {word: index for index, word in enumerate([*words, *"ehnu"])}
     save(folder, keras_hub.models.RobertaBackbone, keras_hub.tokenizers.RobertaTokenizer(vocabulary, merges))
 
 
 def save(folder: Path, kind, tokenizer) -> None:
-    """A preset of two layers, 16 wide, as KerasHub writes them, with dropout as they have it."""
+    """Save a preset of two layers, 16 wide, as KerasHub writes them, with its dropout."""
     keras.utils.set_random_seed(3)
     encoder = kind(
         vocabulary_size=tokenizer.vocabulary_size(), num_layers=2, num_heads=2, hidden_dim=16, intermediate_dim=32,
         dropout=0.5, max_sequence_length=12,
     )  # fmt: skip
-    for weight in encoder.weights:  # so that it matters which words come in, as it does after pretraining
+    for weight in encoder.weights:  # so that the words matter, as they do after pretraining
         if len(weight.shape) > 1:
             weight.assign(10 * weight)
     encoder.save_to_preset(str(folder))
@@ -68,7 +72,7 @@ def save(folder: Path, kind, tokenizer) -> None:
 
 @pytest.fixture(scope="session")
 def preset(tmp_path_factory):
-    """`preset(bert)` is the folder of a tiny preset; do not write into it."""
+    """Return `preset(bert)`, the folder of a tiny preset; do not write into it."""
     made = {}
 
     def make(kind=bert) -> Path:
@@ -82,13 +86,15 @@ def preset(tmp_path_factory):
 
 @pytest.fixture
 def own_preset(preset, tmp_path) -> Path:
-    """A preset to write into."""
+    """Return a preset to write into."""
     return Path(shutil.copytree(preset(), tmp_path / "preset"))
 
 
 def data() -> tuple[SplitData, SplitData]:
     targets = np.eye(2, dtype="float32")[[int("bad" in text) for text in TEXTS]]
-    return SplitData(TEXTS, np.arange(20), targets[:20]), SplitData(TEXTS, np.arange(20, 30), targets[20:])
+    parts = slice(0, 20), slice(20, 30)
+    train, validation = (SplitData(TEXTS, np.arange(30)[part], targets[part], TextModality) for part in parts)
+    return train, validation
 
 
 def model_of(folder: Path, **options) -> keras.Model:
@@ -110,7 +116,8 @@ def test_vectors_are_those_of_kerashub(kind, preset):
 
 @pytest.mark.parametrize("kind", [bert, pytest.param(distilbert, marks=pytest.mark.slow)])
 def test_same_weights_as_without_the_cache(kind, preset):
-    options = {"frozen_epochs": 2, "finetune_epochs": 2, "batch_size": 8, "optimizer": "sgd", "finetune_rate": 0.05}
+    options = {"frozen_epochs": 2, "finetune_epochs": 2, "batch_size": 8, "optimizer": "sgd"}
+    options["finetune_learning_rate"] = 0.05
     results = []
     for views in (0, 1):
         model = model_of(preset(kind), dropout=0.3, hidden_units=[8])
@@ -128,7 +135,7 @@ def test_same_weights_as_without_the_cache(kind, preset):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("last", [1, 3])
-def test_a_stopped_training_ends_the_same(preset, tmp_path, monkeypatch, last):
+def test_resumed_training_gives_the_same_weights(preset, tmp_path, monkeypatch, last):
     options = TrainingOptions(frozen_epochs=2, finetune_epochs=2, batch_size=8, finetune_learning_rate=0.05)
     model, other, stopped = (model_of(preset(), dropout=0.3) for _ in range(3))
     result = train_two_phases(model, *data(), options)
@@ -156,9 +163,9 @@ def test_nothing_is_random_in_training(preset):
     np.testing.assert_array_equal(*(vectors(tf.constant(TEXTS[:4]), training=True) for _ in range(2)))
 
 
-def test_the_padding_mask_crosses_the_cut(preset):
-    backbone = get_backbone(model_of(preset()))
-    tensors = boundary_tensors(backbone, first_trainable_index(backbone, "transformer_layer_1"))
+def test_the_padding_mask_crosses_the_split(preset):
+    model = model_of(preset())
+    tensors = boundary_tensors(get_backbone(model), first_trainable_index(model, "transformer_layer_1"))
     assert sorted(len(tensor.shape) for tensor in tensors) == [2, 3]
 
 
@@ -169,8 +176,9 @@ def test_stages_are_embeddings_and_layers(preset):
     assert spec.finetune_from == "transformer_layer_1"
     head = set_trainable(model, "none").trainable
     assert head == 2 * 16 + 2
-    learning = [set_trainable(model, stage.name).trainable - head for stage in spec.stages]
-    assert learning[0] == count_params(backbone.weights) > learning[1] > learning[2] > 0
+    trainable = [set_trainable(model, stage.name).trainable - head for stage in spec.stages]
+    assert trainable[0] == count_params(backbone.weights) > trainable[1] > trainable[2] > 0
+    assert first_trainable_index(model, "embeddings") == 0
 
 
 @pytest.mark.slow
@@ -178,13 +186,13 @@ def test_stages_are_embeddings_and_layers(preset):
 def test_half_precision_trains(preset, precision):
     model = model_of(preset(), precision=precision)
     result = train_two_phases(model, *data(), TrainingOptions(frozen_epochs=1, finetune_epochs=1, batch_size=8))
-    assert np.isfinite([spec["val_loss"] for spec in result.history]).all()
+    assert np.isfinite([row["val_loss"] for row in result.history]).all()
     assert model.output.dtype == "float32"
 
 
 def test_longer_padding_changes_nothing(preset):
     texts = tf.constant(TEXTS[:5])
-    short, long = (model_of(preset(), sequence_length=tokens) for tokens in (8, 12))
+    short, long = (model_of(preset(), sequence_length=length) for length in (8, 12))
     vectors = [
         keras.Model(model.input, model.get_layer("pool").output).predict(texts, verbose=0) for model in (short, long)
     ]
@@ -192,13 +200,25 @@ def test_longer_padding_changes_nothing(preset):
 
 
 def test_the_length_is_what_the_texts_need_and_no_more_than_the_encoder_takes(preset):
-    spec = find_encoder(str(preset()))
-    tokens, _ = build_encoder(spec, "preset", None, ["a film"] * 99 + ["good " * 50])
+    spec = find_spec(str(preset()))
+    tokens, _ = build_encoder(spec.configure(texts=["a film"] * 99 + ["good " * 50]))
     assert tokens.length == 4
-    tokens, _ = build_encoder(spec, "preset", None, ["good " * 50])
+    tokens, _ = build_encoder(spec.adapt_to(lambda: ["good " * 50]))
     assert tokens.length == 12
-    with pytest.raises(UserError, match="takes 12 tokens at most"):
-        build_encoder(spec, "preset", 13, None)
+    for build in (build_encoder, lambda longer: longer.check("preset", None)):
+        with pytest.raises(UserError, match=r"--sequence-length was 13; .* takes 12 tokens at most"):
+            build(spec.configure(sequence_length=13))
+
+
+def test_options_of_an_encoder(preset):
+    spec = find_spec(str(preset())).configure(sequence_length=8)
+    assert spec.configure().adapt_to(lambda: ["a film"]).sequence_length == 8
+    with pytest.raises(UserError, match="--sequence-length was 2; it must be a whole number from 4 to 8192"):
+        spec.configure(sequence_length=2)
+    with pytest.raises(UserError, match=r"pixel_range was 0\.\.1, but kerashub:.* has no such option"):
+        spec.configure(pixel_range="0..1")
+    with pytest.raises(UserError, match=r"--image-size was 64, but kerashub:.* takes text"):
+        spec.check("preset", 64)
 
 
 OTHER_PROCESS = """
@@ -217,14 +237,14 @@ def test_saved_model_holds_its_tokenizer(kind, preset, tmp_path):
     model.get_layer("output").kernel.assign(np.random.default_rng(0).normal(size=(16, 2)))
     shutil.rmtree(folder)
     save_model(model, tmp_path / "model.keras", TEXTS)
-    said = tmp_path / "said.npy"
-    subprocess.run([sys.executable, "-c", OTHER_PROCESS, tmp_path / "model.keras", said], check=True, timeout=120)
+    outputs = tmp_path / "outputs.npy"
+    subprocess.run([sys.executable, "-c", OTHER_PROCESS, tmp_path / "model.keras", outputs], check=True, timeout=120)
     expected = model.predict(tf.constant(["A good film.", "The plot was bad."]), verbose=0)
     assert np.ptp(expected[:, 0]) > 1e-3
-    np.testing.assert_allclose(np.load(said), expected, atol=1e-6)
+    np.testing.assert_allclose(np.load(outputs), expected, atol=1e-6)
 
 
-def test_a_loaded_model_freezes_as_a_new_one_does(preset, tmp_path):
+def test_a_loaded_model_is_frozen_like_a_new_one(preset, tmp_path):
     model = model_of(preset())
     save_model(model, tmp_path / "model.keras", TEXTS)
     loaded = keras.models.load_model(tmp_path / "model.keras")
@@ -233,14 +253,16 @@ def test_a_loaded_model_freezes_as_a_new_one_does(preset, tmp_path):
 
 
 @pytest.mark.slow
-def test_random_weights_learn_a_vocabulary_and_then_the_texts(monkeypatch):
-    monkeypatch.setattr("tlkeras.extras.kerashub.encoder.SIZES", {"bert_tiny": (2, 16, 2)})
+def test_a_vocabulary_and_an_encoder_from_scratch(monkeypatch):
+    monkeypatch.setitem(SIZES, "bert_tiny", (2, 16, 2))
     train, validation = data()
     keras.utils.set_random_seed(0)
     model = build_classifier("kerashub:bert_tiny", 2, weights="none", texts=list(TEXTS[:20]))
-    words = model.get_layer("tokens").tokenizer.get_vocabulary()
-    assert {"[CLS]", "good"} <= set(words)
-    options = TrainingOptions(frozen_epochs=1, finetune_epochs=25, finetune_learning_rate=5e-3, unfreeze="all", batch_size=10)
+    vocabulary = model.get_layer("tokens").tokenizer.get_vocabulary()
+    assert {"[CLS]", "good"} <= set(vocabulary)
+    options = TrainingOptions(
+        frozen_epochs=1, finetune_epochs=25, finetune_learning_rate=5e-3, unfreeze="all", batch_size=10
+    )
     result = train_two_phases(model, train, validation, options)
     assert result.kept == "finetune" and result.history[-1]["val_accuracy"] == 1.0
 
@@ -263,7 +285,7 @@ def set_json(path: Path, **values) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
-def stranger(folder: Path) -> None:
+def untrusted(folder: Path) -> None:
     set_json(folder / "config.json", class_name="Popen", module="subprocess", registered_name="subprocess>Popen")
 
 
@@ -288,9 +310,9 @@ def more_words(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (stranger, "holds a Popen, which is no encoder"),
+        (untrusted, "holds a Popen, which is not supported; give a preset of BertBackbone"),
         (other_tokenizer, "has a RobertaTokenizer and should have a BertTokenizer"),
-        (no_layers, "says nothing of 1 to 100 layers"),
+        (no_layers, "num_layers in its config.json must be a number from 1 to 100"),
         (wider, "cannot be used as a preset"),
         (more_words, "has 16 tokens, and its encoder 14"),
         (lambda folder: (folder / "config.json").write_text("{"), "config.json is missing or damaged"),
@@ -298,7 +320,7 @@ def more_words(folder: Path) -> None:
         (lambda folder: shutil.rmtree(folder / "assets"), "no vocabulary"),
     ],
 )
-def test_a_damaged_or_foreign_preset_is_refused(own_preset, change, words):
+def test_a_damaged_or_untrusted_preset_is_refused(own_preset, change, words):
     change(own_preset)
     with pytest.raises(UserError, match=words):
         model_of(own_preset)
@@ -306,9 +328,9 @@ def test_a_damaged_or_foreign_preset_is_refused(own_preset, change, words):
 
 def test_paths_in_a_preset_are_not_read(own_preset, tmp_path):
     (tmp_path / "secret.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nsecret\n")
-    about = json.loads((own_preset / "tokenizer.json").read_text())
-    about["config"]["vocabulary"] = str(tmp_path / "secret.txt")
-    (own_preset / "tokenizer.json").write_text(json.dumps(about))
+    config = json.loads((own_preset / "tokenizer.json").read_text())
+    config["config"]["vocabulary"] = str(tmp_path / "secret.txt")
+    (own_preset / "tokenizer.json").write_text(json.dumps(config))
     assert "vocabulary" not in read_preset(own_preset).settings
     assert "secret" not in model_of(own_preset).get_layer("tokens").tokenizer.get_vocabulary()
 
@@ -316,39 +338,39 @@ def test_paths_in_a_preset_are_not_read(own_preset, tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("kerashub:bert_tiny", {}, "is a size and no preset"),
-        ("kerashub:bert_tiny", {"weights": "none"}, "learns its words from training texts"),
+        ("kerashub:bert_tiny", {}, "is a size, not a preset"),
+        ("kerashub:bert_tiny", {"weights": "none"}, "takes its vocabulary from training texts"),
         ("kerashub:some/folder", {}, "there is no such folder"),
-        ("kerashub:bert_tiny_en", {}, "KerasHub has no preset bert_tiny_en of an encoder"),
+        ("kerashub:bert_tiny_en", {}, "KerasHub has no encoder preset bert_tiny_en"),
         ("kerashub:bert_tiny", {"weights": "bundled"}, "has its own"),
     ],
 )
-def test_mistakes_are_sentences(name, options, words):
+def test_mistakes_are_refused(name, options, words):
     with pytest.raises(UserError, match=words):
         build_classifier(name, 2, **options)
 
 
-def test_a_preset_that_cannot_be_downloaded_is_named_with_its_place(monkeypatch, tmp_path):
+def test_a_preset_that_cannot_be_downloaded_is_named_with_its_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    spec = find_encoder("bert_tiny_en_uncased")
+    spec = get_backbone_spec("kerashub:bert_tiny_en_uncased")
     with pytest.raises(UserError, match=f"cannot be downloaded.*{tmp_path}"):
-        read_encoder(spec)
+        spec.resolve()
 
 
 def test_a_preset_in_the_cache_needs_no_network(monkeypatch, tmp_path, preset):
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     with pytest.raises(UserError) as missing:
-        read_encoder(find_encoder("bert_tiny_en_uncased"))
-    place = str(missing.value).split("unpack it to ")[1].split(",")[0]
-    shutil.copytree(preset(), place)
-    spec = read_encoder(find_encoder("bert_tiny_en_uncased"))
+        find_spec("bert_tiny_en_uncased").resolve()
+    folder = str(missing.value).split("unpack it to ")[1].split(",")[0]
+    shutil.copytree(preset(), folder)
+    spec = find_spec("bert_tiny_en_uncased").resolve()
     assert spec.name == "kerashub:bert_tiny_en_uncased" and len(spec.stages) == 3
 
 
 @pytest.mark.parametrize("missing", ["keras_hub", "tensorflow_text"])
-def test_without_kerashub_there_is_a_sentence(monkeypatch, missing):
+def test_without_kerashub_the_message_says_what_to_install(monkeypatch, missing):
     import importlib.util
 
     find = importlib.util.find_spec
@@ -356,4 +378,4 @@ def test_without_kerashub_there_is_a_sentence(monkeypatch, missing):
     with pytest.raises(
         UserError, match=f"need {missing}, which is not installed: pip install keras-hub tensorflow-text"
     ):
-        find_encoder("bert_tiny")
+        find_spec("bert_tiny")
