@@ -1,5 +1,6 @@
 """Sources of examples, and what is said about mistakes in them."""
 
+import builtins
 import importlib.util
 import os
 from collections import Counter
@@ -79,7 +80,7 @@ def test_hidden_files_are_ignored_and_others_are_counted(write):
     assert [example.name for example in source.examples] == ["a/1.png", "b/2.png"]
     assert source.notes == [
         "Ignored the folder empty: it holds no images.",
-        f"Skipped 1 images directly in {root}: no class folder holds them.",
+        f"Skipped 1 image directly in {root}, outside of the class folders.",
         "Skipped files with other extensions: .heic (2), .txt (1), none (1).",
     ]
 
@@ -256,7 +257,7 @@ def test_images_in_other_folders(write):
 def test_repeated_lines_are_skipped(table):
     source = find_examples(table("path,label\na.png,x\nb.png,y\n./a.png,x\n"))
     assert len(source.examples) == 2
-    assert "Skipped 1 lines that repeat an earlier line." in source.notes
+    assert "Skipped 1 line that repeats an earlier line." in source.notes
 
 
 @pytest.mark.parametrize(
@@ -274,7 +275,7 @@ def test_repeated_lines_are_skipped(table):
         ("path,label,split\na.png,x,test\nb.png,y,val\n", "no training images, only test and validation"),
         ("path,label,split\na.png,x,train\nb.png,y,train\nc.png,z,test\n", "test images .* lack: z"),
         ("path,label\na.png,x\nb.png,x\n", "one class only, 'x'"),
-        ("path,label\na.png,1.5\nb.png,1.5\n", "have the number 1.5"),
+        ("path,label\na.png,1.5\nb.png,1.5\n", "have the label 1.5"),
         ("path,label\na.png,|\nb.png,\n", "No image .* has a label"),
         ("path,label\nx/a.png,x\nx/b.png,y\n", "None of the images .* exists"),
     ],
@@ -324,7 +325,18 @@ def test_digits_are_not_left_half_written(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-# TensorFlow Datasets; tests/data/test_tfds.py reads real ones
+# TensorFlow Datasets; tests/data/tfds/test_tfds.py reads real ones
+
+
+def test_project_without_tfds(monkeypatch):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == sources.TFDS_PACKAGE else find_spec(name)
+    )
+    said = "--data was tfds:beans, but this project does not read TensorFlow Datasets"
+    assert said in refusal("tfds:beans")
+    with pytest.raises(UserError, match=said):
+        short_name("tfds:beans")
 
 
 def test_tfds_is_optional(monkeypatch):

@@ -65,7 +65,7 @@ def decode_all(
         return index, None
 
     with (
-        progress(len(examples), f"Reading {modality.plural}") as bar,
+        progress(len(examples), f"Reading {modality.plural}", modality.plural) as bar,
         ThreadPool(available_cores()) as pool,  # leaving it ends the threads, after an error too
     ):
         for index, reason in pool.imap_unordered(read, range(len(examples)), chunksize=8):
