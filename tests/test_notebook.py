@@ -54,7 +54,7 @@ def test_only_a_kernel_is_a_notebook(monkeypatch):
     assert not in_notebook()
 
 
-def test_a_bar_and_its_table_are_redrawn_in_their_place(monkeypatch, looks, capfd):
+def test_a_bar_and_its_table_are_redrawn_in_their_position(monkeypatch, looks, capfd):
     monkeypatch.setattr(notebook, "DELAY", 0)
     with progress(4, "Phase <1>", "batches") as bar:
         bar.set_postfix_str("epoch 1 of 2", refresh=False)
@@ -74,9 +74,10 @@ def test_a_bar_and_its_table_are_redrawn_in_their_place(monkeypatch, looks, capf
 @pytest.mark.parametrize("delay", [0, 60])
 def test_what_takes_long_has_a_bar_in_a_notebook(monkeypatch, looks, delay):
     monkeypatch.setattr(notebook, "DELAY", delay)
-    with progress(4, "Reading images", "images") as bar:
-        bar.update(4)
-    assert bool(looks) == (delay == 0)
+    with progress(400, "Reading images", "images") as bar:
+        for _ in range(400):
+            bar.update()
+    assert len(looks) == (2 if delay == 0 else 0), "it flickers"
 
 
 @pytest.mark.parametrize(("delay", "terminal"), [(0, True), (60, True), (0, False)])
@@ -110,7 +111,7 @@ def test_a_training_shows_one_bar_and_no_lines_in_a_notebook(monkeypatch, capfd,
     lines = capfd.readouterr().out
     if in_kernel:
         bar, head, *rows = shown[-1].splitlines()
-        assert lines == "" and bar.startswith("Phase 2: 4/4 [") and "epoch 3 of 3" in bar
+        assert lines == "" and bar.startswith("Phase 2: 4/4 [")
         assert head.split() == ["epoch", "loss", "speed"] and [row.split()[0] for row in rows] == ["2", "3"]
     else:
         assert "Epoch 3/3" in lines and shown == []

@@ -113,7 +113,7 @@ def progress(total: int, description: str, unit: str = "it") -> tqdm:
 
 
 class NotebookBar(tqdm):
-    """A bar of tqdm over a table, both drawn as HTML in one place of a notebook.
+    """A bar of tqdm over a table that grows, which a notebook shows as HTML and redraws in its position.
 
     That of `tqdm.auto` needs ipywidgets, has no table, and stands at 0% where a saved notebook is shown.
     """
@@ -139,8 +139,8 @@ class NotebookBar(tqdm):
         bar = f'<progress value="{self.n / max(1, self.total):.3f}" max="1"></progress>'
         rich = f'<div class="progress">{html.escape(self.desc)} {bar} {html.escape(numbers)}\n'
         rich += f"{table._repr_html_() if table else ''}</div>"
-        look = {"text/html": rich, "text/plain": f"{self.desc}: {numbers}" + (f"\n{table}" if table else "")}
+        output = {"text/html": rich, "text/plain": f"{self.desc}: {numbers}" + (f"\n{table}" if table else "")}
         if self._handle is None:
-            self._handle = display(look, raw=True, display_id=True)
+            self._handle = display(output, raw=True, display_id=True)
         else:
-            self._handle.update(look, raw=True)
+            self._handle.update(output, raw=True)

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from tlkeras.config import TrainingOptions
+from tlkeras.config.train import TrainingOptions
 from tlkeras.data.augment import augment
 from tlkeras.data.pipeline import SplitData
 from tlkeras.features.get_features import get_features
@@ -129,7 +129,7 @@ def test_without_room_anywhere_the_whole_network_runs_and_it_says_so(tiny, colou
     options = TrainingOptions(frozen_epochs=1, finetune_epochs=1, memory_gb=0.0, cache_gb=0.0)
     with caplog.at_level(logging.INFO, "tlkeras"):
         result = train_two_phases(model, coloured(24), coloured(12), options)
-    assert "more than --memory-gb (0.0 GB) and --cache-gb (0.0 GB) allow" in caplog.text
+    assert "more than --memory-gb (0.0) and --cache-gb (0.0) allow" in caplog.text
     assert "Features:" not in caplog.text
     assert [row["phase"] for row in result.history] == ["frozen", "finetune"]
 

@@ -19,10 +19,11 @@ def nested_io(model: keras.Model, nested: keras.Model) -> tuple[keras.KerasTenso
     Raises:
         ValueError: the nested model is not part of the model.
     """
-    if all(operation is not nested for operation in model.operations):
-        raise ValueError(f"{nested.name} is not a layer of {model.name}")
-    node = nested._inbound_nodes[-1]
-    return node.input_tensors[0], node.output_tensors[0]
+    for nodes in model._nodes_by_depth.values():
+        for node in nodes:
+            if node.operation is nested:
+                return node.input_tensors[0], node.output_tensors[0]
+    raise ValueError(f"{nested.name} is not a layer of {model.name}")
 
 
 def nodes_in_order(model: keras.Model) -> Iterator[tuple[keras.Operation, list[keras.KerasTensor]]]:
