@@ -27,6 +27,8 @@ def locked(path: Path, what: str) -> Iterator[None]:
     lock = FileLock(path, timeout=0)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            path.touch()  # filelock would say that another program holds a file that cannot be made
         lock.acquire()
     except Timeout:
         raise UserError(
