@@ -24,7 +24,7 @@ tool = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(tool)
 PARTS = list(tool.TABLE["parts"])
 CHOICES = ["", *PARTS, "all"]
-HOME = re.compile(r"(my_flowers(?:\.\w+)+)(?::(\w+))?")  # a module, or something in it
+HOME = re.compile(r"my_flowers(\.\w+)+(:\w+)?")  # a module, or something in it
 MAX_LINES = 4000  # of the package, where no part was asked for
 
 
@@ -87,15 +87,15 @@ def own_texts(folder: Path) -> dict[str, str]:
     return {name: (folder / name).read_text(encoding="utf-8") for name in names}
 
 
-def imported(source: str) -> Iterator[tuple[str, str]]:
-    """Each name that a file imports, or names in a string as its home: the module, and what is wanted of it."""
+def imported(source: str) -> Iterator[str]:
+    """The full name of all that a file imports, and of what its strings name as something of the package."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, "") for alias in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield from ((node.module or "", alias.name) for alias in node.names)
-        elif isinstance(node, ast.Constant) and (home := HOME.fullmatch(str(node.value))):
-            yield home[1], home[2] or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Constant) and HOME.fullmatch(str(node.value)):
+            yield node.value.replace(":", ".")
 
 
 def defined(source: str) -> set[str]:
@@ -109,6 +109,17 @@ def defined(source: str) -> set[str]:
         elif isinstance(node, ast.Import | ast.ImportFrom):
             names |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
     return names
+
+
+def there(wanted: str, modules: dict[str, str]) -> bool:
+    """Whether a full name is of another package, of a module, or of something that a module has."""
+    words = wanted.split(".")
+    if words[0] != "my_flowers":
+        return True
+    home = max((name for name in modules if f"{wanted}.".startswith(f"{name}.")), key=len)
+    rest = words[home.count(".") + 1 :]
+    lazy = f'"{rest[0]}"' in modules[home] if rest and home == "my_flowers" else False
+    return not rest or rest[0] in defined(modules[home]) or lazy
 
 
 # --- names
@@ -331,19 +342,10 @@ def test_every_import_finds_a_file_that_came_along(project, choice):
     modules = {
         name.removesuffix(".py").removesuffix("/__init__").replace("/", "."): text for name, text in texts.items()
     }
-    missing = []
-    for name, text in texts.items():
-        for module, wanted in imported(text):
-            if module.split(".")[0] != "my_flowers":
-                continue
-            lazily = module == "my_flowers" and f'"{wanted}"' in modules[module]
-            if module not in modules:
-                missing.append(f"{name}: {module}")
-            elif (
-                wanted and f"{module}.{wanted}" not in modules and wanted not in defined(modules[module]) and not lazily
-            ):
-                missing.append(f"{name}: {module}.{wanted}")
-    assert not missing, "\n".join(sorted(set(missing)))
+    missing = {
+        f"{name}: {wanted}" for name, text in texts.items() for wanted in imported(text) if not there(wanted, modules)
+    }
+    assert not missing, "\n".join(sorted(missing))
 
 
 @pytest.mark.parametrize("choice", CHOICES)
