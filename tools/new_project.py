@@ -193,7 +193,7 @@ def main() -> None:
     except UserError as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     except OSError as error:
-        parser.exit(2, f"{parser.prog}: {error.filename} cannot be written: {error.strerror}.\n")
+        parser.exit(2, f"{parser.prog}: {error.filename or 'The output'} cannot be written: {error.strerror}.\n")
 
 
 if __name__ == "__main__":
