@@ -53,7 +53,12 @@ class Features:
 
 
 def extract(
-    engine: Engine, data: SplitData, options: AugmentOptions | None, views: int, seed: int, arrays: Sequence[np.ndarray | FileArray]
+    engine: Engine,
+    data: SplitData,
+    options: AugmentOptions | None,
+    views: int,
+    seed: int,
+    arrays: Sequence[np.ndarray | FileArray],
 ) -> None:
     """Run one pass over the examples for each view; the next batch is augmented while one is computed.
 
