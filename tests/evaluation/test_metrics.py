@@ -13,20 +13,20 @@ from tlkeras.evaluation.metrics import (
 )
 from tlkeras.evaluation.plots import plot_history
 
-# Four pictures of the classes 0, 0, 1, 2; the second is taken for class 1.
+# Four images of the classes 0, 0, 1, 2; the second is taken for class 1.
 SINGLE = np.array([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.25, 0.5, 0.25], [0.1, 0.1, 0.8]], "float32")
 SINGLE_TARGETS = np.eye(3, dtype="float32")[[0, 0, 1, 2]]
-# Three pictures with two labels: right, one label of two wrong, right.
+# Three images with two labels: right, one label of two wrong, right.
 MULTI = np.array([[0.9, 0.2], [0.4, 0.7], [0.1, 0.5]], "float32")
 MULTI_TARGETS = np.array([[1, 0], [1, 1], [0, 1]], "float32")
 
 
 def test_one_label():
-    figures = compute_metrics(SINGLE, SINGLE_TARGETS, "single_label")
-    assert (figures["count"], figures["right"], figures["accuracy"]) == (4, 3, 0.75)
-    assert figures["loss"] == pytest.approx(-(np.log(0.7) + np.log(0.3) + np.log(0.5) + np.log(0.8)) / 4)
+    metrics = compute_metrics(SINGLE, SINGLE_TARGETS, "single_label")
+    assert (metrics["count"], metrics["right"], metrics["accuracy"]) == (4, 3, 0.75)
+    assert metrics["loss"] == pytest.approx(-(np.log(0.7) + np.log(0.3) + np.log(0.5) + np.log(0.8)) / 4)
     # Class 0: precision 1, recall 1/2; class 1: precision 1/2, recall 1; class 2: both 1.
-    assert figures["macro_f1"] == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
+    assert metrics["macro_f1"] == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
 
 
 @pytest.mark.parametrize(
@@ -51,22 +51,22 @@ def test_loss_of_a_sure_mistake_is_finite():
 
 
 def test_several_labels():
-    figures = compute_metrics(MULTI, MULTI_TARGETS, "multi_label")
-    assert figures["count"] == 3
-    assert figures["accuracy"] == pytest.approx(5 / 6)
-    assert figures["exact_match"] == pytest.approx(2 / 3)
+    metrics = compute_metrics(MULTI, MULTI_TARGETS, "multi_label")
+    assert metrics["count"] == 3
+    assert metrics["accuracy"] == pytest.approx(5 / 6)
+    assert metrics["exact_match"] == pytest.approx(2 / 3)
     # Class 0: precision 1, recall 1/2; class 1: both 1.
-    assert figures["macro_f1"] == pytest.approx((2 / 3 + 1) / 2)
+    assert metrics["macro_f1"] == pytest.approx((2 / 3 + 1) / 2)
     likelihoods = [0.9, 0.8, 0.4, 0.7, 0.9, 0.5]
-    assert figures["loss"] == pytest.approx(-np.log(likelihoods).mean(), rel=1e-6)
+    assert metrics["loss"] == pytest.approx(-np.log(likelihoods).mean(), rel=1e-6)
 
 
 def test_numbers():
-    figures = compute_metrics(np.array([[1.0], [2.0], [6.0]]), np.array([[2.0], [2.0], [4.0]]), "regression")
-    assert figures["count"] == 3
-    assert figures["mae"] == pytest.approx(1)
-    assert figures["loss"] == pytest.approx(5 / 3) and figures["rmse"] == pytest.approx((5 / 3) ** 0.5)
-    assert figures["r2"] == pytest.approx(1 - 5 / (8 / 3))
+    metrics = compute_metrics(np.array([[1.0], [2.0], [6.0]]), np.array([[2.0], [2.0], [4.0]]), "regression")
+    assert metrics["count"] == 3
+    assert metrics["mae"] == pytest.approx(1)
+    assert metrics["loss"] == pytest.approx(5 / 3) and metrics["rmse"] == pytest.approx((5 / 3) ** 0.5)
+    assert metrics["r2"] == pytest.approx(1 - 5 / (8 / 3))
 
 
 def test_classes():
@@ -94,7 +94,9 @@ def test_summaries():
     assert format_metrics(compute_metrics(SINGLE, SINGLE_TARGETS, "single_label")) == (
         "accuracy 0.750 (3 of 4 images; 95 % 0.301–0.954)"
     )
-    assert "0.667 with all labels right (3 images)" in format_metrics(compute_metrics(MULTI, MULTI_TARGETS, "multi_label"))
+    assert "0.667 with all labels right (3 images)" in format_metrics(
+        compute_metrics(MULTI, MULTI_TARGETS, "multi_label")
+    )
     numbers = compute_metrics(np.array([[1.0], [2.0]]), np.array([[2.0], [2.5]]), "regression")
     assert format_metrics(numbers) == "mean absolute error 0.75 (2 images; r² -9.000)"
     one = compute_metrics(np.array([[1.0]]), np.array([[2.0]]), "regression")
@@ -109,6 +111,6 @@ def test_curves_are_drawn(tmp_path, metric, finetune):
         for epoch in range(1, 5 + finetune)
     ]
     plot_history(history, 3, tmp_path / "curves.png")
-    with Image.open(tmp_path / "curves.png") as picture:
-        assert picture.size == (1200, 480)
-        assert len(set(picture.convert("RGB").resize((300, 120)).get_flattened_data())) > 50
+    with Image.open(tmp_path / "curves.png") as image:
+        assert image.size == (1200, 480)
+        assert len(set(image.convert("RGB").resize((300, 120)).get_flattened_data())) > 50

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tlkeras.backbones import get_backbone_spec
+from tlkeras.backbones.registry import get_backbone_spec
 from tlkeras.backbones.unfreeze import parse_unfreeze
 from tlkeras.errors import UserError
 from tlkeras.models.builders import build_classifier
@@ -66,7 +66,7 @@ def test_what_cannot_be_unfrozen_is_refused(model, unfreeze, sentence):
 
 
 def test_a_stage_is_understood_without_a_model():
-    assert parse_unfreeze(get_backbone_spec("ResNet50"), "CONV5").stage.layer == "conv5_block1_1_conv"
+    assert parse_unfreeze(get_backbone_spec("ResNet50"), "CONV5").stage.first_layer == "conv5_block1_1_conv"
 
 
 def test_each_call_starts_anew(model):

@@ -22,9 +22,9 @@ def watch(epochs: list[dict[str, float]], patience: int = 10, task: str = "singl
     """A callback that has seen these epochs; the model's one weight counts them from 1."""
     best = RestoreBestWeights(task, patience)
     best.set_model(model_of(0.0))
-    for number, figures in enumerate(epochs):
+    for number, metrics in enumerate(epochs):
         best.model.trainable_weights[0].assign(number + 1.0)
-        best.on_epoch_end(number, figures)
+        best.on_epoch_end(number, metrics)
         if best.model.stop_training:
             break
     return best
@@ -88,7 +88,7 @@ def test_speed_and_time_left(monkeypatch):
     speed, shown = Throughput(images=30, batch_size=20, last_epoch=11), {}
     speed.on_epoch_begin(0)
     speed.on_train_batch_end(0, shown)
-    assert shown == {"img/s": 10, "s left": 31}  # 20 pictures in 2 s: 3 s an epoch
+    assert shown == {"img/s": 10, "s left": 31}  # 20 images in 2 s: 3 s an epoch
     speed.on_train_batch_end(1, shown)
     assert shown == {"img/s": 8, "s left": 40}  # 30, not 40, in 4 s
     speed.on_epoch_end(0, shown)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tlkeras.config import TrainingOptions
+from tlkeras.config.train import TrainingOptions
 from tlkeras.models.builders import build_classifier
 from tlkeras.models.freezing import set_trainable
 from tlkeras.training.optimizers import lr_scales, make_optimizer, make_schedule
@@ -27,7 +27,7 @@ def rates(steps: int, **options) -> np.ndarray:
 
 def moved(model: keras.Model, gradient: float, rate: float = 0.01, **options) -> dict[str, float]:
     """How far one step with this gradient everywhere moves each weight, which must be the same in all of it."""
-    settings = {"schedule": "constant", "warmup": 0.0, "stage_decay": 1.0, "weight_decay": 0.0} | options
+    settings = {"schedule": "constant", "warmup": 0.0, "layer_decay": 1.0, "weight_decay": 0.0} | options
     optimizer = make_optimizer(model, TrainingOptions(**settings), rate, 10)
     before = {weight.path: np.array(weight) for weight in model.trainable_weights}
     optimizer.apply(
@@ -46,7 +46,7 @@ def test_the_rate_climbs_from_zero_and_falls_along_a_cosine():
 
 
 def test_the_rate_can_stay_level_after_the_climb():
-    rate = rates(10, warmup=0.5, level=True)
+    rate = rates(10, warmup=0.5, constant=True)
     assert rate[:6] == pytest.approx(np.linspace(0, 0.1, 6))
     assert rate[5:] == pytest.approx(np.full(6, 0.1))
 
@@ -93,8 +93,8 @@ def test_float16_scales_its_loss(tiny):
 
 
 @pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
-def test_mixed_precision_trains(tiny, coloured, precision):
-    data = coloured(12)
+def test_mixed_precision_trains(tiny, colored, precision):
+    data = colored(12)
     model = build_classifier("Tiny", 3, weights="none", precision=precision, dropout=0.0)
     set_trainable(model, "all")
     optimizer = make_optimizer(model, TrainingOptions(layer_decay=1.0, warmup=0.0, schedule="constant"), 0.01, 30)
