@@ -12,7 +12,8 @@ from tlkeras.features.batches import training_features
 from tlkeras.features.extract import Features, compute
 from tlkeras.features.split_model import boundary_tensors
 from tlkeras.models.builders import build_classifier
-from tlkeras.models.freezing import first_trainable_index, get_backbone
+from tlkeras.models.freezing import first_trainable_index
+from tlkeras.models.introspect import get_backbone
 from tlkeras.training.two_phase import train_two_phases
 
 PLAIN = {"flip": "none", "min_crop_area": 1.0, "color_jitter": 0.0}

@@ -1,4 +1,4 @@
-"""The head's options, and what the builders promise for any backbone."""
+"""The options of the head, and what the builders promise for any backbone."""
 
 import re
 
@@ -9,12 +9,12 @@ import pytest
 from tlkeras import build_inception_v3, build_mobilenet_v2, build_resnet50, build_vgg16
 from tlkeras.backbones.table import BACKBONES
 
-__IMPORT_get_backbone_spec
+from tlkeras.backbones.registry import get_backbone_spec
 from tlkeras.errors import UserError
 from tlkeras.models.backbone import build_backbone
 from tlkeras.models.batch_norm import calibrate_batch_norm
-from tlkeras.models.builders import build_classifier, get_task
-from tlkeras.models.freezing import get_backbone
+from tlkeras.models.builders import build_classifier
+from tlkeras.models.introspect import get_backbone, get_task
 
 
 def build(num_outputs: int = 3, **options) -> keras.Model:
@@ -32,7 +32,7 @@ def give_head_random_weights(model: keras.Model) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"pooling": "mean"}, "--pooling was mean; it must be one of avg, max, both"),
         ({"image_size": 0}, "--image-size was 0; it must be a whole number from 1 to 4096"),
@@ -43,13 +43,13 @@ def give_head_random_weights(model: keras.Model) -> None:
         ({"precision": "float64"}, "--precision was float64"),
     ],
 )
-def test_wrong_values_are_refused(tiny, options, said):
-    with pytest.raises(UserError, match=re.escape(said)):
+def test_wrong_values_are_refused(tiny, options, message):
+    with pytest.raises(UserError, match=re.escape(message)):
         build_classifier(tiny, 3, **{"weights": "none"} | options)
 
 
 @pytest.mark.parametrize("task", ["single_label", "multi_label", "regression"])
-def test_a_model_knows_its_task(tiny, task):
+def test_the_task_is_read_from_a_model(tiny, task):
     assert get_task(build_classifier(tiny, 3, weights="none", task=task)) == task
 
 
@@ -58,11 +58,11 @@ def test_a_model_knows_its_task(tiny, task):
     [({}, 1 / 3), ({"task": "multi_label"}, 0.5), ({"task": "regression", "target_mean": 7.0}, 7.0)],
     ids=["single_label", "multi_label", "regression"],
 )
-def test_at_first_all_answers_are_equal(tiny, noise, options, start):
+def test_a_new_model_gives_equal_outputs(tiny, noise, options, start):
     assert outputs(build(**options), noise(2, 16)) == pytest.approx(np.full((2, 3), start))
 
 
-def test_several_labels_have_probabilities_of_their_own(tiny, noise):
+def test_multi_label_probabilities_are_independent(tiny, noise):
     model = build(task="multi_label")
     give_head_random_weights(model)
     probabilities = outputs(model, noise(4, 16))
@@ -70,7 +70,7 @@ def test_several_labels_have_probabilities_of_their_own(tiny, noise):
     assert np.abs(probabilities.sum(axis=1) - 1).max() > 0.01
 
 
-def test_regression_answers_in_the_units_of_the_targets(tiny, noise):
+def test_regression_outputs_have_the_unit_of_the_targets(tiny, noise):
     plain, scaled = (build(1, task="regression", **unit) for unit in ({}, {"target_mean": 50, "target_std": 9}))
     give_head_random_weights(plain)
     scaled.set_weights(plain.get_weights())
@@ -93,7 +93,7 @@ def test_pooling(tiny, noise, pooling, expected):
     assert vector == pytest.approx(expected(features), abs=1e-5)
 
 
-def test_hidden_layers_with_dropout_in_front_of_each(tiny):
+def test_hidden_layers_have_dropout_before_each(tiny):
     model = build(hidden_units=[7, 5], dropout=0.4)
     names = [layer.name for layer in model.layers]
     assert names[names.index("pool") + 1 :] == ["dropout_1", "hidden_1", "dropout_2", "hidden_2", "dropout", "output"]
@@ -101,7 +101,7 @@ def test_hidden_layers_with_dropout_in_front_of_each(tiny):
     assert {layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)} == {0.4}
 
 
-def test_dropout_acts_in_training_in_the_head_only(tiny, noise):
+def test_dropout_is_active_in_training_in_the_head_only(tiny, noise):
     for rate, random in ((0.5, True), (0.0, False)):  # Tiny has a dropout layer of its own, of rate 0.5
         model = build(dropout=rate)
         give_head_random_weights(model)
@@ -125,7 +125,7 @@ def test_l2_penalizes_the_kernels_of_the_head(tiny):
     assert build().losses == []
 
 
-def test_only_the_center_square_is_looked_at(tiny, noise):
+def test_only_the_center_square_is_seen(tiny, noise):
     model = build()
     give_head_random_weights(model)
     square, wide = noise(2, 16), noise(2, 16, 40)
@@ -137,7 +137,7 @@ def test_only_the_center_square_is_looked_at(tiny, noise):
 def test_image_size(tiny):
     assert get_backbone(build()).input_shape == (None, 16, 16, 3)
     assert get_backbone(build(image_size=8)).input_shape == (None, 8, 8, 3)
-    with pytest.raises(UserError, match=r"--image-size was 7; Tiny needs at least 8 pixels a side\."):
+    with pytest.raises(UserError, match=r"--image-size was 7; Tiny needs at least 8 pixels\."):
         build(image_size=7)
 
 

@@ -19,7 +19,8 @@ from tlkeras.features.engines import unwrap_single
 from tlkeras.features.split_model import cut
 from tlkeras.models.batch_norm import backbone_input, calibrate_batch_norm
 from tlkeras.models.builders import build_classifier
-from tlkeras.models.freezing import first_trainable_index, get_backbone, set_trainable
+from tlkeras.models.freezing import first_trainable_index, set_trainable
+from tlkeras.models.introspect import get_backbone
 from tlkeras.training.two_phase import train_two_phases
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`")

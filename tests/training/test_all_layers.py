@@ -7,7 +7,7 @@ import pytest
 from tlkeras.config.pretrain import AllLayersOptions
 from tlkeras.errors import UserError
 from tlkeras.models.builders import build_classifier
-from tlkeras.models.freezing import get_backbone
+from tlkeras.models.introspect import get_backbone
 from tlkeras.training import from_scratch
 from tlkeras.training.all_layers import all_layers_optimizer, train_all_layers
 from tlkeras.training.checkpoint import Checkpoints

@@ -13,7 +13,7 @@ from tlkeras.config.train import TrainingOptions
 from tlkeras.errors import UserError
 from tlkeras.models.batch_norm import calibrate_batch_norm
 from tlkeras.models.builders import build_classifier
-from tlkeras.models.freezing import get_backbone
+from tlkeras.models.introspect import get_backbone
 from tlkeras.training import phase, two_phase
 from tlkeras.training.two_phase import train_two_phases
 

@@ -1,7 +1,7 @@
 """The private names of Keras that tlkeras needs; `tests/models/test_keras_private.py` tells if Keras changes them.
 
-Keras has no public way to walk nested layers, to find the tensors between two layers, or to tell an optimizer's variables
-apart.
+Keras has no public way to walk nested layers, to find the tensors between two layers, or to know which variable an
+optimizer's `update_step` is given.
 """
 
 from collections.abc import Iterator

@@ -184,10 +184,10 @@ def assign(model: keras.Model, values: list[np.ndarray]) -> None:
 def fix_efficientnet_variance(model: keras.Model) -> None:
     """Make EfficientNet (the first version) divide by the standard deviation of the pixels, not by its root.
 
-    The published files hold the standard deviation where the Normalization layer expects the variance. Keras compensates with
-    one more Rescaling layer, but only when built with `weights="imagenet"`, so the same file given as a path is
-    silently wrong (https://github.com/tensorflow/tensorflow/issues/49930). Here the variance itself is corrected, so a
-    file that tlkeras wrote holds the right one and is left alone.
+    The published files hold the standard deviation where the Normalization layer expects the variance. Keras
+    compensates with one more Rescaling layer, but only when built with `weights="imagenet"`, so the same file given as
+    a path is silently wrong (https://github.com/tensorflow/tensorflow/issues/49930). Here the variance itself is
+    corrected, so a file that tlkeras wrote holds the right one and is left alone.
     """
     for layer in model.layers:
         if isinstance(layer, keras.layers.Normalization) and layer.input_variance is None:

@@ -10,7 +10,7 @@ from tlkeras.models.introspect import get_backbone, get_spec
 from tlkeras.models.keras_private import variable_index
 
 
-class StagewiseLearningRate:
+class StagewiseLearningRate(keras.optimizers.Optimizer):
     """Mixin for a Keras optimizer: a factor on the learning rate of single variables, and decoupled weight decay.
 
     Keras has one learning rate for all variables, and its own weight decay ignores any factor on it. Weight decay
@@ -23,15 +23,15 @@ class StagewiseLearningRate:
         self._scales_by_path, self._decay = lr_scales, decay
 
     def build(self, variables: list[keras.Variable]) -> None:
-        super().build(variables)  # type: ignore[misc]
+        super().build(variables)
         self._scales = [self._scales_by_path.get(variable.path, 1.0) for variable in variables]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         # TensorFlow's own variable arrives here, which does not know its path: hence the index.
         rate = ops.cast(learning_rate, variable.dtype) * self._scales[variable_index(self, variable)]
         if self._decay and len(variable.shape) > 1:
-            self.assign_sub(variable, variable * rate * self._decay)  # type: ignore[attr-defined]
-        super().update_step(gradient, variable, rate)  # type: ignore[misc]
+            self.assign_sub(variable, variable * rate * self._decay)
+        super().update_step(gradient, variable, rate)
 
 
 class StagedAdam(StagewiseLearningRate, keras.optimizers.Adam):
