@@ -98,7 +98,7 @@ def check_finite(outputs: Sequence[np.ndarray], data: SplitData) -> None:
 
 
 def view_batches(data: SplitData, options: AugmentOptions | None, views: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield all examples as they go through the frozen part, such as float32 `(B, S, S, 3)`, one view after the other."""
+    """Yield all examples as they go through the frozen part, such as float32 `(B, S, S, 3)`, view by view."""
     chunks = np.split(np.arange(len(data)), range(BATCH_SIZE, len(data), BATCH_SIZE))
     threads = ThreadPoolExecutor(available_cores())
 

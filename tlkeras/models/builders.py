@@ -34,7 +34,7 @@ def build_classifier(
     l2: float = 0.0,
     target_mean: float = 0.0,
     target_std: float = 1.0,
-    precision: str = "float32",
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32",
     **backbone_options: Any,
 ) -> keras.Model:
     """Build a backbone with a new head, the backbone frozen.
