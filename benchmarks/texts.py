@@ -3,7 +3,7 @@
     python benchmarks/texts.py
 
 The texts are the first paragraphs of docstrings of installed libraries, without their names; the class is the library.
-The module's word vectors come from docstrings of Python's own library and of TensorFlow, which are none of these texts.
+The module's word vectors come from docstrings of Python's own library and of TensorFlow, which are not among them.
 """
 
 import argparse
@@ -32,26 +32,26 @@ from tlkeras.runtime import load_tensorflow
 TRAIN = Path(__file__).parents[1] / "scripts" / "train.py"
 LIBRARIES = ("numpy", "scipy", "sklearn", "keras", "matplotlib", "PIL")
 NAMES = re.compile(r"\b(numpy|np|scipy|sklearn|scikit|keras|tensorflow|tf|matplotlib|mpl|pyplot|pil|pillow)\b", re.I)
-JUDGED = 60  # texts of each library
-SIZE = 100  # of a word's vector
-BEYOND = 4000  # vectors for words that are not in the vocabulary
+TEST_TEXTS = 60  # of each library
+VECTOR_SIZE = 100
+OOV_BUCKETS = 4000  # vectors for words that are not in the vocabulary
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--learn", type=int, nargs="+", default=[10, 100], help="texts of each library to learn from")
+    parser.add_argument("--train-sizes", type=int, nargs="+", default=[10, 100], help="training texts of each library")
     options = parser.parse_args()
     texts = {name: sorted(set(paragraphs(Path(importlib.util.find_spec(name).origin).parent))) for name in LIBRARIES}
     print(", ".join(f"{name} {len(found):,}" for name, found in texts.items()), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         others = Path(sysconfig.get_path("stdlib")), Path(importlib.util.find_spec("tensorflow").origin).parent
         write_module(Path(folder) / "module", [text for root in others for text in paragraphs(root, whole=True)])
-        for learn in options.learn:
-            found = [one_seed(Path(folder), texts, learn, seed) for seed in range(options.seeds)]
-            print(f"{learn} texts of each of {len(LIBRARIES)} libraries to learn from, {JUDGED} to judge")
-            for name in found[0]:
-                report(name, [figures[name] for figures in found])
+        for size in options.train_sizes:
+            results = [run_seed(Path(folder), texts, size, seed) for seed in range(options.seeds)]
+            print(f"{size} training texts and {TEST_TEXTS} test texts of each of {len(LIBRARIES)} libraries")
+            for name in results[0]:
+                report(name, [result[name] for result in results])
 
 
 def report(name: str, values: list[tuple[float, float]]) -> None:
@@ -62,7 +62,7 @@ def report(name: str, values: list[tuple[float, float]]) -> None:
 
 
 def paragraphs(root: Path, whole: bool = False) -> Iterator[str]:
-    """First paragraphs of the docstrings in a library's source, or all of it."""
+    """Yield the first paragraphs of the docstrings in a library's source, or the whole docstrings."""
     for path in sorted(root.rglob("*.py")):
         if {"tests", "test", "site-packages", "_vendor", "idlelib"} & set(path.relative_to(root).parts):
             continue
@@ -78,37 +78,38 @@ def paragraphs(root: Path, whole: bool = False) -> Iterator[str]:
 
 
 def write_module(folder: Path, texts: list[str]) -> None:
-    """A module that adds up its words' vectors, those of a latent semantic analysis; words beyond share random ones."""
+    """Save a module that adds up its words' vectors from latent semantic analysis; unknown words share random ones."""
     load_tensorflow()
     import tensorflow as tf
 
     terms = TfidfVectorizer(sublinear_tf=True, min_df=2, token_pattern="[a-z]+")
-    svd = TruncatedSVD(SIZE, random_state=0).fit(terms.fit_transform(text.lower() for text in texts))
+    svd = TruncatedSVD(VECTOR_SIZE, random_state=0).fit(terms.fit_transform(text.lower() for text in texts))
     vectors = svd.components_.T * terms.idf_[:, None]
-    noise = np.random.default_rng(0).normal(size=(BEYOND, SIZE))
+    noise = np.random.default_rng(0).normal(size=(OOV_BUCKETS, VECTOR_SIZE))
     vectors = np.concatenate([vectors / vectors.std(), noise]).astype("float32")
     words = terms.get_feature_names_out()
-    numbers = tf.lookup.KeyValueTensorInitializer(tf.constant(words), tf.range(len(words), dtype=tf.int64))
-    module = tf.train.Checkpoint(table=tf.lookup.StaticVocabularyTable(numbers, BEYOND), vectors=tf.Variable(vectors))
+    indices = tf.lookup.KeyValueTensorInitializer(tf.constant(words), tf.range(len(words), dtype=tf.int64))
+    table = tf.lookup.StaticVocabularyTable(indices, OOV_BUCKETS)
+    module = tf.train.Checkpoint(table=table, vectors=tf.Variable(vectors))
 
     def features(inputs: tf.Tensor) -> tf.Tensor:
         found = tf.strings.split(tf.strings.regex_replace(tf.strings.lower(inputs), "[^a-z]+", " "))
         rows = tf.gather(module.vectors, module.table.lookup(found.values))
         total = tf.reduce_sum(found.with_values(rows), axis=1)
-        return total / tf.maximum(tf.norm(total, axis=1, keepdims=True), 1e-3) * SIZE**0.5
+        return total / tf.maximum(tf.norm(total, axis=1, keepdims=True), 1e-3) * VECTOR_SIZE**0.5
 
     module.__call__ = tf.function(features, input_signature=[tf.TensorSpec((None,), tf.string)])
     tf.saved_model.save(module, str(folder))
     print(f"module: {len(words):,} words, from {len(texts):,} docstrings", flush=True)
 
 
-def one_seed(folder: Path, texts: dict[str, list[str]], learn: int, seed: int) -> dict[str, tuple[float, float]]:
-    """Test accuracy and seconds of both, on the same texts."""
+def run_seed(folder: Path, texts: dict[str, list[str]], size: int, seed: int) -> dict[str, tuple[float, float]]:
+    """Return test accuracy and seconds of both, on the same texts."""
     rng, rows = np.random.default_rng(seed), []
     for name in LIBRARIES:
-        chosen = rng.permutation(texts[name])[: learn + JUDGED]
-        held = max(2, learn // 5)
-        splits = ["validation"] * held + ["train"] * (learn - held) + ["test"] * JUDGED
+        chosen = rng.permutation(texts[name])[: size + TEST_TEXTS]
+        validation = max(2, size // 5)
+        splits = ["validation"] * validation + ["train"] * (size - validation) + ["test"] * TEST_TEXTS
         rows += [(str(text), name, split) for text, split in zip(chosen, splits, strict=True)]
     with (folder / "texts.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("text", "label", "split"), *rows])
@@ -116,10 +117,11 @@ def one_seed(folder: Path, texts: dict[str, list[str]], learn: int, seed: int) -
 
 
 def two_phases(folder: Path, seed: int) -> tuple[float, float]:
-    """A run of scripts/train.py; its start and the graphs count."""
+    """Run scripts/train.py; its start and the tracing of graphs are part of the time."""
     start, run = time.perf_counter(), folder / "run"
     arguments = ["--data", folder / "texts.csv", "--backbone", f"hub:{folder / 'module'}", "--seed", seed]
-    arguments += ["--frozen-epochs", 30, "--finetune-epochs", 30, "--head-learning-rate", 3e-2, "--finetune-learning-rate", 3e-2]
+    arguments += ["--frozen-epochs", 30, "--finetune-epochs", 30]
+    arguments += ["--head-learning-rate", 3e-2, "--finetune-learning-rate", 3e-2]
     command = [sys.executable, TRAIN, *arguments, "--run-dir", run, "--overwrite", "--cache-gb", 0]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     if done.returncode:
@@ -128,7 +130,7 @@ def two_phases(folder: Path, seed: int) -> tuple[float, float]:
 
 
 def bag_of_words(rows: list[tuple[str, str, str]]) -> tuple[float, float]:
-    """The best penalty by validation, then the test texts once."""
+    """Choose the penalty by validation, then evaluate the test texts once."""
     start = time.perf_counter()
     parts = {split: list(zip(*[row[:2] for row in rows if row[2] == split], strict=True))
              for split in ("train", "validation", "test")}  # fmt: skip

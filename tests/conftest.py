@@ -1,4 +1,4 @@
-"""What several test files share: a quiet TensorFlow, made pictures, a backbone that trains in seconds, a hub."""
+"""What several test files share: a quiet TensorFlow, generated images, a backbone that trains in seconds, a hub."""
 
 import http.server
 import os
@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlkeras.backbones import BACKBONES, Backbone, Stage
+from tlkeras.backbones.spec import BackboneSpec, Stage
+from tlkeras.backbones.table import BACKBONES
 
-# Files with the longest of the slow tests. They begin first, so that nothing else is done long before them.
+# Files with the longest of the slow tests. They start first, so that no worker is left with them at the end.
 LONGEST = ("test_new_project_script.py", "test_notebooks.py")
 
 
@@ -24,15 +25,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
-def tiny_spec() -> Backbone:
-    return Backbone(
+def tiny_spec() -> BackboneSpec:
+    return BackboneSpec(
         name="Tiny",
         constructor="Tiny",
-        pixels="tf",
+        preprocess_mode="tf",
         default_size=16,
         min_size=8,
-        features=8,
-        parameters=6 * (27 + 1) + 6 * 4 + 6 * (54 + 1) + 6 * 4 + 8 * (54 + 1) + 8 * 4,
+        num_features=8,
+        num_params=6 * (27 + 1) + 6 * 4 + 6 * (54 + 1) + 6 * 4 + 8 * (54 + 1) + 8 * 4,
         stages=(Stage("stage1", "conv1"), Stage("stage2", "conv2"), Stage("stage3", "relu2", after=True)),
         finetune_from="stage3",
         weights_url="https://example.org/tiny.h5",
@@ -42,13 +43,13 @@ def tiny_spec() -> Backbone:
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_the_tests(tmp_path_factory) -> None:
-    """Features of test runs, those of scripts too, go into a folder of their own."""
+    """Put the cached features of test runs, those of scripts too, into a folder of their own."""
     os.environ["TLKERAS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture
 def tiny(monkeypatch) -> Iterator[str]:
-    """The name of a backbone of three stages, for the time of one test a row of the table like any other."""
+    """Return the name of a backbone of three stages, which is in the table for the time of one test."""
     import keras
 
     monkeypatch.setitem(BACKBONES, "Tiny", tiny_spec())
@@ -59,7 +60,7 @@ def tiny(monkeypatch) -> Iterator[str]:
 
 
 def build_tiny(include_top: bool, weights: None, input_shape: tuple[int, int, int]):
-    """Three stages of convolution, BatchNormalization, ReLU; the arguments are those of Keras Applications."""
+    """Build three stages of convolution, BatchNormalization, ReLU; the arguments are those of Keras Applications."""
     from keras import Input, Model, layers
 
     inputs = x = Input(input_shape)
@@ -72,7 +73,7 @@ def build_tiny(include_top: bool, weights: None, input_shape: tuple[int, int, in
 
 @pytest.fixture
 def noise() -> Callable[..., np.ndarray]:
-    """Random pixels: `noise(count, height, width)` is uint8 `(count, height, width, 3)`, the same at each call."""
+    """Return `noise(count, height, width)`: random uint8 `(count, height, width, 3)`, the same at each call."""
 
     def make(count: int, height: int, width: int | None = None) -> np.ndarray:
         return np.random.default_rng(7).integers(0, 256, (count, height, width or height, 3), dtype=np.uint8)
@@ -81,11 +82,11 @@ def noise() -> Callable[..., np.ndarray]:
 
 
 @pytest.fixture
-def coloured() -> Callable:
-    """Made sets of pictures whose colour is the label: red, green, blue in turn, each with a little noise.
+def colored() -> Callable:
+    """Return a function that makes images whose color is the label: red, green, blue in turn, with a little noise.
 
-    `coloured(count)` is an `ExampleSet` of 16 x 16 pixels with one-hot targets; `labels` gives other targets from the
-    class numbers.
+    `colored(count)` is a `SplitData` of 16 x 16 pixels with one-hot targets; `labels` gives other targets from the
+    class indices.
     """
     from tlkeras.data.pipeline import SplitData
 
@@ -98,9 +99,14 @@ def coloured() -> Callable:
     return make
 
 
+@pytest.fixture
+def coloured(colored) -> Callable:  # until all tests say colored
+    return colored
+
+
 @dataclass
 class Hub:
-    """A server on this machine that sends one archive for whatever it is asked."""
+    """A server on this machine that sends one archive, whatever the request."""
 
     url: str
     archive: Path | None = None
@@ -109,7 +115,7 @@ class Hub:
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch) -> Iterator[Hub]:
-    """A hub whose archive is to be set, and an empty cache."""
+    """Start a hub whose archive is to be set, with an empty cache."""
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "hub-cache"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 

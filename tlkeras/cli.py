@@ -101,7 +101,8 @@ class CliParser(ArgumentParser):
     def renamed(self, word: str) -> str:
         """Return a word of the command line, or in place of a config file with old names its content with new ones."""
         head, equals, path = word.rpartition("=") if word.startswith("--config=") else ("", "", word)
-        if path not in self.files or set(yaml.safe_load(Path(path).read_text(encoding="utf-8"))) <= set(self.files[path]):
+        written = yaml.safe_load(Path(path).read_text(encoding="utf-8")) if path in self.files else {}
+        if set(written) <= set(self.files.get(path, {})):
             return word
         return f"{head}{equals}{yaml.safe_dump(self.files[path])}"
 
@@ -190,7 +191,9 @@ def make_parser(config_class: type, description: str | None) -> CliParser:
     on come last.
     """
     parser = CliParser(description=description, usage="%(prog)s [OPTION VALUE]...")
-    parser.add_argument("--config", action="config", help="YAML file with options; the command line wins over it")
+    parser.add_argument(
+        "--config", action="config", metavar="FILE", help="YAML file with options; the command line wins over it"
+    )
     show = next(action for action in parser._actions if "--print_config" in action.option_strings)
     show.help, show.metavar = "print all options as YAML, which --config reads, and stop", ""
     types, entries = get_type_hints(config_class), {entry.name: entry for entry in fields(config_class)}

@@ -75,7 +75,7 @@ def predict() -> None:
 
 
 def summary() -> None:
-    """Print the backbone table, or the stages of a backbone or of a trained run's model with their parameter counts."""
+    """Print the backbone table, or the stages of a backbone or of a trained run: layers and parameter counts."""
     parser = CliParser(description=COMMANDS["summary"].__doc__)
     parser.add_argument(
         "name", metavar="NAME", nargs="?", default=None,
@@ -99,7 +99,7 @@ def cache() -> None:
 
 # [part: pretrain]
 def pretrain() -> None:
-    """Train all layers of a backbone, from scratch or from other weights, and write a weight file and the model."""
+    """Train all layers of a backbone, from scratch or from other weights: the result is a weight file and a run."""
     from tlkeras.config.pretrain import PretrainConfig
     from tlkeras.run.pretrain import pretrain
 
@@ -136,8 +136,9 @@ def main() -> None:
     """Run `tlkeras COMMAND …`."""
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in ("--help", "-h"):
-        lines = [f"  {command:<15} {function.__doc__}" for command, function in COMMANDS.items()]
-        print("\n".join(["usage: tlkeras COMMAND [OPTION VALUE]...\n", *lines, "\ntlkeras COMMAND --help: its options"]))
+        lines = [f"  {command:<15} {(text.__doc__ or '').partition(':')[0]}" for command, text in COMMANDS.items()]
+        print("\n".join(["usage: tlkeras COMMAND [OPTION VALUE]...\n", "commands:", *lines]))
+        print("\nThe options of a command: tlkeras COMMAND --help")
         return
     sys.argv = [f"tlkeras {name}", *sys.argv[2:]]
     run_main(COMMANDS.get(name) or (lambda: refuse(name)))

@@ -1,4 +1,4 @@
-"""Random changes of pictures: each does what its option says, and nothing else."""
+"""Augmentation: each option does what it says, and nothing else."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlkeras.config import AugmentOptions
-from tlkeras.data.augment import GRAY, apply_color_jitter, augment, augment_image
+from tlkeras.config.train import AugmentOptions
+from tlkeras.data.augment import GRAY, augment, augment_image, color_jitter
 
-OFF = {"flip": "none", "crop": 1.0, "rotation": 0.0, "colour": 0.0, "mixup": 0.0, "cutmix": 0.0}
+OFF = {"flip": "none", "min_crop_area": 1.0, "rotation": 0.0, "color_jitter": 0.0, "mixup": 0.0, "cutmix": 0.0}
 SIZE, COUNT = 16, 64
 
 
 @pytest.fixture
-def pictures(noise) -> np.ndarray:
+def originals(noise) -> np.ndarray:
     return noise(COUNT, SIZE)
 
 
 def changed(images: np.ndarray, seed: int = 0, threads: int = 2, **options) -> tuple[np.ndarray, np.ndarray]:
-    """Augmented pictures and targets; each picture is a class of its own."""
+    """Return augmented images and targets; each image is a class of its own."""
     targets = np.eye(len(images), dtype="float32")
     with ThreadPoolExecutor(threads) as executor:
         images, targets = augment(
@@ -30,35 +30,35 @@ def changed(images: np.ndarray, seed: int = 0, threads: int = 2, **options) -> t
 
 
 def plain(*values: int) -> np.ndarray:
-    """Pictures of one gray each."""
+    """Return images of one gray each."""
     return np.stack([np.full((SIZE, SIZE, 3), value, "uint8") for value in values])
 
 
 def ramp() -> np.ndarray:
-    """Pictures that go from 0 at the left to 240 at the right."""
+    """Return images that go from 0 at the left to 240 at the right."""
     row = np.linspace(0, 240, SIZE).astype("uint8")
     return np.tile(row[None, None, :, None], (COUNT, SIZE, 1, 3))
 
 
-def test_off_leaves_every_pixel(pictures):
-    images, targets = changed(pictures)
-    assert np.array_equal(images, pictures)
+def test_off_changes_no_pixel(originals):
+    images, targets = changed(originals)
+    assert np.array_equal(images, originals)
     assert np.array_equal(targets, np.eye(COUNT))
 
 
 @pytest.mark.parametrize("options", [{}, {"mixup": 0.5}, {"cutmix": 0.5}])
-def test_what_is_given_stays_as_it_is(pictures, options):
-    before = pictures.copy()
-    changed(pictures, flip="both", min_crop_area=0.5, rotation=30, color_jitter=0.5, **options)
-    assert np.array_equal(pictures, before)
+def test_inputs_are_not_changed_in_place(originals, options):
+    before = originals.copy()
+    changed(originals, flip="both", min_crop_area=0.5, rotation=30, color_jitter=0.5, **options)
+    assert np.array_equal(originals, before)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_the_same_generator_gives_the_same_pictures_on_any_number_of_threads(pictures, threads):
-    options = {"flip": "both", "crop": 0.5, "rotation": 30, "colour": 0.5, "mixup": 0.5, "cutmix": 0.5}
-    one, other = changed(pictures, threads=threads, **options), changed(pictures, threads=1, **options)
+def test_the_same_generator_gives_the_same_images_on_any_number_of_threads(originals, threads):
+    options = {"flip": "both", "min_crop_area": 0.5, "rotation": 30, "color_jitter": 0.5, "mixup": 0.5, "cutmix": 0.5}
+    one, other = changed(originals, threads=threads, **options), changed(originals, threads=1, **options)
     assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
-    assert not np.array_equal(one[0], changed(pictures, seed=1, **options)[0])
+    assert not np.array_equal(one[0], changed(originals, seed=1, **options)[0])
 
 
 @pytest.mark.parametrize(
@@ -66,27 +66,27 @@ def test_the_same_generator_gives_the_same_pictures_on_any_number_of_threads(pic
     [("horizontal", [np.s_[:, :], np.s_[:, ::-1]]),
      ("both", [np.s_[:, :], np.s_[:, ::-1], np.s_[::-1], np.s_[::-1, ::-1]])],
 )  # fmt: skip
-def test_flip_gives_the_picture_or_its_mirror_equally_often(pictures, flip, mirrors):
-    images, _ = changed(pictures, flip=flip)
-    found = [[np.array_equal(image, picture[mirror]) for mirror in mirrors]
-             for image, picture in zip(images, pictures, strict=True)]  # fmt: skip
+def test_flip_gives_the_image_or_its_mirror_equally_often(originals, flip, mirrors):
+    images, _ = changed(originals, flip=flip)
+    found = [[np.array_equal(image, original[mirror]) for mirror in mirrors]
+             for image, original in zip(images, originals, strict=True)]  # fmt: skip
     assert np.sum(found, axis=1).tolist() == [1] * COUNT
     assert np.mean(found, axis=0) == pytest.approx(1 / len(mirrors), abs=0.15)
 
 
-def test_crop_keeps_the_share_of_the_area_that_it_promises(pictures):
+def test_crop_keeps_the_minimum_area(originals):
     images, _ = changed(ramp(), min_crop_area=0.5)
     widths = np.ptp(images[:, 0, :, 0].astype(int), axis=1) / 240
     assert (np.diff(images[:, 0, :, 0].astype(int), axis=1) >= 0).all()
     assert widths.min() > np.sqrt(0.5 * 3 / 4) - 1.5 / SIZE
     assert widths.min() < 0.75
     assert widths.max() > 0.95
-    images, _ = changed(pictures // 4 + 90, min_crop_area=0.3)
+    images, _ = changed(originals // 4 + 90, min_crop_area=0.3)
     assert (images.min(), images.max()) >= (90, 90)
     assert images.max() <= 153
 
 
-def test_crop_keeps_colours():
+def test_crop_keeps_colors():
     assert np.array_equal(changed(plain(0, 77, 255), min_crop_area=0.2)[0], plain(0, 77, 255))
 
 
@@ -95,10 +95,10 @@ def test_rotation_leaves_no_black_corners():
 
 
 def test_rotation_goes_up_to_its_angle_either_way():
-    picture = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
-    for draw, turns in ((0.0, -1), (0.5, 0), (1.0, 1)):
-        turned = augment_image(picture, np.full(10, draw), AugmentOptions(**OFF | {"rotation": 90.0}))
-        assert np.abs(turned.astype(int) - np.rot90(picture, turns)).max() <= 1
+    image = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+    for number, turns in ((0.0, -1), (0.5, 0), (1.0, 1)):
+        turned = augment_image(image, np.full(10, number), AugmentOptions(**OFF | {"rotation": 90.0}))
+        assert np.abs(turned.astype(int) - np.rot90(image, turns)).max() <= 1
 
 
 def test_brightness_stays_within_its_factor():
@@ -110,9 +110,9 @@ def test_brightness_stays_within_its_factor():
     assert images.max() > 115
 
 
-def test_brightness_contrast_and_saturation_do_what_they_are_called():
+def test_brightness_contrast_and_saturation():
     pixels = np.random.default_rng(0).integers(90, 160, (SIZE, SIZE, 3), dtype=np.uint8)
-    picture, mean = Image.fromarray(pixels), (pixels @ GRAY).mean()
+    image, mean = Image.fromarray(pixels), (pixels @ GRAY).mean()
     gray = (pixels @ GRAY)[:, :, None]
     for factors, expected in (
         ((1, 1, 1), pixels),
@@ -121,13 +121,13 @@ def test_brightness_contrast_and_saturation_do_what_they_are_called():
         ((1, 1, 1.3), gray + 1.3 * (pixels - gray)),
         ((1, 1, 0), np.repeat(gray, 3, axis=2)),
     ):
-        assert np.abs(np.asarray(apply_color_jitter(picture, factors)) - expected).max() < 2
+        assert np.abs(np.asarray(color_jitter(image, factors)) - expected).max() < 2
 
 
-def test_colours_are_cut_off_not_wrapped_around():
-    picture = Image.fromarray(np.tile(np.array([250, 5, 120], "uint8"), (SIZE, SIZE, 1)))
-    assert np.asarray(apply_color_jitter(picture, (1.5, 1, 1))).max() == 255
-    assert np.asarray(apply_color_jitter(picture, (1, 1, 1.9))).min() == 0
+def test_colors_are_clipped_not_wrapped_around():
+    image = Image.fromarray(np.tile(np.array([250, 5, 120], "uint8"), (SIZE, SIZE, 1)))
+    assert np.asarray(color_jitter(image, (1.5, 1, 1))).max() == 255
+    assert np.asarray(color_jitter(image, (1, 1, 1.9))).min() == 0
 
 
 def test_mixup_mixes_pixels_and_targets_alike():
@@ -138,26 +138,26 @@ def test_mixup_mixes_pixels_and_targets_alike():
     assert 0 < images[0, 0, 0, 0] < 200
 
 
-def test_cutmix_targets_are_the_shares_of_the_pixels():
-    shares = []
+def test_cutmix_targets_are_the_fractions_of_the_pixels():
+    fractions = []
     for seed in range(20):
         images, targets = changed(plain(0, 0, 200, 200), cutmix=1.0, seed=seed)
         assert set(np.unique(images)) <= {0, 200}
         assert (images == 200).mean(axis=(1, 2, 3)) == pytest.approx(targets[:, 2:].sum(axis=1), abs=1e-6)
         assert targets.sum(axis=1) == pytest.approx(1)
-        shares += targets[:2, 2:].sum(axis=1).tolist()
-    assert min(shares) < 0.1
-    assert max(shares) > 0.5
+        fractions += targets[:2, 2:].sum(axis=1).tolist()
+    assert min(fractions) < 0.1
+    assert max(fractions) > 0.5
 
 
-def test_with_both_a_batch_is_mixed_one_way_or_the_other():
+def test_with_both_a_batch_has_mixup_or_cutmix():
     batches = [changed(plain(0, 200), mixup=1.0, cutmix=1.0, seed=seed)[0] for seed in range(20)]
     blended = {not set(np.unique(images)) <= {0, 200} for images in batches}
     assert blended == {True, False}
 
 
 @pytest.mark.parametrize("mix", ["mixup", "cutmix"])
-def test_a_batch_of_one_picture_has_nothing_to_mix_with(pictures, mix):
-    images, targets = changed(pictures[:1], **{mix: 1.0})
-    assert np.array_equal(images, pictures[:1])
+def test_a_batch_of_one_image_has_nothing_to_mix_with(originals, mix):
+    images, targets = changed(originals[:1], **{mix: 1.0})
+    assert np.array_equal(images, originals[:1])
     assert targets == pytest.approx(1)

@@ -1,4 +1,4 @@
-"""All pictures in one array, in order, with the unreadable ones set aside."""
+"""Decoding: all images in one array, in order, without the unreadable ones."""
 
 import io
 import sys
@@ -10,19 +10,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlkeras import display
-from tlkeras.data import forms, reading
+from tlkeras import notebook
+from tlkeras.data import loading
 from tlkeras.data.example import Example
 from tlkeras.data.loading import decode_all, sample_median
 from tlkeras.errors import UserError
 from tlkeras.io.arrays import FileArray
-from tlkeras.modalities.base import pictures
-from tlkeras.modalities.image import short_side
+from tlkeras.modalities import image
+from tlkeras.modalities.base import DecodeError
+from tlkeras.modalities.image import ImageModality, short_side
 
 
 @pytest.fixture
 def make(tmp_path):
-    """Returns a function that writes gray pictures of the levels 0, 1, 2, ..., some of them damaged."""
+    """Return a function that writes gray images of the levels 0, 1, 2, ..., some of them damaged."""
 
     def make(count: int, damaged=(), size=(12, 10)) -> list[Example]:
         examples = []
@@ -37,9 +38,9 @@ def make(tmp_path):
     return make
 
 
-def test_pictures_come_in_order(make):
+def test_images_come_in_order(make):
     examples = make(100)
-    decoded = decode_all(examples, pictures(6), 0.0)
+    decoded = decode_all(examples, ImageModality(6), 0.0)
     assert decoded.inputs.shape == (100, 6, 6, 3)
     assert decoded.inputs.dtype == np.uint8
     assert (decoded.inputs == np.arange(100).reshape(-1, 1, 1, 1)).all()
@@ -47,11 +48,11 @@ def test_pictures_come_in_order(make):
 
 
 @pytest.mark.parametrize("in_memory", [True, False])
-def test_unreadable_pictures_are_set_aside(make, monkeypatch, in_memory):
-    monkeypatch.setattr(reading, "MEMORY_SHARE", reading.MEMORY_SHARE * in_memory)
+def test_unreadable_images_are_skipped(make, monkeypatch, in_memory):
+    monkeypatch.setattr(loading, "MEMORY_FRACTION", loading.MEMORY_FRACTION * in_memory)
     damaged = {0, 7, 8, 29}
     examples = make(30, damaged)
-    decoded = decode_all(examples, pictures(4), 0.2)
+    decoded = decode_all(examples, ImageModality(4), 0.2)
     good = [number for number in range(30) if number not in damaged]
     assert decoded.inputs[:, 0, 0, 0].tolist() == good
     assert decoded.examples == [examples[number] for number in good]
@@ -63,19 +64,19 @@ def test_unreadable_pictures_are_set_aside(make, monkeypatch, in_memory):
 def test_encoded_bytes_are_decoded_too(make):
     [example] = make(1)
     held = Example("train#0", "a", None, content=example.path.read_bytes())
-    first, second = (decode_all([one], pictures(4), 0.0).inputs for one in (held, example))
+    first, second = (decode_all([one], ImageModality(4), 0.0).inputs for one in (held, example))
     assert first.tolist() == second.tolist()
 
 
-def test_too_many_unreadable_pictures(make):
+def test_too_many_unreadable_images(make):
     examples = make(30, damaged={3, 4, 5, 6})
-    with pytest.raises(UserError, match=r"More than 10% of the 30 pictures.* 00\d.png: not a valid.*--max-unreadable"):
-        decode_all(examples, pictures(4), 0.1)
+    with pytest.raises(UserError, match=r"More than 10% of the 30 images.* 00\d.png: not a valid.*--max-unreadable"):
+        decode_all(examples, ImageModality(4), 0.1)
 
 
-def test_no_readable_picture(make):
-    with pytest.raises(UserError, match="Not one of the 5 pictures can be read"):
-        decode_all(make(5, damaged=range(5)), pictures(4), 1.0)
+def test_no_readable_image(make):
+    with pytest.raises(UserError, match="None of the 5 images can be read"):
+        decode_all(make(5, damaged=range(5)), ImageModality(4), 1.0)
 
 
 def test_stops_as_soon_as_the_limit_is_passed(make, monkeypatch):
@@ -84,19 +85,19 @@ def test_stops_as_soon_as_the_limit_is_passed(make, monkeypatch):
     def slow_decode(source, size):
         read.append(source)
         time.sleep(0.001)
-        raise reading.DecodeError("damaged")
+        raise DecodeError("damaged")
 
-    monkeypatch.setattr(forms, "decode", slow_decode)
+    monkeypatch.setattr(image, "decode", slow_decode)
     with pytest.raises(UserError):
-        decode_all(make(1) * 2000, pictures(4), 0.01)
+        decode_all(make(1) * 2000, ImageModality(4), 0.01)
     assert len(read) < 500
 
 
 def test_large_data_go_to_a_file_that_leaves_nothing_behind(make, monkeypatch, tmp_path):
     (tmp_path / "large").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "large"))
-    monkeypatch.setattr(reading, "MEMORY_SHARE", 0)
-    decoded = decode_all(make(20), pictures(4), 0.0)
+    monkeypatch.setattr(loading, "MEMORY_FRACTION", 0)
+    decoded = decode_all(make(20), ImageModality(4), 0.0)
     assert isinstance(decoded.inputs, FileArray)
     assert decoded.inputs[:, 0, 0, 0].tolist() == list(range(20))
     assert "temporary file" in decoded.notes[0]
@@ -104,34 +105,34 @@ def test_large_data_go_to_a_file_that_leaves_nothing_behind(make, monkeypatch, t
 
 
 def test_no_room_on_the_disk(make, monkeypatch):
-    monkeypatch.setattr(reading, "MEMORY_SHARE", 0)
+    monkeypatch.setattr(loading, "MEMORY_FRACTION", 0)
     examples = make(1) * 1_000_000
-    with pytest.raises(UserError, match=r"1000000 pictures of 10000x10000 pixels take 300000\.0 GB"):
-        decode_all(examples, pictures(10_000), 0.0)
+    with pytest.raises(UserError, match=r"1000000 images of 10000x10000 pixels take 300000\.0 GB"):
+        decode_all(examples, ImageModality(10_000), 0.0)
 
 
 def test_progress_is_shown_only_on_a_terminal(make, monkeypatch, capsys):
-    monkeypatch.setattr(display, "QUIET_SECONDS", 0)
-    decode_all(make(3), pictures(4), 0.0)
+    monkeypatch.setattr(notebook, "DELAY", 0)
+    decode_all(make(3), ImageModality(4), 0.0)
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    decode_all(make(3), pictures(4), 0.0)
-    assert "Reading pictures: 1 of 3" in capsys.readouterr().err
+    decode_all(make(3), ImageModality(4), 0.0)
+    assert "Reading images: " in capsys.readouterr().err
 
 
-def test_typical_short_side_is_the_median_from_the_headers(make, tmp_path):
+def test_median_of_the_short_sides_comes_from_the_headers(make, tmp_path):
     examples = [*make(9, size=(40, 30)), Example("gone.png", "a", None, Path("gone.png"))]
     Image.new("L", (500, 700)).save(examples[0].path)
     assert sample_median(examples, short_side) == 30
 
 
-def test_typical_short_side_samples_the_whole_list(make):
+def test_median_samples_the_whole_list(make):
     small = make(1, size=(8, 8))
-    picture = io.BytesIO()
-    Image.new("L", (90, 90)).save(picture, "PNG")
-    large = [Example("large", "a", content=picture.getvalue())]
+    encoded = io.BytesIO()
+    Image.new("L", (90, 90)).save(encoded, "PNG")
+    large = [Example("large", "a", content=encoded.getvalue())]
     assert sample_median(small * 1000 + large * 3000, short_side) == 90
 
 
-def test_typical_short_side_is_unknown_if_nothing_can_be_read(make):
+def test_no_median_if_nothing_can_be_read(make):
     assert sample_median(make(3, damaged=range(3)), short_side) is None

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tlkeras.config import AugmentOptions
+from tlkeras.config.train import AugmentOptions
 from tlkeras.data.example import Example
 from tlkeras.data.pipeline import SplitData, evaluation_batches, training_batches
 from tlkeras.data.targets import balanced_class_weights, make_targets
@@ -16,7 +16,7 @@ COUNT, STEPS = 10, 3  # in batches of 4, 4 and 2
 
 @pytest.fixture
 def data() -> SplitData:
-    """Every second of 20 pictures; each has its own target."""
+    """Return every second of 20 images; each has its own target."""
     images = np.random.default_rng(0).integers(0, 256, (2 * COUNT, 8, 8, 3), dtype=np.uint8)
     return SplitData(images, np.arange(1, 2 * COUNT, 2), np.arange(COUNT, dtype="float32")[:, None])
 
@@ -37,13 +37,13 @@ def equal(one: list[list[tuple]], other: list[list[tuple]]) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(tf.nest.flatten(one), tf.nest.flatten(other), strict=True))
 
 
-def test_each_epoch_sees_every_picture_once_in_another_order(data):
+def test_each_epoch_sees_every_image_once_in_another_order(data):
     orders = [order(epoch) for epoch in epochs(data, last=4)]
     assert [sorted(seen) for seen in orders] == [list(range(COUNT))] * 4
     assert len({tuple(seen) for seen in orders}) == 4
 
 
-def test_pictures_stay_with_their_targets_and_keep_their_pixels(data):
+def test_images_stay_with_their_targets_and_keep_their_pixels(data):
     (epoch,) = epochs(data)
     assert [len(images) for images, _ in epoch] == [4, 4, 2]
     for images, targets in epoch:
@@ -63,10 +63,10 @@ def test_an_epoch_is_the_same_when_training_starts_with_it(data):
 def test_augmentation_is_new_in_every_epoch(data):
     options = AugmentOptions(flip="none", min_crop_area=0.5, color_jitter=0.0)
     first, second = epochs(data, options, last=2)
-    pictures = [
+    one, other = (
         dict(zip(order(epoch), np.concatenate([x for x, _ in epoch]), strict=True)) for epoch in (first, second)
-    ]
-    assert not any(np.array_equal(pictures[0][number], pictures[1][number]) for number in range(COUNT))
+    )
+    assert not any(np.array_equal(one[number], other[number]) for number in range(COUNT))
 
 
 def test_evaluation_is_in_order_and_untouched(data):
@@ -75,7 +75,7 @@ def test_evaluation_is_in_order_and_untouched(data):
     assert np.array_equal(targets, data.targets)
 
 
-def test_a_sample_has_pictures_from_all_over(data):
+def test_a_sample_has_images_from_all_over(data):
     images, targets = data.spread(4)
     assert len(images) == len(targets) == 4
     assert np.array_equal(images[-1], data.take(np.array([len(data) - 1]))[0][0])

@@ -1,6 +1,7 @@
-"""What a user can point tlkeras at, and what is said about mistakes."""
+"""Sources of examples, and what is said about mistakes in them."""
 
 import builtins
+import importlib.util
 import os
 from collections import Counter
 from pathlib import Path
@@ -8,14 +9,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tlkeras.data.sources import find_examples
+from tlkeras.data import sources
+from tlkeras.data.sources import find_examples, short_name
 from tlkeras.errors import UserError
 from tlkeras.modalities.image import read_rgb
 
 
 @pytest.fixture
 def write(tmp_path):
-    """Returns a function that writes small pictures (other files are empty) and returns the root folder."""
+    """Return a function that writes small images (other files are empty) and returns the root folder."""
 
     def write(*names: str) -> Path:
         for name in names:
@@ -32,7 +34,7 @@ def write(tmp_path):
 
 @pytest.fixture
 def table(write):
-    """Returns a function that writes a.png to d.png and a CSV file, and returns the path of that file."""
+    """Return a function that writes a.png to d.png and a CSV file, and returns the path of that file."""
 
     def table(text: str, encoding: str = "utf-8") -> str:
         path = write("a.png", "b.png", "c.png", "d.png") / "labels.csv"
@@ -77,9 +79,9 @@ def test_hidden_files_are_ignored_and_others_are_counted(write):
     source = find_examples(str(root))
     assert [example.name for example in source.examples] == ["a/1.png", "b/2.png"]
     assert source.notes == [
-        "The folder empty holds no pictures and was ignored.",
-        f"Pictures directly in {root} were skipped, as no class folder holds them: 1.",
-        "Files with other extensions were skipped: .heic (2), .txt (1), none (1).",
+        "Ignored the folder empty: it holds no images.",
+        f"Skipped 1 image directly in {root}, outside of the class folders.",
+        "Skipped files with other extensions: .heic (2), .txt (1), none (1).",
     ]
 
 
@@ -118,10 +120,10 @@ def test_train_may_be_a_class(write):
     assert find_examples(str(write("plane/1.png", "train/2.png", "car/3.png"))).classes == ["car", "plane", "train"]
 
 
-def test_train_with_class_folders_is_a_split_whatever_lies_beside_it(write):
+def test_train_with_class_folders_is_a_split_whatever_is_beside_it(write):
     source = find_examples(str(write("train/a/1.png", "train/b/1.png", "extra/1.png")))
     assert listed(source) == [("train/a/1.png", "a", None), ("train/b/1.png", "b", None)]
-    assert "Folders beside train were ignored: extra." in source.notes
+    assert "Ignored folders beside train: extra." in source.notes
 
 
 def test_class_folder_that_cannot_be_opened(write, monkeypatch):
@@ -136,15 +138,15 @@ def test_class_folder_that_cannot_be_opened(write, monkeypatch):
 
 
 def test_folders_beside_train_are_mentioned(write):
-    root = write("train/a/1.png", "train/b/2.png", "val/a/3.png", "unlabelled/x/4.png")
+    root = write("train/a/1.png", "train/b/2.png", "val/a/3.png", "unlabeled/x/4.png")
     source = find_examples(str(root))
     assert len(source.examples) == 3
-    assert source.notes == ["Folders beside train were ignored: unlabelled."]
+    assert source.notes == ["Ignored folders beside train: unlabeled."]
 
 
 def test_class_that_is_never_trained(write):
     root = write("train/a/1.png", "train/b/2.png", "val/a/3.png", "val/c/4.png")
-    assert "validation pictures" in refusal(root)
+    assert "validation images" in refusal(root)
     assert "c" in refusal(root).split("lack: ")[1]
 
 
@@ -153,12 +155,12 @@ def test_two_folders_for_one_split(write):
     assert "two folders for validation: val and valid" in refusal(root)
 
 
-def test_pictures_without_class_folders(write):
+def test_images_without_class_folders(write):
     assert "lie directly in" in refusal(write("1.png", "2.png"))
     assert ".csv" in refusal(write("1.png", "2.png"))
 
 
-def test_pictures_without_class_folders_below_train(write):
+def test_images_without_class_folders_below_train(write):
     assert "lie directly in" in refusal(write("train/1.png", "test/a/1.png", "test/b/2.png"))
 
 
@@ -166,22 +168,22 @@ def test_one_class_only(write):
     assert "one class only, 'flowers'" in refusal(write("flowers/daisy/1.png", "flowers/rose/2.png"))
 
 
-def test_no_pictures(write):
+def test_no_images(write):
     message = refusal(write("a/notes.txt"))
-    assert "holds no pictures" in message
+    assert "holds no images" in message
     assert ".jfif" in message
     assert "one subfolder per class" in message
 
 
-def test_nothing_there(tmp_path):
+def test_missing_folder(tmp_path):
     assert f"no folder or file {tmp_path / 'gone'}" in refusal(tmp_path / "gone")
 
 
-def test_file_that_is_no_table(write):
+def test_file_that_is_not_a_table(write):
     assert "not a .csv" in refusal(write("a.png") / "a.png")
 
 
-def test_tasks_that_a_folder_cannot_give(write):
+def test_tasks_that_a_folder_does_not_have(write):
     root = write("a/1.png", "b/2.png")
     assert find_examples(str(root), "single_label").task == "single_label"
     assert "holds single_label labels" in refusal(root, "regression")
@@ -191,14 +193,14 @@ def test_tasks_that_a_folder_cannot_give(write):
 # CSV files
 
 
-def test_one_label_per_picture(table):
+def test_one_label_per_image(table):
     source = find_examples(table("path,label\nb.png,dog\na.png,cat\n\nd.png,dog\n"))
     assert listed(source) == [("a.png", "cat", None), ("b.png", "dog", None), ("d.png", "dog", None)]
     assert (source.task, source.classes) == ("single_label", ["cat", "dog"])
     assert all(example.path.is_file() for example in source.examples)
 
 
-def test_several_labels_per_picture(table):
+def test_several_labels_per_image(table):
     source = find_examples(table("path,label\na.png,sky|dog\nb.png,\nc.png,sky | sky\n"))
     assert [example.label for example in source.examples] == [("dog", "sky"), (), ("sky",)]
     assert (source.task, source.classes) == ("multi_label", ["dog", "sky"])
@@ -246,16 +248,16 @@ def test_what_spreadsheets_write(table, text, encoding):
     assert listed(find_examples(table(text, encoding))) == [("a.png", "x", None), ("b.png", "y", None)]
 
 
-def test_pictures_in_other_folders(write):
-    root = write("pictures/a.png", "tables/b.png")
-    (root / "tables" / "labels.CSV").write_text(f"path,label\n../pictures/a.png,x\n{root}/tables/b.png,y\n")
+def test_images_in_other_folders(write):
+    root = write("images/a.png", "tables/b.png")
+    (root / "tables" / "labels.CSV").write_text(f"path,label\n../images/a.png,x\n{root}/tables/b.png,y\n")
     assert all(example.path.is_file() for example in find_examples(str(root / "tables" / "labels.CSV")).examples)
 
 
 def test_repeated_lines_are_skipped(table):
     source = find_examples(table("path,label\na.png,x\nb.png,y\n./a.png,x\n"))
     assert len(source.examples) == 2
-    assert "Lines that repeat an earlier line were skipped: 1." in source.notes
+    assert "Skipped 1 line that repeats an earlier line." in source.notes
 
 
 @pytest.mark.parametrize(
@@ -270,12 +272,12 @@ def test_repeated_lines_are_skipped(table):
         ("path,label,split\na.png,x,train\na.png,x,test\n", "a.png twice"),
         ("path,label,split\na.png,x,train\nb.png,y,dev\n", "split on line 3 .* is 'dev'"),
         ("path,label,split\na.png,x,train\nb.png,y,\n", "split on line 3 .* is ''"),
-        ("path,label,split\na.png,x,test\nb.png,y,val\n", "no training pictures, only test and validation"),
-        ("path,label,split\na.png,x,train\nb.png,y,train\nc.png,z,test\n", "test pictures .* lack: z"),
+        ("path,label,split\na.png,x,test\nb.png,y,val\n", "no training images, only test and validation"),
+        ("path,label,split\na.png,x,train\nb.png,y,train\nc.png,z,test\n", "test images .* lack: z"),
         ("path,label\na.png,x\nb.png,x\n", "one class only, 'x'"),
-        ("path,label\na.png,1.5\nb.png,1.5\n", "have the number 1.5"),
-        ("path,label\na.png,|\nb.png,\n", "No picture .* has a label"),
-        ("path,label\nx/a.png,x\nx/b.png,y\n", "None of the pictures .* exists"),
+        ("path,label\na.png,1.5\nb.png,1.5\n", "have the label 1.5"),
+        ("path,label\na.png,|\nb.png,\n", "No image .* has a label"),
+        ("path,label\nx/a.png,x\nx/b.png,y\n", "None of the images .* exists"),
     ],
 )
 def test_mistakes_in_tables(table, text, said):
@@ -284,7 +286,7 @@ def test_mistakes_in_tables(table, text, said):
 
 
 @pytest.mark.parametrize("cell", ["high", "", "nan", "inf", "1,5"])
-def test_regression_names_the_line_of_what_is_no_number(table, cell):
+def test_regression_names_the_line_of_what_is_not_a_number(table, cell):
     with pytest.raises(UserError, match=r"label on line 3 of .* Regression needs a number"):
         find_examples(table(f'path,label\na.png,1.5\nb.png,"{cell}"\n'), "regression")
 
@@ -293,7 +295,7 @@ def test_table_in_another_encoding(table):
     assert "Save it again as CSV UTF-8" in refusal(table("path,label\na.png,für\nb.png,y\n", "latin-1"))
 
 
-def test_there_is_no_table(tmp_path):
+def test_missing_table(tmp_path):
     assert "There is no file" in refusal(tmp_path / "labels.csv")
 
 
@@ -323,7 +325,18 @@ def test_digits_are_not_left_half_written(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-# TensorFlow Datasets; tests/data/test_tfds.py reads real ones
+# TensorFlow Datasets; tests/data/tfds/test_tfds.py reads real ones
+
+
+def test_project_without_tfds(monkeypatch):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == sources.TFDS_PACKAGE else find_spec(name)
+    )
+    said = "--data was tfds:beans, but this project does not read TensorFlow Datasets"
+    assert said in refusal("tfds:beans")
+    with pytest.raises(UserError, match=said):
+        short_name("tfds:beans")
 
 
 def test_tfds_is_optional(monkeypatch):

@@ -1,4 +1,4 @@
-"""Splits are seeded, stratified, complete and can be read back."""
+"""Splits: seeded, stratified, complete, and the same when they are read back."""
 
 from collections import Counter
 
@@ -28,7 +28,7 @@ def assert_partition(indices, count) -> None:
     assert all(numbers.dtype == np.int64 and (np.diff(numbers) > 0).all() for numbers in indices.values())
 
 
-def test_each_class_keeps_its_share_in_each_split():
+def test_each_class_keeps_its_fraction_in_each_split():
     examples = examples_of(["a"] * 200 + ["b"] * 100 + ["c"] * 20)
     indices = split_examples(examples, "single_label", (0.2, 0.1), seed=0)
     assert_partition(indices, 320)
@@ -51,7 +51,7 @@ def test_small_classes_are_in_every_split(count, fractions):
 
 
 def test_many_classes_do_not_push_the_splits_off_their_size():
-    """10 pictures of each class at 15 % are 1.5: half of the classes give one, the others two."""
+    """10 images of each class at 15 % are 1.5: half of the classes give one, the others two."""
     indices = split_examples(examples_of([str(n % 100) for n in range(1000)]), "single_label", (0.15, 0.15), seed=0)
     assert sizes(indices) == {"train": 700, "validation": 150, "test": 150}
 
@@ -63,14 +63,14 @@ def test_the_seed_decides():
     assert any((first[split] != other[split]).any() for split in first)
 
 
-def test_no_test_split_if_its_part_is_zero():
+def test_no_test_split_if_its_fraction_is_zero():
     assert sizes(split_examples(examples_of(["a", "b"] * 5), "single_label", (0.2, 0), 0)) == {
         "train": 8,
         "validation": 2,
     }
 
 
-def test_classes_with_too_few_pictures_are_named():
+def test_classes_with_too_few_images_are_named():
     examples = examples_of(["ant"] * 2 + ["bee"] * 30 + ["cat"])
     with pytest.raises(UserError, match=r"train, validation, test.*ant \(2\), cat \(1\)"):
         split_examples(examples, "single_label", (0.1, 0.1), 0)
@@ -80,11 +80,11 @@ def test_classes_with_too_few_pictures_are_named():
 
 @pytest.mark.parametrize("fractions", [(0.5, 0.5), (-0.1, 0.2), (1.5, 0)])
 def test_impossible_fractions(fractions):
-    with pytest.raises(UserError, match="parts for validation and test"):
+    with pytest.raises(UserError, match="fractions for validation and test are .*Give fractions"):
         split_examples(examples_of(["a", "b"] * 9), "single_label", fractions, 0)
 
 
-def test_own_splits_are_kept():
+def test_splits_of_the_source_are_kept():
     examples = examples_of(["a", "b"] * 6, ["train"] * 6 + ["test"] * 2 + ["validation"] * 4)
     indices = split_examples(examples, "single_label", (0.5, 0.1), 0)
     assert {split: numbers.tolist() for split, numbers in indices.items()} == {
@@ -113,8 +113,8 @@ def test_regression_splits_cover_the_whole_range():
     assert_partition(indices, 1000)
     assert sizes(indices) == {"train": 700, "validation": 200, "test": 100}
     edges = np.quantile(values, np.linspace(0, 1, 11))
-    shares = np.histogram(values[indices["validation"]], edges)[0]
-    assert shares.tolist() == [20] * 10
+    counts = np.histogram(values[indices["validation"]], edges)[0]
+    assert counts.tolist() == [20] * 10
 
 
 @pytest.mark.parametrize("count", [3, 4, 19, 40])
@@ -125,11 +125,11 @@ def test_few_regression_examples(count):
 
 
 def test_too_few_regression_examples():
-    with pytest.raises(UserError, match="2 pictures are too few"):
+    with pytest.raises(UserError, match="2 images are too few"):
         split_examples(examples_of([1.0, 2.0]), "regression", (0.2, 0.2), 0)
 
 
-def test_multi_label_classes_keep_their_share():
+def test_multi_label_classes_keep_their_fraction():
     rng = np.random.default_rng(0)
     rates = {"sky": 0.7, "tree": 0.4, "dog": 0.1, "owl": 0.02}
     labels = [tuple(sorted(name for name, rate in rates.items() if rng.random() < rate)) for _ in range(2000)]
@@ -137,11 +137,11 @@ def test_multi_label_classes_keep_their_share():
     indices = split_examples(examples, "multi_label", (0.15, 0.15), 0)
     assert_partition(indices, 2000)
     assert sizes(indices) == pytest.approx({"train": 1400, "validation": 300, "test": 300}, abs=20)
-    everything = Counter(name for label in labels for name in label)
+    total = Counter(name for label in labels for name in label)
     for split in ("validation", "test"):
         counts = Counter(name for i in indices[split] for name in examples[i].label)
         for name in rates:
-            assert counts[name] == pytest.approx(0.15 * everything[name], abs=0.02 * everything[name] + 1)
+            assert counts[name] == pytest.approx(0.15 * total[name], abs=0.02 * total[name] + 1)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -176,13 +176,13 @@ def test_saved_split_is_read_back(task, labels, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["split.csv"]
 
 
-def test_pictures_that_are_gone_are_reported(tmp_path):
+def test_examples_that_are_missing_are_reported(tmp_path):
     examples = examples_of(["a", "b"] * 5)
     save_split(tmp_path / "split.csv", examples, {"train": np.arange(10)})
-    with pytest.raises(UserError, match=r"2 of the 10 pictures .* the first is 00000.png"):
+    with pytest.raises(UserError, match=r"2 of the 10 examples .* the first is 00000.png"):
         load_split(tmp_path / "split.csv", examples[2:])
 
 
-def test_there_is_no_saved_split(tmp_path):
+def test_missing_split_file(tmp_path):
     with pytest.raises(UserError, match="There is no"):
         load_split(tmp_path / "split.csv", [])

@@ -19,7 +19,7 @@ def archive(path: Path, *names: str) -> Path:
     return path
 
 
-def test_a_usual_archive_is_taken(tmp_path):
+def test_an_ordinary_archive_is_accepted(tmp_path):
     check_model_file(archive(tmp_path / "model.keras", *MEMBERS, "assets/words.txt", "./"))
 
 
@@ -31,14 +31,14 @@ def test_files_outside_of_the_folder_are_refused(tmp_path, name):
         check_model_file(archive(tmp_path / "model.keras", *MEMBERS, name))
 
 
-def test_what_would_fill_the_disk_is_refused(tmp_path, monkeypatch):
+def test_an_archive_that_would_fill_the_disk_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "MAX_MODEL_BYTES", 299)
     with pytest.raises(UserError, match="unpacked it is larger than"):
         check_model_file(archive(tmp_path / "model.keras", *MEMBERS))
 
 
 @pytest.mark.parametrize("missing", ["config.json", "model.weights.h5"])
-def test_what_is_no_model_is_refused(tmp_path, missing):
+def test_an_archive_without_a_model_is_refused(tmp_path, missing):
     with pytest.raises(UserError, match="this one lacks them"):
         check_model_file(archive(tmp_path / "model.keras", *(set(MEMBERS) - {missing})))
 
@@ -46,5 +46,5 @@ def test_what_is_no_model_is_refused(tmp_path, missing):
 def test_a_damaged_archive_is_refused(tmp_path):
     path = archive(tmp_path / "model.keras", *MEMBERS)
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(UserError, match="no archive, or a damaged one"):
+    with pytest.raises(UserError, match="this is none, or a damaged one"):
         check_model_file(path)

@@ -1,4 +1,4 @@
-"""Every format and colour mode comes out with the colours a person sees."""
+"""Decoding images: every format and color mode gives the colors that a person sees."""
 
 import io
 import subprocess
@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlkeras.modalities.image import DecodeError, center_crop_resize, decode, read_rgb, read_size
+from tlkeras.modalities.base import DecodeError
+from tlkeras.modalities.image import center_crop_resize, decode, read_rgb, read_size
 
-COLOUR = (200, 60, 20)
-TOLERANCE = 4  # grey levels that JPEG and WebP may lose on flat colour
+COLOR = (200, 60, 20)
+TOLERANCE = 4  # gray levels that JPEG and WebP may lose on flat color
 
 
 def encode(image: Image.Image, format: str, **options) -> bytes:
@@ -23,14 +24,14 @@ def encode(image: Image.Image, format: str, **options) -> bytes:
 
 
 def photo(width: int, height: int) -> Image.Image:
-    """A smooth colourful picture, like a photograph without noise."""
+    """Return a smooth colorful image, like a photograph without noise."""
     y, x = np.mgrid[0:height, 0:width] / 40.0
     waves = [np.sin(x) * np.cos(y), np.sin(x / 2 + 1), np.cos((x + y) / 3)]
     return Image.fromarray((128 + 110 * np.stack(waves, -1)).astype(np.uint8))
 
 
 def quarters() -> Image.Image:
-    """16 x 8: red and green above, blue and white below."""
+    """Return 16 x 8 pixels: red and green above, blue and white below."""
     pixels = np.zeros((8, 16, 3), np.uint8)
     pixels[:4, :8], pixels[:4, 8:], pixels[4:, :8], pixels[4:, 8:] = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255,) * 3
     return Image.fromarray(pixels)
@@ -38,13 +39,13 @@ def quarters() -> Image.Image:
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF"])
 @pytest.mark.parametrize("as_file", [True, False])
-def test_every_format_keeps_its_colours(format, as_file, tmp_path):
-    content = encode(Image.new("RGB", (20, 10), COLOUR), format)
-    path = tmp_path / "picture.JPG"  # what counts is the content, not the name
+def test_every_format_keeps_its_colors(format, as_file, tmp_path):
+    content = encode(Image.new("RGB", (20, 10), COLOR), format)
+    path = tmp_path / "image.JPG"  # what counts is the content, not the name
     path.write_bytes(content)
     image = read_rgb(path if as_file else content)
     assert (image.mode, image.size) == ("RGB", (20, 10))
-    assert np.abs(np.asarray(image).astype(int) - COLOUR).max() <= TOLERANCE
+    assert np.abs(np.asarray(image).astype(int) - COLOR).max() <= TOLERANCE
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "BMP", "GIF", "TIFF"])
@@ -74,16 +75,16 @@ def test_gray_with_alpha_is_composited_on_white(format):
 
 
 @pytest.mark.parametrize("format", ["PNG", "GIF"])
-def test_transparent_palette_colour_becomes_white(format):
+def test_transparent_palette_color_becomes_white(format):
     image = Image.new("P", (4, 4), 0)
-    image.putpalette([0, 0, 0, *COLOUR])
+    image.putpalette([0, 0, 0, *COLOR])
     image.paste(1, (2, 0, 4, 4))
     read = read_rgb(encode(image, format, transparency=0))
     assert read.getpixel((0, 0)) == (255, 255, 255)
-    assert read.getpixel((3, 0)) == COLOUR
+    assert read.getpixel((3, 0)) == COLOR
 
 
-def test_palette_with_alpha_for_each_colour():
+def test_palette_with_alpha_for_each_color():
     image = Image.new("P", (4, 4), 1)
     image.putpalette([0, 0, 0, 255, 0, 0])
     assert read_rgb(encode(image, "PNG", transparency=bytes([255, 128]))).getpixel((0, 0)) == (255, 127, 127)
@@ -115,12 +116,12 @@ def test_cmyk(format):
 
 @pytest.mark.parametrize("format", ["GIF", "WEBP", "TIFF", "PNG"])
 def test_first_frame_of_several(format):
-    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
     read = read_rgb(encode(frames[0], format, save_all=True, append_images=frames[1:]))
     assert np.abs(np.array(read.getpixel((0, 0))) - (255, 0, 0)).max() <= TOLERANCE
 
 
-# Where the red, green, blue and white quarters must be seen: (row, column) of the upright picture.
+# Where the red, green, blue and white quarters must be seen: (row, column) of the upright image.
 SEEN = {
     1: "rg/bw",
     2: "gr/wb",
@@ -150,9 +151,9 @@ def test_exif_orientation_is_applied(format, orientation, times):
         assert "".join(names[name] for name in nearest) == SEEN[orientation].replace("/", "")
 
 
-def test_broken_exif_does_not_cost_the_picture():
-    content = encode(Image.new("RGB", (16, 16), COLOUR), "PNG", exif=b"Exif\0\0MM\0p\0\0\0\x08")
-    assert read_rgb(content).getpixel((8, 8)) == COLOUR
+def test_image_with_broken_exif_is_read():
+    content = encode(Image.new("RGB", (16, 16), COLOR), "PNG", exif=b"Exif\0\0MM\0p\0\0\0\x08")
+    assert read_rgb(content).getpixel((8, 8)) == COLOR
 
 
 def test_orientation_is_applied_in_spite_of_odd_exif():
@@ -164,48 +165,49 @@ def test_orientation_is_applied_in_spite_of_odd_exif():
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF"])
 @pytest.mark.parametrize("kept", [0.02, 0.3, 0.7])
-def test_cut_files_are_unreadable_with_a_short_reason(format, kept, tmp_path):
+def test_truncated_files_are_unreadable_with_a_short_reason(format, kept, tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     content = encode(Image.fromarray(noise), format)
     content = content[: int(len(content) * kept)]
-    (tmp_path / "cut").write_bytes(content)
-    for source in (content, tmp_path / "cut"):
+    (tmp_path / "truncated").write_bytes(content)
+    for source in (content, tmp_path / "truncated"):
         for read in (read_rgb, lambda source: decode(source, 8)):
             with pytest.raises(DecodeError) as error:
                 read(source)
             assert 0 < len(str(error.value)) < 100
 
 
-def test_the_reasons(tmp_path, monkeypatch):
-    def reason(content: bytes | Path) -> str:
+def test_reasons(tmp_path, monkeypatch):
+    def reason(source: bytes | Path) -> str:
         with pytest.raises(DecodeError) as error:
-            decode(content, 8)
+            decode(source, 8)
         return str(error.value)
 
     (tmp_path / "empty.jpg").touch()
-    picture = encode(photo(64, 64), "JPEG")
+    content = encode(photo(64, 64), "JPEG")
     assert reason(b"") == "empty file"
     assert reason(tmp_path / "empty.jpg") == "empty file"
-    assert reason(b"<html>404</html>") == "not a valid JPEG, PNG, WebP, GIF, BMP or TIFF picture"
-    assert reason(picture[:-200]) == "cut off"
+    assert reason(b"<html>404</html>") == "not a valid JPEG, PNG, WebP, GIF, BMP or TIFF image"
+    assert reason(content[:-200]) == "truncated"
     assert reason(tmp_path / "gone.jpg") == "no such file or directory"
     assert reason(tmp_path) == "is a directory"
     monkeypatch.setattr("tlkeras.modalities.image.MAX_MEGAPIXELS", 0.004)
-    assert reason(picture) == "larger than 0.004 megapixels"
+    assert reason(content) == "larger than 0.004 megapixels"
 
 
-def test_huge_pictures_are_refused_before_decoding_and_without_a_warning():
+def test_huge_images_are_refused_before_decoding_without_a_warning():
     """In a process of its own, where no test runner changes the warnings; 100 and 200 megapixels of one bit."""
     program = """if True:
         import io
         from PIL import Image
-        from tlkeras.modalities.image import Unreadable, read_size
+        from tlkeras.modalities.base import DecodeError
+        from tlkeras.modalities.image import read_size
         for height in (10_000, 16_000, 20_000):
             buffer = io.BytesIO()
             Image.new("1", (10_000, height)).save(buffer, "TIFF", compression="group4")
             try:
                 print(read_size(buffer.getvalue()))
-            except Unreadable as error:
+            except DecodeError as error:
                 print(error)
     """
     root = Path(__file__).parents[2]
@@ -216,8 +218,8 @@ def test_huge_pictures_are_refused_before_decoding_and_without_a_warning():
 
 @pytest.mark.parametrize(("width", "height"), [(333, 200), (200, 333), (64, 64), (20, 31)])
 @pytest.mark.parametrize("size", [64, 50])
-def test_square_agrees_with_the_resizing_layer(width, height, size):
-    """The layer inside a served model sees whole pictures; training must have seen the same squares."""
+def test_crop_agrees_with_the_resizing_layer(width, height, size):
+    """The layer inside a served model sees uncropped images; training must have seen the same squares."""
     keras = pytest.importorskip("keras")
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
     layer = keras.layers.Resizing(size, size, crop_to_aspect_ratio=True, antialias=True)
@@ -227,7 +229,7 @@ def test_square_agrees_with_the_resizing_layer(width, height, size):
     assert difference.max() < 2
 
 
-def test_square_takes_the_centre():
+def test_crop_takes_the_center():
     image = Image.new("RGB", (30, 10), "red")
     image.paste((0, 0, 255), (10, 0, 20, 10))
     pixels = center_crop_resize(image, 5)
@@ -252,7 +254,7 @@ def test_size_comes_from_the_header():
     assert read_size(content[:1000]) == (300, 200)
 
 
-def test_small_pictures_are_enlarged():
+def test_small_images_are_enlarged():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert decode(encode(Image.new("RGB", (1, 1), COLOUR), "PNG"), 16).tolist() == [[list(COLOUR)] * 16] * 16
+        assert decode(encode(Image.new("RGB", (1, 1), COLOR), "PNG"), 16).tolist() == [[list(COLOR)] * 16] * 16

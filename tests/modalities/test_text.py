@@ -99,7 +99,7 @@ class TestFolders:
 
     def test_a_mixture_is_refused(self, write):
         folder = write({"a/1.txt": "", "a/2.txt": "", "b/1.txt": "", "b/2.png": "", "b/3.wav": ""})
-        with pytest.raises(UserError, match="holds 3 texts and 1 images and 1 audio clips"):
+        with pytest.raises(UserError, match="holds 3 texts and 1 image and 1 audio clip"):
             find_examples(folder, modality=TextModality)
 
     def test_images_with_a_caption_each_are_images_where_those_are_wanted(self, write):
@@ -156,8 +156,8 @@ class TestTables:
         ]  # fmt: skip
         assert listing.notes == [
             "Labels are read as one class per text (single_label).",
-            "Skipped 1 lines that repeat an earlier line.",
-            "Kept 1 texts that are repeated with another label.",
+            "Skipped 1 line that repeats an earlier line.",
+            "Kept 1 text with more than one label.",
         ]
 
     def test_a_text_in_two_splits_is_refused(self, write):
@@ -182,7 +182,7 @@ class TestTables:
         assert texts_of(self.find(write, table, TextModality)) == ["one", "two"]
 
     def test_paths_of_several_modalities(self, write):
-        with pytest.raises(UserError, match="holds 1 images and 1 texts"):
+        with pytest.raises(UserError, match="holds 1 image and 1 text"):
             self.find(write, "path,label\n1.txt,a\n2.png,b\n")
 
 

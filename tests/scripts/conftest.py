@@ -1,4 +1,4 @@
-"""Made pictures, one trained run that all tests of the scripts share, and two ways to call a script."""
+"""Generated images, one trained run that all tests of the scripts share, and two ways to call a script."""
 
 import os
 import runpy
@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 50, 40)}
-# The smallest row of the table, so that a run takes seconds.
+COLORS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 50, 40)}
+# The smallest backbone of the table, so that a run takes seconds.
 TINY = ("--backbone", "MobileNet-0.25", "--weights", "none", "--image-size", "32")
 ONE_EPOCH = ("--frozen-epochs", "1", "--finetune-epochs", "1")
 
@@ -38,18 +38,18 @@ class TrainedRun:
 
 
 def draw(folder: Path, counts: dict[str, int]) -> Path:
-    """A folder of class folders with noisy 40 x 40 pictures of one colour each."""
+    """Write a folder of class folders with noisy 40 x 40 images of one color each."""
     rng = np.random.default_rng(0)
     for name, count in counts.items():
         (folder / name).mkdir(parents=True)
         for number in range(count):
-            pixels = np.array(COLOURS[name]) + rng.integers(-30, 30, (40, 40, 3))
+            pixels = np.array(COLORS[name]) + rng.integers(-30, 30, (40, 40, 3))
             Image.fromarray(pixels.clip(0, 255).astype("uint8")).save(folder / name / f"{number}.png")
     return folder
 
 
 def start(script: str, *arguments: object, cwd: Path, **options) -> subprocess.Popen:
-    """A script in a process of its own, as a user starts it, offline."""
+    """Start a script in a process of its own, as a user does, offline."""
     offline = {
         "KERAS_HOME": str(cwd / "keras"),
         "https_proxy": "http://127.0.0.1:9",
@@ -62,7 +62,7 @@ def start(script: str, *arguments: object, cwd: Path, **options) -> subprocess.P
 
 @pytest.fixture(scope="session")
 def run_script() -> Callable[..., Answer]:
-    """`run_script("train.py", "--data", …, cwd=…)` in a process of its own."""
+    """Return `run_script("train.py", "--data", …, cwd=…)`, which runs a script in a process of its own."""
 
     def run(script: str, *arguments: object, cwd: Path) -> Answer:
         process = start(script, *arguments, cwd=cwd)
@@ -74,7 +74,7 @@ def run_script() -> Callable[..., Answer]:
 
 @pytest.fixture
 def start_script() -> Iterator[Callable[..., subprocess.Popen]]:
-    """Like `run_script` without waiting for the end; what still runs when the test ends is killed."""
+    """Return `run_script` without waiting for the end; what still runs when the test ends is killed."""
     processes = []
 
     def begin(script: str, *arguments: object, cwd: Path, **options) -> subprocess.Popen:
@@ -89,7 +89,7 @@ def start_script() -> Iterator[Callable[..., subprocess.Popen]]:
 
 @pytest.fixture
 def call(monkeypatch, capfd, tmp_path) -> Iterator[Callable[..., Answer]]:
-    """`call("predict.py", …)` runs a script in this process, in an empty folder: the same lines, without the wait."""
+    """Return `call("predict.py", …)`, which runs a script in this process, in an empty folder; it prints the same."""
     monkeypatch.chdir(tmp_path)
     handler = signal.getsignal(signal.SIGTERM)
 
@@ -107,28 +107,33 @@ def call(monkeypatch, capfd, tmp_path) -> Iterator[Callable[..., Answer]]:
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory) -> Callable[[dict[str, int]], Path]:
-    """`made({"red": 5})` draws a folder of class folders."""
-    return lambda counts: draw(tmp_path_factory.mktemp("made") / "pictures", counts)
+    """Return `made({"red": 5})`, which writes a folder of class folders."""
+    return lambda counts: draw(tmp_path_factory.mktemp("made") / "images", counts)
 
 
 @pytest.fixture(scope="session")
-def colours(made) -> Path:
-    """Three classes of twelve pictures, and one file that is none; do not write into it."""
-    folder = made(dict.fromkeys(COLOURS, 12))
-    (folder / "red" / "broken.png").write_bytes(b"this is no picture")
+def colors(made) -> Path:
+    """Return a folder of three classes of twelve images, and one file that is none; do not write into it."""
+    folder = made(dict.fromkeys(COLORS, 12))
+    (folder / "red" / "broken.png").write_bytes(b"this is no image")
     return folder
 
 
 @pytest.fixture(scope="session")
-def trained(colours, run_script, tmp_path_factory) -> TrainedRun:
-    """A run of one epoch in each phase; do not write into it."""
-    place = tmp_path_factory.mktemp("trained")
-    answer = run_script("train.py", "--data", colours, *TINY, *ONE_EPOCH, "--run-dir", "runs/first", cwd=place)
+def colours(colors) -> Path:  # until all tests say colors
+    return colors
+
+
+@pytest.fixture(scope="session")
+def trained(colors, run_script, tmp_path_factory) -> TrainedRun:
+    """Return a run of one epoch in each phase; do not write into it."""
+    folder = tmp_path_factory.mktemp("trained")
+    answer = run_script("train.py", "--data", colors, *TINY, *ONE_EPOCH, "--run-dir", "runs/first", cwd=folder)
     assert answer.code == 0, answer.err
-    return TrainedRun(place / "runs" / "first", answer)
+    return TrainedRun(folder / "runs" / "first", answer)
 
 
 @pytest.fixture(scope="session")
 def tiny_options() -> tuple[str, ...]:
-    """Options that make any run a matter of seconds."""
+    """Return options that make any run a matter of seconds."""
     return (*TINY, *ONE_EPOCH)

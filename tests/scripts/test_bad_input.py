@@ -8,23 +8,24 @@ from pathlib import Path
 import h5py
 import pytest
 
+from tlkeras.backbones.spec import BackboneSpec
 from tlkeras.errors import UserError
 from tlkeras.runtime import load_tensorflow
 
 
 @pytest.fixture
-def train(call, colours, tiny_options, monkeypatch):
-    """`train("--data", …)` with options that would work; what is given replaces them. TensorFlow must not load."""
+def train(call, colors, tiny_options, monkeypatch):
+    """Return `train("--data", …)`, which adds to options that work and fails where TensorFlow would be loaded."""
 
     def refuse(seed=None):
         raise AssertionError("TensorFlow would have loaded")
 
-    monkeypatch.setattr("tlkeras.run.train.load_tensorflow", refuse)
-    return lambda *arguments: call("train.py", "--data", colours, *tiny_options, "--run-dir", "runs/new", *arguments)
+    monkeypatch.setattr("tlkeras.run.job.load_tensorflow", refuse)
+    return lambda *arguments: call("train.py", "--data", colors, *tiny_options, "--run-dir", "runs/new", *arguments)
 
 
 def check_sentence(answer, *words: str, script: str = "train.py") -> None:
-    """One line on stderr, nothing else, exit code 2, no folder; and the words are in it."""
+    """Check that there is one line on stderr with these words, nothing else, exit code 2 and no folder."""
     assert answer.code == 2
     assert "Traceback" not in answer.err and "usage:" not in answer.err
     assert answer.err.count("\n") == 1 and answer.err.startswith(f"{script}: ") and answer.err.endswith(".\n")
@@ -39,8 +40,8 @@ def test_no_such_folder(train):
 
 def test_no_images(train):
     Path("empty/a").mkdir(parents=True)
-    Path("empty/a/notes.txt").write_text("no picture")
-    check_sentence(train("--data", "empty"), "empty holds no pictures", ".jpg")
+    Path("empty/a/notes.txt").write_text("no image")
+    check_sentence(train("--data", "empty"), "empty holds no images", ".jpg")
 
 
 def test_one_class(train, made):
@@ -55,16 +56,14 @@ def test_all_files_unreadable(train):
     for name in ("a", "b"):
         Path("broken", name).mkdir(parents=True)
         for number in range(5):
-            Path("broken", name, f"{number}.jpg").write_text("no picture")
+            Path("broken", name, f"{number}.jpg").write_text("no image")
     check_sentence(train("--data", "broken"), "cannot be read", ".jpg")
-    check_sentence(
-        train("--data", "broken", "--max-unreadable", 1), "Not one of the 10 pictures can be read", "a/0.jpg"
-    )
+    check_sentence(train("--data", "broken", "--max-unreadable", 1), "None of the 10 images can be read", "a/0.jpg")
 
 
-def test_too_many_files_unreadable(train, colours):
+def test_too_many_files_unreadable(train, colors):
     answer = train("--max-unreadable", 0.01)
-    check_sentence(answer, "More than 1% of the 37 pictures", "red/broken.png", "--max-unreadable")
+    check_sentence(answer, "More than 1% of the 37 images", "red/broken.png", "--max-unreadable")
 
 
 @pytest.mark.parametrize("data", ["nowhere", "tiny"])
@@ -74,28 +73,28 @@ def test_data_come_before_weights(train, made, data):
     check_sentence(train("--data", folder, "--weights", "imagenet"), "blue (2)" if data == "tiny" else "nowhere")
 
 
-def test_weights_are_asked_for_at_the_size_that_is_used(call, colours, monkeypatch):
-    """Small pictures are enlarged so far and no further; at that size MobileNetV2 has another weight file."""
+def test_weights_are_checked_for_the_size_that_is_used(call, colors, monkeypatch):
+    """Small images are enlarged up to a limit; at that size MobileNetV2 has another weight file."""
 
     def stop(*_):
         raise UserError("That is enough.")
 
     asked = []
-    monkeypatch.setattr("tlkeras.data.prepare.GREATEST_ENLARGEMENT", 4)
-    monkeypatch.setattr("tlkeras.run.train.check_weights_option", lambda row, file, size: asked.append(size))
-    monkeypatch.setattr("tlkeras.run.train.decode_data", stop)
-    check_sentence(call("train.py", "--data", colours, "--run-dir", "runs/new"), "That is enough.")
+    monkeypatch.setattr("tlkeras.modalities.image.MAX_UPSCALING", 4)
+    monkeypatch.setattr(BackboneSpec, "check_weights", lambda spec, weights, size: asked.append(size))
+    monkeypatch.setattr("tlkeras.run.job.decode_data", stop)
+    check_sentence(call("train.py", "--data", colors, "--run-dir", "runs/new"), "That is enough.")
     assert asked == [160]
 
 
-def test_class_weights_need_one_label_whatever_the_task_option_says(train, colours):
-    rows = [f"{path},{number}.5" for number, path in enumerate(sorted(colours.glob("*/*.png")))]
+def test_class_weights_need_one_label_whatever_the_task_option_says(train, colors):
+    rows = [f"{path},{number}.5" for number, path in enumerate(sorted(colors.glob("*/*.png")))]
     Path("numbers.csv").write_text("path,label\n" + "\n".join(rows))
     arguments = ("--data", "numbers.csv", "--class-weights", "balanced", "--max-unreadable", 0.5)
     check_sentence(train(*arguments), "--class-weights need classes; the task is regression")
 
 
-def test_image_size_below_the_least(train):
+def test_image_size_below_the_minimum(train):
     check_sentence(train("--image-size", 31), "--image-size was 31", "MobileNet-0.25 needs at least 32")
 
 
@@ -122,10 +121,10 @@ def test_unknown_stage(train):
         (["--dropout", "nan"], ["--dropout was nan", "from 0.0 to 0.95"]),
         (["--dropout", 1.5], ["--dropout was 1.5", "from 0.0 to 0.95"]),
         (["--optimizer", "lion"], ["--optimizer was lion", "one of adam, adamw, sgd"]),
-        (["--hidden-units", 256], ["--hidden-units was 256", "[256,128]"]),
+        (["--hidden-units", 256], ["--hidden-units was 256", "a list of whole numbers from 1, such as [256,128]"]),
         (["--unfreeze", "150%"], ["--unfreeze was 150%", "from 0% to 100%"]),
         (["--seed", -1], ["--seed was -1"]),
-        (["--data", ""], ["--data was empty"]),
+        (["--data", ""], ["Nothing was given for --data", "--config configs/digits.yaml"]),
         (["--engine", "onnx"], ["--engine was onnx", "openvino"]),
         (["--validation-split", 0.5, "--test-split", 0.45], ["--validation-split 0.5", "lower them"]),
     ],
@@ -143,7 +142,7 @@ def test_wrong_options(train, arguments, words):
         ("seed: null", ["--seed was None; it must be a whole number"]),
         ("batch_size: null", ["--batch-size was None"]),
         ("overwrite: null", ["--overwrite was None; it must be true or false"]),
-        ("hidden: null", ["--hidden-units was None; it must be a list"]),
+        ("hidden_units: null", ["--hidden-units was None; it must be a list"]),
         ("only text", ["my.yaml holds no options"]),
         ("", ["my.yaml holds no options"]),
         (b"\xff\xfe\x00", ["my.yaml is not YAML"]),
@@ -186,7 +185,7 @@ def test_imagenet_offline(train, monkeypatch, tmp_path):
 
 def test_no_disk_space(train, monkeypatch):
     usage = shutil.disk_usage("/")
-    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=2**20))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=2**20))
     check_sentence(train(), "The run needs about", "1 MiB are free")
 
 
@@ -196,7 +195,7 @@ def test_the_run_folder_cannot_be_made(train):
     check_sentence(train("--run-dir", "/proc/run"), "/proc/run cannot be made")
 
 
-def test_the_run_folder_exists(train, colours):
+def test_the_run_folder_exists(train, colors):
     Path("old").mkdir()
     Path("old/thesis.txt").write_text("years of work")
     check_sentence(train("--run-dir", "old"), "--run-dir old exists already", "--overwrite")
@@ -206,43 +205,43 @@ def test_the_run_folder_exists(train, colours):
 
 @pytest.fixture
 def damaged(trained, tmp_path) -> Path:
-    """A copy of the run, to damage."""
+    """Return a copy of the run, to damage."""
     shutil.copytree(trained.path, tmp_path / "run")
     return tmp_path / "run"
 
 
 @pytest.mark.parametrize("script", ["evaluate.py", "predict.py"])
 class TestModelFile:
-    """What is not a model is refused by both scripts; only a file that looks like one costs the start of TensorFlow."""
+    """Both scripts refuse what is not a model; only for a file that looks like one do they load TensorFlow."""
 
-    def check(self, call, script, colours, *words):
-        answer = call(script, "run", *([colours] if script == "predict.py" else []))
+    def check(self, call, script, colors, *words):
+        answer = call(script, "run", *([colors] if script == "predict.py" else []))
         check_sentence(answer, *words, script=script)
         assert answer.out == ""
 
-    def test_text(self, call, script, colours, damaged):
-        (damaged / "model.keras").write_text("PK, but no zip archive")
-        self.check(call, script, colours, "model.keras is not a Keras model", "zip archive")
+    def test_text(self, call, script, colors, damaged):
+        (damaged / "model.keras").write_text("PK, but not a zip archive")
+        self.check(call, script, colors, "model.keras is not a Keras model", "zip archive")
 
-    def test_another_zip(self, call, script, colours, damaged):
+    def test_another_zip(self, call, script, colors, damaged):
         with zipfile.ZipFile(damaged / "model.keras", "w") as archive:
             archive.writestr("holiday.txt", "sun")
-        self.check(call, script, colours, "model.keras is not a Keras model", "config.json")
+        self.check(call, script, colors, "model.keras is not a Keras model", "config.json")
 
-    def test_a_zip_that_looks_like_a_model(self, call, script, colours, damaged):
+    def test_a_zip_that_looks_like_a_model(self, call, script, colors, damaged):
         with zipfile.ZipFile(damaged / "model.keras", "w") as archive:
             for name in ("config.json", "metadata.json", "model.weights.h5"):
                 archive.writestr(name, "{}")
-        self.check(call, script, colours, "model.keras cannot be opened as a Keras model")
+        self.check(call, script, colors, "model.keras cannot be opened as a Keras model")
 
-    def test_cut_off(self, call, script, colours, damaged):
-        whole = (damaged / "model.keras").read_bytes()
-        (damaged / "model.keras").write_bytes(whole[: len(whole) // 2])
-        self.check(call, script, colours, "model.keras is not a Keras model")
+    def test_truncated(self, call, script, colors, damaged):
+        content = (damaged / "model.keras").read_bytes()
+        (damaged / "model.keras").write_bytes(content[: len(content) // 2])
+        self.check(call, script, colors, "model.keras is not a Keras model")
 
-    def test_missing(self, call, script, colours, damaged):
+    def test_missing(self, call, script, colors, damaged):
         (damaged / "model.keras").unlink()
-        self.check(call, script, colours, "There is no model file run/model.keras")
+        self.check(call, script, colors, "There is no model file run/model.keras")
 
     def test_labels_of_another_run(self, call, script, made, damaged):
         (damaged / "labels.json").write_text('{"task": "single_label", "classes": ["blue", "red"]}')
@@ -250,17 +249,17 @@ class TestModelFile:
         extra = ["--data", data] if script == "evaluate.py" else [data]
         check_sentence(call(script, "run", *extra), "labels.json", "(None, 3)", script=script)
 
-    def test_damaged_labels(self, call, script, colours, damaged):
+    def test_damaged_labels(self, call, script, colors, damaged):
         (damaged / "labels.json").write_text("{")
-        self.check(call, script, colours, "run is not a whole run folder")
+        self.check(call, script, colors, "run is not a complete run folder")
 
-    def test_no_run(self, call, script, colours):
-        self.check(call, script, colours, "There is no run folder run")
+    def test_no_run(self, call, script, colors):
+        self.check(call, script, colors, "There is no run folder run")
 
 
-def test_in_a_process_of_its_own(run_script, colours, tmp_path):
-    """The same without any test harness: quick, and nothing printed but the sentence."""
-    answer = run_script("train.py", "--data", colours, "--backbone", "nonet", "--run-dir", "runs/new", cwd=tmp_path)
+def test_in_a_process_of_its_own(run_script, colors, tmp_path):
+    """Check the same without any test harness: nothing is printed but the sentence."""
+    answer = run_script("train.py", "--data", colors, "--backbone", "nonet", "--run-dir", "runs/new", cwd=tmp_path)
     assert (answer.code, answer.out) == (2, "") and answer.err.startswith(
         'train.py: There is no backbone called "nonet".'
     )
@@ -268,13 +267,13 @@ def test_in_a_process_of_its_own(run_script, colours, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_disk_fills_up_while_the_run_is_written(call, colours, tiny_options, monkeypatch, small_disk):
-    monkeypatch.setattr("tlkeras.run.train.check_space", lambda *_: None)
-    # not deterministic for all
-    monkeypatch.setattr("tlkeras.run.train.load_tensorflow", lambda seed: load_tensorflow())
-    answer = call("train.py", "--data", colours, *tiny_options, "--run-dir", small_disk / "run")
+def test_the_disk_fills_up_while_the_run_is_written(call, colors, tiny_options, monkeypatch, small_disk):
+    monkeypatch.setattr("tlkeras.run.job.check_space", lambda *_: None)
+    # not deterministic, as that would be for all later tests
+    monkeypatch.setattr("tlkeras.run.job.load_tensorflow", lambda seed: load_tensorflow())
+    answer = call("train.py", "--data", colors, *tiny_options, "--run-dir", small_disk / "run")
     assert answer.code == 2 and answer.err.startswith(
-        "train.py: The disk is full. Free some space. Then go on after what was finished"
+        "train.py: The disk is full. Free some space. Then resume it with: "
     )
     assert answer.err.count("\n") == 1 and "--resume" in answer.err
     assert [entry.name for entry in small_disk.iterdir()] == [".run.partial"]
@@ -282,11 +281,11 @@ def test_the_disk_fills_up_while_the_run_is_written(call, colours, tiny_options,
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A disk of 600 KB, where the test may mount one."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(place)], capture_output=True)
+    """Mount a disk of 600 KB, where the test may."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(disk)], capture_output=True)
     if mounted.returncode:
         pytest.skip("mounting a small disk needs root")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)

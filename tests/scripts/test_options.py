@@ -41,7 +41,7 @@ def test_help_says_what_every_option_takes(call):
         assert " ".join(entry.metadata["help"].rstrip(")").split()) in text
     for words in ("{adam,adamw,sgd}", "(default: 32; from 1 to 65536)", "Which backbone, and the head on top of it:"):
         assert words in text
-    for words in ("your own pictures, texts or sounds", "share of the examples that is judged", "examples in a step"):
+    for words in ("your own images, texts or sounds", "share of the examples that is judged", "examples in a step"):
         assert words in text
     for noise in ("type:", "Literal", "null", "--hidden-units+"):
         assert noise not in text

@@ -1,1 +1,1 @@
-"""The backbones: specs, the table, and how they are found by name. Adding a backbone is one row in `table.py`."""
+"""The backbones: their specs, the table, and the lookup by name. Adding a backbone is one line in `table.py`."""

@@ -40,7 +40,10 @@ def get_application_spec(name: str) -> BackboneSpec:
         UserError: the table has no such backbone.
     """
     if ":" in name:
-        raise UserError(f"{name} cannot be used here: give a backbone from the table that scripts/summary.py prints.")
+        raise UserError(
+            f"{name} cannot be used here, as it is not in the table of backbones. Give a name from the table, which "
+            "scripts/summary.py prints."
+        )
     return _find("backbone", name, BACKBONES)
 
 
@@ -50,8 +53,13 @@ def get_provider(name: str) -> ModuleType:
     Raises:
         UserError: it is not part of this project.
     """
-    if name not in [package.__name__.rpartition(".")[2] for package in providers()]:
-        raise UserError(f"There are no backbones {name}:… in this project: it has no package {EXTRAS}.{name}.")
+    known = [package.__name__.rpartition(".")[2] for package in providers()]
+    if name not in known:
+        others = f"one of {', '.join(f'{other}:…' for other in known)}, or " if known else ""
+        raise UserError(
+            f"There are no backbones {name}:… in this project: it has no package {EXTRAS}.{name}. Give {others}a name "
+            "from the table that scripts/summary.py prints."
+        )
     return importlib.import_module(f"{EXTRAS}.{name}")
 
 

@@ -1,7 +1,7 @@
-"""The table: families first, what their rows share, then one row for each backbone at the end.
+"""The table of backbones: families first, with what their specs share, then one line for each backbone at the end.
 
 The facts are those of `keras/src/applications/*.py` in Keras 3.15.1 (https://keras.io/api/applications/);
-`tests/test_backbones.py` compares every row with the installed Keras. The papers are named at each family.
+`tests/backbones/test_backbones.py` compares every spec with the installed Keras. Each family names its paper.
 """
 
 from typing import Literal
@@ -58,8 +58,9 @@ def _mobilenet(alpha: float, num_params: int) -> BackboneSpec:
     sizes = (128, 160, 192, 224)
     num_features = int(1024 * alpha)
     return BackboneSpec(
-        name, "MobileNet", "tf", 224, 32, num_features, num_params, stages, "block_12", url, None, sizes, None, arguments
-    )
+        name, "MobileNet", "tf", 224, 32, num_features, num_params, stages, "block_12", url, None, sizes, None,
+        arguments,
+    )  # fmt: skip
 
 
 def _mobilenet_v2(alpha: float, num_features: int, num_params: int, bundled_hash: str | None = None) -> BackboneSpec:
@@ -70,12 +71,14 @@ def _mobilenet_v2(alpha: float, num_features: int, num_params: int, bundled_hash
     url = f"{_HOST}mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{alpha}_{{size}}_no_top.h5"
     sizes = (96, 128, 160, 192, 224)
     return BackboneSpec(
-        name, "MobileNetV2", "tf", 224, 32, num_features, num_params, stages, "block_13", url, None, sizes, None, arguments,
-        bundled_hash,
+        name, "MobileNetV2", "tf", 224, 32, num_features, num_params, stages, "block_13", url, None, sizes, None,
+        arguments, bundled_hash,
     )  # fmt: skip
 
 
-def _mobilenet_v3(kind: Literal["Small", "Large"], alpha: float, num_features: int, num_params: int, md5: str) -> BackboneSpec:
+def _mobilenet_v3(
+    kind: Literal["Small", "Large"], alpha: float, num_features: int, num_params: int, md5: str
+) -> BackboneSpec:
     """Howard et al., https://arxiv.org/abs/1905.02244."""
     name, arguments = _width(f"MobileNetV3{kind}", alpha)
     first, last, finetune_from = {"Small": ("_pad", 10, 8), "Large": ("", 14, 12)}[kind]
@@ -89,7 +92,7 @@ def _mobilenet_v3(kind: Literal["Small", "Large"], alpha: float, num_features: i
 
 
 def _efficientnet(name: str, size: int, num_features: int, num_params: int, md5: str) -> BackboneSpec:
-    """Tan and Le, https://arxiv.org/abs/1905.11946. `tlkeras.models.weights` puts its pixel scaling right."""
+    """Tan and Le, https://arxiv.org/abs/1905.11946. `tlkeras.models.weights` corrects its pixel scaling."""
     blocks = ((f"block{k}", f"block{k}a_expand_conv") for k in range(2, 8))
     stages = _stages(("stem", "stem_conv_pad"), ("block1", "block1a_dwconv"), *blocks, ("top", "top_conv"))
     url = f"https://storage.googleapis.com/keras-applications/{name.lower()}_notop.h5"

@@ -1,4 +1,4 @@
-"""Weight files: where they are, whether they are whole, and which backbone they fit. Nothing here loads TensorFlow."""
+"""Weight files: where they are, whether they are complete, which backbone they fit. Nothing here loads TensorFlow."""
 
 import contextlib
 import os
@@ -29,13 +29,13 @@ def check_weights_option(backbone: BackboneSpec, weights: str, image_size: int) 
     """Refuse weights that cannot be used, as far as that can be told before TensorFlow loads.
 
     Args:
-        backbone: The row that is to be built.
+        backbone: its spec.
         weights: "imagenet", "bundled", "none" or a path.
-        image_size: Pixels a side; MobileNet has a weight file for each of several sizes.
+        image_size: in pixels; MobileNet has a weight file for each of several sizes.
 
     Raises:
-        UserError: No such file, not a weight file, another backbone's; or ImageNet weights that are neither in Keras'
-            cache nor to be had from the network.
+        UserError: there is no such file, it is not a weight file or another backbone's; or ImageNet weights are neither
+            in Keras' cache nor reachable on the network.
     """
     if weights == "imagenet":
         if imagenet_file(backbone, image_size) is None:
@@ -47,10 +47,10 @@ def check_weights_option(backbone: BackboneSpec, weights: str, image_size: int) 
 
 
 def bundled_file(backbone: BackboneSpec) -> Path:
-    """The weights that come with the repository, checked.
+    """Return the weights that come with the repository, after checking them.
 
     Raises:
-        UserError: There are none for this backbone, or the file is not what it was.
+        UserError: there are none for this backbone, or the file is missing or was changed.
     """
     if backbone.bundled_hash is None:
         known = ", ".join(spec.name for spec in BACKBONES.values() if spec.bundled_hash)
@@ -60,15 +60,15 @@ def bundled_file(backbone: BackboneSpec) -> Path:
         )
     path = BUNDLED / f"{backbone.name}.weights.h5"
     if not path.is_file() or file_hash(path, "sha256") != backbone.bundled_hash:
-        raise UserError(f"{path} is missing or damaged; get it again from the repository.")
+        raise UserError(f"{path} is missing or damaged. Get it again from the repository.")
     return path
 
 
 def weight_file(weights: str) -> Path:
-    """The file that `weights` names, which exists and begins as its kind of file does.
+    """Return the file that `weights` names, after checking that it exists and is of the kind that its name says.
 
     Raises:
-        UserError: It does not.
+        UserError: it is not.
     """
     path = Path(weights).expanduser()
     if not path.name.endswith(SUFFIXES):
@@ -76,7 +76,7 @@ def weight_file(weights: str) -> Path:
             f'Weights were "{weights}"; give imagenet, bundled, none, or a file that ends in .h5 or .keras.'
         )
     if not path.is_file():
-        raise UserError(f'Weights were "{weights}"; there is no such file.')
+        raise UserError(f'Weights were "{weights}"; there is no such file. Give the path of a weight file.')
     kind, start = ("zip archive", ZIP_START) if path.suffix == ".keras" else ("HDF5 file", HDF5_START)
     with path.open("rb") as file:
         if file.read(len(start)) != start:
@@ -87,10 +87,10 @@ def weight_file(weights: str) -> Path:
 
 
 def cache_folders() -> list[Path]:
-    """Where Keras looks for weight files; it downloads to the last of them.
+    """Return the folders in which weight files are looked for; Keras downloads to the last of them.
 
-    That is `$KERAS_HOME/models`, else `~/.keras/models`. Where that cannot be written Keras passes it over for
-    `/tmp/.keras/models`; a file put there beforehand is used all the same here.
+    That is `$KERAS_HOME/models`, else `~/.keras/models`. Where that is read-only Keras uses `/tmp/.keras/models`
+    instead; here a file in the first is used all the same.
     """
     home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
     exists = next(folder for folder in (home, *home.absolute().parents) if folder.exists())
@@ -100,10 +100,10 @@ def cache_folders() -> list[Path]:
 
 
 def imagenet_file(backbone: BackboneSpec, image_size: int) -> Path | None:
-    """The ImageNet weights in Keras' cache, checked; None when they are not there. Nothing is ever deleted.
+    """Return the ImageNet weights in Keras' cache, after checking them; None when they are not there.
 
     Raises:
-        UserError: The file is there and is not what it should be.
+        UserError: the file is there and is damaged or another one; it is not deleted.
     """
     name, url = backbone.weights_file(image_size)
     path = next((folder / name for folder in cache_folders() if (folder / name).is_file()), None)
@@ -116,16 +116,16 @@ def imagenet_file(backbone: BackboneSpec, image_size: int) -> Path | None:
     if found != backbone.weights_hash:
         raise UserError(
             f"{path} is not the ImageNet weight file of {backbone.name}: its {algorithm.upper()} is {found} and should "
-            f"be {backbone.weights_hash}. It was left as it is; replace it by {url}, or remove it to download anew."
+            f"be {backbone.weights_hash}. Replace it by {url}, or remove it to download it again."
         )
     return path
 
 
 def check_online(backbone: BackboneSpec, image_size: int) -> None:
-    """Ask for the head of the ImageNet weight file, through the proxy if the environment names one.
+    """Check that the ImageNet weight file is on the network, through the proxy if the environment names one.
 
     Raises:
-        UserError: It cannot be had.
+        UserError: it cannot be reached.
     """
     url = backbone.weights_file(image_size)[1]
     try:
@@ -135,7 +135,7 @@ def check_online(backbone: BackboneSpec, image_size: int) -> None:
 
 
 def cannot_download(backbone: BackboneSpec, image_size: int, reason: Exception) -> UserError:
-    """What to tell the user when ImageNet weights cannot be downloaded."""
+    """Return the error for ImageNet weights that cannot be downloaded, with what to do."""
     name, url = backbone.weights_file(image_size)
     return UserError(
         f"The ImageNet weights of {backbone.name} are not in Keras' cache and cannot be downloaded ({reason}). "
@@ -145,25 +145,25 @@ def cannot_download(backbone: BackboneSpec, image_size: int, reason: Exception) 
 
 
 def check_fits(path: Path, backbone: BackboneSpec) -> None:
-    """Compare the count of parameters in a file with the backbone's.
+    """Compare the number of parameters in a file with the backbone's.
 
     Raises:
-        UserError: They differ (saying which backbones the file does fit), or the file cannot be read.
+        UserError: they differ (naming the backbones that the file does fit), or the file cannot be read.
     """
     counts = parameter_counts(path)
     if backbone.num_params in counts:
         return
     others = [spec.name for spec in BACKBONES.values() if spec.num_params in counts]
-    whose = f"which is {' or '.join(others)}" if others else "which is no backbone that tlkeras knows"
-    held = BACKBONES[others[0]].num_params if others else counts[0]
+    whose = f"as {' or '.join(others)}" if others else "as no backbone that tlkeras knows"
+    found = BACKBONES[others[0]].num_params if others else counts[0]
     raise UserError(
-        f"{path} does not fit: it has {held:,} parameters, {whose}, and {backbone.name} has {backbone.num_params:,} "
+        f"{path} does not fit: it has {found:,} parameters, {whose}, and {backbone.name} has {backbone.num_params:,} "
         f"(without classifier). Give weights of {backbone.name}{f', or backbone {others[0]}' if others else ''}."
     )
 
 
 def parameter_counts(path: Path) -> list[int]:
-    """Counts of parameters that a backbone in this file may have, the likeliest first.
+    """Return the numbers of parameters that a backbone in this file may have, the most likely first.
 
     For a legacy file these are all sums of first layers, so that a classifier on top may have any name. A Keras 3 file
     does not hold its layers in order, so there a classifier is known by its name.
@@ -198,10 +198,10 @@ def _keras3_layers(group: h5py.Group) -> list[tuple[str, int]]:
 
 @contextlib.contextmanager
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
-    """The HDF5 file, or the one inside a `.keras` archive, for reading.
+    """Open an HDF5 file, or the one inside a `.keras` archive, for reading.
 
     Raises:
-        UserError: It is cut off, damaged, or not made by Keras.
+        UserError: it is truncated, damaged, or not made by Keras.
     """
     try:
         with contextlib.ExitStack() as stack:
@@ -213,8 +213,8 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
                 raise UserError(f"{path} holds no Keras model: neither layer_names (legacy) nor layers (Keras 3).")
             if not is_legacy(file) and not path.name.endswith((".weights.h5", ".keras")):
                 raise UserError(f"{path} holds Keras 3 weights; rename it so that it ends in .weights.h5.")
-            if points_elsewhere(file):
-                raise UserError(f"{path} is not opened: it takes weights from other files.")
+            if has_external_data(file):
+                raise UserError(f"{path} is not opened: it takes weights from other files. Give one that holds them.")
             yield file
     except UserError:
         raise
@@ -222,8 +222,8 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
         raise UserError(f"{path} cannot be read as a weight file ({error}). Get it again.") from error
 
 
-def points_elsewhere(file: h5py.File) -> bool:
-    """Whether something in a file is really in another one, which a stranger's file has no business to read."""
+def has_external_data(file: h5py.File) -> bool:
+    """Return whether a file refers to another one: an untrusted file could read any file of the user that way."""
     links, items = [], []
     file.visititems_links(lambda _, link: links.append(link))
     file.visititems(lambda _, item: items.append(item))
@@ -233,19 +233,19 @@ def points_elsewhere(file: h5py.File) -> bool:
 
 
 def is_legacy(file: h5py.File) -> bool:
-    """Whether the file has the layout of Keras before version 3 and of keras.applications."""
+    """Return whether the file has the layout of Keras before version 3 and of keras.applications."""
     return any(key.startswith("layer_names") for key in file.attrs) or "model_weights" in file
 
 
 def legacy_layers(file: h5py.File) -> list[tuple[str, list[h5py.Dataset]]]:
-    """Names and weights of the layers in a legacy file, in the order of the model."""
+    """Return names and weights of the layers in a legacy file, in the order of the model."""
     root = file.get("model_weights", file)
     layers = [(name, root[name]) for name in _texts(root, "layer_names")]
     return [(name, [group[weight] for weight in _texts(group, "weight_names")]) for name, group in layers]
 
 
 def _texts(group: h5py.Group, name: str) -> list[str]:
-    """A list of texts in the attributes; long ones are cut into `name0`, `name1`, …"""
+    """Return a list of texts in the attributes; long ones are split into `name0`, `name1`, …"""
     pieces = [name] if name in group.attrs else []
     while f"{name}{len(pieces)}" in group.attrs:
         pieces.append(f"{name}{len(pieces)}")

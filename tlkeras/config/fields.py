@@ -12,7 +12,7 @@ TYPE_NAMES = {
     float: "a number",
     str: "text",
     bool: "true or false",
-    list[int]: "a list of whole numbers such as [256,128]",
+    list[int]: "a list of whole numbers",
 }
 
 
@@ -53,7 +53,7 @@ def range_text(entry: Field) -> str:
     low, high = entry.metadata["min"], entry.metadata["max"]
     if low is None:
         return ""
-    return f"of at least {low}" if high is None else f"from {low} to {high}"
+    return f"from {low}" if high is None else f"from {low} to {high}"
 
 
 def check_values(config: Any) -> None:
@@ -66,7 +66,8 @@ def check_values(config: Any) -> None:
     for entry in fields(config):
         given = getattr(config, entry.name)
         if not is_valid(given, hints[entry.name], entry):
-            raise UserError(f"{flag_name(entry.name)} was {given}; it must be {expected_text(hints[entry.name], entry)}.")
+            expected = expected_text(hints[entry.name], entry)
+            raise UserError(f"{flag_name(entry.name)} was {given}; it must be {expected}.")
 
 
 def check_applicable(config: Any, kind: Literal["modality", "provider"], own: str, what: str) -> None:
@@ -84,7 +85,9 @@ def check_applicable(config: Any, kind: Literal["modality", "provider"], own: st
     for entry in fields(config):
         given, only_for = getattr(config, entry.name), entry.metadata.get(kind)
         if only_for not in (None, own) and given != entry.default:
-            raise UserError(f"{flag_name(entry.name)} was {given}; it is for {only_for} only, and {what}. Leave it out.")
+            raise UserError(
+                f"{flag_name(entry.name)} was {given}; it is for {only_for} only, and {what}. Leave it out."
+            )
 
 
 def is_valid(value: Any, hint: Any, entry: Field) -> bool:
@@ -105,4 +108,7 @@ def is_valid(value: Any, hint: Any, entry: Field) -> bool:
 def expected_text(hint: Any, entry: Field) -> str:
     """Return what the value of an option must be, in words."""
     bare = hint if hint in TYPE_NAMES else next((item for item in get_args(hint) if item in TYPE_NAMES), None)
-    return f"{TYPE_NAMES[bare]} {range_text(entry)}".strip() if bare else f"one of {', '.join(get_args(hint))}"
+    if bare is None:
+        return f"one of {', '.join(get_args(hint))}"
+    example = ", such as [256,128]" if bare == list[int] else ""
+    return f"{TYPE_NAMES[bare]} {range_text(entry)}".strip() + example

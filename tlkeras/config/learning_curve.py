@@ -20,8 +20,10 @@ class LearningCurveConfig(TrainConfig):
     )
     seeds: int = option(5, "runs at each size, each with a subset and initial weights of its own", 2, 1000)
     finetune_steps: int = option(100, "minimum number of steps of phase 2, as small sizes have few per epoch", 1, 10**7)
-    all_layers_epochs: int = option(60, "epochs where all layers are trained, from random and from pretrained weights", 1, 100000)  # fmt: skip
-    all_layers_steps: int = option(500, "minimum number of steps of these", 1, 10**7)
+    all_layers_epochs: int = option(
+        60, "epochs where all layers are trained, from random and from pretrained weights", 1, 100000
+    )
+    all_layers_steps: int = option(500, "minimum number of steps where all layers are trained", 1, 10**7)
 
     def check(self) -> None:
         """Refuse what a training run refuses, and what leaves nothing to compare.
@@ -35,6 +37,6 @@ class LearningCurveConfig(TrainConfig):
         if self.class_weights != "none":
             raise UserError("--class-weights was balanced; training from random weights goes without. Leave it out.")
         if not self.train_sizes:
-            raise UserError("--train-sizes was empty; give sizes such as [10,100].")
+            raise UserError("--train-sizes was empty; give percentages such as [10,100].")
         if self.weights == "none":
             raise UserError("--weights was none; give the pretrained weights that are to be compared with random ones.")

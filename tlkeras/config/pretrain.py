@@ -12,7 +12,9 @@ from tlkeras.errors import UserError
 class AllLayersOptions(AugmentOptions):
     """Training of all layers."""
 
-    min_crop_area: float = option(0.25, "minimum fraction of the area that a random crop keeps; 1 is no crop", 0.05, 1.0)
+    min_crop_area: float = option(
+        0.25, "minimum fraction of the area that a random crop keeps; 1 is no crop", 0.05, 1.0
+    )
     color_jitter: float = option(0.4, "maximum relative change of brightness, contrast and saturation", 0.0, 0.9)
     epochs: int = option(100, "passes over the training images", 1, 100000)
     batch_size: int = option(128, "images per step", 1, 65536)
@@ -20,8 +22,10 @@ class AllLayersOptions(AugmentOptions):
     warmup: float = option(0.05, "fraction of the steps in which the learning rate rises; a cosine follows", 0.0, 0.9)
     weight_decay: float = option(0.05, "decoupled weight decay; not on biases and BatchNormalization", 0.0, 1.0)
     label_smoothing: float = option(0.1, "fraction of each label spread over all classes", 0.0, 0.5)
-    ema: float = option(0.02, "fraction of the steps over which the moving average of the weights, which is what is kept, "
-                        "looks back; 0 is off", 0.0, 1.0)  # fmt: skip
+    ema: float = option(
+        0.02, "fraction of the steps that the moving average of the weights, which is what is kept, goes back; 0 is off",
+        0.0, 1.0,
+    )  # fmt: skip
     seed: int = option(0, "of the split, the initial weights, the order and the augmentation", 0, 2**31 - 1)
 
 
@@ -29,8 +33,10 @@ class AllLayersOptions(AugmentOptions):
 class PretrainConfig(RunOptions, AllLayersOptions, DataOptions):
     """All options of `scripts/pretrain.py`."""
 
-    data: str = option("", "source dataset: folder with one subfolder per class, folder with train/validation/test, CSV of "
-                       "path,label, or tfds:NAME")  # fmt: skip
+    data: str = option(
+        "", "source dataset: folder with one subfolder per class, folder with train/validation/test, CSV of path,label, "
+        "or tfds:NAME",
+    )  # fmt: skip
     validation_split: float = option(0.1, "fraction of the images on which each epoch is evaluated", 0.01, 0.8)
     test_split: float = option(0.05, "fraction of the images that is evaluated once, at the end", 0.01, 0.8)
     backbone: str = option("MobileNetV2-0.35", "a name from the table that scripts/summary.py prints")

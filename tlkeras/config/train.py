@@ -27,8 +27,9 @@ class CacheOptions(MemoryOptions):
     """Cached features."""
 
     cache_gb: float = option(
-        10.0, "disk space in GB for features that are kept for the next run, see scripts/cache.py; 0 keeps none", 0.0, 1e6
-    )
+        10.0, "disk space in GB for features that are kept for the next run, see scripts/cache.py; 0 keeps none",
+        0.0, 1e6,
+    )  # fmt: skip
     feature_dtype: Literal["float32", "float16"] = option("float32", "dtype of cached features; float16 takes half")
     engine: Literal["tensorflow", "openvino", "openvino_bf16"] = option(
         "tensorflow", "what computes the features; openvino needs 'pip install openvino'", modality="image"
@@ -49,7 +50,9 @@ class DataOptions(MemoryOptions):
     task: Literal["auto", "single_label", "multi_label", "regression"] = option(
         "auto", "what a label is: one class of several, several classes at once, or a number; auto: decided by the data"
     )
-    validation_split: float = option(0.15, "fraction of the examples for validation, which chooses the epoch", 0.01, 0.8)
+    validation_split: float = option(
+        0.15, "fraction of the examples for validation, which chooses the epoch", 0.01, 0.8
+    )
     test_split: float = option(0.15, "fraction of the examples for the test, evaluated once at the end", 0.01, 0.8)
     max_unreadable: float = option(0.1, "fraction of unreadable files above which the run stops", 0.0, 1.0)
     # [part: audio]
@@ -105,7 +108,7 @@ class ModelOptions:
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = option("float32", "dtype policy of the layers")
     # [part: kerashub]
     sequence_length: int | None = option(
-        None, "tokens of a text that a KerasHub encoder sees (default: what 95 % of the texts need, at most 128)",
+        None, "tokens of a text that a KerasHub encoder sees (default: what 95% of the texts need, at most 128)",
         4, 8192, provider="kerashub",
     )  # fmt: skip
     # [/part]
@@ -145,9 +148,7 @@ class TrainingOptions(AugmentOptions, CacheOptions):
         None, "what phase 2 unfreezes: a stage and all above it, a number of layers, a fraction (30%), all, or none "
         "(default: the backbone's last stage, see scripts/summary.py; all from random weights)",
     )  # fmt: skip
-    views: int = option(
-        4, "augmented views of each image that are computed once and cached; 0 caches nothing", 0, 1000
-    )
+    views: int = option(4, "augmented views of each image that are computed once and cached; 0 caches nothing", 0, 1000)
     optimizer: Literal["adam", "adamw", "sgd"] = option("adamw", "optimizer of both phases")
     head_learning_rate: float | None = option(
         None, "maximum learning rate of phase 1 (default: 1e-3, from random weights 1e-2)", 1e-9, 10.0

@@ -60,7 +60,7 @@ def find(table: Path, task: str, modality: type[Modality] | None = ImageModality
                 f"Keep one of them; several labels of one file go into one cell, joined by {JOINER}."
             )
     if len(examples) < len(rows):
-        notes.append(f"Skipped {len(rows) - len(examples)} lines that repeat an earlier line.")
+        notes.append(_skipped_repeats(len(rows) - len(examples)))
     found = sorted((example for example, _ in examples.values()), key=lambda example: example.name)
     own = _modality_of(table, found, modality)
     if not any(example.path.exists() for example in found):
@@ -127,9 +127,9 @@ def _texts(table: Path, rows: list[_Row], task: str, with_split: bool, notes: li
                 f"{row.line}. Keep one of them."
             )
     if len(found) < len(rows):
-        notes.append(f"Skipped {len(rows) - len(found)} lines that repeat an earlier line.")
+        notes.append(_skipped_repeats(len(rows) - len(found)))
     if again := len(found) - len(splits):
-        notes.append(f"Kept {again} texts that are repeated with another label.")
+        notes.append(f"Kept {again} {'text' if again == 1 else 'texts'} with more than one label.")
     return list(found.values())
 
 
@@ -139,6 +139,10 @@ def _modality_of(table: Path, examples: list[Example], wanted: type[Modality] | 
     counts = count_modalities(Counter(example.path.suffix.lower() for example in examples))
     counts[ImageModality] += len(examples) - counts.total()
     return ImageModality if wanted is ImageModality and counts[ImageModality] else majority(counts, str(table))
+
+
+def _skipped_repeats(count: int) -> str:
+    return f"Skipped {count} {'line that repeats' if count == 1 else 'lines that repeat'} an earlier line."
 
 
 def _choose_task(rows: list[_Row], column: str, notes: list[str]) -> Task:

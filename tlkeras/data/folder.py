@@ -38,7 +38,7 @@ def find(root: Path, name: str, modality: type[Modality] | None = ImageModality)
     for split, folder in _split_folders(root, notes):
         examples += _class_examples(root, folder, split, modality, notes, skipped)
     if not examples:
-        others = [f"{count:,} {other.plural}" for other, count in count_modalities(skipped).items() if count]
+        others = [other.count_noun(count) for other, count in count_modalities(skipped).items() if count]
         but = f", but {' and '.join(others)}, which a hub module (hub:HANDLE) may take" if others else ""
         raise UserError(f"{root} holds no {modality.plural}{but}. {_expected_layout(modality)}")
     if skipped:
@@ -117,7 +117,7 @@ def _class_examples(
             f"{_expected_layout(modality)} A .csv file with the columns path and label works too."
         )
     if loose:
-        notes.append(f"Skipped {len(loose)} {modality.plural} directly in {folder}: no class folder holds them.")
+        notes.append(f"Skipped {modality.count_noun(len(loose))} directly in {folder}, outside of the class folders.")
     return examples
 
 

@@ -50,8 +50,7 @@ def decode_all(
         memory_gb: memory that they may take; see `memory_budget`.
 
     Raises:
-        UserError: more of them are unreadable, or all are (this comes as soon as it is certain), or the disk has no room
-            for them.
+        UserError: more of them are unreadable, or all are (raised as soon as it is certain), or the disk is full.
     """
     notes: list[str] = []
     inputs = _allocate(len(examples), modality, memory_budget(memory_gb), notes)
@@ -65,7 +64,7 @@ def decode_all(
         return index, None
 
     with (
-        progress(len(examples), f"Reading {modality.plural}") as bar,
+        progress(len(examples), f"Reading {modality.plural}", modality.plural) as bar,
         ThreadPool(available_cores()) as pool,  # leaving it ends the threads, after an error too
     ):
         for index, reason in pool.imap_unordered(read, range(len(examples)), chunksize=8):
@@ -121,7 +120,7 @@ def _allocate(count: int, modality: Modality, budget: int, notes: list[str]) -> 
     """
     shape, dtype = (count, *modality.shape), np.dtype(modality.dtype)
     needed = int(np.prod(shape)) * dtype.itemsize
-    if needed <= budget or dtype == object:
+    if needed <= budget or dtype.hasobject:
         return np.empty(shape, dtype)
     folder, gigabytes = tempfile.gettempdir(), needed / 1e9
     if shutil.disk_usage(folder).free < needed:
@@ -130,8 +129,8 @@ def _allocate(count: int, modality: Modality, budget: int, notes: list[str]) -> 
             f"{modality.size_hint}, or set TMPDIR to a folder with room."
         )
     notes.append(
-        f"The decoded {modality.plural} take {gigabytes:.1f} GB, more than the {budget / 1e9:.1f} GB of memory for them "
-        f"(--memory-gb), so they are in a temporary file in {folder} (set TMPDIR for another folder)."
+        f"The decoded {modality.plural} take {gigabytes:.1f} GB, more than the {budget / 1e9:.1f} GB of memory for "
+        f"them (--memory-gb), so they are in a temporary file in {folder} (set TMPDIR for another folder)."
     )
     return FileArray.temporary(shape, dtype)
 

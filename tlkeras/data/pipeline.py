@@ -27,8 +27,8 @@ class SplitData:
     """Decoded examples of one split.
 
     Attributes:
-        inputs: images: uint8 `(N, S, S, 3)`, RGB; text: `(N,)` of str; audio: float32 `(N, samples)`; an array in memory
-            or in a file. It may hold other splits too.
+        inputs: images: uint8 `(N, S, S, 3)`, RGB; text: `(N,)` of str; audio: float32 `(N, samples)`; in memory or in
+            a file. It may hold other splits too.
         rows: int64 `(n,)`, which rows of `inputs` belong to this split.
         targets: float32 `(n, K)`, in the order of `rows`.
         modality: what they are.

@@ -18,6 +18,7 @@ from tlkeras.modalities.base import Modality
 from tlkeras.modalities.image import ImageModality
 
 TFDS = "tfds:"
+TFDS_PACKAGE = "tlkeras.data.tfds"
 
 
 def find_examples(
@@ -64,9 +65,12 @@ def tfds(data: str) -> ModuleType:
     Raises:
         UserError: it is not part of this project.
     """
-    if importlib.util.find_spec("tlkeras.data.tfds") is None:
-        raise UserError(f"--data was {data}, but this project does not read TensorFlow Datasets: it has no data/tfds.")
-    return importlib.import_module("tlkeras.data.tfds")
+    if importlib.util.find_spec(TFDS_PACKAGE) is None:
+        raise UserError(
+            f"--data was {data}, but this project does not read TensorFlow Datasets: it has no package {TFDS_PACKAGE}. "
+            "Give a folder or a CSV file, or copy the package from the template."
+        )
+    return importlib.import_module(TFDS_PACKAGE)
 
 
 def short_name(data: str) -> str:
@@ -99,8 +103,8 @@ def _check_trainable(listing: DatasetListing) -> None:
         return
     if listing.task == "single_label" and len(listing.classes) == 1:
         raise UserError(
-            f"{listing.name} has one class only, {listing.classes[0]!r}. A classifier needs two or more. If the classes "
-            f"are the subfolders of {listing.classes[0]!r}, give that folder; else add a class of other {plural}."
+            f"{listing.name} has one class only, {listing.classes[0]!r}. A classifier needs two or more. If the "
+            f"classes are the subfolders of {listing.classes[0]!r}, give that folder; else add a class of other {plural}."
         )
     if not listing.classes:
         raise UserError(

@@ -52,7 +52,7 @@ class AudioModality(Modality):
 
     @property
     def seconds(self) -> float:
-        """Return the length of a clip."""
+        """Return the length of a clip in seconds."""
         return self.samples / self.rate
 
     def read(self, source: Path | bytes) -> np.ndarray:
@@ -74,7 +74,11 @@ class AudioModality(Modality):
     def resolve(
         cls, spec: BackboneSpec, options: Mapping[str, Any], median: Callable[[Callable], float | None]
     ) -> Self:
-        """Take the backbone's length, else the one that was asked for, else the median, at most ten seconds."""
+        """Take the backbone's length, else the one that was asked for, else the median, at most ten seconds.
+
+        Raises:
+            UserError: the backbone takes another length than was asked for, or one that no clip may have.
+        """
         rate, seconds, samples = options.get("sample_rate") or SAMPLE_RATE, options.get("seconds"), spec.max_size
         if samples is None:
             default = min(MAX_DEFAULT_SECONDS, max(SECONDS[0], median(read_seconds) or 1.0))

@@ -111,6 +111,11 @@ class Modality:
         """
 
     @classmethod
+    def count_noun(cls, count: int) -> str:
+        """Return a number of examples in words, such as "1 image" or "1,200 images"."""
+        return f"{count:,} {cls.singular if count == 1 else cls.plural}"
+
+    @classmethod
     def check_shape(cls, given: tuple[int, ...], wanted: tuple[int | None, ...]) -> None:
         """Refuse decoded examples of another shape than a model takes; both without the batch axis.
 
@@ -155,6 +160,6 @@ def majority(counts: Counter[type[Modality]], path: str) -> type[Modality]:
     """
     modality, count = counts.most_common(1)[0]
     if counts.total() - count > MAX_MIXTURE * counts.total():
-        found = " and ".join(f"{number:,} {other.plural}" for other, number in counts.most_common() if number)
+        found = " and ".join(other.count_noun(number) for other, number in counts.most_common() if number)
         raise UserError(f"{path} holds {found}. Separate them, and give one kind.")
     return modality

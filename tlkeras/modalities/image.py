@@ -80,8 +80,8 @@ class ImageModality(Modality):
     def check_shape(cls, given: tuple[int, ...], wanted: tuple[int | None, ...]) -> None:
         if given != wanted:
             raise UserError(
-                f"The images have {given[0]} pixels a side and the model takes {wanted[0]}: give the same image_size to "
-                "prepare_data and to the builder."
+                f"The images have {given[0]} pixels a side and the model takes {wanted[0]}: give the same image_size "
+                "to prepare_data and to the builder."
             )
 
 

@@ -18,6 +18,7 @@ from tlkeras.features.split_model import split_model
 from tlkeras.models.builders import build_classifier, build_hub_classifier
 from tlkeras.models.freezing import set_trainable
 from tlkeras.models.introspect import get_backbone
+from tlkeras.run.model_file import load_model
 from tlkeras.training.checkpoint import Checkpoints
 from tlkeras.training.two_phase import train_two_phases
 
@@ -129,6 +130,16 @@ def test_loaded_weights_are_frozen_and_trained_as_before(model, coloured, tmp_pa
     loaded.get_layer("output").kernel.assign(keras.random.normal((6, 3)))
     fit(loaded, coloured(12))
     assert not np.array_equal(before[0], values(loaded)[0])
+
+
+def test_a_model_of_an_earlier_version_opens(module, noise, tmp_path, rename_in_config):
+    model = build_hub_classifier(str(module("keras2")), 3, hidden_units=[8])
+    model.get_layer("output").kernel.assign(keras.random.normal((8, 3)))
+    model.save(tmp_path / "model.keras")
+    rename_in_config(tmp_path / "model.keras", ("tlkeras.extras.hub.layer", "tlkeras.hub.layer"))
+    loaded = load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.predict_on_batch(noise(2, 16)), model.predict_on_batch(noise(2, 16)))
+    assert set_trainable(loaded, "module") == set_trainable(model, "module")
 
 
 def test_exported_with_equal_outputs(model, noise, tmp_path):

@@ -21,7 +21,8 @@ from tlkeras.modalities.audio import AudioModality
 from tlkeras.modalities.text import TextModality
 from tlkeras.models.builders import build_hub_classifier
 from tlkeras.models.freezing import set_trainable
-from tlkeras.models.introspect import get_backbone, model_modality
+from tlkeras.models.introspect import get_backbone, get_spec, model_modality
+from tlkeras.run.model_file import load_model
 from tlkeras.training.checkpoint import Checkpoints
 from tlkeras.training.two_phase import train_two_phases
 
@@ -291,6 +292,16 @@ def test_exported_with_equal_outputs(made, tmp_path, kind):
     model.export(tmp_path / "exported", verbose=False)
     exported = tf.saved_model.load(str(tmp_path / "exported"))
     np.testing.assert_allclose(exported.serve(tf.constant(data.inputs)), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "names"), [("by_hand", []), ("batch", [("audio", "sound")])])
+def test_a_model_of_an_earlier_version_opens(made, tmp_path, rename_in_config, kind, names):
+    model, data = build_hub_classifier(str(made(kind)), 2), examples(kind, 6)
+    model.save(tmp_path / "model.keras")
+    rename_in_config(tmp_path / "model.keras", ("tlkeras.extras.hub.layer", "tlkeras.hub.layer"), *names)
+    loaded = load_model(tmp_path / "model.keras")
+    assert model_modality(loaded) is data.modality and get_spec(loaded).stages == get_spec(model).stages
+    np.testing.assert_array_equal(loaded.predict_on_batch(data.inputs), model.predict_on_batch(data.inputs))
 
 
 LOAD = """

@@ -28,7 +28,7 @@ from tlkeras.modalities.text import TextModality
 from tlkeras.models.builders import build_classifier
 from tlkeras.models.freezing import count_params, first_trainable_index, set_trainable
 from tlkeras.models.introspect import get_backbone, get_spec
-from tlkeras.run.model_file import save_model
+from tlkeras.run.model_file import load_model, save_model
 from tlkeras.training.checkpoint import Checkpoints
 from tlkeras.training.two_phase import train_two_phases
 
@@ -242,6 +242,14 @@ def test_saved_model_holds_its_tokenizer(kind, preset, tmp_path):
     expected = model.predict(tf.constant(["A good film.", "The plot was bad."]), verbose=0)
     assert np.ptp(expected[:, 0]) > 1e-3
     np.testing.assert_allclose(np.load(outputs), expected, atol=1e-6)
+
+
+def test_a_model_of_an_earlier_version_opens(preset, tmp_path, rename_in_config):
+    model = model_of(preset())
+    model.save(tmp_path / "model.keras")
+    rename_in_config(tmp_path / "model.keras", ("tlkeras.extras.kerashub.tokens", "tlkeras.hub.tokens"))
+    loaded = load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.predict_on_batch(TEXTS), model.predict_on_batch(TEXTS))
 
 
 def test_a_loaded_model_is_frozen_like_a_new_one(preset, tmp_path):
