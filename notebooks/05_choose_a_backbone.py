@@ -134,6 +134,7 @@ tlkeras.Table(
 
 # %%
 figure, panel = plt.subplots(figsize=(7, 0.7 + 0.5 * len(ranking)), layout="constrained")
+panel.margins(y=0.2)
 for row, name in enumerate(reversed(ranking)):
     panel.plot(metrics[name]["accuracy_interval_95"], [row, row], color="C0")
     panel.plot(metrics[name]["accuracy"], row, "o", color="C0")
@@ -164,13 +165,11 @@ for name in CANDIDATES:
 tlkeras.Table(rows)
 
 # %%
-figure, panel = plt.subplots(figsize=(6, 3.5), layout="constrained")
+figure, panel = plt.subplots(figsize=(6, 3), layout="constrained")
 for row in rows:
-    panel.plot(row["parameters"] / 1e6, speed[row["backbone"]], "o")
-    point = (row["parameters"] / 1e6, speed[row["backbone"]])
-    panel.annotate(row["backbone"], point, xytext=(6, 4), textcoords="offset points")
-panel.set(xlabel="million parameters", ylabel="img/s", yscale="log")
-panel.margins(x=0.25, y=0.2)
+    panel.plot(row["parameters"] / 1e6, speed[row["backbone"]], "o", label=row["backbone"])
+panel.set(xlabel="million parameters", ylabel="img/s", xlim=(0, None), ylim=(0, None))
+panel.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% [markdown]
