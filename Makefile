@@ -15,7 +15,7 @@ install:  ## install the package, editable, with all that tests and checks need
 test:  ## run the fast tests
 	$(PYTHON) -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
-test-all:  ## run all tests: slow ones too, real ones where TLKERAS_REAL_DATA and TLKERAS_REAL_WEIGHTS are set
+test-all:  ## run all tests, slow ones too
 	$(PYTHON) -m pytest -m "" -n $(JOBS) --dist loadfile --no-loadscope-reorder -rs $(ARGS)
 
 lint:  ## check style, format and types

@@ -58,10 +58,14 @@ def run(notebook: nbformat.NotebookNode, cell_seconds: float = 900) -> float:
         paths = [str(FOLDER.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
         mine = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "KERAS_HOME": "keras"}
         mine["TLKERAS_CACHE"] = "cache"
+        mine["TF_CPP_MIN_LOG_LEVEL"] = "3"  # else TensorFlow may write about its graphs into a cell
+        # Offline, whatever the machine: else the outputs would depend on what can be downloaded.
+        mine |= dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
         client = NotebookClient(
             notebook,
             timeout=cell_seconds,
             kernel_name="python3",
+            skip_cells_with_tag="skip-execution",  # the one that installs
             resources={"metadata": {"path": folder}},
             record_timing=False,
             extra_arguments=["--IPKernelApp.log_level=40"],  # else it tells the terminal how it talks to this program

@@ -1,16 +1,16 @@
-"""A run can be gone on with only where nothing that it is made of has changed."""
+"""A run can be resumed only where nothing that it depends on has changed."""
 
 import dataclasses
 
 import numpy as np
 import pytest
 
-from tlkeras.config import TrainConfig
+from tlkeras.config.train import TrainConfig
 from tlkeras.data.example import Example
 from tlkeras.data.prepare import PreparedData
 from tlkeras.errors import UserError
-from tlkeras.modalities.base import pictures
-from tlkeras.run import identity
+from tlkeras.modalities.image import ImageModality
+from tlkeras.run import fingerprint
 from tlkeras.run.fingerprint import check_fingerprint
 
 CONFIG = TrainConfig(data="pets", run_dir="a", seed=1)
@@ -19,10 +19,10 @@ CONFIG = TrainConfig(data="pets", run_dir="a", seed=1)
 def data(**changes) -> PreparedData:
     examples = [Example(label, label, content=b"") for label in ("cat", "dog")]
     rows = {"train": np.array([0]), "validation": np.array([1])}
-    whole = PreparedData(
-        "single_label", ["cat", "dog"], pictures(4), np.zeros((2, 4, 4, 3), "uint8"), examples, rows, []
+    prepared = PreparedData(
+        "single_label", ["cat", "dog"], ImageModality(4), np.zeros((2, 4, 4, 3), "uint8"), examples, rows, []
     )
-    return dataclasses.replace(whole, **changes)
+    return dataclasses.replace(prepared, **changes)
 
 
 def test_what_may_change(tmp_path):
@@ -37,23 +37,23 @@ def test_what_may_not_change(tmp_path, monkeypatch):
     pixels[1, 2, 3, 0] = 1
     renamed = [examples[0], dataclasses.replace(examples[1], label="cat")]
     for changed in ({"inputs": pixels}, {"examples": renamed}, {"splits": dict(reversed(data().splits.items()))}):
-        with pytest.raises(UserError, match="begun with other pictures or labels: going on"):
+        with pytest.raises(UserError, match="started with other examples or labels: resuming"):
             check_fingerprint(tmp_path, CONFIG, data(**changed))
-    with pytest.raises(UserError, match="begun with --frozen-epochs 10, --seed 1: going"):
+    with pytest.raises(UserError, match="started with --frozen-epochs 10, --seed 1: resuming"):
         check_fingerprint(tmp_path, dataclasses.replace(CONFIG, seed=2, frozen_epochs=3), data())
-    monkeypatch.setattr(identity, "available_cores", lambda: 1000)
-    with pytest.raises(UserError, match=r"begun with \d+ cores"):
+    monkeypatch.setattr(fingerprint, "available_cores", lambda: 1000)
+    with pytest.raises(UserError, match=r"started with \d+ cores"):
         check_fingerprint(tmp_path, CONFIG, data())
     monkeypatch.undo()
-    monkeypatch.setattr(identity, "versions", lambda: VERSIONS)
-    with pytest.raises(UserError, match=r"begun with keras 3\."):
+    monkeypatch.setattr(fingerprint, "versions", lambda: VERSIONS)
+    with pytest.raises(UserError, match=r"started with keras 3\."):
         check_fingerprint(tmp_path, CONFIG, data())
 
 
-VERSIONS = identity.versions() | {"keras": "4.0"}
+VERSIONS = fingerprint.versions() | {"keras": "4.0"}
 
 
-def test_a_damaged_note_is_a_sentence(tmp_path):
+def test_a_damaged_fingerprint_is_a_sentence(tmp_path):
     (tmp_path / "identity.json").write_text("{")
-    with pytest.raises(UserError, match="a damaged note of its options"):
+    with pytest.raises(UserError, match="a damaged record of its options"):
         check_fingerprint(tmp_path, CONFIG, data())

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tlkeras.backbones import BACKBONES, find_stage
+from tlkeras.backbones.registry import find_stage
+from tlkeras.backbones.table import BACKBONES
+from tlkeras.config.old_names import NEW_NAMES
 
 
-def test_evaluate_the_runs_own_test_pictures(call, trained):
+def test_evaluate_the_runs_own_test_images(call, trained):
     answer = call("evaluate.py", trained.path)
     assert answer.code == 0 and answer.err == ""
     lines = answer.out.splitlines()
@@ -21,37 +23,37 @@ def test_evaluate_the_runs_own_test_pictures(call, trained):
 
 
 def test_evaluate_says_what_training_said(call, trained):
-    figures = json.loads(call("evaluate.py", trained.path, "--json").out)
-    assert set(figures) == {"test"}
-    assert [figures["test"]["classes"][name]["count"] for name in ("blue", "green", "red")] == [2, 2, 2]
-    told = json.loads((trained.path / "metrics.json").read_text())["test"]
-    for name in ("count", "right", "accuracy"):
-        assert figures["test"][name] == told[name]
-    assert figures["test"]["loss"] == pytest.approx(told["loss"], rel=1e-5)
+    metrics = json.loads(call("evaluate.py", trained.path, "--json").out)
+    assert set(metrics) == {"test"}
+    assert [metrics["test"]["classes"][name]["count"] for name in ("blue", "green", "red")] == [2, 2, 2]
+    logged = json.loads((trained.path / "metrics.json").read_text())["test"]
+    for name in ("count", "correct", "accuracy"):
+        assert metrics["test"][name] == logged[name]
+    assert metrics["test"]["loss"] == pytest.approx(logged["loss"], rel=1e-5)
 
 
-def test_evaluate_other_pictures(call, trained, made):
-    """A folder of one class cannot be trained on, and can be judged."""
-    figures = json.loads(call("evaluate.py", trained.path, "--data", made({"red": 5}), "--json").out)
-    assert figures["all"]["count"] == 5 and figures["all"]["classes"]["blue"]["count"] == 0
-    figures = json.loads(call("evaluate.py", trained.path, "--data", made({"red": 1, "blue": 3}), "--json").out)
-    assert figures["all"]["count"] == 4
+def test_evaluate_other_images(call, trained, made):
+    """A folder of one class cannot be trained on, and can be evaluated."""
+    metrics = json.loads(call("evaluate.py", trained.path, "--data", made({"red": 5}), "--json").out)
+    assert metrics["all"]["count"] == 5 and metrics["all"]["classes"]["blue"]["count"] == 0
+    metrics = json.loads(call("evaluate.py", trained.path, "--data", made({"red": 1, "blue": 3}), "--json").out)
+    assert metrics["all"]["count"] == 4
 
 
-def test_evaluate_says_which_pictures_the_run_knows(call, trained, made, colours, caplog):
-    call("evaluate.py", trained.path, "--data", colours, "--json")
-    assert "the run was trained on 24 of these 37 pictures" in caplog.text
+def test_evaluate_warns_of_training_images(call, trained, made, colors, caplog):
+    call("evaluate.py", trained.path, "--data", colors, "--json")
+    assert "the run was trained on 24 of these 37 images" in caplog.text
     caplog.clear()
     call("evaluate.py", trained.path, "--data", made({"red": 2, "blue": 3}), "--json")
     assert caplog.text == ""
 
 
-def test_evaluate_pictures_with_splits_of_their_own(call, trained, made):
-    Path("pictures").mkdir()
+def test_evaluate_images_with_splits_of_their_own(call, trained, made):
+    Path("images").mkdir()
     for split, counts in (("train", {"red": 2, "blue": 2}), ("test", {"red": 3})):
-        shutil.copytree(made(counts), Path("pictures", split))
-    figures = json.loads(call("evaluate.py", trained.path, "--data", "pictures", "--json").out)
-    assert {split: values["count"] for split, values in figures.items()} == {"train": 4, "test": 3}
+        shutil.copytree(made(counts), Path("images", split))
+    metrics = json.loads(call("evaluate.py", trained.path, "--data", "images", "--json").out)
+    assert {split: values["count"] for split, values in metrics.items()} == {"train": 4, "test": 3}
 
 
 def test_evaluate_names_what_it_cannot_read(call, trained, made, caplog):
@@ -82,23 +84,23 @@ def test_evaluate_bad_input(call, trained, made, arguments, words):
         assert word in answer.err
 
 
-def test_evaluate_where_the_pictures_are_gone(call, trained, tmp_path):
+def test_evaluate_where_the_images_are_gone(call, trained, tmp_path):
     shutil.copytree(trained.path, "run")
     config = yaml.safe_load(Path("run/config.yaml").read_text())
-    Path("run/config.yaml").write_text(yaml.safe_dump(config | {"data": "my/pictures"}))
+    Path("run/config.yaml").write_text(yaml.safe_dump(config | {"data": "my/images"}))
     answer = call("evaluate.py", "run")
-    assert answer.code == 2 and "run was trained on my/pictures" in answer.err and "--data" in answer.err
+    assert answer.code == 2 and "run was trained on my/images" in answer.err and "--data" in answer.err
 
 
 def test_predict_files_folders_and_patterns(call, trained, made):
-    shutil.copytree(made({"red": 3, "blue": 2}), "pictures")
-    Path("pictures/red/._0.png").write_text("what some systems leave beside a picture")
-    Path("pictures/notes.txt").write_text("no picture")
-    absolute = Path("pictures/red/2.png").resolve()
-    answer = call("predict.py", trained.path, "pictures/red/1.png", "pictures", "pict*/**/2.png", absolute, "--json")
+    shutil.copytree(made({"red": 3, "blue": 2}), "images")
+    Path("images/red/._0.png").write_text("what some systems leave beside an image")
+    Path("images/notes.txt").write_text("no image")
+    absolute = Path("images/red/2.png").resolve()
+    answer = call("predict.py", trained.path, "images/red/1.png", "images", "imag*/**/2.png", absolute, "--json")
     assert answer.code == 0 and answer.err == ""
     predictions = json.loads(answer.out)
-    expected = ["pictures/red/1.png", *(f"pictures/{name}.png" for name in ("blue/0", "blue/1", "red/0", "red/2"))]
+    expected = ["images/red/1.png", *(f"images/{name}.png" for name in ("blue/0", "blue/1", "red/0", "red/2"))]
     assert [entry["path"] for entry in predictions] == [*expected, str(absolute)]
     for entry in predictions:
         scores = [label["score"] for label in entry["predictions"]]
@@ -106,37 +108,37 @@ def test_predict_files_folders_and_patterns(call, trained, made):
         assert {label["label"] for label in entry["predictions"]} == {"blue", "green", "red"}
 
 
-def test_predict_does_not_stop_at_an_unreadable_picture(call, trained, made):
-    shutil.copytree(made({"red": 2}), "pictures")
-    Path("pictures/broken.jpg").write_text("no picture")
-    Path("odd [1].png").write_bytes(Path("pictures/red/0.png").read_bytes())
-    answer = call("predict.py", trained.path, "pictures", "odd [1].png", "--top-k", 1)
+def test_predict_does_not_stop_at_an_unreadable_image(call, trained, made):
+    shutil.copytree(made({"red": 2}), "images")
+    Path("images/broken.jpg").write_text("no image")
+    Path("odd [1].png").write_bytes(Path("images/red/0.png").read_bytes())
+    answer = call("predict.py", trained.path, "images", "odd [1].png", "--top-k", 1)
     assert answer.code == 0 and answer.err == ""
     lines = answer.out.splitlines()
-    assert lines[0].startswith("pictures/broken.jpg") and "unreadable: not a valid" in lines[0]
+    assert lines[0].startswith("images/broken.jpg") and "unreadable: not a valid" in lines[0]
     assert [line.split("  ")[0].strip() for line in lines[1:]] == [
-        "pictures/red/0.png",
-        "pictures/red/1.png",
+        "images/red/0.png",
+        "images/red/1.png",
         "odd [1].png",
     ]
     assert all(len(line.split()) <= 4 for line in lines[1:])
-    table = list(csv.DictReader(io.StringIO(call("predict.py", trained.path, "pictures", "--csv").out)))
+    table = list(csv.DictReader(io.StringIO(call("predict.py", trained.path, "images", "--csv").out)))
     assert [row["rank"] for row in table] == ["", *"123", *"123"]
     assert table[0]["error"].startswith("not a valid")
     assert float(table[1]["score"]) >= float(table[2]["score"])
-    answer = call("predict.py", trained.path, "pictures/broken.jpg", "--json")
-    assert answer.code == 2 and "Not one of these pictures can be read" in answer.err
+    answer = call("predict.py", trained.path, "images/broken.jpg", "--json")
+    assert answer.code == 2 and "None of these images can be read" in answer.err
     entries = json.loads(answer.out)
-    assert entries == [{"path": "pictures/broken.jpg", "error": table[0]["error"]}]
+    assert entries == [{"path": "images/broken.jpg", "error": table[0]["error"]}]
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ([], ["PATH"]),
-        (["nowhere.jpg"], ["nowhere.jpg is neither a file nor a folder nor a pattern"]),
+        (["nowhere.jpg"], ["nowhere.jpg is neither a file nor a folder nor a matching pattern"]),
         (["a**b"], ["a**b is neither"]),
-        (["empty"], ["empty holds no pictures"]),
+        (["empty"], ["empty holds no images"]),
         (["empty", "--top-k", "0"], ["--top-k was 0"]),
         (["empty", "--json", "--csv"], ["--csv", "--json"]),
         (["empty", "--jsn"], ["There is no option --jsn. Did you mean --json?"]),
@@ -150,34 +152,51 @@ def test_predict_bad_input(call, trained, arguments, words):
         assert word in answer.err
 
 
+def test_a_run_of_an_earlier_version(call, trained, made):
+    """Its labels.json has a form of data, its config.yaml the old names of options."""
+    shutil.copytree(trained.path, "old")
+    labels = json.loads(Path("old/labels.json").read_text())
+    del labels["modality"]
+    Path("old/labels.json").write_text(json.dumps(labels | {"form": "pictures"}))
+    old_names = {new: old for old, new in NEW_NAMES.items()}
+    config = yaml.safe_load(Path("old/config.yaml").read_text())
+    config = {old_names.get(name, name): value for name, value in config.items()}
+    assert {"frozen_rate", "validation_share", "colour", "cache_disk"} <= set(config)
+    Path("old/config.yaml").write_text(yaml.safe_dump(config))
+    for command in (("evaluate.py", "--json"), ("predict.py", made({"red": 2}), "--json")):
+        script, *arguments = command
+        old, new = (call(script, run, *arguments) for run in ("old", trained.path))
+        assert old.code == 0 and old == new, old.err
+
+
 def test_table_of_all_backbones(call):
     answer = call("summary.py")
     assert answer.code == 0 and answer.err == ""
     lines = answer.out.splitlines()[1:]
     assert [line.split()[0] for line in lines] == list(BACKBONES)
-    for line, row in zip(lines, BACKBONES.values(), strict=True):
-        assert f" {row.parameters:,} " in line and f" {row.finetune_from}*" in line
+    for line, spec in zip(lines, BACKBONES.values(), strict=True):
+        assert f" {spec.num_params:,} " in line and f" {spec.finetune_from}*" in line
 
 
 @pytest.mark.parametrize("name", ["MobileNetV2-0.35", "vgg16"])
 def test_stages_of_a_backbone(call, name):
     lines = call("summary.py", name).out.splitlines()
-    row = next(row for row in BACKBONES.values() if row.name.lower() == name.lower())
-    assert [line.split()[0].rstrip("*") for line in lines[1:-1]] == [stage.name for stage in row.stages]
+    spec = next(spec for spec in BACKBONES.values() if spec.name.lower() == name.lower())
+    assert [line.split()[0].rstrip("*") for line in lines[1:-1]] == [stage.name for stage in spec.stages]
     counts = [int(line.split()[3].replace(",", "")) for line in lines[1:-1]]
-    assert 0.99 * row.parameters <= sum(counts) <= row.parameters
-    learning = [int(line.split()[4].replace(",", "")) for line in lines[1:-1]]
-    assert learning == sorted(learning, reverse=True)
-    assert f"{row.parameters:,} parameters" in lines[-1]
+    assert 0.99 * spec.num_params <= sum(counts) <= spec.num_params
+    trainable = [int(line.split()[4].replace(",", "")) for line in lines[1:-1]]
+    assert trainable == sorted(trainable, reverse=True)
+    assert f"{spec.num_params:,} parameters" in lines[-1]
 
 
 def test_stages_of_a_run(call, trained):
-    whole = call("summary.py", trained.path).out.splitlines()
-    assert "MobileNet-0.25 at 32 px: " in whole[0] and "in the head" in whole[0]
-    assert [line.split()[0].rstrip("*") for line in whole[2:-1]] == [
+    lines = call("summary.py", trained.path).out.splitlines()
+    assert "MobileNet-0.25 at 32 px: " in lines[0] and "in the head" in lines[0]
+    assert [line.split()[0].rstrip("*") for line in lines[2:-1]] == [
         stage.name for stage in BACKBONES["MobileNet-0.25"].stages
     ]
-    assert call("summary.py", trained.path / "model.keras").out.splitlines() == whole
+    assert call("summary.py", trained.path / "model.keras").out.splitlines() == lines
 
 
 @pytest.mark.parametrize(
@@ -185,7 +204,7 @@ def test_stages_of_a_run(call, trained):
     [
         ("ResNet5", "Did you mean ResNet50"),
         ("nowhere.keras", "There is no model file"),
-        (".", "not a whole run folder"),
+        (".", "not a complete run folder"),
     ],
 )
 def test_summary_bad_input(call, name, words):
@@ -194,7 +213,7 @@ def test_summary_bad_input(call, name, words):
 
 
 def test_every_stage_is_found_by_its_own_name():
-    """MobileNetV2 has a stage Conv1 and a stage Conv_1: what is written exactly comes before what is alike."""
-    for row in BACKBONES.values():
-        for stage in row.stages:
-            assert find_stage(row, stage.name) is stage, (row.name, stage.name)
+    """MobileNetV2 has a stage Conv1 and a stage Conv_1: the exact spelling comes before similar ones."""
+    for spec in BACKBONES.values():
+        for stage in spec.stages:
+            assert find_stage(spec, stage.name) is stage, (spec.name, stage.name)

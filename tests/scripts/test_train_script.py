@@ -1,4 +1,4 @@
-"""scripts/train.py as a user runs it: what a run holds, that it repeats, and that it is whole or not there."""
+"""scripts/train.py as a user runs it: what a run holds, that it repeats, and that it is complete or not there."""
 
 import csv
 import json
@@ -36,16 +36,16 @@ def test_the_folder_of_a_run(trained):
     assert json.loads((trained.path / "labels.json").read_text()) == {
         "task": "single_label",
         "classes": ["blue", "green", "red"],
-        "form": "pictures",
+        "modality": "image",
     }
     config = yaml.safe_load((trained.path / "config.yaml").read_text())
     assert config["image_size"] == 32 and config["unfreeze"] == "all" and config["run_dir"] == "runs/first"
     assert [row["phase"] for row in rows(trained.path / "history.csv")] == ["frozen", "finetune"]
-    with Image.open(trained.path / "curves.png") as picture:
-        assert picture.width > 800
+    with Image.open(trained.path / "curves.png") as image:
+        assert image.width > 800
 
 
-def test_the_figures_of_a_run(trained):
+def test_the_metrics_of_a_run(trained):
     metrics = json.loads((trained.path / "metrics.json").read_text())
     split = rows(trained.path / "split.csv")
     for name in ("train", "validation", "test"):
@@ -56,16 +56,16 @@ def test_the_figures_of_a_run(trained):
     assert {"tlkeras", "python", "tensorflow", "keras"} <= set(metrics["versions"])
 
 
-def test_an_unreadable_file_is_named_and_set_aside(trained):
-    assert "red/broken.png" in trained.answer.out
+def test_an_unreadable_file_is_named_and_skipped(trained):
+    assert "Skipped, unreadable: red/broken.png (not a valid" in trained.answer.out
     assert [row["path"] for row in rows(trained.path / "unreadable.csv")] == ["red/broken.png"]
     assert "red/broken.png" not in {row["path"] for row in rows(trained.path / "split.csv")}
 
 
 def test_what_the_terminal_says(trained):
-    """Nothing of TensorFlow's, no Python warnings; the result with its count and the place of the run."""
+    """Nothing of TensorFlow's, no Python warnings; the result with its count and the folder of the run."""
     assert trained.answer.err == ""
-    assert re.search(r"^Test: +accuracy 0\.\d+ \(\d of 6 images; 95 % ", trained.answer.out, re.MULTILINE)
+    assert re.search(r"^Test: +accuracy 0\.\d+ \(\d of 6 images; 95% CI ", trained.answer.out, re.MULTILINE)
     assert "random weights" in trained.answer.out
     assert trained.answer.out.splitlines()[-1] == "Run: runs/first"
     assert "\r" not in trained.answer.out and "\b" not in trained.answer.out
@@ -74,9 +74,9 @@ def test_what_the_terminal_says(trained):
 
 
 def test_config_of_a_run_repeats_it_and_overwrite_replaces_a_run(trained, run_script, tmp_path):
-    """Two runs with one seed give the same history to the last bit; the folder that was there is gone whole."""
+    """Two runs with one seed give the same history to the last bit; nothing is left of the folder that was there."""
     shutil.copytree(trained.path, tmp_path / "second")
-    (tmp_path / "second" / "old.txt").write_text("of the run before")
+    (tmp_path / "second" / "old.txt").write_text("of the earlier run")
     arguments = ("--config", trained.path / "config.yaml", "--run-dir", "second", "--overwrite")
     answer = run_script("train.py", *arguments, cwd=tmp_path)
     assert answer.code == 0, answer.err
@@ -89,14 +89,14 @@ def test_config_of_a_run_repeats_it_and_overwrite_replaces_a_run(trained, run_sc
 
 
 @pytest.fixture(scope="module")
-def finished(colours, tiny_options, run_script, tmp_path_factory):
-    """A run of eight epochs that nobody stopped, with an augmented view of its own in each."""
-    place = tmp_path_factory.mktemp("finished")
+def finished(colors, tiny_options, run_script, tmp_path_factory):
+    """Train for eight epochs without a stop, with an augmented view of its own in each."""
+    folder = tmp_path_factory.mktemp("finished")
     options = (*tiny_options, "--frozen-epochs", 5, "--finetune-epochs", 3, "--unfreeze", "block_12", "--views", 8)
-    arguments = ("train.py", "--data", colours, *options, "--run-dir", "run")
-    answer = run_script(*arguments, cwd=place)
+    arguments = ("train.py", "--data", colors, *options, "--run-dir", "run")
+    answer = run_script(*arguments, cwd=folder)
     assert answer.code == 0, answer.err
-    return arguments, place / "run"
+    return arguments, folder / "run"
 
 
 @pytest.mark.slow
@@ -104,11 +104,11 @@ def finished(colours, tiny_options, run_script, tmp_path_factory):
     ("stop", "code", "after"),
     [(signal.SIGINT, 130, 2), (signal.SIGTERM, 143, 5), (signal.SIGKILL, -9, 6), (signal.SIGKILL, -9, 8)],
 )
-def test_a_stopped_run_ends_like_a_whole_one(finished, run_script, start_script, tmp_path, stop, code, after):
-    arguments, whole = finished
+def test_a_stopped_run_ends_like_one_that_was_not(finished, run_script, start_script, tmp_path, stop, code, after):
+    arguments, uninterrupted = finished
     process = start_script(*arguments, cwd=tmp_path)
-    kept = tmp_path / ".run.partial" / "checkpoints"
-    while max((int(file.name[:6]) for file in kept.glob("0*.npz")), default=0) < after and process.poll() is None:
+    checkpoints = tmp_path / ".run.partial" / "checkpoints"
+    while max((int(file.name[:6]) for file in checkpoints.glob("0*.npz")), default=0) < after and process.poll() is None:
         time.sleep(0.005)
     process.send_signal(stop)
     begin = time.monotonic()
@@ -116,19 +116,19 @@ def test_a_stopped_run_ends_like_a_whole_one(finished, run_script, start_script,
     assert time.monotonic() - begin < 10 and process.returncode == code
     if stop != signal.SIGKILL:
         name = "Ctrl-C" if stop == signal.SIGINT else "SIGTERM"
-        assert err.startswith(f"train.py: stopped by {name}; go on after what was finished with: python")
+        assert err.startswith(f"train.py: stopped by {name}; resume it with: python")
         assert err.endswith("--run-dir run --resume\n") and err.count("\n") == 1
     refused = run_script(*arguments, cwd=tmp_path)
-    assert refused.code == 2 and "Give --resume to go on" in refused.err
+    assert refused.code == 2 and "Give --resume to resume it" in refused.err
     other = run_script(*arguments, "--resume", "--seed", 1, cwd=tmp_path)
-    assert other.code == 2 and "begun with --seed 0" in other.err
+    assert other.code == 2 and "was started with --seed 0" in other.err
     answer = run_script(*arguments, "--resume", cwd=tmp_path)
-    assert answer.code == 0 and answer.err == "" and "Going on after epoch" in answer.out
+    assert answer.code == 0 and answer.err == "" and "Resuming from epoch" in answer.out
     assert {file.name for file in (tmp_path / "run").iterdir()} == FILES
-    assert (tmp_path / "run" / "history.csv").read_bytes() == (whole / "history.csv").read_bytes()
-    one, two = (json.loads((path / "metrics.json").read_text()) | {"seconds": 0} for path in (whole, tmp_path / "run"))
+    assert (tmp_path / "run" / "history.csv").read_bytes() == (uninterrupted / "history.csv").read_bytes()
+    one, two = (json.loads((path / "metrics.json").read_text()) | {"seconds": 0} for path in (uninterrupted, tmp_path / "run"))
     assert one == two
-    assert weights_in(tmp_path / "run") == weights_in(whole)
+    assert weights_in(tmp_path / "run") == weights_in(uninterrupted)
     other = run_script(*arguments, "--resume", "--seed", 1, cwd=tmp_path)
     assert other.code == 2 and "is finished, and was one with --seed 0" in other.err
     again = run_script(*arguments, "--resume", cwd=tmp_path)
@@ -136,7 +136,7 @@ def test_a_stopped_run_ends_like_a_whole_one(finished, run_script, start_script,
 
 
 def weights_in(run: Path) -> list[bytes]:
-    """The bits of every weight of a run's model."""
+    """Return the bits of every weight of a run's model."""
     import keras
 
     model = keras.models.load_model(run / "model.keras")
@@ -144,45 +144,45 @@ def weights_in(run: Path) -> list[bytes]:
 
 
 @pytest.mark.slow
-def test_progress_bars_on_a_terminal(colours, tiny_options, start_script, tmp_path):
+def test_progress_bars_on_a_terminal(colors, tiny_options, start_script, tmp_path):
     import os
     import pty
 
     ours, theirs = pty.openpty()
-    arguments = ("--data", colours, *tiny_options, "--batch-size", 4, "--run-dir", "run")
+    arguments = ("--data", colors, *tiny_options, "--batch-size", 4, "--run-dir", "run")
     process = start_script("train.py", *arguments, cwd=tmp_path, stdout=theirs, stderr=theirs)
     os.close(theirs)
-    said = b""
+    output = b""
     try:
         while piece := os.read(ours, 65536):
-            said += piece
+            output += piece
     except OSError:  # the other end is closed
         pass
     os.close(ours)
     assert process.wait() == 0
-    text = said.decode()
+    text = output.decode()
     assert "━" in text and "img/s" in text
     assert text.rstrip().endswith("Run: run")
     assert "Warning" not in text and "tensorflow" not in text.lower()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["multi_label", "regression"])
-def test_a_csv_goes_all_the_way(colours, tiny_options, run_script, call, tmp_path, kind):
+@pytest.mark.parametrize("task", ["multi_label", "regression"])
+def test_from_a_csv_to_predictions(colors, tiny_options, run_script, call, tmp_path, task):
     labels = {"blue": 1.5, "green": 20.5, "red": 300.25}
     lines = ["path,label"]
     for number in range(12):
         for name, value in labels.items():
-            label = f"{name}|{'odd' if number % 2 else 'even'}" if kind == "multi_label" else value + number
-            lines.append(f"{colours / name / f'{number}.png'},{label}")
+            label = f"{name}|{'odd' if number % 2 else 'even'}" if task == "multi_label" else value + number
+            lines.append(f"{colors / name / f'{number}.png'},{label}")
     (tmp_path / "table.csv").write_text("\n".join(lines))
     answer = run_script("train.py", "--data", "table.csv", *tiny_options, "--run-dir", "run", cwd=tmp_path)
     assert answer.code == 0 and answer.err == "", answer.err
-    figures = json.loads(call("evaluate.py", "run", "--json").out)["test"]
-    told = json.loads((tmp_path / "run" / "metrics.json").read_text())["test"]
-    assert told["count"] == 6
-    assert {name: figures[name] for name in told} == pytest.approx(told, rel=1e-4)
-    predictions = json.loads(call("predict.py", "run", colours / "red", "--json", "--top-k", "2").out)
+    metrics = json.loads(call("evaluate.py", "run", "--json").out)["test"]
+    logged = json.loads((tmp_path / "run" / "metrics.json").read_text())["test"]
+    assert logged["count"] == 6
+    assert {name: metrics[name] for name in logged} == pytest.approx(logged, rel=1e-4)
+    predictions = json.loads(call("predict.py", "run", colors / "red", "--json", "--top-k", "2").out)
     shown = [entry["label"] for entry in predictions[0]["predictions"]]
-    assert shown == ["value"] if kind == "regression" else len(shown) >= 2
+    assert shown == ["value"] if task == "regression" else len(shown) >= 2
     assert call("evaluate.py", "run").out.startswith("Test: ")

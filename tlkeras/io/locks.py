@@ -27,10 +27,10 @@ def locked(path: Path, what: str) -> Iterator[None]:
     lock = FileLock(path, timeout=0)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            path.touch()  # filelock would say that another program holds a file that cannot be made
         lock.acquire()
     except Timeout:
+        if not path.exists():  # filelock waits for a file that it cannot create, as in /proc
+            raise UserError(f"{what} cannot be made: no file can be created there. Give another --run-dir.") from None
         raise UserError(
             f"{what} is being written by another program. Wait for it, or give another --run-dir."
         ) from None
