@@ -11,7 +11,7 @@ from tlkeras.errors import UserError
 from tlkeras.models.backbone import preprocess_input
 from tlkeras.models.batch_norm import calibrate_batch_norm
 from tlkeras.models.builders import build_classifier
-from tlkeras.models.introspect import get_backbone, get_task
+from tlkeras.models.introspect import get_backbone
 
 
 def build(num_outputs: int = 3, **options) -> keras.Model:
@@ -43,11 +43,6 @@ def give_head_random_weights(model: keras.Model) -> None:
 def test_wrong_values_are_refused(tiny, options, message):
     with pytest.raises(UserError, match=re.escape(message)):
         build_classifier(tiny, 3, **{"weights": "none"} | options)
-
-
-@pytest.mark.parametrize("task", ["single_label", "multi_label", "regression"])
-def test_the_task_is_read_from_a_model(tiny, task):
-    assert get_task(build_classifier(tiny, 3, weights="none", task=task)) == task
 
 
 @pytest.mark.parametrize(
