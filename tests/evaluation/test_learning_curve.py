@@ -45,7 +45,7 @@ def test_the_rows_of_a_size_are_aligned_with_the_header():
 
 
 @pytest.mark.parametrize(
-    ("sizes", "said"),
+    ("sizes", "expected"),
     [
         ([*SMALL, *CERTAIN], "20 images or fewer and 2.0 s (0.850, 0.215 to 1.485): 90% less data, 95% less time."),
         ([*POOR, *CERTAIN], "200 images and 10.0 s (0.900, 0.900 to 0.900): as much data, 75% less time."),
@@ -53,16 +53,16 @@ def test_the_rows_of_a_size_are_aligned_with_the_header():
         (runs(100, [0.5, 0.6], [0.8, 0.8], (1.0, 1.0)), "more images than there were; transfer saves nothing"),
     ],
 )  # fmt: skip
-def test_savings_count_measured_sizes_only(sizes, said):
+def test_savings_count_measured_sizes_only(sizes, expected):
     title, all_layers, two_phases = savings(by_size(sizes), chance=0.05).splitlines()
     assert title.startswith("On average, what random weights reach with 200 images in ") and title.endswith(" takes")
     assert all_layers.startswith("  pretrained, all layers: ") and two_phases.startswith("  pretrained, two phases: ")
-    assert said in two_phases
+    assert expected in two_phases
 
 
 def test_nothing_is_saved_where_random_weights_are_no_better_than_chance():
-    said = savings(by_size([*SMALL, *runs(100, [0.9, 0.9], [0.5, 0.6], (1.0, 1.0))]), chance=0.5)
-    assert said.startswith("Random weights reach 0.550 with 200 images, not significantly more than the 0.500")
+    message = savings(by_size([*SMALL, *runs(100, [0.9, 0.9], [0.5, 0.6], (1.0, 1.0))]), chance=0.5)
+    assert message.startswith("Random weights reach 0.550 with 200 images, not significantly more than the 0.500")
 
 
 def test_random_weights_are_compared_at_the_fewest_images_too():

@@ -32,7 +32,7 @@ def build(spec: BackboneSpec = SPEC, include_top: bool = False, weights: str | N
     return constructor(include_top=include_top, weights=weights, input_shape=(SIZE, SIZE, 3), **spec.constructor_args)
 
 
-def randomised(model: keras.Model, seed: int = 1) -> keras.Model:
+def randomized(model: keras.Model, seed: int = 1) -> keras.Model:
     """Give every weight, moving statistics too, values that no initializer gives, and return the model."""
     rng = np.random.default_rng(seed)
     for weight in model.weights:
@@ -48,17 +48,17 @@ def assert_same_weights(model: keras.Model, other: keras.Model) -> None:
 
 @pytest.fixture(scope="module")
 def source() -> keras.Model:
-    return randomised(build())
+    return randomized(build())
 
 
 @pytest.fixture(scope="module")
 def saved(source, tmp_path_factory) -> Callable[[str, bool, str], tuple[keras.Model, str]]:
-    """Return `saved(name, top, suffix)`: a randomised backbone, and the file that it is saved in."""
+    """Return `saved(name, top, suffix)`: a randomized backbone, and the file that it is saved in."""
 
     @functools.cache
     def make(name: str, top: bool) -> keras.Model:
         return (
-            source if (name, top) == (SPEC.name, False) else randomised(build(get_backbone_spec(name), include_top=top))
+            source if (name, top) == (SPEC.name, False) else randomized(build(get_backbone_spec(name), include_top=top))
         )
 
     @functools.cache
@@ -372,7 +372,7 @@ def test_files_with_top_of_other_families_are_loaded(name, tmp_path):
     """With automatic layer names, separable convolutions, models nested in models."""
     spec = get_backbone_spec(name)
     constructor, shape = getattr(keras.applications, spec.constructor), (75, 75, 3)
-    saved = randomised(constructor(include_top=True, weights=None, input_shape=shape))
+    saved = randomized(constructor(include_top=True, weights=None, input_shape=shape))
     model = constructor(include_top=False, weights=None, input_shape=shape)
     for suffix in (".h5", ".weights.h5", ".keras"):
         path = save(saved, tmp_path / f"top{suffix}")

@@ -56,12 +56,12 @@ def test_patience_counts_epochs_since_the_best():
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-@pytest.mark.parametrize(("name", "said"), [("loss", "training"), ("val_loss", "validation")])
-def test_a_loss_that_is_not_finite_ends_the_phase(name, said, value):
+@pytest.mark.parametrize(("name", "split"), [("loss", "training"), ("val_loss", "validation")])
+def test_a_loss_that_is_not_finite_ends_the_phase(name, split, value):
     callback = TerminateOnNaN()
     callback.set_model(model_of(0.0))
     callback.on_epoch_end(0, logs(0.3))
-    with pytest.raises(FloatingPointError, match=f"the {said} loss became {value} in epoch 2"):
+    with pytest.raises(FloatingPointError, match=f"the {split} loss became {value} in epoch 2"):
         callback.on_epoch_end(1, logs(0.2) | {name: value})
     assert callback.model.stop_training
 

@@ -19,8 +19,8 @@ from tlkeras.training.two_phase import train_two_phases
 
 # 30 images make 3 steps an epoch.
 PLAIN = {"batch_size": 10, "flip": "none", "min_crop_area": 1.0, "color_jitter": 0.0}
-# Enough for the tiny backbone to learn a color from random weights.
-LEARN = {
+# Enough to train the tiny backbone from random weights.
+ENOUGH = {
     "frozen_epochs": 5, "finetune_epochs": 10, "unfreeze": "all", "head_learning_rate": 0.1,
     "finetune_learning_rate": 0.02,
 }  # fmt: skip
@@ -57,7 +57,7 @@ def same(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
 def test_both_phases_train_and_are_one_table(tiny, colored):
     train, validation = colored(30), colored(15, seed=1)
     model = build(train)
-    result = train_two_phases(model, train, validation, TrainingOptions(**PLAIN, **LEARN))
+    result = train_two_phases(model, train, validation, TrainingOptions(**PLAIN, **ENOUGH))
     expected = [("frozen", epoch) for epoch in range(1, 6)] + [("finetune", epoch) for epoch in range(6, 16)]
     assert [(row["phase"], row["epoch"]) for row in result.history] == expected
     assert set(result.history[0]) == {"phase", "epoch", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy"}
@@ -212,7 +212,7 @@ def test_multi_label_training(tiny, colored):
 
     train, validation = colored(30, labels), colored(15, labels, seed=1)
     model = build(train, "multi_label")
-    options = TrainingOptions(**PLAIN, **LEARN)
+    options = TrainingOptions(**PLAIN, **ENOUGH)
     train_two_phases(model, train, validation, options)
     assert ((model.predict_on_batch(validation.inputs) > 0.5) == validation.targets).all()
 
@@ -223,7 +223,7 @@ def test_regression_in_the_unit_of_the_targets(tiny, colored):
 
     train, validation = colored(30, labels), colored(15, labels, seed=1)
     model = build(train, "regression", target_mean=1300.0, target_std=245.0)
-    options = TrainingOptions(**PLAIN, **LEARN)
+    options = TrainingOptions(**PLAIN, **ENOUGH)
     result = train_two_phases(model, train, validation, options)
     kept = result.history[result.epoch - 1]
     error = np.abs(model.predict_on_batch(validation.inputs) - validation.targets).mean()

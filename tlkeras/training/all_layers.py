@@ -43,7 +43,7 @@ def train_all_layers(
 
     AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) under a cosine with warmup, label smoothing (Szegedy et al.
     2016, arXiv:1512.00567), and at the end the moving average of the weights (Polyak and Juditsky 1992). The last epoch
-    is kept, so validation chooses nothing and its accuracy is an honest one. Unlike in two-phase training,
+    is kept, so validation chooses nothing and its accuracy is unbiased. Unlike in two-phase training,
     BatchNormalization is trained and updates its statistics: from random weights there are none worth keeping, and from
     pretrained ones those of other images are given up on purpose.
 
@@ -63,7 +63,7 @@ def train_all_layers(
     check_values(options)
     check_data(model, train, validation or train)
     steps = steps_per_epoch(len(train), options.batch_size)
-    batch_size = steps_per_epoch(len(train), steps)  # even, as BatchNormalization learns nothing from a batch of one
+    batch_size = steps_per_epoch(len(train), steps)  # even, as a batch of one has no statistics
     get_backbone(model).trainable = False
     get_backbone(model).trainable = True  # on a backbone that is trainable already it would change nothing
     set_statistics_momentum(model, steps * options.epochs)

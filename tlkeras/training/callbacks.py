@@ -38,7 +38,10 @@ class TerminateOnNaN(keras.callbacks.Callback):
             FloatingPointError: one of them is infinite or no number.
         """
         logs = logs or {}
-        for what, name in (("training", "loss"), ("validation", "val_loss")):  # the last step can spoil the latter only
+        for what, name in (
+            ("training", "loss"),
+            ("validation", "val_loss"),
+        ):  # after the last step only the latter may show it
             if not np.isfinite(logs.get(name, 0.0)):
                 self.model.stop_training = True
                 raise FloatingPointError(f"the {what} loss became {logs[name]} in epoch {epoch + 1}")
