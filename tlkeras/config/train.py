@@ -20,7 +20,7 @@ class MemoryOptions:
     """Memory."""
 
     memory_gb: float | None = option(
-        None, "memory in GB for the decoded examples, and again for the features; more goes to disk (default: a quarter "
+        None, "memory in GB for decoded examples, and again for features; more goes to disk (default: a quarter "
         "of the machine's memory)", 0.0, 1e6,
     )  # fmt: skip
 
