@@ -98,13 +98,16 @@ class CliParser(ArgumentParser):
         action = group.add_argument(name, type=hint, default=default, help=text, metavar=metavar)
         action.option_strings[:] = [name]  # without jsonargparse's --hidden-units+
 
-    def renamed(self, word: str) -> str:
-        """Return a word of the command line, or in place of a config file with old names its content with new ones."""
-        head, equals, path = word.rpartition("=") if word.startswith("--config=") else ("", "", word)
-        written = yaml.safe_load(Path(path).read_text(encoding="utf-8")) if path in self.files else {}
-        if set(written) <= set(self.files.get(path, {})):
-            return word
-        return f"{head}{equals}{yaml.safe_dump(self.files[path])}"
+    def with_file_contents(self, arguments: Sequence[str]) -> list[str]:
+        """Return a command line with the content of config files, as `files` has it, in place of their paths."""
+        words = []
+        for before, word in zip(["", *arguments], arguments, strict=False):
+            if before == "--config" and word in self.files:
+                word = yaml.safe_dump(self.files[word])
+            elif word.startswith("--config=") and word.removeprefix("--config=") in self.files:
+                word = f"--config={yaml.safe_dump(self.files[word.removeprefix('--config=')])}"
+            words.append(word)
+        return words
 
     def _wrong_value(self, name: str, value: str) -> str:
         source = flag_name(name)
@@ -146,7 +149,7 @@ def parse_config(config_class: type[Config], description: str | None, arguments:
     names = [entry.name for entry in fields(config_class)]
     for path in config_files(arguments):
         parser.files[path] = read_config_file(path, names)
-    parsed = parser.parse_args([parser.renamed(word) for word in arguments]).as_dict()
+    parsed = parser.parse_args(parser.with_file_contents(arguments)).as_dict()
     parsed.pop("config", None)
     config = config_class(**parsed)
     config.check()

@@ -101,7 +101,7 @@ class DataOptions(MemoryOptions):
                 # [part: tfds]
                 "tfds:NAME, "
                 # [/part]
-                "or, for the built-in example, --config configs/digits.yaml."
+                "or digits, the built-in example (its options: configs/digits.yaml)."
             )
         if self.validation_split + self.test_split > 0.9:
             raise UserError(
