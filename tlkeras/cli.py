@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import Field, fields
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
+from typing import Any, ClassVar, NoReturn, Protocol, TypeVar, get_args, get_type_hints
 
 import yaml
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
@@ -21,9 +21,21 @@ from tlkeras.config.fields import TYPE_NAMES, expected_text, flag_name, range_te
 from tlkeras.config.old_names import with_new_names
 from tlkeras.errors import Terminated, UserError
 
-Config = TypeVar("Config")
+
 METAVARS = {int: "N", float: "X", str: "TEXT", list[int]: "[N,...]"}
 EXAMPLE = Path(__file__).parents[1] / "configs" / "digits.yaml"  # what a command without any option runs
+
+
+class Options(Protocol):
+    """A dataclass of options that can refuse itself."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def check(self) -> None:
+        """Refuse values that are not valid."""
+
+
+Config = TypeVar("Config", bound=Options)
 
 
 class PlainHelp(DefaultHelpFormatter):
@@ -115,7 +127,8 @@ class CliParser(ArgumentParser):
             if str(values.get(name)) == value:
                 source = f"{name} in {path}"
         action = next(action for action in self._actions if action.dest == name)
-        expected = self.accepted.get(name) or TYPE_NAMES.get(getattr(action, "_typehint", action.type), "text")
+        hint: Any = getattr(action, "_typehint", action.type)
+        expected = self.accepted.get(name) or TYPE_NAMES.get(hint, "text")
         return f"{source} was {value or 'empty'}; it must be {expected}."
 
     def _unknown(self, words: str) -> str:

@@ -9,9 +9,9 @@ import importlib.util
 
 # [/part]
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from tlkeras.config.fields import check_values, option
+from tlkeras.config.fields import TaskOption, check_values, option
 from tlkeras.errors import UserError
 
 
@@ -71,7 +71,7 @@ class DataOptions(MemoryOptions):
         None, "folder in which TensorFlow Datasets keeps its datasets (default: $TFDS_DATA_DIR, ~/tensorflow_datasets)"
     )
     # [/part]
-    task: Literal["auto", "single_label", "multi_label", "regression"] = option(
+    task: TaskOption = option(
         "auto", "what a label is: one class of several, several classes at once, or a number; auto: decided by the data"
     )
     validation_split: float = option(
@@ -216,7 +216,7 @@ class TrainingOptions(AugmentOptions, CacheOptions):
             finetune_from: the stage from which the backbone is unfrozen by default.
             pretrained: whether the backbone starts from pretrained weights.
         """
-        defaults = {
+        defaults: dict[str, Any] = {
             "unfreeze": finetune_from if pretrained else "all",
             "head_learning_rate": 1e-3 if pretrained else 1e-2,
             "finetune_learning_rate": 1e-4 if pretrained else 5e-4,

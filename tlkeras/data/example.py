@@ -47,6 +47,13 @@ class Example:
     span: Span | None = None
 
 
+def class_names(label: Label) -> tuple[str, ...]:
+    """Return the class names in a label: one for single_label, none or more for multi_label."""
+    if isinstance(label, tuple):
+        return label
+    return () if label is None else (str(label),)
+
+
 @dataclass(frozen=True)
 class DatasetListing:
     """All examples of one dataset, in an order that does not depend on the file system.

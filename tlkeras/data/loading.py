@@ -77,8 +77,7 @@ def decode_all(
     for target, index in enumerate(readable):
         if target != index:  # closes the gaps in place, as a second array might not fit
             inputs[target] = inputs[index]
-    in_file = isinstance(inputs, FileArray)
-    inputs = inputs.shortened(len(readable)) if in_file else inputs[: len(readable)]
+    inputs = inputs.shortened(len(readable)) if isinstance(inputs, FileArray) else inputs[: len(readable)]
     unreadable = [(examples[index], reasons[index]) for index in sorted(reasons)]
     return DecodedExamples(inputs, [examples[index] for index in readable], unreadable, notes)
 

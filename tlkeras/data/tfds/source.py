@@ -114,7 +114,7 @@ def _is_image(feature: Any) -> bool:
 def _label(feature: Any, many: bool) -> LabelFeature | None:
     """Return what a feature is as a label; None if it is none."""
     if isinstance(feature, tfds.features.ClassLabel):
-        task = "multi_label" if many else "single_label"
+        task: Task = "multi_label" if many else "single_label"
         return LabelFeature(task, list(feature.names)) if feature.num_classes else None
     if many or feature.shape != ():
         return None
@@ -212,6 +212,8 @@ def _label_value(value: Any, label: LabelFeature) -> Label:
         return float(value) if np.isfinite(value) else None
     if (np.asarray(value) < 0).any():
         return None
+    if label.classes is None:
+        return str(value)
     if label.task == "multi_label":
         return tuple(sorted(label.classes[index] for index in set(value)))
-    return str(value) if label.classes is None else label.classes[int(value)]
+    return label.classes[int(value)]
