@@ -21,7 +21,7 @@ def evaluate() -> None:
     parser.add_argument("run", metavar="RUN", help="folder that scripts/train.py wrote")
     parser.add_argument(
         "--data", type=str | None, metavar="TEXT",
-        help="folder, CSV, tfds:NAME or digits with some of the run's classes (default: the run's test split)",
+        help="data as for training, with some of the run's classes (default: the run's test split)",
     )  # fmt: skip
     parser.add_argument(
         "--data-dir", type=str | None, metavar="TEXT",

@@ -1,4 +1,4 @@
-"""Figures against ones worked out by hand or published."""
+"""Metrics against ones worked out by hand or published."""
 
 import numpy as np
 import pytest
@@ -13,24 +13,24 @@ from tlkeras.evaluation.metrics import (
 )
 from tlkeras.evaluation.plots import plot_history
 
-# Four pictures of the classes 0, 0, 1, 2; the second is taken for class 1.
+# Four images of the classes 0, 0, 1, 2; the second is predicted as class 1.
 SINGLE = np.array([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.25, 0.5, 0.25], [0.1, 0.1, 0.8]], "float32")
 SINGLE_TARGETS = np.eye(3, dtype="float32")[[0, 0, 1, 2]]
-# Three pictures with two labels: right, one label of two wrong, right.
+# Three images with two labels: correct, one label of two wrong, correct.
 MULTI = np.array([[0.9, 0.2], [0.4, 0.7], [0.1, 0.5]], "float32")
 MULTI_TARGETS = np.array([[1, 0], [1, 1], [0, 1]], "float32")
 
 
 def test_one_label():
-    figures = compute_metrics(SINGLE, SINGLE_TARGETS, "single_label")
-    assert (figures["count"], figures["right"], figures["accuracy"]) == (4, 3, 0.75)
-    assert figures["loss"] == pytest.approx(-(np.log(0.7) + np.log(0.3) + np.log(0.5) + np.log(0.8)) / 4)
+    found = compute_metrics(SINGLE, SINGLE_TARGETS, "single_label")
+    assert (found["count"], found["correct"], found["accuracy"]) == (4, 3, 0.75)
+    assert found["loss"] == pytest.approx(-(np.log(0.7) + np.log(0.3) + np.log(0.5) + np.log(0.8)) / 4)
     # Class 0: precision 1, recall 1/2; class 1: precision 1/2, recall 1; class 2: both 1.
-    assert figures["macro_f1"] == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
+    assert found["macro_f1"] == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
 
 
 @pytest.mark.parametrize(
-    ("right", "count", "low", "high"),
+    ("correct", "count", "low", "high"),
     [
         # Newcombe 1998, Statistics in Medicine 17:857–872, table I, method 3 (the score method of Wilson).
         (81, 263, 0.2553, 0.3662),
@@ -40,8 +40,8 @@ def test_one_label():
         (29, 29, 0.8830, 1.0),
     ],
 )
-def test_interval_of_wilson(right, count, low, high):
-    assert accuracy_interval(right, count) == pytest.approx([low, high], abs=1e-4)
+def test_interval_of_wilson(correct, count, low, high):
+    assert accuracy_interval(correct, count) == pytest.approx([low, high], abs=1e-4)
 
 
 def test_loss_of_a_sure_mistake_is_finite():
@@ -51,22 +51,22 @@ def test_loss_of_a_sure_mistake_is_finite():
 
 
 def test_several_labels():
-    figures = compute_metrics(MULTI, MULTI_TARGETS, "multi_label")
-    assert figures["count"] == 3
-    assert figures["accuracy"] == pytest.approx(5 / 6)
-    assert figures["exact_match"] == pytest.approx(2 / 3)
+    found = compute_metrics(MULTI, MULTI_TARGETS, "multi_label")
+    assert found["count"] == 3
+    assert found["accuracy"] == pytest.approx(5 / 6)
+    assert found["exact_match"] == pytest.approx(2 / 3)
     # Class 0: precision 1, recall 1/2; class 1: both 1.
-    assert figures["macro_f1"] == pytest.approx((2 / 3 + 1) / 2)
+    assert found["macro_f1"] == pytest.approx((2 / 3 + 1) / 2)
     likelihoods = [0.9, 0.8, 0.4, 0.7, 0.9, 0.5]
-    assert figures["loss"] == pytest.approx(-np.log(likelihoods).mean(), rel=1e-6)
+    assert found["loss"] == pytest.approx(-np.log(likelihoods).mean(), rel=1e-6)
 
 
 def test_numbers():
-    figures = compute_metrics(np.array([[1.0], [2.0], [6.0]]), np.array([[2.0], [2.0], [4.0]]), "regression")
-    assert figures["count"] == 3
-    assert figures["mae"] == pytest.approx(1)
-    assert figures["loss"] == pytest.approx(5 / 3) and figures["rmse"] == pytest.approx((5 / 3) ** 0.5)
-    assert figures["r2"] == pytest.approx(1 - 5 / (8 / 3))
+    found = compute_metrics(np.array([[1.0], [2.0], [6.0]]), np.array([[2.0], [2.0], [4.0]]), "regression")
+    assert found["count"] == 3
+    assert found["mae"] == pytest.approx(1)
+    assert found["loss"] == pytest.approx(5 / 3) and found["rmse"] == pytest.approx((5 / 3) ** 0.5)
+    assert found["r2"] == pytest.approx(1 - 5 / (8 / 3))
 
 
 def test_classes():
@@ -83,32 +83,34 @@ def test_classes():
 
 @pytest.mark.filterwarnings("error")
 def test_classes_without_examples_or_decisions():
-    """As when a folder of one class is judged; no warning of scikit-learn comes through."""
+    """As when a folder of one class is evaluated; scikit-learn does not warn."""
     classes = per_class_metrics(SINGLE[:1], SINGLE_TARGETS[:1], "single_label", ["ant", "bee", "cat"])
     assert classes["cat"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "count": 0}
     classes = per_class_metrics(MULTI, MULTI_TARGETS, "multi_label", ["odd", "even"])
     assert classes["odd"] == pytest.approx({"precision": 1, "recall": 0.5, "f1": 2 / 3, "count": 2})
 
 
-def test_summaries():
+def test_formatted_metrics():
     assert format_metrics(compute_metrics(SINGLE, SINGLE_TARGETS, "single_label")) == (
-        "accuracy 0.750 (3 of 4 images; 95 % 0.301–0.954)"
+        "accuracy 0.750 (3 of 4 images; 95% CI 0.301–0.954)"
     )
-    assert "0.667 with all labels right (3 images)" in format_metrics(compute_metrics(MULTI, MULTI_TARGETS, "multi_label"))
+    assert "0.667 with all labels correct (3 images)" in format_metrics(
+        compute_metrics(MULTI, MULTI_TARGETS, "multi_label")
+    )
     numbers = compute_metrics(np.array([[1.0], [2.0]]), np.array([[2.0], [2.5]]), "regression")
-    assert format_metrics(numbers) == "mean absolute error 0.75 (2 images; r² -9.000)"
+    assert format_metrics(numbers) == "mean absolute error 0.75 (2 images; R² -9.000)"
     one = compute_metrics(np.array([[1.0]]), np.array([[2.0]]), "regression")
     assert format_metrics(one) == "mean absolute error 1 (1 images)"
 
 
 @pytest.mark.parametrize(("metric", "finetune"), [("accuracy", 3), ("mae", 3), ("accuracy", 0)])
-def test_curves_are_drawn(tmp_path, metric, finetune):
+def test_history_is_plotted(tmp_path, metric, finetune):
     history = [
         {"phase": "frozen" if epoch <= 4 else "finetune", "epoch": epoch, "loss": 1 / epoch, metric: 0.5 + epoch / 20}
         | {"val_loss": 1.2 / epoch, f"val_{metric}": 0.45 + epoch / 20}
         for epoch in range(1, 5 + finetune)
     ]
     plot_history(history, 3, tmp_path / "curves.png")
-    with Image.open(tmp_path / "curves.png") as picture:
-        assert picture.size == (1200, 480)
-        assert len(set(picture.convert("RGB").resize((300, 120)).get_flattened_data())) > 50
+    with Image.open(tmp_path / "curves.png") as image:
+        assert image.size == (1200, 480)
+        assert len(set(image.convert("RGB").resize((300, 120)).get_flattened_data())) > 50

@@ -6,16 +6,17 @@ import keras
 import numpy as np
 import pytest
 
-from tlkeras.config import TrainingOptions
+from tlkeras.config.train import TrainingOptions
 from tlkeras.data.pipeline import SplitData
 from tlkeras.features.batches import training_features
 from tlkeras.features.extract import Features, compute
 from tlkeras.features.split_model import boundary_tensors
 from tlkeras.models.builders import build_classifier
-from tlkeras.models.freezing import first_trainable_index, get_backbone
+from tlkeras.models.freezing import first_trainable_index
+from tlkeras.models.introspect import get_backbone
 from tlkeras.training.two_phase import train_two_phases
 
-PLAIN = {"flip": "none", "crop": 1.0, "colour": 0.0}
+PLAIN = {"flip": "none", "min_crop_area": 1.0, "color_jitter": 0.0}
 
 
 def made_data(size: int = 32, count: int = 24, classes: int = 3) -> tuple[SplitData, SplitData]:
@@ -90,7 +91,9 @@ def pixels_as_features(data: SplitData, options: TrainingOptions, views: int) ->
 
 def test_each_view_is_augmented_differently_and_repeatably():
     data, _ = made_data()
-    first, again, other = (pixels_as_features(data, TrainingOptions(min_crop_area=0.5, seed=seed), 3) for seed in (5, 5, 6))
+    first, again, other = (
+        pixels_as_features(data, TrainingOptions(min_crop_area=0.5, seed=seed), 3) for seed in (5, 5, 6)
+    )
     np.testing.assert_array_equal(first.arrays[0], again.arrays[0])
     everyone = np.arange(len(data))
     assert np.abs(first.rows(0, everyone)[0] - first.rows(1, everyone)[0]).mean() > 5

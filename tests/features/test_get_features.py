@@ -28,12 +28,12 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def features(tiny, coloured):
+def features(tiny, colored):
     """`features(**options)`: of the tiny backbone for 24 and 12 images; `pixels` is added to those of the first."""
     model = build_classifier(tiny, 3, weights="none", image_size=16)
 
     def make(pixels: int = 0, model=model, **options):
-        train, validation = coloured(24), coloured(12, seed=1)
+        train, validation = colored(24), colored(12, seed=1)
         train.inputs[0] += np.uint8(pixels)
         options = TrainingOptions(**{"views": 2} | options)
         return get_features(split_model(model, 0).below, "tiny, pooled", train, validation, options)
@@ -107,12 +107,12 @@ def test_a_damaged_entry_is_computed_again(features, folder):
 
 
 @pytest.mark.parametrize("options", [{"memory_gb": 0.0}, {"cache_gb": 0.0}, {}], ids=["disk", "memory", "both"])
-def test_the_result_is_the_same_wherever_features_are_kept(tiny, coloured, folder, options, caplog):
+def test_the_result_is_the_same_wherever_features_are_kept(tiny, colored, folder, options, caplog):
     def weights(**options):
         keras.utils.set_random_seed(0)
         model = build_classifier(tiny, 3, weights="none", image_size=16)
         options = TrainingOptions(frozen_epochs=2, finetune_epochs=2, batch_size=8, **options)
-        train_two_phases(model, coloured(24), coloured(12, seed=1), options)
+        train_two_phases(model, colored(24), colored(12, seed=1), options)
         return model.get_weights()
 
     expected = weights(cache_gb=0.0)
@@ -124,11 +124,11 @@ def test_the_result_is_the_same_wherever_features_are_kept(tiny, coloured, folde
         np.testing.assert_array_equal(one, other)
 
 
-def test_without_room_anywhere_the_whole_network_runs_and_it_says_so(tiny, coloured, caplog):
+def test_without_room_anywhere_the_whole_network_runs_and_it_says_so(tiny, colored, caplog):
     model = build_classifier(tiny, 3, weights="none", image_size=16)
     options = TrainingOptions(frozen_epochs=1, finetune_epochs=1, memory_gb=0.0, cache_gb=0.0)
     with caplog.at_level(logging.INFO, "tlkeras"):
-        result = train_two_phases(model, coloured(24), coloured(12), options)
+        result = train_two_phases(model, colored(24), colored(12), options)
     assert "more than --memory-gb (0.0) and --cache-gb (0.0) allow" in caplog.text
     assert "Features:" not in caplog.text
     assert [row["phase"] for row in result.history] == ["frozen", "finetune"]
@@ -167,9 +167,9 @@ def test_info_says_what_the_features_are(features, folder):
     assert info["key"]["features"] == "tiny, pooled" and info["key"]["examples"] in (24, 12)
 
 
-def test_images_in_a_file_give_the_same_features(features, coloured, tiny, folder, tmp_path):
+def test_images_in_a_file_give_the_same_features(features, colored, tiny, folder, tmp_path):
     expected = features()[0].arrays[0]
-    train, validation = coloured(24), coloured(12, seed=1)
+    train, validation = colored(24), colored(12, seed=1)
     with (tmp_path / "pixels").open("w+b") as file:
         pixels = FileArray(file, train.inputs.shape, "uint8")
         pixels[0:24] = train.inputs

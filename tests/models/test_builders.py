@@ -1,4 +1,4 @@
-"""The head's options, and what the builders promise for any backbone."""
+"""The options of the head, and what the builders promise for any backbone."""
 
 import re
 
@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from tlkeras import build_inception_v3, build_mobilenet_v2, build_resnet50, build_vgg16
-from tlkeras.backbones import BACKBONES, get_backbone_spec
+from tlkeras.backbones.table import BACKBONES
+
+from tlkeras.backbones.registry import get_backbone_spec
 from tlkeras.errors import UserError
 from tlkeras.models.backbone import build_backbone
 from tlkeras.models.batch_norm import calibrate_batch_norm
-from tlkeras.models.builders import build_classifier, task_of
-from tlkeras.models.freezing import get_backbone
+from tlkeras.models.builders import build_classifier
+from tlkeras.models.introspect import get_backbone, get_task
 
 
 def build(num_outputs: int = 3, **options) -> keras.Model:
@@ -30,25 +32,25 @@ def give_head_random_weights(model: keras.Model) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"pooling": "mean"}, "--pooling was mean; it must be one of avg, max, both"),
         ({"image_size": 0}, "--image-size was 0; it must be a whole number from 1 to 4096"),
         ({"task": "multi-label"}, "The task was multi-label; it must be one of single_label, multi_label, regression"),
         ({"weights": None}, 'Weights were "None"; give imagenet, bundled, none, or a file'),
-        ({"hidden": [0]}, "--hidden-units was"),
+        ({"hidden_units": [0]}, "--hidden-units was"),
         ({"dropout": 1.0}, "--dropout was 1.0"),
         ({"precision": "float64"}, "--precision was float64"),
     ],
 )
-def test_wrong_values_are_refused(tiny, options, said):
-    with pytest.raises(UserError, match=re.escape(said)):
+def test_wrong_values_are_refused(tiny, options, message):
+    with pytest.raises(UserError, match=re.escape(message)):
         build_classifier(tiny, 3, **{"weights": "none"} | options)
 
 
 @pytest.mark.parametrize("task", ["single_label", "multi_label", "regression"])
-def test_a_model_knows_its_task(tiny, task):
-    assert task_of(build_classifier(tiny, 3, weights="none", task=task)) == task
+def test_the_task_is_read_from_a_model(tiny, task):
+    assert get_task(build_classifier(tiny, 3, weights="none", task=task)) == task
 
 
 @pytest.mark.parametrize(
@@ -56,11 +58,11 @@ def test_a_model_knows_its_task(tiny, task):
     [({}, 1 / 3), ({"task": "multi_label"}, 0.5), ({"task": "regression", "target_mean": 7.0}, 7.0)],
     ids=["single_label", "multi_label", "regression"],
 )
-def test_at_first_all_answers_are_equal(tiny, noise, options, start):
+def test_a_new_model_gives_equal_outputs(tiny, noise, options, start):
     assert outputs(build(**options), noise(2, 16)) == pytest.approx(np.full((2, 3), start))
 
 
-def test_several_labels_have_probabilities_of_their_own(tiny, noise):
+def test_multi_label_probabilities_are_independent(tiny, noise):
     model = build(task="multi_label")
     give_head_random_weights(model)
     probabilities = outputs(model, noise(4, 16))
@@ -68,8 +70,8 @@ def test_several_labels_have_probabilities_of_their_own(tiny, noise):
     assert np.abs(probabilities.sum(axis=1) - 1).max() > 0.01
 
 
-def test_regression_answers_in_the_units_of_the_targets(tiny, noise):
-    plain, scaled = (build(1, task="regression", **unit) for unit in ({}, {"target_mean": 50, "target_deviation": 9}))
+def test_regression_outputs_have_the_unit_of_the_targets(tiny, noise):
+    plain, scaled = (build(1, task="regression", **unit) for unit in ({}, {"target_mean": 50, "target_std": 9}))
     give_head_random_weights(plain)
     scaled.set_weights(plain.get_weights())
     assert outputs(scaled, noise(4, 16)) == pytest.approx(50 + 9 * outputs(plain, noise(4, 16)), rel=1e-5)
@@ -91,7 +93,7 @@ def test_pooling(tiny, noise, pooling, expected):
     assert vector == pytest.approx(expected(features), abs=1e-5)
 
 
-def test_hidden_layers_with_dropout_in_front_of_each(tiny):
+def test_hidden_layers_have_dropout_before_each(tiny):
     model = build(hidden_units=[7, 5], dropout=0.4)
     names = [layer.name for layer in model.layers]
     assert names[names.index("pool") + 1 :] == ["dropout_1", "hidden_1", "dropout_2", "hidden_2", "dropout", "output"]
@@ -99,7 +101,7 @@ def test_hidden_layers_with_dropout_in_front_of_each(tiny):
     assert {layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)} == {0.4}
 
 
-def test_dropout_acts_in_training_in_the_head_only(tiny, noise):
+def test_dropout_is_active_in_training_in_the_head_only(tiny, noise):
     for rate, random in ((0.5, True), (0.0, False)):  # Tiny has a dropout layer of its own, of rate 0.5
         model = build(dropout=rate)
         give_head_random_weights(model)
@@ -114,7 +116,7 @@ def test_dropout_and_stochastic_depth_inside_a_real_backbone_are_off():
     assert set(rates) == {0.0}
 
 
-def test_l2_penalises_the_kernels_of_the_head(tiny):
+def test_l2_penalizes_the_kernels_of_the_head(tiny):
     model = build(hidden_units=[4], l2=0.01)
     kernels = [model.get_layer(name).kernel for name in ("hidden_1", "output")]
     expected = 0.01 * sum(float(keras.ops.sum(kernel**2)) for kernel in kernels)
@@ -123,7 +125,7 @@ def test_l2_penalises_the_kernels_of_the_head(tiny):
     assert build().losses == []
 
 
-def test_only_the_centre_square_is_looked_at(tiny, noise):
+def test_only_the_center_square_is_seen(tiny, noise):
     model = build()
     give_head_random_weights(model)
     square, wide = noise(2, 16), noise(2, 16, 40)
@@ -135,7 +137,7 @@ def test_only_the_centre_square_is_looked_at(tiny, noise):
 def test_image_size(tiny):
     assert get_backbone(build()).input_shape == (None, 16, 16, 3)
     assert get_backbone(build(image_size=8)).input_shape == (None, 8, 8, 3)
-    with pytest.raises(UserError, match=r"--image-size was 7; Tiny needs at least 8 pixels a side\."):
+    with pytest.raises(UserError, match=r"--image-size was 7; Tiny needs at least 8 pixels\."):
         build(image_size=7)
 
 
@@ -163,23 +165,23 @@ def test_mixed_precision_keeps_scaling_and_output_in_float32(tiny, noise, tmp_pa
 def test_named_builders_build_what_they_say(builder, name):
     model = builder(5, weights="none", image_size=BACKBONES[name].min_size, hidden_units=[6])
     assert get_backbone(model).name == name
-    assert get_backbone(model).count_params() == BACKBONES[name].parameters
+    assert get_backbone(model).count_params() == BACKBONES[name].num_params
     assert model.output_shape == (None, 5)
     assert model.get_layer("hidden_1").units == 6
     assert not get_backbone(model).trainable_weights
     keras.backend.clear_session()
 
 
-def test_calibration_gives_every_batch_norm_layer_the_statistics_of_the_pictures(tiny, noise):
+def test_calibration_gives_every_batch_norm_layer_the_statistics_of_the_images(tiny, noise):
     model, images = build(), noise(64, 16)
     backbone = get_backbone(model)
     before = {weight.path: np.array(weight) for weight in backbone.weights}
     calibrate_batch_norm(model, images)
     layers = [backbone.get_layer(f"bn{stage}") for stage in (1, 2, 3)]
     scaled = images.astype("float32") / 127.5 - 1
-    for normalised in keras.Model(backbone.input, [layer.output for layer in layers])(scaled):
-        assert np.mean(normalised, axis=(0, 1, 2)) == pytest.approx(0, abs=1e-3)
-        assert np.std(normalised, axis=(0, 1, 2)) == pytest.approx(1, abs=0.05)  # epsilon keeps it just below
+    for normalized in keras.Model(backbone.input, [layer.output for layer in layers])(scaled):
+        assert np.mean(normalized, axis=(0, 1, 2)) == pytest.approx(0, abs=1e-3)
+        assert np.std(normalized, axis=(0, 1, 2)) == pytest.approx(1, abs=0.05)  # epsilon keeps it just below
     assert {layer.momentum for layer in layers} == {0.99}
     assert not any(layer.trainable for layer in backbone.layers)
     assert not backbone.trainable_weights

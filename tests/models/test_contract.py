@@ -11,21 +11,23 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tlkeras.backbones import BACKBONES, Backbone
-from tlkeras.config import TrainingOptions
+from tlkeras.backbones.table import BACKBONES
+from tlkeras.backbones.spec import BackboneSpec
+from tlkeras.config.train import TrainingOptions
 from tlkeras.data.pipeline import SplitData
 from tlkeras.features.engines import unwrap_single
 from tlkeras.features.split_model import cut
 from tlkeras.models.batch_norm import backbone_input, calibrate_batch_norm
 from tlkeras.models.builders import build_classifier
-from tlkeras.models.freezing import first_trainable_index, get_backbone, set_trainable
+from tlkeras.models.freezing import first_trainable_index, set_trainable
+from tlkeras.models.introspect import get_backbone
 from tlkeras.training.two_phase import train_two_phases
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`")
 
 NAMED = {"VGG16", "ResNet50", "MobileNetV2", "InceptionV3"}
 # With the named backbones, the least row of each kind of pixel scaling is tested always; the others are slow.
-LEAST = {min((spec for spec in BACKBONES.values() if spec.pixels == pixels), key=lambda spec: spec.parameters).name
+LEAST = {min((spec for spec in BACKBONES.values() if spec.preprocess_mode == mode), key=lambda spec: spec.num_params).name
          for pixels in ("caffe", "tf", "torch", "inside")}  # fmt: skip
 ROWS = [
     pytest.param(spec, id=name, marks=[] if name in NAMED | LEAST else pytest.mark.slow)
@@ -36,7 +38,7 @@ OPTIONS = TrainingOptions(
     frozen_epochs=1, finetune_epochs=1, batch_size=4, optimizer="adam", warmup=0.0, flip="none", min_crop_area=1.0, color_jitter=0.0,
     views=0,
 )  # fmt: skip
-# Opens models in safe mode where tlkeras cannot be imported. In turn: a model, pictures, where outputs go.
+# Opens models in safe mode where tlkeras cannot be imported. In turn: a model, images, where outputs go.
 PLAIN_KERAS = """
 import sys
 
@@ -81,7 +83,7 @@ def plain_keras() -> Iterator[subprocess.Popen]:
 
 
 @pytest.fixture(scope="module", params=ROWS)
-def spec(request) -> Backbone:
+def spec(request) -> BackboneSpec:
     return request.param
 
 
@@ -103,7 +105,7 @@ def model(spec, images) -> Iterator[keras.Model]:
 
 
 def give_head_weights(model: keras.Model, images: np.ndarray) -> None:
-    """Make the head tell pictures apart, whatever the scale of the features: logits of mean 0 and deviation about 1."""
+    """Make the head tell images apart, whatever the scale of the features: logits of mean 0 and deviation about 1."""
     to_features = keras.Model(model.input, model.get_layer("dropout").input)
     features = outputs(to_features, images)
     kernel = np.random.default_rng(1).normal(size=(features.shape[1], CLASSES))
@@ -119,11 +121,11 @@ def fingerprints(model: keras.Model) -> list[bytes]:
     return [hashlib.sha256(np.array(weight.value)).digest() for weight in model.weights]
 
 
-def test_pictures_of_any_size_give_probabilities(spec, model):
+def test_images_of_any_size_give_probabilities(spec, model):
     side = spec.min_size
     for height, width in ((side + 9, side + 30), (side // 2, side)):
-        pictures = np.random.default_rng(2).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
-        probabilities = outputs(model, pictures)
+        images = np.random.default_rng(2).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
+        probabilities = outputs(model, images)
         assert probabilities.shape == (2, CLASSES)
         assert probabilities.sum(axis=1) == pytest.approx(1.0, abs=1e-5)
         assert probabilities.min() >= 0
@@ -142,7 +144,7 @@ def test_the_backbone_gets_what_preprocess_input_makes(spec, model, images):
 def test_every_stage_can_be_unfrozen(spec, model):
     layers = get_backbone(model).layers
     names = [layer.name for layer in layers]
-    firsts = {stage.name: names.index(stage.layer) + stage.after for stage in spec.stages}
+    firsts = {stage.name: names.index(stage.first_layer) + stage.after for stage in spec.stages}
     firsts |= {5: len(layers) - 5, "50%": len(layers) - round(len(layers) / 2), "all": 0, "none": len(layers)}
     for unfreeze, first in firsts.items():
         learning = set_trainable(model, unfreeze)

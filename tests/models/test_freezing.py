@@ -1,30 +1,31 @@
-"""What `--unfreeze` means, and that what is frozen stays frozen."""
+"""What `--unfreeze` means, and that frozen weights stay as they are."""
 
 import keras
 import numpy as np
 import pytest
 
-from tlkeras.backbones import get_backbone_spec
+from tlkeras.backbones.registry import get_backbone_spec
 from tlkeras.backbones.unfreeze import parse_unfreeze
 from tlkeras.errors import UserError
 from tlkeras.models.builders import build_classifier
-from tlkeras.models.freezing import FrozenWeights, first_trainable_index, get_backbone, set_trainable
+from tlkeras.models.freezing import FrozenWeights, first_trainable_index, set_trainable
+from tlkeras.models.introspect import get_backbone
 
 
 @pytest.fixture
 def model(tiny) -> keras.Model:
-    """Layers of its backbone: input, three times convolution, BatchNormalization and ReLU, dropout."""
+    """Return a model whose backbone is an input, three times convolution, BatchNormalization and ReLU, dropout."""
     model = build_classifier("Tiny", 3, weights="none")
     model.get_layer("output").kernel.assign(np.random.default_rng(0).normal(size=(8, 3)))
     return model
 
 
-def learning_layers(model: keras.Model) -> list[str]:
+def trainable_layers(model: keras.Model) -> list[str]:
     return [layer.name for layer in get_backbone(model).layers if layer.trainable_weights]
 
 
 def fit(model: keras.Model, images: np.ndarray) -> list[str]:
-    """Names of the backbone's weights that one step of `fit` moves."""
+    """Return the names of the backbone's weights that one step of `fit` moves."""
     weights = get_backbone(model).weights
     before = [np.array(weight) for weight in weights]
     model.fit(images, np.eye(3)[np.arange(len(images)) % 3], batch_size=len(images), verbose=0)
@@ -44,15 +45,15 @@ def change_one_bit(weight: keras.Variable) -> None:
         (3, 8), ("3", 8), (0, 11), (11, 0), (0.3, 8), ("0.3", 8), ("30%", 8), (" 30% ", 8), ("0%", 11), ("100%", 0),
     ],
 )  # fmt: skip
-def test_first_unfrozen_layer(model, unfreeze, first):
-    assert first_trainable_index(get_backbone(model), unfreeze) == first
+def test_first_trainable_index(model, unfreeze, first):
+    assert first_trainable_index(model, unfreeze) == first
 
 
 @pytest.mark.parametrize(
-    ("unfreeze", "sentence"),
+    ("unfreeze", "message"),
     [
         ("stage9", r'no stage of Tiny called "stage9"\. Did you mean stage[123].*stage1, stage2, stage3\.'),
-        ("120%", r"--unfreeze was 120%; a share must be from 0% to 100%\."),
+        ("120%", r"--unfreeze was 120%; a fraction must be from 0% to 100%\."),
         (-2, r"--unfreeze was -2; a number of layers must be a whole number from 0\."),
         (2.5, r"--unfreeze was 2\.5; a number of layers must be a whole number from 0\."),
         ("nan", r"--unfreeze was nan; a number of layers must be a whole number from 0\."),
@@ -60,16 +61,16 @@ def test_first_unfrozen_layer(model, unfreeze, first):
         (12, r"--unfreeze was 12; Tiny has 11 layers, so give 0 to 11\."),
     ],
 )
-def test_what_cannot_be_unfrozen_is_refused(model, unfreeze, sentence):
-    with pytest.raises(UserError, match=sentence):
+def test_anything_else_is_refused(model, unfreeze, message):
+    with pytest.raises(UserError, match=message):
         set_trainable(model, unfreeze)
 
 
-def test_a_stage_is_understood_without_a_model():
-    assert parse_unfreeze(get_backbone_spec("ResNet50"), "CONV5").stage.layer == "conv5_block1_1_conv"
+def test_a_stage_is_parsed_without_a_model():
+    assert parse_unfreeze(get_backbone_spec("ResNet50"), "CONV5").stage.first_layer == "conv5_block1_1_conv"
 
 
-def test_each_call_starts_anew(model):
+def test_each_call_starts_over(model):
     for unfreeze, expected in (
         ("none", []),
         ("stage2", ["conv2", "conv3"]),
@@ -77,14 +78,14 @@ def test_each_call_starts_anew(model):
         (4, ["conv3"]),
         ("none", []),
     ):
-        learning = set_trainable(model, unfreeze)
-        assert learning_layers(model) == expected
-        assert str(learning) == f"{learning.trainable:,} of {model.count_params():,} weights learn"
-    assert learning.trainable == 8 * 3 + 3
+        count = set_trainable(model, unfreeze)
+        assert trainable_layers(model) == expected
+        assert str(count) == f"{count.trainable:,} of {model.count_params():,} parameters are trainable"
+    assert count.trainable == 8 * 3 + 3
 
 
 def test_a_compiled_model_is_compiled_again(model, noise):
-    model.compile("sgd", "categorical_crossentropy")
+    model.compile("sgd", "categorical_crossentropy", jit_compile=False)
     assert fit(model, noise(6, 16)) == []
     set_trainable(model, "stage2")
     assert set(fit(model, noise(6, 16))) == {"conv2/kernel", "conv2/bias", "conv3/kernel", "conv3/bias"}
@@ -96,7 +97,7 @@ def test_batch_norm_does_not_move_under_plain_fit_nor_after_reload(model, noise,
     set_trainable(model, "all")
     model.save(tmp_path / "model.keras")
     for trained in (model, keras.models.load_model(tmp_path / "model.keras")):
-        trained.compile("sgd", "categorical_crossentropy")
+        trained.compile("sgd", "categorical_crossentropy", jit_compile=False)
         moved = fit(trained, noise(6, 16))
         assert {path.partition("/")[0] for path in moved} == {"conv1", "conv2", "conv3"}
 
@@ -113,7 +114,7 @@ def test_one_changed_bit_of_a_frozen_weight_stops_the_run(model, path):
         frozen.check()
 
 
-def test_what_learns_may_move(model):
+def test_trainable_weights_may_move(model):
     set_trainable(model, "stage2")
     frozen = FrozenWeights(model)
     for weight in model.trainable_weights:

@@ -13,7 +13,8 @@ import pytest
 from keras.src.utils import file_utils
 
 from tlkeras import weight_files
-from tlkeras.backbones import Backbone, get_backbone_spec
+from tlkeras.backbones.registry import get_backbone_spec
+from tlkeras.backbones.spec import BackboneSpec
 from tlkeras.backbones.weight_files import check_weights_option
 from tlkeras.errors import UserError
 from tlkeras.models.weights import load_backbone_weights
@@ -23,13 +24,13 @@ SIZE = 32
 DEVIATION = np.array([0.229, 0.224, 0.225], "float32")
 
 
-def build(spec: Backbone = ROW, include_top: bool = False, weights: str | None = None) -> keras.Model:
+def build(spec: BackboneSpec = ROW, include_top: bool = False, weights: str | None = None) -> keras.Model:
     constructor = getattr(keras.applications, spec.constructor)
-    return constructor(include_top=include_top, weights=weights, input_shape=(SIZE, SIZE, 3), **spec.arguments)
+    return constructor(include_top=include_top, weights=weights, input_shape=(SIZE, SIZE, 3), **spec.constructor_args)
 
 
 def randomised(model: keras.Model, seed: int = 1) -> keras.Model:
-    """Give every weight, moving statistics too, values that no initialiser gives."""
+    """Give every weight, moving statistics too, values that no initializer gives."""
     rng = np.random.default_rng(seed)
     for weight in model.weights:
         if "int" not in weight.dtype:

@@ -1,4 +1,4 @@
-"""scripts/pretrain.py: weights that --weights takes, a card, a stop that costs nothing."""
+"""scripts/pretrain.py: weights that --weights takes, a model card, a stop that costs nothing."""
 
 import csv
 import hashlib
@@ -12,25 +12,37 @@ import keras
 import numpy as np
 import pytest
 
-from tlkeras.backbones import get_backbone_spec
-from tlkeras.config import PretrainConfig
-from tlkeras.run.initial_weights import card_of, initial_weights
+from tlkeras.backbones.registry import get_backbone_spec
+from tlkeras.config.pretrain import PretrainConfig
+from tlkeras.run.initial_weights import card_path, initial_weights
 from tlkeras.run.model_card import command, data_name, write_model_card
+from tlkeras.run.pretrain import pretrain
 from tlkeras.training.all_layers import train_all_layers
 from tlkeras.training.checkpoint import Checkpoints
 
-OPTIONS = ("--backbone", "MobileNet-0.25", "--image-size", "32", "--batch-size", "8", "--data-description", "made; no terms")
+DESCRIPTION = "made; public domain"
+OPTIONS = (
+    "--backbone",
+    "MobileNet-0.25",
+    "--image-size",
+    "32",
+    "--batch-size",
+    "8",
+    "--data-description",
+    "made; public domain",
+)
 
 
 @pytest.fixture(scope="module")
-def pretrained(colours, run_script, tmp_path_factory):
-    """Two epochs on made colours; do not write into it."""
-    place = tmp_path_factory.mktemp("pretrained")
-    answer = run_script("pretrain.py", "--data", colours, *OPTIONS, "--epochs", 2, "--run-dir", "runs/tiny", cwd=place)
-    assert answer.code == 0, answer.err
-    assert "--data-description says it" not in answer.out
-    assert answer.out.splitlines()[-1] == "Weights: runs/tiny/MobileNet-0.25.weights.h5" and answer.err == ""
-    return place / "runs" / "tiny"
+def pretrained(colors, tmp_path_factory):
+    """Train two epochs on images of colors, in this process; do not write into the folder."""
+    folder = tmp_path_factory.mktemp("pretrained") / "runs" / "tiny"
+    config = PretrainConfig(
+        data=str(colors), backbone="MobileNet-0.25", image_size=32, batch_size=8, data_description=DESCRIPTION,
+        epochs=2, run_dir=str(folder),
+    )  # fmt: skip
+    assert pretrain(config) == folder / "MobileNet-0.25.weights.h5"
+    return folder
 
 
 def test_what_is_written(pretrained):
@@ -42,15 +54,15 @@ def test_what_is_written(pretrained):
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
     card = (pretrained / "MobileNet-0.25.md").read_text()
     digest = hashlib.sha256((pretrained / "MobileNet-0.25.weights.h5").read_bytes()).hexdigest()
-    command = "python scripts/pretrain.py --data pictures --backbone MobileNet-0.25 --image-size 32 --epochs 2"
+    command = "python scripts/pretrain.py --data images --backbone MobileNet-0.25 --image-size 32 --epochs 2"
     for said in (
         digest,
-        "made; no terms",
+        DESCRIPTION,
         "top-1, validation | accuracy ",
         "keras 3.",
         "3 classes",
         "at 32 px, in float32",
-        "first weights | random |",
+        "initial weights | random |",
     ):
         assert said in card
     line = next(line for line in card.splitlines() if line.startswith("python"))
@@ -58,7 +70,7 @@ def test_what_is_written(pretrained):
 
 
 def read(weights=None) -> keras.Model:
-    """What plain Keras makes of a file of weights."""
+    """Read a weight file with plain Keras."""
     model = keras.applications.MobileNet(alpha=0.25, include_top=False, weights=None, input_shape=(32, 32, 3))
     if weights:
         model.load_weights(weights)
@@ -70,36 +82,20 @@ def test_plain_keras_reads_the_weights(pretrained):
     assert not any(np.array_equal(one, two) for one, two in zip(model.weights, read().weights, strict=True))
 
 
-def test_train_takes_the_weights(pretrained, colours, call):
+def test_train_takes_the_weights(pretrained, colors, call):
     weights = pretrained / "MobileNet-0.25.weights.h5"
-    answer = call("train.py", "--data", colours, *OPTIONS[:6], "--weights", weights, "--frozen-epochs", 1,
-                  "--finetune-epochs", 1)  # fmt: skip
+    answer = call("train.py", "--data", colors, *OPTIONS[:6], "--weights", weights, "--frozen-epochs", 1,
+                  "--finetune-epochs", 0)  # fmt: skip
     assert answer.code == 0 and "MobileNet-0.25.weights.h5, SHA-256" in answer.out
 
 
-def test_its_folder_is_a_run_like_any_other(pretrained, colours, call):
-    figures = json.loads((pretrained / "metrics.json").read_text())
-    judged = call("evaluate.py", pretrained)
-    assert judged.code == 0 and f"Test: accuracy {figures['test']['accuracy']:.3f}" in judged.out, judged.err
-    said = call("predict.py", pretrained, colours / "red", "--json")
+def test_its_folder_is_a_run_like_any_other(pretrained, colors, call):
+    metrics = json.loads((pretrained / "metrics.json").read_text())
+    evaluated = call("evaluate.py", pretrained)
+    assert evaluated.code == 0 and f"Test: accuracy {metrics['test']['accuracy']:.3f}" in evaluated.out, evaluated.err
+    predicted = call("predict.py", pretrained, colors / "red", "--json")
     classes = json.loads((pretrained / "labels.json").read_text())["classes"]
-    assert said.code == 0 and {one["label"] for one in json.loads(said.out) if "label" in one} <= set(classes)
-
-
-def test_it_begins_with_the_weights_that_are_given(pretrained, colours, call, tmp_path):
-    weights = pretrained / "MobileNet-0.25.weights.h5"
-    options = ("--epochs", 1, "--rate", 1e-9, "--weights", weights, "--run-dir", "again")
-    answer = call("pretrain.py", "--data", colours, *OPTIONS[:-2], *options)
-    assert (
-        "--data-description says it" in answer.out and answer.code == 0 and "MobileNet-0.25.weights.h5, SHA-256" in answer.out
-    ), answer.err
-    before, after = (read(place / weights.name).trainable_weights for place in (pretrained, tmp_path / "again"))
-    assert all(np.allclose(one, two, atol=1e-6) for one, two in zip(before, after, strict=True))
-    card, first = ((place / "MobileNet-0.25.md").read_text() for place in (tmp_path / "again", pretrained))
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    assert f"first weights | `MobileNet-0.25.weights.h5`, SHA-256 `{digest}`, described below" in card
-    assert "--weights MobileNet-0.25.weights.h5" in card
-    assert card.endswith(f"\n## First weights: {first.removeprefix('# ')}")  # with its data and their terms
+    assert predicted.code == 0 and {one["label"] for one in json.loads(predicted.out) if "label" in one} <= set(classes)
 
 
 def first_file(folder):
@@ -109,66 +105,80 @@ def first_file(folder):
     return folder / "Tiny.weights.h5"
 
 
-def test_a_stopped_training_goes_on_from_its_own_first_weights(tiny, colours, call, tmp_path, monkeypatch):
+def test_a_stopped_training_is_resumed_from_its_own_initial_weights(tiny, colors, call, tmp_path, monkeypatch):
     def stop_after_one(self, number, *arguments):
         write(self, number, *arguments)
         raise KeyboardInterrupt
 
     weights = first_file(tmp_path / "first")
     content = weights.read_bytes()
-    options = ("--backbone", tiny, "--epochs", 2, "--weights", weights, "--run-dir", "begun")
-    command = ("pretrain.py", "--data", colours, *OPTIONS[2:], *options)
+    options = ("--backbone", tiny, "--epochs", 2, "--weights", weights, "--run-dir", "started")
+    command = ("pretrain.py", "--data", colors, *OPTIONS[2:], *options)
     write = Checkpoints.write
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoints, "write", stop_after_one)
         assert "--resume" in call(*command).err
     weights.write_bytes(first_file(tmp_path / "other").read_bytes())
-    assert "was begun with other weights" in call(*command, "--resume").err
+    assert "was started with other weights" in call(*command, "--resume").err
     weights.write_bytes(content)
     answer = call(*command, "--resume")
-    assert answer.code == 0 and "Going on after epoch 1." in answer.out
-    assert f"no card lies beside {weights.name}" in answer.out
-    card = (tmp_path / "begun" / "Tiny.md").read_text()
-    assert f"SHA-256 `{hashlib.sha256(content).hexdigest()}`, of which there is no card" in card
+    assert answer.code == 0 and "Resuming from epoch 1." in answer.out
+    assert f"there is no model card beside {weights.name}" in answer.out
+    card = (tmp_path / "started" / "Tiny.md").read_text()
+    assert f"SHA-256 `{hashlib.sha256(content).hexdigest()}`, without a model card" in card
 
 
-def test_what_becomes_of_its_first_weights_meanwhile_does_not_matter(tiny, colours, call, tmp_path, monkeypatch):
+def test_it_starts_from_the_weights_that_are_given(tiny, colors, call, tmp_path, monkeypatch):
+    """Whatever becomes of the file and its model card meanwhile."""
+
     def removed(*arguments):
         shutil.rmtree(weights.parent)
         return train_all_layers(*arguments)
 
     weights = first_file(tmp_path / "first")
-    weights.with_name("Tiny.md").write_text("# The first\n\nIts card.\n")
-    monkeypatch.setattr("tlkeras.training.all_layers.train_from_scratch", removed)
-    options = ("--backbone", tiny, "--epochs", 1, "--weights", weights, "--run-dir", "run")
-    assert call("pretrain.py", "--data", colours, *OPTIONS[2:], *options).code == 0
-    assert (tmp_path / "run" / "Tiny.md").read_text().endswith("## First weights: The first\n\nIts card.\n")
+    weights.with_name("Tiny.md").write_text("# The first\n\nIts data, and their license.\n")
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    initial = keras.applications.Tiny(False, None, (32, 32, 3))
+    initial.load_weights(weights)
+    monkeypatch.setattr("tlkeras.training.all_layers.train_all_layers", removed)
+    options = ("--backbone", tiny, "--epochs", 1, "--learning-rate", 1e-9, "--weights", weights, "--run-dir", "run")
+    answer = call("pretrain.py", "--data", colors, *OPTIONS[2:-2], *options)
+    assert answer.code == 0 and answer.err == "" and answer.out.splitlines()[-1] == "Weights: run/Tiny.weights.h5"
+    assert "--data-description does" in answer.out and "Tiny.weights.h5, SHA-256" in answer.out
+    trained = keras.applications.Tiny(False, None, (32, 32, 3))
+    trained.load_weights(tmp_path / "run" / "Tiny.weights.h5")
+    for one, two in zip(initial.trainable_weights, trained.trainable_weights, strict=True):
+        assert np.allclose(one, two, atol=1e-6)
+    card = (tmp_path / "run" / "Tiny.md").read_text()
+    assert f"initial weights | `Tiny.weights.h5`, SHA-256 `{digest}`, described below" in card
+    assert "--weights Tiny.weights.h5" in card
+    assert card.endswith("\n## Initial weights: The first\n\nIts data, and their license.\n")
 
 
-def test_the_model_of_a_run_has_the_card_of_its_weights(pretrained):
+def test_the_model_of_a_run_has_the_model_card_of_its_weights(pretrained):
     first = initial_weights(get_backbone_spec("MobileNet-0.25"), str(pretrained / "model.keras"))
     assert first.name == "model.keras" and first.card == (pretrained / "MobileNet-0.25.md").read_text()
 
 
 @pytest.mark.parametrize("file", ["mine.weights.h5", "mine.h5", "mine.keras"])
-def test_where_a_card_lies(tmp_path, file):
-    assert card_of(tmp_path / file, get_backbone_spec("MobileNet-0.25")) == tmp_path / "mine.md"
+def test_path_of_a_model_card(tmp_path, file):
+    assert card_path(tmp_path / file, get_backbone_spec("MobileNet-0.25")) == tmp_path / "mine.md"
 
 
 @pytest.mark.parametrize("weights", ["none", "imagenet"])
-def test_a_card_says_that_its_time_is_not_all(tmp_path, weights):
+def test_a_model_card_says_that_its_time_is_not_all(tmp_path, weights):
     file = tmp_path / "MobileNet-0.25.weights.h5"
     file.touch()
     data = SimpleNamespace(task="single_label", image_size=32, splits={"train": [0, 1]}, classes=["ant", "bee"])
     write_model_card(file, PretrainConfig(data="photos", backbone="MobileNet-0.25", weights=weights), data, {}, 60.0)
     card = (tmp_path / "MobileNet-0.25.md").read_text()
-    assert "time | 1.0 min on" in card and (", from the first weights on |" in card) == (weights == "imagenet")
+    assert "time | 1.0 min on" in card and (", from the initial weights on |" in card) == (weights == "imagenet")
 
 
 @pytest.mark.slow
-def test_a_stopped_training_goes_on(pretrained, colours, run_script, start_script, tmp_path):
+def test_a_stopped_training_is_resumed(pretrained, colors, run_script, start_script, tmp_path):
     """Stopped after the first epoch; the weights are those of the run that was not stopped."""
-    command = ("pretrain.py", "--data", colours, *OPTIONS, "--epochs", 2, "--run-dir", "runs/tiny")
+    command = ("pretrain.py", "--data", colors, *OPTIONS, "--epochs", 2, "--run-dir", "runs/tiny")
     process = start_script(*command, cwd=tmp_path)
     folder, partial = tmp_path / "runs" / "tiny", tmp_path / "runs" / ".tiny.partial"
     while not list(partial.glob("checkpoints/000001-*.npz")) and process.poll() is None:
@@ -177,15 +187,17 @@ def test_a_stopped_training_goes_on(pretrained, colours, run_script, start_scrip
     assert process.wait(timeout=60) == 143
     assert not folder.exists()
     answer = run_script(*command, "--resume", cwd=tmp_path)
-    assert answer.code == 0 and "Going on after epoch" in answer.out
+    assert answer.code == 0 and answer.err == "" and "Resuming from epoch" in answer.out
+    assert "--data-description does" not in answer.out
+    assert answer.out.splitlines()[-1] == "Weights: runs/tiny/MobileNet-0.25.weights.h5"
     one, two = (read(place / "MobileNet-0.25.weights.h5") for place in (pretrained, folder))
     assert all(np.array_equal(a, b) for a, b in zip(one.weights, two.weights, strict=True))
 
 
-def test_a_finished_training_is_kept(pretrained, colours, call):
-    options = ("pretrain.py", "--data", colours, *OPTIONS, "--epochs", 2, "--run-dir", pretrained)
+def test_a_finished_training_is_kept(pretrained, colors, call):
+    options = ("pretrain.py", "--data", colors, *OPTIONS, "--epochs", 2, "--run-dir", pretrained)
     assert "exists already" in call(*options).err
-    assert "(finished before)" in call(*options, "--resume").out
+    assert "(it was finished before)" in call(*options, "--resume").out
 
 
 @pytest.mark.parametrize(
@@ -196,7 +208,7 @@ def test_a_finished_training_is_kept(pretrained, colours, call):
         ("/home/me/photos", "photos"),
     ],
 )
-def test_a_card_names_no_folder_of_this_machine(given, named):
+def test_a_model_card_names_no_folder_of_this_machine(given, named):
     assert data_name(given) == named
     assert command(PretrainConfig(data=given, weights="/home/me/x.h5")).count("/home") == 0
 
@@ -208,13 +220,13 @@ def test_a_card_names_no_folder_of_this_machine(given, named):
         (("--data", "nowhere"), "nowhere"),
         (("--data", "digits", "--task", "regression"), "a backbone is pretrained on classes"),
         (("--data", "digits", "--backbone", "VGG16", "--image-size", "8"), "at least 32"),
-        (("--data", "digits", "--backbone", "kerashub:bert_tiny"), "is an encoder for texts, and pictures are wanted"),
+        (("--data", "digits", "--backbone", "kerashub:bert_tiny"), "is not in the table of backbones"),
         (("--data", "digits", "--run-dir", "full", "--overwrite"), "is not a run's folder"),
         (("--data", "digits", "--overwrite", "--resume"), "give one of them"),
         (("--data", "digits", "--ema", "2"), "--ema was 2"),
         (("--data", "digits", "--validation-split", "0.5", "--test-split", "0.49"), "leave less than a tenth"),
         (("--data", "digits", "--weights", "lost.h5"), "lost.h5"),
-        (("--data", "digits", "--weights", "bundled", "--backbone", "VGG16"), "No weights of VGG16 come with"),
+        (("--data", "digits", "--weights", "bundled", "--backbone", "VGG16"), "No weights of VGG16"),
     ],
 )
 def test_mistakes_are_sentences(call, tmp_path, options, said):

@@ -1,4 +1,4 @@
-"""The scripts on a data set that TensorFlow Datasets keeps, of which only the prepared files are there."""
+"""The scripts on a dataset that TensorFlow Datasets keeps, of which only the prepared files are there."""
 
 import csv
 import json
@@ -13,14 +13,14 @@ from PIL import Image
 PARTS = "train=train[:75%],validation=train[75%:],test=test"
 
 
-def prepare(place: Path, made, version: str = "1.0.0") -> None:
-    """A data set `colours` with 8 pictures of each of three classes to learn from, and 3 to judge."""
+def prepare(folder: Path, made, version: str = "1.0.0") -> None:
+    """Prepare a dataset `colors` with 8 images of each of three classes for training, and 3 for the test."""
     tfds = pytest.importorskip("tensorflow_datasets")
-    pictures = {"train": made({"red": 8, "green": 8, "blue": 8}), "test": made({"red": 3, "green": 3, "blue": 3})}
+    images = {"train": made({"red": 8, "green": 8, "blue": 8}), "test": made({"red": 3, "green": 3, "blue": 3})}
 
-    class Colours(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    class Colors(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         VERSION = tfds.core.Version(version)
-        name = "colours"
+        name = "colors"
 
         def _info(self):
             label = tfds.features.ClassLabel(names=["red", "green", "blue"])
@@ -28,36 +28,36 @@ def prepare(place: Path, made, version: str = "1.0.0") -> None:
             return tfds.core.DatasetInfo(builder=self, features=features)
 
         def _split_generators(self, _):
-            return {split: self._generate_examples(folder) for split, folder in pictures.items()}
+            return {split: self._generate_examples(root) for split, root in images.items()}
 
-        def _generate_examples(self, folder):
-            for path in folder.glob("*/*.png"):
+        def _generate_examples(self, root):
+            for path in root.glob("*/*.png"):
                 pixels = np.asarray(Image.open(path))
-                yield str(path.relative_to(folder)), {"image": pixels, "label": path.parent.name}
+                yield str(path.relative_to(root)), {"image": pixels, "label": path.parent.name}
 
-    Colours(data_dir=place).download_and_prepare()
+    Colors(data_dir=folder).download_and_prepare()
 
 
 @pytest.mark.slow
 def test_train_evaluate_repeat(run_script, call, made, tiny_options, tmp_path, caplog):
     prepare(tmp_path / "sets", made)
-    data = ["--data", f"tfds:colours:1.0.0:{PARTS}", "--data-dir", "sets"]
+    data = ["--data", f"tfds:colors:1.0.0:{PARTS}", "--data-dir", "sets"]
     answer = run_script("train.py", *data, *tiny_options, "--batch-size", 8, "--run-dir", "runs/one", cwd=tmp_path)
     assert (answer.code, answer.err) == (0, "")
-    assert f"Data: tfds:colours:1.0.0:{PARTS}, 33 images, 3 classes (train 18, validation 6, test 9)." in answer.out
+    assert f"Data: tfds:colors:1.0.0:{PARTS}, 33 images, 3 classes (train 18, validation 6, test 9)." in answer.out
     with Path("runs/one/split.csv").open() as file:
         splits = {row["path"]: row["split"] for row in csv.DictReader(file)}
-    assert splits["colours/1.0.0/train#0"] == "train" and splits["colours/1.0.0/train#18"] == "validation"
+    assert splits["colors/1.0.0/train#0"] == "train" and splits["colors/1.0.0/train#18"] == "validation"
 
     answer = call("evaluate.py", "runs/one", "--json")
     assert json.loads(answer.out)["test"]["count"] == 9
-    call("evaluate.py", "runs/one", "--data", "tfds:sets/colours/1.0.0:train", "--json")
-    assert "the run was trained on 18 of these 24 pictures" in caplog.text
+    call("evaluate.py", "runs/one", "--data", "tfds:sets/colors/1.0.0:train", "--json")
+    assert "the run was trained on 18 of these 24 images" in caplog.text
     assert json.loads(call("predict.py", "runs/one", made({"red": 1}), "--json").out)[0]["predictions"]
 
     shutil.move("sets", "elsewhere")
     answer = call("evaluate.py", "runs/one")
-    assert answer.code == 2 and "has no data set 'colours:1.0.0', and none of that name lies in sets" in answer.err
+    assert answer.code == 2 and "has no dataset 'colors:1.0.0', and none lies in sets" in answer.err
     assert call("evaluate.py", "runs/one", "--data-dir", "elsewhere").code == 0
 
     config = yaml.safe_load(Path("runs/one/config.yaml").read_text())
@@ -82,7 +82,7 @@ def test_another_version_is_not_taken_for_the_same(call, made, tiny_options, tmp
     command = (
         "train.py",
         "--data",
-        "tfds:colours",
+        "tfds:colors",
         "--data-dir",
         "sets",
         *tiny_options,
@@ -91,18 +91,18 @@ def test_another_version_is_not_taken_for_the_same(call, made, tiny_options, tmp
         "--resume",
     )
     assert call(*command).code == 130
-    assert call(*command).code == 130  # the same data: it goes on
+    assert call(*command).code == 130  # the same data: it is resumed
     prepare(tmp_path / "sets", made, version="2.0.0")
     answer = call(*command)
-    assert answer.code == 2 and "was begun with other pictures or labels" in answer.err
+    assert answer.code == 2 and "was started with other examples or labels" in answer.err
 
 
 def test_mistakes_come_before_anything_slow(call, tmp_path, monkeypatch):
-    monkeypatch.setattr("tlkeras.run.train.find_data", lambda *_: pytest.fail("it looked for pictures"))
+    monkeypatch.setattr("tlkeras.run.train.find_data", lambda *_: pytest.fail("it looked for images"))
     for arguments, words in (
         (("--data", "tfds:beans:train,train"), "has two parts for train"),
         (("--data", "tfds:be ans"), "tfds:be ans is not understood"),
-        (("--data-dir", tmp_path), f"Give --data tfds:NAME, or --data {tmp_path} if it is a folder of pictures"),
+        (("--data-dir", tmp_path), f"Give --data tfds:NAME, or --data {tmp_path} if it is a folder of images"),
     ):
         answer = call("train.py", *arguments, "--run-dir", "runs/new")
         assert answer.code == 2 and words in answer.err and answer.err.count("\n") == 1

@@ -104,11 +104,15 @@ def finished(colors, tiny_options, run_script, tmp_path_factory):
     ("stop", "code", "after"),
     [(signal.SIGINT, 130, 2), (signal.SIGTERM, 143, 5), (signal.SIGKILL, -9, 6), (signal.SIGKILL, -9, 8)],
 )
-def test_a_stopped_run_ends_like_one_that_was_not(finished, run_script, start_script, tmp_path, stop, code, after):
+def test_a_stopped_run_ends_like_one_that_was_not(
+    finished, run_script, start_script, call, tmp_path, stop, code, after
+):
     arguments, uninterrupted = finished
     process = start_script(*arguments, cwd=tmp_path)
     checkpoints = tmp_path / ".run.partial" / "checkpoints"
-    while max((int(file.name[:6]) for file in checkpoints.glob("0*.npz")), default=0) < after and process.poll() is None:
+    while (
+        process.poll() is None and max((int(file.name[:6]) for file in checkpoints.glob("0*.npz")), default=0) < after
+    ):
         time.sleep(0.005)
     process.send_signal(stop)
     begin = time.monotonic()
@@ -118,20 +122,20 @@ def test_a_stopped_run_ends_like_one_that_was_not(finished, run_script, start_sc
         name = "Ctrl-C" if stop == signal.SIGINT else "SIGTERM"
         assert err.startswith(f"train.py: stopped by {name}; resume it with: python")
         assert err.endswith("--run-dir run --resume\n") and err.count("\n") == 1
-    refused = run_script(*arguments, cwd=tmp_path)
+    refused = call(*arguments)
     assert refused.code == 2 and "Give --resume to resume it" in refused.err
-    other = run_script(*arguments, "--resume", "--seed", 1, cwd=tmp_path)
+    other = call(*arguments, "--resume", "--seed", 1)
     assert other.code == 2 and "was started with --seed 0" in other.err
     answer = run_script(*arguments, "--resume", cwd=tmp_path)
     assert answer.code == 0 and answer.err == "" and "Resuming from epoch" in answer.out
     assert {file.name for file in (tmp_path / "run").iterdir()} == FILES
     assert (tmp_path / "run" / "history.csv").read_bytes() == (uninterrupted / "history.csv").read_bytes()
-    one, two = (json.loads((path / "metrics.json").read_text()) | {"seconds": 0} for path in (uninterrupted, tmp_path / "run"))
-    assert one == two
+    metrics = [json.loads((run / "metrics.json").read_text()) for run in (uninterrupted, tmp_path / "run")]
+    assert metrics[0] | {"seconds": 0} == metrics[1] | {"seconds": 0}
     assert weights_in(tmp_path / "run") == weights_in(uninterrupted)
-    other = run_script(*arguments, "--resume", "--seed", 1, cwd=tmp_path)
+    other = call(*arguments, "--resume", "--seed", 1)
     assert other.code == 2 and "is finished, and was one with --seed 0" in other.err
-    again = run_script(*arguments, "--resume", cwd=tmp_path)
+    again = call(*arguments, "--resume")
     assert again.code == 0 and again.out == "Run: run (it was finished before)\n"
 
 

@@ -4,16 +4,16 @@ import keras
 import numpy as np
 import pytest
 
-from tlkeras.config import AllLayersOptions
+from tlkeras.config.pretrain import AllLayersOptions
 from tlkeras.errors import UserError
 from tlkeras.models.builders import build_classifier
-from tlkeras.models.freezing import get_backbone
+from tlkeras.models.introspect import get_backbone
 from tlkeras.training import from_scratch
 from tlkeras.training.all_layers import all_layers_optimizer, train_all_layers
 from tlkeras.training.checkpoint import Checkpoints
 
-# 30 pictures make 3 steps an epoch.
-PLAIN = {"batch_size": 10, "flip": "none", "crop": 1.0, "colour": 0.0, "rate": 0.02}
+# 30 images make 3 steps an epoch.
+PLAIN = {"batch_size": 10, "flip": "none", "min_crop_area": 1.0, "color_jitter": 0.0, "learning_rate": 0.02}
 
 
 def build() -> keras.Model:
@@ -21,10 +21,10 @@ def build() -> keras.Model:
     return build_classifier("Tiny", 3, weights="none", dropout=0.0)
 
 
-def train(coloured, checkpoints=None, **options) -> tuple[keras.Model, list[dict]]:
+def train(colored, checkpoints=None, **options) -> tuple[keras.Model, list[dict]]:
     model = build()
     history = train_all_layers(
-        model, coloured(30), coloured(15, seed=1), AllLayersOptions(**PLAIN | options), checkpoints
+        model, colored(30), colored(15, seed=1), AllLayersOptions(**PLAIN | options), checkpoints
     )
     return model, history
 
@@ -37,8 +37,8 @@ def distance(model: keras.Model, other: keras.Model) -> float:
     return sum(float(np.abs(one - two).sum()) for one, two in zip(values(model), values(other), strict=True))
 
 
-def test_every_weight_learns(tiny, coloured):
-    model, history = train(coloured, epochs=20)
+def test_every_weight_learns(tiny, colored):
+    model, history = train(colored, epochs=20)
     assert history[-1]["val_accuracy"] == 1.0
     assert set(history[0]) == {
         "phase", "epoch", "rate", "loss", "accuracy", "val_loss", "val_accuracy", "seconds",
@@ -46,15 +46,15 @@ def test_every_weight_learns(tiny, coloured):
     before = {weight.path: np.array(weight) for weight in build().weights}
     still = [weight.path for weight in model.weights if np.array_equal(weight, before[weight.path])]
     assert not still  # BatchNormalization and its statistics too
-    data = coloured(15, seed=2)
+    data = colored(15, seed=2)
     right = model.predict_on_batch(data.inputs).argmax(axis=1) == data.targets.argmax(axis=1)
     assert right.mean() == 1.0  # in inference mode: the statistics have arrived
 
 
-def test_the_average_is_kept(tiny, coloured):
+def test_the_average_is_kept(tiny, colored):
     """An average over all steps stays closer to where the training began."""
     start = build()
-    plain, long = (train(coloured, epochs=10, average=average)[0] for average in (0.0, 1.0))
+    plain, long = (train(colored, epochs=10, average=average)[0] for average in (0.0, 1.0))
     assert 0 < distance(long, start) < distance(plain, start)
 
 
@@ -72,27 +72,27 @@ def test_decay_spares_biases_and_batch_normalization(tiny):
 
 
 @pytest.mark.parametrize("last", [1, 3, 6], ids=["after the first epoch", "in the middle", "after the last epoch"])
-def test_a_stopped_training_ends_as_if_it_had_not_been_stopped(tiny, coloured, tmp_path, monkeypatch, last):
+def test_a_stopped_training_ends_as_if_it_had_not_been_stopped(tiny, colored, tmp_path, monkeypatch, last):
     def stop_after(epoch, *arguments):
         write(epoch, *arguments)
         if epoch == last:
             raise KeyboardInterrupt
 
-    model, history = train(coloured, epochs=6, flip="horizontal", min_crop_area=0.5)
+    model, history = train(colored, epochs=6, flip="horizontal", min_crop_area=0.5)
     checkpoints = Checkpoints(tmp_path)
     write = checkpoints.write
     monkeypatch.setattr(checkpoints, "write", stop_after)
     with pytest.raises(KeyboardInterrupt):
-        train(coloured, checkpoints, epochs=6, flip="horizontal", min_crop_area=0.5)
-    other, again = train(coloured, Checkpoints(tmp_path), epochs=6, flip="horizontal", min_crop_area=0.5)
+        train(colored, checkpoints, epochs=6, flip="horizontal", min_crop_area=0.5)
+    other, again = train(colored, Checkpoints(tmp_path), epochs=6, flip="horizontal", min_crop_area=0.5)
     assert [row | {"seconds": 0} for row in again] == [row | {"seconds": 0} for row in history]
     assert distance(model, other) == 0
 
 
-def test_a_loss_that_is_no_number_is_a_sentence(tiny, coloured, monkeypatch):
+def test_a_loss_that_is_no_number_is_a_sentence(tiny, colored, monkeypatch):
     def broken(*_):
         return {"loss": lambda true, given: keras.ops.sum(given) * float("nan"), "metrics": []}
 
     monkeypatch.setattr(from_scratch, "objective", broken)
     with pytest.raises(UserError, match=r"the training loss became nan in epoch 1. Lower the rate \(it was 0.02\)"):
-        train(coloured, epochs=2)
+        train(colored, epochs=2)

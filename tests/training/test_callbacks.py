@@ -1,4 +1,4 @@
-"""Which epoch is best, and what an epoch's row says."""
+"""Which epoch is best, and what an epoch's row of the history holds."""
 
 import types
 
@@ -18,30 +18,30 @@ def model_of(*values: float) -> types.SimpleNamespace:
     return types.SimpleNamespace(trainable_weights=weights, stop_training=False)
 
 
-def watch(epochs: list[dict[str, float]], patience: int = 10, task: str = "single_label") -> RestoreBestWeights:
-    """A callback that has seen these epochs; the model's one weight counts them from 1."""
+def observe(epochs: list[dict[str, float]], patience: int = 10, task: str = "single_label") -> RestoreBestWeights:
+    """Return a callback that has seen these epochs; the model's one weight counts them from 1."""
     best = RestoreBestWeights(task, patience)
     best.set_model(model_of(0.0))
-    for number, figures in enumerate(epochs):
+    for number, values in enumerate(epochs):
         best.model.trainable_weights[0].assign(number + 1.0)
-        best.on_epoch_end(number, figures)
+        best.on_epoch_end(number, values)
         if best.model.stop_training:
             break
     return best
 
 
-def test_one_label_is_judged_by_accuracy_and_a_tie_by_loss():
-    assert watch([logs(0.2, 0.8), logs(0.9, 0.9), logs(0.8, 0.9), logs(0.85, 0.9)]).epoch == 2
+def test_single_label_epochs_are_compared_by_accuracy_and_a_tie_by_loss():
+    assert observe([logs(0.2, 0.8), logs(0.9, 0.9), logs(0.8, 0.9), logs(0.85, 0.9)]).epoch == 2
 
 
 @pytest.mark.parametrize("task", ["multi_label", "regression"])
-def test_other_tasks_are_judged_by_the_loss(task):
-    assert watch([logs(0.3, 0.8), logs(0.2, 0.1), logs(0.25, 0.9)], task=task).epoch == 1
+def test_epochs_of_other_tasks_are_compared_by_the_loss(task):
+    assert observe([logs(0.3, 0.8), logs(0.2, 0.1), logs(0.25, 0.9)], task=task).epoch == 1
     assert score({"val_loss": 0.5, "val_mae": 1.0}, task) == (-0.5,)
 
 
-def test_the_first_of_equal_epochs_is_kept_and_its_weights_come_back():
-    best = watch([logs(0.3), logs(0.2), logs(0.2), logs(0.4)])
+def test_the_first_of_equal_epochs_is_kept_and_its_weights_are_restored():
+    best = observe([logs(0.3), logs(0.2), logs(0.2), logs(0.4)])
     assert (best.epoch, best.logs) == (1, logs(0.2))
     assert float(best.model.trainable_weights[0]) == 4.0
     best.on_train_end()
@@ -49,24 +49,24 @@ def test_the_first_of_equal_epochs_is_kept_and_its_weights_come_back():
 
 
 def test_patience_counts_epochs_since_the_best():
-    best = watch([logs(0.3), logs(0.2), logs(0.4), logs(0.2), logs(0.1)], patience=2)
+    best = observe([logs(0.3), logs(0.2), logs(0.4), logs(0.2), logs(0.1)], patience=2)
     assert best.model.stop_training
     assert float(best.model.trainable_weights[0]) == 4.0  # the fifth epoch was not run
-    assert not watch([logs(0.3), logs(0.2), logs(0.4), logs(0.2), logs(0.1)], patience=3).model.stop_training
+    assert not observe([logs(0.3), logs(0.2), logs(0.4), logs(0.2), logs(0.1)], patience=3).model.stop_training
 
 
-@pytest.mark.parametrize("figure", [float("nan"), float("inf")])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize(("name", "said"), [("loss", "training"), ("val_loss", "validation")])
-def test_a_loss_that_is_no_number_ends_the_phase(name, said, figure):
+def test_a_loss_that_is_not_finite_ends_the_phase(name, said, value):
     callback = TerminateOnNaN()
     callback.set_model(model_of(0.0))
     callback.on_epoch_end(0, logs(0.3))
-    with pytest.raises(FloatingPointError, match=f"the {said} loss became {figure} in epoch 2"):
-        callback.on_epoch_end(1, logs(0.2) | {name: figure})
+    with pytest.raises(FloatingPointError, match=f"the {said} loss became {value} in epoch 2"):
+        callback.on_epoch_end(1, logs(0.2) | {name: value})
     assert callback.model.stop_training
 
 
-def test_rows_of_both_phases_go_into_one_table():
+def test_rows_of_both_phases_are_one_table():
     rows = []
     for phase, epoch in (("frozen", 0), ("finetune", 1)):
         callback = HistoryLogger(rows, phase)
@@ -77,22 +77,22 @@ def test_rows_of_both_phases_go_into_one_table():
             callback.on_train_batch_begin(batch)
         callback.on_epoch_end(epoch, {"loss": np.float32(0.5), "val_loss": 0.75})
     assert rows == [
-        {"phase": "frozen", "epoch": 1, "rate": 0.5, "loss": 0.5, "val_loss": 0.75},
-        {"phase": "finetune", "epoch": 2, "rate": 0.5, "loss": 0.5, "val_loss": 0.75},
+        {"phase": "frozen", "epoch": 1, "learning_rate": 0.5, "loss": 0.5, "val_loss": 0.75},
+        {"phase": "finetune", "epoch": 2, "learning_rate": 0.5, "loss": 0.5, "val_loss": 0.75},
     ]
 
 
-def test_speed_and_time_left(monkeypatch):
+def test_throughput_and_time_left(monkeypatch):
     clock = iter([0.0, 2.0, 4.0, 6.0, 10.0, 12.0])  # an epoch begins, two steps, it ends after validation; the next
     monkeypatch.setattr("tlkeras.training.callbacks.time.perf_counter", lambda: next(clock))
-    speed, shown = Throughput(images=30, batch_size=20, last_epoch=11), {}
-    speed.on_epoch_begin(0)
-    speed.on_train_batch_end(0, shown)
-    assert shown == {"img/s": 10, "s left": 31}  # 20 pictures in 2 s: 3 s an epoch
-    speed.on_train_batch_end(1, shown)
+    throughput, shown = Throughput(examples=30, batch_size=20, last_epoch=11), {}
+    throughput.on_epoch_begin(0)
+    throughput.on_train_batch_end(0, shown)
+    assert shown == {"img/s": 10, "s left": 31}  # 20 images in 2 s: 3 s an epoch
+    throughput.on_train_batch_end(1, shown)
     assert shown == {"img/s": 8, "s left": 40}  # 30, not 40, in 4 s
-    speed.on_epoch_end(0, shown)
+    throughput.on_epoch_end(0, shown)
     assert shown == {"img/s": 8, "s left": 60}  # ten epochs of 6 s
-    speed.on_epoch_begin(1)
-    speed.on_train_batch_end(0, shown)
+    throughput.on_epoch_begin(1)
+    throughput.on_train_batch_end(0, shown)
     assert shown == {"img/s": 10, "s left": 58}  # 6 s an epoch, as the last one took

@@ -1,4 +1,4 @@
-"""Checkpoints: what is written comes back complete or not at all."""
+"""Checkpoints: what is written comes back complete, or not at all."""
 
 import os
 
@@ -12,7 +12,7 @@ ARRAYS = [np.arange(6, dtype="float32").reshape(2, 3), np.array(7, "int64")]
 
 @pytest.fixture
 def checkpoints(tmp_path) -> Checkpoints:
-    """Three were written, in a folder that was not there."""
+    """Return a folder, missing at first, in which three checkpoints were written."""
     made = Checkpoints(tmp_path / "kept")
     for number in (1, 2, 10):
         made.write(number, {"a": [array + number for array in ARRAYS], "none": []}, {"history": [{"loss": number / 3}]})
@@ -27,7 +27,7 @@ def test_an_empty_folder_has_none(tmp_path):
     assert Checkpoints(tmp_path / "nothing").latest() is None
 
 
-def test_the_last_one_comes_back(checkpoints, tmp_path):
+def test_the_last_one_is_read(checkpoints, tmp_path):
     found = checkpoints.latest()
     assert found.number == 10 and found.state == {"history": [{"loss": 10 / 3}]}
     assert all(np.array_equal(one, two + 10) for one, two in zip(found.arrays["a"], ARRAYS, strict=True))

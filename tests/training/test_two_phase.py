@@ -1,4 +1,4 @@
-"""Two phases on made pictures whose colour is the label, with a backbone that trains in a second."""
+"""Two phases on made images whose color is the label, with a backbone that trains in a second."""
 
 import os
 import subprocess
@@ -9,18 +9,24 @@ import keras
 import numpy as np
 import pytest
 
-from tlkeras.config import TrainingOptions
+from tlkeras.config.train import TrainingOptions
 from tlkeras.errors import UserError
 from tlkeras.models.batch_norm import calibrate_batch_norm
 from tlkeras.models.builders import build_classifier
-from tlkeras.models.freezing import get_backbone
+from tlkeras.models.introspect import get_backbone
 from tlkeras.training import phase, two_phase
 from tlkeras.training.two_phase import train_two_phases
 
-# 30 pictures make 3 steps an epoch.
-PLAIN = {"batch_size": 10, "flip": "none", "crop": 1.0, "colour": 0.0}
-# Enough for the tiny backbone to learn a colour from random weights.
-LEARN = {"frozen_epochs": 5, "finetune_epochs": 10, "unfreeze": "all", "frozen_rate": 0.1, "finetune_rate": 0.02}
+# 30 images make 3 steps an epoch.
+PLAIN = {"batch_size": 10, "flip": "none", "min_crop_area": 1.0, "color_jitter": 0.0}
+# Enough for the tiny backbone to learn a color from random weights.
+LEARN = {
+    "frozen_epochs": 5,
+    "finetune_epochs": 10,
+    "unfreeze": "all",
+    "head_learning_rate": 0.1,
+    "finetune_learning_rate": 0.02,
+}
 
 
 def build(data, task: str = "single_label", **options) -> keras.Model:
@@ -51,8 +57,8 @@ def same(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def test_both_phases_learn_and_are_one_table(tiny, coloured):
-    train, validation = coloured(30), coloured(15, seed=1)
+def test_both_phases_learn_and_are_one_table(tiny, colored):
+    train, validation = colored(30), colored(15, seed=1)
     model = build(train)
     result = train_two_phases(model, train, validation, TrainingOptions(**PLAIN, **LEARN))
     expected = [("frozen", epoch) for epoch in range(1, 6)] + [("finetune", epoch) for epoch in range(6, 16)]
@@ -66,10 +72,16 @@ def test_both_phases_learn_and_are_one_table(tiny, coloured):
     assert not get_backbone(model).trainable_weights
 
 
-def test_phase_1_is_kept_when_phase_2_is_worse(tiny, coloured):
-    train, validation = coloured(30), coloured(15, seed=1)
+def test_phase_1_is_kept_when_phase_2_is_worse(tiny, colored):
+    train, validation = colored(30), colored(15, seed=1)
     model = build(train)
-    options = {"frozen_epochs": 3, "frozen_rate": 0.05, "finetune_epochs": 2, "finetune_rate": 5.0, "unfreeze": "all"}
+    options = {
+        "frozen_epochs": 3,
+        "head_learning_rate": 0.05,
+        "finetune_epochs": 2,
+        "finetune_learning_rate": 5.0,
+        "unfreeze": "all",
+    }
     backbone = weights_of(get_backbone(model))
     result = train_two_phases(model, train, validation, TrainingOptions(**PLAIN, **options, optimizer="adam"))
     assert result.history[-1]["val_loss"] > 1 > result.history[2]["val_loss"]
@@ -83,9 +95,9 @@ def test_phase_1_is_kept_when_phase_2_is_worse(tiny, coloured):
     [((1, 3, 2, 0, 4, 2), "finetune", 5), ((1, 3, 2, 3, 0, 2), "frozen", 2), ((5, 3, 2, 1, 2, 3), "frozen", 1)],
     ids=["phase 2 better", "phase 2 no better", "first epoch"],
 )
-def test_the_model_holds_the_weights_of_the_best_epoch(tiny, coloured, monkeypatch, given, kept, epoch):
+def test_the_model_holds_the_weights_of_the_best_epoch(tiny, colored, monkeypatch, given, kept, epoch):
     scores(monkeypatch, *given)
-    train, validation = coloured(30), coloured(15, seed=1)
+    train, validation = colored(30), colored(15, seed=1)
     model = build(train)
     options = TrainingOptions(**PLAIN, frozen_epochs=3, finetune_epochs=3, unfreeze="all")
     result = train_two_phases(model, train, validation, options)
@@ -93,9 +105,9 @@ def test_the_model_holds_the_weights_of_the_best_epoch(tiny, coloured, monkeypat
     assert measure(model, validation)[0] == pytest.approx(result.history[epoch - 1]["val_loss"], rel=1e-4)
 
 
-def test_a_phase_stops_when_nothing_gets_better(tiny, coloured, monkeypatch):
+def test_a_phase_stops_when_nothing_gets_better(tiny, colored, monkeypatch):
     scores(monkeypatch, 1, 0, 2, 2, 1, 3, 2, 2)  # the second phase starts with the 3
-    model, train = build(coloured(30)), coloured(30)
+    model, train = build(colored(30)), colored(30)
     options = TrainingOptions(**PLAIN, frozen_epochs=9, finetune_epochs=9, patience=2)
     result = train_two_phases(model, train, train, options)
     assert [row["phase"] for row in result.history] == ["frozen"] * 5 + ["finetune"] * 3
@@ -104,8 +116,8 @@ def test_a_phase_stops_when_nothing_gets_better(tiny, coloured, monkeypatch):
 
 @pytest.mark.parametrize("left_out", [{"finetune_epochs": 0}, {"unfreeze": "none"}, {"unfreeze": "0%"}])
 @pytest.mark.parametrize("views", [0, 1])
-def test_phase_2_can_be_left_out(tiny, coloured, left_out, views):
-    model, train = build(coloured(30)), coloured(30)
+def test_phase_2_can_be_left_out(tiny, colored, left_out, views):
+    model, train = build(colored(30)), colored(30)
     backbone = weights_of(get_backbone(model))
     result = train_two_phases(model, train, train, TrainingOptions(**PLAIN, **left_out, frozen_epochs=2, views=views))
     assert [row["phase"] for row in result.history] == ["frozen", "frozen"]
@@ -113,7 +125,7 @@ def test_phase_2_can_be_left_out(tiny, coloured, left_out, views):
     assert same(weights_of(get_backbone(model)), backbone)
 
 
-def test_each_phase_has_a_fresh_optimizer_of_its_own_rate(tiny, coloured, monkeypatch):
+def test_each_phase_has_a_fresh_optimizer_of_its_own_rate(tiny, colored, monkeypatch):
     made = []
 
     def make_optimizer(*arguments):
@@ -122,8 +134,8 @@ def test_each_phase_has_a_fresh_optimizer_of_its_own_rate(tiny, coloured, monkey
 
     real = phase.make_optimizer
     monkeypatch.setattr(phase, "make_optimizer", make_optimizer)
-    model, train = build(coloured(30)), coloured(30)
-    options = {"frozen_epochs": 2, "finetune_epochs": 3, "frozen_rate": 0.03, "finetune_rate": 0.002}
+    model, train = build(colored(30)), colored(30)
+    options = {"frozen_epochs": 2, "finetune_epochs": 3, "head_learning_rate": 0.03, "finetune_learning_rate": 0.002}
     result = train_two_phases(model, train, train, TrainingOptions(**PLAIN, **options, schedule="constant", warmup=0.1))
     first, second = made
     assert first is not second
@@ -137,9 +149,9 @@ def test_each_phase_has_a_fresh_optimizer_of_its_own_rate(tiny, coloured, monkey
      ({"label_smoothing": 0.3}, [1, 1, 1], 0.3)],
     ids=["plain", "class weights", "label smoothing"],
 )  # fmt: skip
-def test_what_the_loss_counts(tiny, coloured, options, weights, smoothing):
-    """Of 20 pictures 15, 4 and 1 belong to the classes; the head starts with an opinion, so they lose differently."""
-    train = coloured(20, lambda classes: np.eye(3)[[0] * 15 + [1] * 4 + [2]])
+def test_what_the_loss_counts(tiny, colored, options, weights, smoothing):
+    """Of 20 images 15, 4 and 1 belong to the classes; the head starts with an opinion, so they lose differently."""
+    train = colored(20, lambda classes: np.eye(3)[[0] * 15 + [1] * 4 + [2]])
     model = build(train)
     model.get_layer("output").bias.assign([2.0, 1.0, 0.0])
     options = TrainingOptions(**PLAIN | options | {"batch_size": 20}, frozen_epochs=1, finetune_epochs=0)
@@ -159,17 +171,19 @@ WILD = {"optimizer": "sgd", "frozen_epochs": 1, "finetune_epochs": 1, "warmup": 
 
 
 @pytest.mark.parametrize("steps", [1, 3], ids=["seen on validation only", "seen in training"])
-def test_a_loss_that_is_no_number_stops_phase_1_and_names_the_option(tiny, coloured, steps, any_rate):
-    train = coloured(30, lambda classes: classes[:, None])
+def test_a_loss_that_is_no_number_stops_phase_1_and_names_the_option(tiny, colored, steps, any_rate):
+    train = colored(30, lambda classes: classes[:, None])
     options = TrainingOptions(**PLAIN | {"batch_size": 30 // steps} | WILD, head_learning_rate=1e30)
-    said = r"Training went wrong: the .* loss became (nan|inf) in epoch 1\. Lower --head-learning-rate \(it was 1e\+30\)"
+    said = (
+        r"Training went wrong: the .* loss became (nan|inf) in epoch 1\. Lower --head-learning-rate \(it was 1e\+30\)"
+    )
     with pytest.raises(UserError, match=said):
         train_two_phases(build(train, "regression"), train, train, options)
 
 
 @pytest.mark.parametrize("steps", [1, 3], ids=["seen on validation only", "seen in training"])
-def test_a_loss_that_is_no_number_in_phase_2_leaves_phase_1s_model(tiny, coloured, steps, any_rate, caplog):
-    train = coloured(30, lambda classes: classes[:, None])
+def test_a_loss_that_is_no_number_in_phase_2_leaves_phase_1s_model(tiny, colored, steps, any_rate, caplog):
+    train = colored(30, lambda classes: classes[:, None])
     options = TrainingOptions(**PLAIN | {"batch_size": 30 // steps} | WILD, finetune_learning_rate=1e30)
     model = build(train, "regression")
     with caplog.at_level("WARNING", "tlkeras"):
@@ -180,8 +194,8 @@ def test_a_loss_that_is_no_number_in_phase_2_leaves_phase_1s_model(tiny, coloure
     assert np.mean(errors**2) == pytest.approx(result.history[0]["val_loss"], rel=1e-4)
 
 
-def test_pictures_and_targets_must_fit_the_model(tiny, coloured):
-    train = coloured(30)
+def test_images_and_targets_must_fit_the_model(tiny, colored):
+    train = colored(30)
     with pytest.raises(UserError, match=r"have 16 pixels a side and the model takes 32"):
         train_two_phases(build_classifier(tiny, 3, weights="none", image_size=32), train, train, TrainingOptions())
     with pytest.raises(UserError, match=r"have 3 columns and the model has 2 outputs"):
@@ -189,29 +203,29 @@ def test_pictures_and_targets_must_fit_the_model(tiny, coloured):
 
 
 @pytest.mark.parametrize("options", [{"optimizer": "rmsprop"}, {"batch_size": 0}, {"schedule": None}, {"warmup": "a"}])
-def test_options_are_checked_before_anything_runs(tiny, coloured, options):
+def test_options_are_checked_before_anything_runs(tiny, colored, options):
     name = next(iter(options)).replace("_", "-")
     with pytest.raises(UserError, match=rf"--{name} was {next(iter(options.values()))}; it must be "):
-        train_two_phases(build(coloured(30)), coloured(30), coloured(30), TrainingOptions(**options))
+        train_two_phases(build(colored(30)), colored(30), colored(30), TrainingOptions(**options))
 
 
-def test_several_labels_are_learned(tiny, coloured):
+def test_several_labels_are_learned(tiny, colored):
     def labels(classes: np.ndarray) -> np.ndarray:
         """Red and green are "warm", red is "red", blue is nothing at all."""
         return np.stack([classes < 2, classes == 0], axis=1)
 
-    train, validation = coloured(30, labels), coloured(15, labels, seed=1)
+    train, validation = colored(30, labels), colored(15, labels, seed=1)
     model = build(train, "multi_label")
     options = TrainingOptions(**PLAIN, **LEARN)
     train_two_phases(model, train, validation, options)
     assert ((model.predict_on_batch(validation.inputs) > 0.5) == validation.targets).all()
 
 
-def test_numbers_are_learned_in_their_units(tiny, coloured):
+def test_numbers_are_learned_in_their_units(tiny, colored):
     def labels(classes: np.ndarray) -> np.ndarray:
         return 1000.0 + 300.0 * classes[:, None]
 
-    train, validation = coloured(30, labels), coloured(15, labels, seed=1)
+    train, validation = colored(30, labels), colored(15, labels, seed=1)
     model = build(train, "regression", target_mean=1300.0, target_std=245.0)
     options = TrainingOptions(**PLAIN, **LEARN)
     result = train_two_phases(model, train, validation, options)
@@ -230,7 +244,7 @@ from tlkeras.runtime import load_tensorflow
 load_tensorflow(seed=5)
 import keras
 from tlkeras.backbones import BACKBONES
-from tlkeras.config import TrainingOptions
+from tlkeras.config.train import TrainingOptions
 from tlkeras.data.pipeline import ExampleSet
 from tlkeras.models.builders import build_classifier
 from tlkeras.training.two_phase import train_two_phases

@@ -22,7 +22,7 @@ def get_backbone_spec(backbone: str | BackboneSpec) -> BackboneSpec:
 
     Args:
         backbone: a name from the table, in any spelling; `PREFIX:REST` for one of the package `tlkeras.extras.PREFIX`,
-            such as `hub:URL`; or a spec, which is returned as it is.
+            or a spec, which is returned as it is.
 
     Raises:
         UserError: there is no such backbone.
@@ -53,14 +53,19 @@ def get_provider(name: str) -> ModuleType:
     Raises:
         UserError: it is not part of this project.
     """
-    known = [package.__name__.rpartition(".")[2] for package in providers()]
-    if name not in known:
-        others = f"one of {', '.join(f'{other}:…' for other in known)}, or " if known else ""
+    known = prefixes()
+    if f"{name}:…" not in known:
+        others = f"one of {', '.join(known)}, or " if known else ""
         raise UserError(
             f"There are no backbones {name}:… in this project: it has no package {EXTRAS}.{name}. Give {others}a name "
             "from the table that scripts/summary.py prints."
         )
     return importlib.import_module(f"{EXTRAS}.{name}")
+
+
+def prefixes() -> list[str]:
+    """Return how the names of all backbones that are not in the table begin."""
+    return [f"{package.__name__.rpartition('.')[2]}:…" for package in providers()]
 
 
 def providers() -> list[ModuleType]:

@@ -4,7 +4,10 @@ The groups are dataclasses of their own so that a library function asks only for
 them all and is flat, so an option has one name on the command line, in `config.yaml` and in Python.
 """
 
+# [part: openvino]
 import importlib.util
+
+# [/part]
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
@@ -31,8 +34,20 @@ class CacheOptions(MemoryOptions):
         0.0, 1e6,
     )  # fmt: skip
     feature_dtype: Literal["float32", "float16"] = option("float32", "dtype of cached features; float16 takes half")
-    engine: Literal["tensorflow", "openvino", "openvino_bf16"] = option(
-        "tensorflow", "what computes the features; openvino needs 'pip install openvino'", modality="image"
+    engine: Literal[
+        "tensorflow",
+        # [part: openvino]
+        "openvino",
+        "openvino_bf16",
+        # [/part]
+    ] = option(
+        "tensorflow",
+        "what computes the features"
+        # [part: openvino]
+        "; openvino needs 'pip install openvino'"
+        # [/part]
+        "",
+        modality="image",
     )
 
 
@@ -41,12 +56,21 @@ class DataOptions(MemoryOptions):
     """Data and splits."""
 
     data: str = option(
-        "", "folder with one subfolder per class, folder with train/validation/test, CSV of path,label or text,label, "
-        "tfds:NAME, or digits (1,797 small images that need no download)",
-    )  # fmt: skip
+        "",
+        "folder with one subfolder per class, folder with train/validation/test, CSV of path,label, "
+        # [part: text]
+        "CSV of text,label, "
+        # [/part]
+        # [part: tfds]
+        "tfds:NAME, "
+        # [/part]
+        "or digits (1,797 small images that need no download)",
+    )
+    # [part: tfds]
     data_dir: str | None = option(
         None, "folder in which TensorFlow Datasets keeps its datasets (default: $TFDS_DATA_DIR, ~/tensorflow_datasets)"
     )
+    # [/part]
     task: Literal["auto", "single_label", "multi_label", "regression"] = option(
         "auto", "what a label is: one class of several, several classes at once, or a number; auto: decided by the data"
     )
@@ -73,27 +97,41 @@ class DataOptions(MemoryOptions):
         """
         if not self.data:
             raise UserError(
-                "Nothing was given for --data: give a folder with one subfolder per class, a CSV file, tfds:NAME, or, "
-                "for the built-in example, --config configs/digits.yaml."
+                "Nothing was given for --data: give a folder with one subfolder per class, a CSV file, "
+                # [part: tfds]
+                "tfds:NAME, "
+                # [/part]
+                "or, for the built-in example, --config configs/digits.yaml."
             )
         if self.validation_split + self.test_split > 0.9:
             raise UserError(
                 f"--validation-split {self.validation_split} and --test-split {self.test_split} leave less than a "
                 "tenth of the examples for training; lower them."
             )
+        # [part: tfds]
         if self.data_dir is not None and not self.data.startswith("tfds:"):
             raise UserError(
                 f"--data-dir {self.data_dir} says where TensorFlow Datasets keeps its datasets, but --data is "
                 f"{self.data}. Give --data tfds:NAME, or --data {self.data_dir} if it is a folder of images."
             )
+        # [/part]
 
 
 @dataclass(kw_only=True)
 class ModelOptions:
     """Backbone and head."""
 
-    backbone: str = option("MobileNetV2", "a name from the table that scripts/summary.py prints, or PREFIX:NAME of an "
-                           "extra: hub:URL, hub:FOLDER, kerashub:PRESET")  # fmt: skip
+    backbone: str = option(
+        "MobileNetV2",
+        "a name from the table that scripts/summary.py prints"
+        # [part: hub]
+        ", or hub:URL, hub:FOLDER"
+        # [/part]
+        # [part: kerashub]
+        ", or kerashub:PRESET"
+        # [/part]
+        "",
+    )
     weights: str = option(
         "imagenet", "imagenet, bundled (in the repository, for MobileNetV2-0.35 only), none (random), or a file: .h5, "
         ".weights.h5, .keras",
@@ -217,8 +255,10 @@ class TrainConfig(RunOptions, TrainingOptions, ModelOptions, DataOptions):
         """
         check_values(self)
         self.check_run()
+        # [part: openvino]
         if self.engine.startswith("openvino") and importlib.util.find_spec("openvino") is None:
             raise UserError(f"--engine {self.engine} needs OpenVINO, which is not installed: pip install openvino.")
+        # [/part]
         self.check_data()
         if self.task == "regression" and (self.label_smoothing or self.class_weights != "none"):
             raise UserError("--label-smoothing and --class-weights need classes; the task is regression.")

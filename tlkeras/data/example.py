@@ -1,4 +1,4 @@
-"""What a source yields: one `Example` per image (or text, or audio clip), in a `DatasetListing`."""
+"""What a source yields: one `Example` per image, or whatever else the modality is, in a `DatasetListing`."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -39,7 +39,7 @@ def find(root: Path, name: str, modality: type[Modality] | None = ImageModality)
         examples += _class_examples(root, folder, split, modality, notes, skipped)
     if not examples:
         others = [other.count_noun(count) for other, count in count_modalities(skipped).items() if count]
-        but = f", but {' and '.join(others)}, which a hub module (hub:HANDLE) may take" if others else ""
+        but = f", but {' and '.join(others)}, which the backbone does not take" if others else ""
         raise UserError(f"{root} holds no {modality.plural}{but}. {_expected_layout(modality)}")
     if skipped:
         kinds = ", ".join(f"{extension} ({count})" for extension, count in sorted(skipped.items()))

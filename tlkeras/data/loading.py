@@ -25,8 +25,8 @@ class DecodedExamples:
     """The examples that could be decoded, and those that could not.
 
     Attributes:
-        inputs: images as a uint8 array `(N, size, size, 3)`, RGB 0–255, texts as an array `(N,)` of str, audio as a
-            float32 array `(N, samples)` from -1 to 1; in memory or in a temporary file that disappears with the array.
+        inputs: such as images, uint8 `(N, size, size, 3)`, RGB 0–255; in memory or in a temporary file that disappears
+            with the array.
         examples: the N examples, in the order given; `inputs[i]` is `examples[i]`.
         unreadable: the other examples, each with the reason.
         notes: what the user should know, one sentence each.

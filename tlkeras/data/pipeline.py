@@ -1,6 +1,6 @@
 """Decoded examples to batches: `tf.data` of inputs, targets and sample weights.
 
-Images are RGB 0–255 `(B, S, S, 3)` float32, texts `(B,)` of strings, audio `(B, samples)` float32.
+Images are RGB 0–255 `(B, S, S, 3)` float32, texts `(B,)` of strings.
 """
 
 import functools
@@ -27,8 +27,7 @@ class SplitData:
     """Decoded examples of one split.
 
     Attributes:
-        inputs: images: uint8 `(N, S, S, 3)`, RGB; text: `(N,)` of str; audio: float32 `(N, samples)`; in memory or in
-            a file. It may hold other splits too.
+        inputs: such as images, uint8 `(N, S, S, 3)`, RGB; in memory or in a file. They may hold other splits too.
         rows: int64 `(n,)`, which rows of `inputs` belong to this split.
         targets: float32 `(n, K)`, in the order of `rows`.
         modality: what they are.
@@ -155,7 +154,7 @@ def stream(steps: tf.data.Dataset, make: Callable, data: SplitData) -> tf.data.D
         data: tells their shapes.
 
     Returns:
-        Float32 images `(B, S, S, 3)`, 0–255, strings `(B,)`, or float32 audio `(B, samples)`; and targets.
+        Inputs, such as float32 images `(B, S, S, 3)`, 0–255, or strings `(B,)`; and targets.
     """
     kind = data.inputs.dtype.kind
     dtype = tf.string if kind in "OU" else tf.dtypes.as_dtype(data.inputs.dtype)

@@ -7,11 +7,11 @@ from functools import partial
 
 import numpy as np
 
-from tlkeras.backbones.registry import get_backbone_spec
+from tlkeras.backbones.registry import get_backbone_spec, prefixes
 from tlkeras.backbones.spec import BackboneSpec
 from tlkeras.backbones.table import BACKBONES
 from tlkeras.config.fields import Task, check_applicable, check_values
-from tlkeras.config.train import DataOptions
+from tlkeras.config.train import DataOptions, ModelOptions
 from tlkeras.data.example import DatasetListing, Example
 from tlkeras.data.loading import decode_all, sample_median
 from tlkeras.data.sources import find_examples
@@ -31,8 +31,7 @@ class PreparedData:
         task: what a label is.
         classes: class names in the order of the model's outputs; empty for regression.
         modality: what `inputs` are and how they were decoded.
-        inputs: images: uint8 `(N, S, S, 3)`, RGB 0–255; text: `(N,)` of str; audio: float32 `(N, samples)`, -1 to 1; in
-            memory or in a file.
+        inputs: images: uint8 `(N, S, S, 3)`, RGB 0–255; else what the modality decodes; in memory or in a file.
         examples: the N examples in the same order.
         splits: for "train", "validation" and, where there is one, "test", indices into `examples`.
         unreadable: examples that were skipped, with the reason.
@@ -105,7 +104,14 @@ def find_data(options: DataOptions, spec: BackboneSpec, image_size: int | None, 
         UserError: for whatever is wrong with the data, or they are not what the backbone takes.
     """
     wanted = get_modality(spec.modality) if spec.modality else None
-    listing = find_examples(options.data, options.task, data_dir=options.data_dir, modality=wanted)
+    listing = find_examples(
+        options.data,
+        options.task,
+        modality=wanted,
+        # [part: tfds]
+        data_dir=options.data_dir,
+        # [/part]
+    )
     check_taken(listing, spec, options, image_size)
     split_listing(listing, listing.examples, options, seed)
     for note in listing.notes:
@@ -124,17 +130,16 @@ def check_taken(listing: DatasetListing, spec: BackboneSpec, options: DataOption
         UserError: with what takes such data.
     """
     found, plural = listing.modality.name, listing.modality.plural
-    check_applicable(options, "modality", found, f"{listing.name} holds {plural}")
+    for given in (options, ModelOptions(image_size=image_size)):
+        check_applicable(given, "modality", found, f"{listing.name} holds {plural}")
     if spec.modality not in (None, found):
         known = [other.name for other in BACKBONES.values() if other.modality == found]
-        backbones = f"{', '.join(known[:5])} or a hub module (hub:HANDLE)" if known else "a hub module (hub:HANDLE)"
+        backbones = " or ".join([*known[:3], *prefixes()]) or "this project has none"
         takes = get_modality(spec.modality).plural
         raise UserError(
             f"{spec.name} takes {takes}, and {listing.name} holds {plural}. Give {takes}, or a backbone that takes "
             f"{plural}: {backbones}."
         )
-    if found != "image" and image_size is not None:
-        raise UserError(f"--image-size was {image_size}, but {listing.name} holds {plural}; leave it out.")
 
 
 def split_listing(

@@ -1,11 +1,12 @@
-"""Find examples: folder, CSV file, TensorFlow Datasets name or the built-in digits -> a `DatasetListing`.
+"""Find examples: folder, CSV file or the built-in digits -> a `DatasetListing`.
 
 To add a kind of source, write a module beside `folder.py` that returns a `DatasetListing`, and give it a line in
-`find_examples`.
+`find_examples`; or a package `NAME` beside it with `find` and `short_name`, for `--data NAME:…`.
 """
 
 import importlib
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import get_args
@@ -16,9 +17,6 @@ from tlkeras.data.example import DatasetListing, Split
 from tlkeras.errors import UserError
 from tlkeras.modalities.base import Modality
 from tlkeras.modalities.image import ImageModality
-
-TFDS = "tfds:"
-TFDS_PACKAGE = "tlkeras.data.tfds"
 
 
 def find_examples(
@@ -32,12 +30,11 @@ def find_examples(
 
     Args:
         data: a folder with one subfolder per class, or with `train`, `validation`, `test` folders of such subfolders;
-            a `.csv` file with the columns `path`, `label` and optionally `split`; `tfds:NAME` or `tfds:FOLDER` for a
-            dataset of TensorFlow Datasets, with parts such as `train[:80%]` behind another colon if wanted; or
-            `digits`, a built-in dataset of small images.
+            a `.csv` file with the columns `path`, `label` and optionally `split`; `digits`, a built-in dataset of small
+            images; or `PREFIX:NAME` for what the package `tlkeras.data.PREFIX` finds.
         task: `single_label`, `multi_label`, `regression`, or `auto` to let the source decide.
         training: refuse also what can be evaluated but not trained on, such as images of one class only.
-        data_dir: where TensorFlow Datasets keeps its datasets, if not where it usually does.
+        data_dir: where such a package keeps its datasets, if not where it usually does.
         modality: what is wanted; None where that is not known. What is found may be another one.
 
     Raises:
@@ -45,10 +42,11 @@ def find_examples(
     """
     if task not in ("auto", *get_args(Task)):
         raise UserError(f"The task is {task!r}. Give auto, {', '.join(get_args(Task))}.")
+    package = source_package(data)
     if data == "digits":
         listing = folder.find(digits.digits_folder(), name="digits")
-    elif data.startswith(TFDS):
-        listing = tfds(data).find(data.removeprefix(TFDS), data_dir)
+    elif package:
+        listing = package.find(data.partition(":")[2], data_dir)
     elif data.lower().endswith(".csv"):
         listing = csv_file.find(Path(data).expanduser(), task, modality)
     else:
@@ -59,23 +57,27 @@ def find_examples(
     return listing
 
 
-def tfds(data: str) -> ModuleType:
-    """Return the package that reads TensorFlow Datasets.
+def source_package(data: str) -> ModuleType | None:
+    """Return the package `tlkeras.data.PREFIX` that finds data given as `PREFIX:REST`; None for files and folders.
 
     Raises:
-        UserError: it is not part of this project.
+        UserError: this project has no such package.
     """
-    if importlib.util.find_spec(TFDS_PACKAGE) is None:
+    prefix = re.match(r"([a-z]{2,}):", data)
+    if prefix is None:
+        return None
+    package = f"tlkeras.data.{prefix[1]}"
+    if importlib.util.find_spec(package) is None:
         raise UserError(
-            f"--data was {data}, but this project does not read TensorFlow Datasets: it has no package {TFDS_PACKAGE}. "
-            "Give a folder or a CSV file, or copy the package from the template."
+            f"--data was {data}, but this project has no package {package} that finds it. Give a folder or a CSV file."
         )
-    return importlib.import_module(TFDS_PACKAGE)
+    return importlib.import_module(package)
 
 
 def short_name(data: str) -> str:
-    """Return what to call a run on this data: the name of a file or folder; for TFDS the dataset without its parts."""
-    return tfds(data).short_name(data.removeprefix(TFDS)) if data.startswith(TFDS) else Path(data).stem
+    """Return what to call a run on this data: the name of a file or folder, or what its package says."""
+    package = source_package(data)
+    return package.short_name(data.partition(":")[2]) if package else Path(data).stem
 
 
 def _check_task(listing: DatasetListing, task: str) -> None:

@@ -85,7 +85,7 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 def table_rows(size: Size) -> str:
     """Return the metrics of one size, a line for each variant, under `HEADER`."""
-    rows = []
+    rows: list[str] = []
     for variant, name in VARIANTS.items():
         start = f"{'':>7}  {'':>8}" if rows else f"{size.percent:>7}  {size.images:>8,}"
         gain, low, high = size.gain(variant)
@@ -111,7 +111,7 @@ def savings(sizes: Sequence[Size], chance: float) -> str:
             f"Random weights reach {goal:.3f} with {sizes[-1].images:,} images, not significantly more than the "
             f"{chance:.3f} of the most common class: there is nothing to compare savings with."
         )
-    own = first_to_reach(goal, BASELINE, sizes)
+    own = first_to_reach(goal, BASELINE, sizes) or sizes[-1]  # which reaches it by definition
     reference = f"{own.images:,} images in {own.seconds(BASELINE):.1f} s ({goal:.3f}, {low:.3f} to {high:.3f})"
     lines = [f"  {VARIANTS[name]}: {saved_by(name, goal, own, sizes)}" for name in VARIANTS if name != BASELINE]
     return "\n".join([f"On average, what random weights reach with {reference} takes", *lines])

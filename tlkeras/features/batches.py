@@ -44,7 +44,7 @@ def training_features(
 
 
 def evaluation_features(features: Features, batch_size: int) -> tf.data.Dataset:
-    """Return every example once, in order, first view: features, one array `(B, …)` or a tuple, and targets `(B, K)`."""
+    """Return every example once, in order, first view: features, an array `(B, …)` or a tuple, and targets `(B, K)`."""
 
     def make(chosen: np.ndarray) -> tuple[np.ndarray, ...]:
         return *features.rows(0, chosen), features.targets[chosen]

@@ -1,6 +1,7 @@
 """Run a frozen part of a model as nothing but inference."""
 
 from collections.abc import Callable, Sequence
+from pkgutil import resolve_name
 from typing import Any
 
 import keras
@@ -19,7 +20,7 @@ def make_engine(model: keras.Model, name: str) -> Engine:
     Args:
         model: any Keras model; its weights as they are now become constants.
         name: "tensorflow": a frozen graph, in which TensorFlow folds what is constant, BatchNormalization into the
-            convolutions among it. "openvino" and "openvino_bf16": OpenVINO in float32 and in bfloat16.
+            convolutions among it. Another name is the module beside this one that makes the engine, up to a "_".
     """
 
     @tf.function(input_signature=[tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in model.inputs])
@@ -28,28 +29,11 @@ def make_engine(model: keras.Model, name: str) -> Engine:
         return [tf.cast(output, "float32") for output in outputs]
 
     if name != "tensorflow":
-        return openvino_engine(step, model, "bf16" if name == "openvino_bf16" else "f32")
+        return resolve_name(f"tlkeras.features.{name.partition('_')[0]}:make_engine")(step, model, name)
     plain = step.get_concrete_function()
     frozen = convert_variables_to_constants_v2(plain)
     run = frozen if len(frozen.inputs) == len(model.inputs) else plain  # a vocabulary cannot become a constant
     return lambda inputs: [output.numpy() for output in run(*map(tf.convert_to_tensor, inputs))]
-
-
-def openvino_engine(step: Any, model: keras.Model, precision: str) -> Engine:
-    """Do the same by OpenVINO, which has faster kernels for Intel's and AMD's processors."""
-    import openvino
-
-    converted = openvino.convert_model(step.get_concrete_function())
-    converted.reshape({index: [BATCH_SIZE, *tensor.shape[1:]] for index, tensor in enumerate(model.inputs)})
-    compiled = openvino.Core().compile_model(converted, "CPU", {"INFERENCE_PRECISION_HINT": precision})
-
-    def run(inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        count = len(inputs[0])
-        full = [np.resize(part, (BATCH_SIZE, *part.shape[1:])) if count < BATCH_SIZE else part for part in inputs]
-        outputs = compiled([np.asarray(part, "float32") for part in full])
-        return [outputs[index][:count] for index in range(len(outputs))]
-
-    return run
 
 
 def unwrap_single(parts: Sequence) -> Any:

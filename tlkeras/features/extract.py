@@ -53,7 +53,12 @@ class Features:
 
 
 def extract(
-    engine: Engine, data: SplitData, options: AugmentOptions | None, views: int, seed: int, arrays: Sequence[np.ndarray | FileArray]
+    engine: Engine,
+    data: SplitData,
+    options: AugmentOptions | None,
+    views: int,
+    seed: int,
+    arrays: Sequence[np.ndarray | FileArray],
 ) -> None:
     """Run one pass over the examples for each view; the next batch is augmented while one is computed.
 
@@ -93,7 +98,7 @@ def check_finite(outputs: Sequence[np.ndarray], data: SplitData) -> None:
 
 
 def view_batches(data: SplitData, options: AugmentOptions | None, views: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield all examples as they go through the frozen part, such as float32 `(B, S, S, 3)`, one view after the other."""
+    """Yield all examples as they go through the frozen part, such as float32 `(B, S, S, 3)`, view by view."""
     chunks = np.split(np.arange(len(data)), range(BATCH_SIZE, len(data), BATCH_SIZE))
     threads = ThreadPoolExecutor(available_cores())
 

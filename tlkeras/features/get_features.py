@@ -94,7 +94,7 @@ def get_features(
         )  # fmt: skip
         return None
     engine = functools.cache(lambda: make_engine(model, options.engine))
-    packages = ["tensorflow", "keras", "pillow", *(["openvino"] if options.engine != "tensorflow" else [])]
+    packages = sorted({"tensorflow", "keras", "pillow", options.engine.partition("_")[0]})
     common = {"features": name, "model": digest_model(model), "engine": options.engine, "cores": available_cores()}
     common |= {package: version(package) for package in packages}
     arrays, hits = [], 0

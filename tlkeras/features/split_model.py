@@ -26,7 +26,7 @@ class Parts:
 
 
 def split_model(model: keras.Model, first: int) -> Parts:
-    """Split a model from `build_classifier` after its pooling and, unless `first` is 0, below backbone layer `first`."""
+    """Split a model from `build_classifier` after its pooling and, unless `first` is 0, below that backbone layer."""
     decoded, pooled = decoded_input(model), model.get_layer("pool").output
     head = keras.Model(pooled, model.output)
     if not first:

@@ -1,4 +1,4 @@
-"""The folder of what is kept between runs: features, the digits, hub modules."""
+"""The folder of what is kept between runs: features, the digits, downloads."""
 
 import os
 from pathlib import Path

@@ -34,7 +34,7 @@ def build_classifier(
     l2: float = 0.0,
     target_mean: float = 0.0,
     target_std: float = 1.0,
-    precision: str = "float32",
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32",
     **backbone_options: Any,
 ) -> keras.Model:
     """Build a backbone with a new head, the backbone frozen.
@@ -43,7 +43,7 @@ def build_classifier(
     Transfer, Kolesnikov et al. 2020, arXiv:1912.11370): all classes are equally likely at first.
 
     Args:
-        backbone: a name from the table in any spelling; `PREFIX:NAME` of an extra, such as `hub:URL`; or a spec.
+        backbone: a name from the table in any spelling; `PREFIX:NAME` of an extra; or a spec.
         num_outputs: number of classes, or of numbers for regression.
         task: "single_label" gives a softmax, "multi_label" a sigmoid for each class, "regression" plain numbers.
         weights: "imagenet", "bundled", "none" (random) or a weight file; see `tlkeras.models.weights`.
@@ -55,7 +55,7 @@ def build_classifier(
         target_mean: mean of the training targets (regression), added to the output inside the model.
         target_std: standard deviation of the training targets (regression).
         precision: dtype policy of the layers, such as "mixed_bfloat16"; input scaling and output stay float32.
-        **backbone_options: what only this kind of backbone takes, such as `pixel_range` of a hub module.
+        **backbone_options: what only this kind of backbone takes, if it takes any.
 
     Returns:
         A functional model from `(B, H, W, 3)` pixels, 0–255 (or what else the backbone takes), to `(B, num_outputs)`

@@ -29,6 +29,7 @@ def first_trainable_index(model: keras.Model, unfreeze: str | int | float) -> in
         return [layer.name for layer in backbone.layers].index(wanted.stage.first_layer) + wanted.stage.after
     if wanted.fraction is not None:
         return count - round(wanted.fraction * count)
+    assert wanted.layers is not None  # one of the three is given
     if wanted.layers > count:
         raise UserError(f"--unfreeze was {unfreeze}; {backbone.name} has {count} layers, so give 0 to {count}.")
     return count - wanted.layers

@@ -57,9 +57,8 @@ def add_head(
     penalty = keras.regularizers.L2(l2) if l2 else None
     for index, units in enumerate(hidden_units, start=1):
         x = layers.Dropout(dropout, name=f"dropout_{index}")(x)
-        x = layers.Dense(
-            units, activation="relu", kernel_regularizer=penalty, dtype=precision, name=f"hidden_{index}"
-        )(x)
+        hidden = {"kernel_regularizer": penalty, "dtype": precision, "name": f"hidden_{index}"}
+        x = layers.Dense(units, activation="relu", **hidden)(x)
     x = layers.Dropout(dropout, dtype="float32", name="dropout")(x)
     return layers.Dense(
         num_outputs,

@@ -35,7 +35,7 @@ def get_backbone(model: keras.Model) -> keras.Model:
 def backbone_name(model: keras.Model) -> str:
     """Return the backbone's name: of the table, or with its prefix where it came from an extra."""
     backbone = get_backbone(model)
-    layers = [*model.layers, *backbone.layers]  # a tokenizer is in front of the backbone, a hub module inside
+    layers = [*model.layers, *backbone.layers]  # of an extra: in front of the backbone, or inside
     return next((layer.source for layer in layers if hasattr(layer, "source")), backbone.name)
 
 

@@ -1,9 +1,11 @@
-"""The private names of Keras that tlkeras needs, in one place; `tests/models/test_keras_private.py` tells if they change.
+"""The private names of Keras that tlkeras needs; `tests/models/test_keras_private.py` tells if Keras changes them.
 
-What each stands in for: Keras has no public way to walk nested layers, or to find the tensors between two layers.
+Keras has no public way to walk nested layers, to find the tensors between two layers, or to know which variable an
+optimizer's `update_step` is given.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 
@@ -36,3 +38,8 @@ def nodes_in_order(model: keras.Model) -> Iterator[tuple[keras.Operation, list[k
 def source_of(tensor: keras.KerasTensor) -> keras.Operation:
     """Return the operation that a symbolic tensor comes from."""
     return tensor._keras_history.operation
+
+
+def variable_index(optimizer: keras.optimizers.Optimizer, variable: Any) -> int:
+    """Return the index, in the list an optimizer was built for, of the variable that its `update_step` is given."""
+    return optimizer._get_variable_index(variable)

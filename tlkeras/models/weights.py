@@ -1,4 +1,4 @@
-"""Put weights into a freshly built backbone, all of them or none, and say where they came from."""
+"""Load weights into a freshly built backbone, all of them or none, and say where they came from."""
 
 import contextlib
 import os
@@ -25,63 +25,63 @@ from tlkeras.errors import UserError
 from tlkeras.io.hashing import file_hash
 
 # Standard deviations of ImageNet's RGB channels on the 0-1 scale, as in keras.applications.efficientnet.
-IMAGENET_DEVIATION = np.array([0.229, 0.224, 0.225], "float32")
+IMAGENET_STD = np.array([0.229, 0.224, 0.225], "float32")
 
 
-def load_backbone_weights(model: keras.Model, backbone: BackboneSpec, weights: str, image_size: int) -> str:
+def load_backbone_weights(model: keras.Model, spec: BackboneSpec, weights: str, image_size: int) -> str:
     """Load weights into a backbone that was built with `weights=None`.
 
     Args:
-        model: The backbone without classifier, as `keras.applications` builds it.
-        backbone: Its row.
+        model: the backbone without classifier, as `keras.applications` builds it.
+        spec: its spec.
         weights: "none", "imagenet" (from Keras' cache, else downloaded into it), "bundled" (of this repository), or a
             path: `.h5` as published for keras.applications with or without classifier, `.weights.h5`, or a `.keras`
             model with the backbone in it.
-        image_size: Pixels a side; MobileNet has a weight file for each of several sizes.
+        image_size: in pixels; MobileNet has a weight file for each of several sizes.
 
     Returns:
-        Where the weights came from, for the record of a run.
+        Where the weights came from, for `config.yaml` and the log of a run.
 
     Raises:
-        UserError: The weights cannot be had or do not fit. The model then has the weights that it had before.
+        UserError: the weights are missing or do not fit; the model keeps those that it had before.
     """
     if weights == "none":
         return "random weights"
     if weights == "bundled":
-        path = bundled_file(backbone)
-        source = f"weights of the repository ({path.name}, see its card)"
+        path = bundled_file(spec)
+        source = f"weights of the repository ({path.name}, see its model card)"
     elif weights == "imagenet":
-        path = imagenet_file(backbone, image_size) or download(backbone, image_size)
+        path = imagenet_file(spec, image_size) or download(spec, image_size)
         source = f"ImageNet ({path.name})"
     else:
         path = weight_file(weights)
-        check_fits(path, backbone)
+        check_fits(path, spec)
         source = f"{path.name}, SHA-256 {file_hash(path, 'sha256')[:12]}…"
     with restore_on_failure(model, path):
         read_into(model, path)
-    correct_efficientnet(model)
+    fix_efficientnet_variance(model)
     return source
 
 
-def download(backbone: BackboneSpec, image_size: int) -> Path:
+def download(spec: BackboneSpec, image_size: int) -> Path:
     """Download ImageNet weights into Keras' cache with Keras' progress bar; a file in part is never left there.
 
     Raises:
-        UserError: The file cannot be had, or what came is not the file.
+        UserError: the file cannot be downloaded, or what was sent is not the file.
     """
-    check_online(backbone, image_size)
-    name, url = backbone.weights_file(image_size)
+    check_online(spec, image_size)
+    name, url = spec.weights_file(image_size)
     folder = cache_folders()[-1]
     part = folder / f"{name}.{os.getpid()}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         keras.utils.get_file(
-            part.name, url, file_hash=backbone.weights_hash, cache_dir=folder.parent, cache_subdir=folder.name
+            part.name, url, file_hash=spec.weights_hash, cache_dir=folder.parent, cache_subdir=folder.name
         )
-        check_fits(part, backbone)
+        check_fits(part, spec)
         part.replace(folder / name)
     except Exception as error:  # get_file raises a bare Exception when the connection breaks.
-        raise cannot_download(backbone, image_size, error) from error
+        raise cannot_download(spec, image_size, error) from error
     finally:
         part.unlink(missing_ok=True)
     return folder / name
@@ -89,12 +89,12 @@ def download(backbone: BackboneSpec, image_size: int) -> Path:
 
 @contextlib.contextmanager
 def restore_on_failure(model: keras.Model, path: Path) -> Iterator[None]:
-    """Prove that what runs inside assigns every weight of the model; if not, give it its former weights back.
+    """Check that the block assigns every weight of the model; if it does not, restore the former weights.
 
-    Each weight is made NaN (or -1 where it is an integer) beforehand and must not be afterwards.
+    Each weight is set to NaN (or -1 where it is an integer) beforehand and must not be afterwards.
 
     Raises:
-        UserError: A weight was not assigned, or the file holds NaN or infinity.
+        UserError: a weight was not assigned, or the file holds NaN or infinity.
     """
     before = [keras.ops.convert_to_numpy(weight) for weight in weights_in_order(model)]
     try:
@@ -109,7 +109,7 @@ def restore_on_failure(model: keras.Model, path: Path) -> Iterator[None]:
 
 
 def has_value(value: np.ndarray) -> bool:
-    """Whether a weight `(…)` holds something else than what `all_or_nothing` put there: all finite, or not negative."""
+    """Return whether a weight `(…)` was assigned after `restore_on_failure`: all finite, or no integer negative."""
     return bool((value >= 0).all() if value.dtype.kind == "i" else np.isfinite(value).all())
 
 
@@ -117,7 +117,7 @@ def read_into(model: keras.Model, path: Path) -> None:
     """Read a weight file of any kind into the model.
 
     Raises:
-        UserError: Its layers are not those of the model.
+        UserError: its layers are not those of the model.
     """
     if path.suffix == ".keras":
         assign(model, weights_of_saved_model(model, path))
@@ -137,10 +137,10 @@ def read_into(model: keras.Model, path: Path) -> None:
 
 
 def weights_of_saved_model(model: keras.Model, path: Path) -> list[np.ndarray]:
-    """The weights of the backbone in a `.keras` file: the whole model, its beginning, or a model nested in it.
+    """Return the weights of the backbone in a `.keras` file: the whole model, its beginning, or a model nested in it.
 
     Raises:
-        UserError: The file cannot be opened in safe mode, or no such backbone is in it.
+        UserError: the file cannot be opened in safe mode, or no such backbone is in it.
     """
     try:
         saved = keras.saving.load_model(path, compile=False, safe_mode=True)
@@ -155,7 +155,7 @@ def weights_of_saved_model(model: keras.Model, path: Path) -> list[np.ndarray]:
 
 
 def models_in(model: keras.Model) -> Iterator[keras.Model]:
-    """A model and all models nested in it."""
+    """Yield a model and all models nested in it."""
     yield model
     for layer in model.layers:
         if isinstance(layer, keras.Model):
@@ -163,35 +163,35 @@ def models_in(model: keras.Model) -> Iterator[keras.Model]:
 
 
 def weights_in_order(model: keras.Model) -> list[keras.Variable]:
-    """The weights layer by layer, the order of legacy files."""
+    """Return the weights layer by layer, the order of legacy files."""
     return [weight for layer in model.layers for weight in layer.weights]
 
 
 def shapes(weights: list[keras.Variable]) -> list[tuple[int, ...]]:
-    """The shape of each weight."""
+    """Return the shape of each weight."""
     return [tuple(weight.shape) for weight in weights]
 
 
 def assign(model: keras.Model, values: list[np.ndarray]) -> None:
-    """Give the model these weights, in the order of `weights_in_order`."""
+    """Assign these values to the weights, in the order of `weights_in_order`."""
     for weight, value in zip(weights_in_order(model), values, strict=True):
         weight.assign(value)
     for layer in model.layers:
         if isinstance(layer, keras.layers.Normalization):
-            layer.finalize_state()  # It computes with copies of its weights.
+            layer.finalize_state()  # it computes with copies of its weights.
 
 
-def correct_efficientnet(model: keras.Model) -> None:
-    """Make EfficientNet (the first version) divide by the deviation of the pixels and not by its root.
+def fix_efficientnet_variance(model: keras.Model) -> None:
+    """Make EfficientNet (the first version) divide by the standard deviation of the pixels, not by its root.
 
-    The published files hold the deviation where the Normalization layer expects the variance. Keras makes up for it by
-    one more Rescaling layer, but only when built with `weights="imagenet"`, so the same file given as a path is wrong
-    in silence (https://github.com/tensorflow/tensorflow/issues/49930). Here the variance itself is put right, so a
-    file that tlkeras wrote holds the right one and is left alone.
+    The published files hold the standard deviation where the Normalization layer expects the variance. Keras
+    compensates with one more Rescaling layer, but only when built with `weights="imagenet"`, so the same file given as
+    a path is silently wrong (https://github.com/tensorflow/tensorflow/issues/49930). Here the variance itself is
+    corrected, so a file that tlkeras wrote holds the right one and is left alone.
     """
     for layer in model.layers:
         if isinstance(layer, keras.layers.Normalization) and layer.input_variance is None:
             variance = keras.ops.convert_to_numpy(layer.adapt_variance)
-            if np.allclose(variance, IMAGENET_DEVIATION, rtol=1e-3):
-                layer.adapt_variance.assign(variance * IMAGENET_DEVIATION)
+            if np.allclose(variance, IMAGENET_STD, rtol=1e-3):
+                layer.adapt_variance.assign(variance * IMAGENET_STD)
                 layer.finalize_state()

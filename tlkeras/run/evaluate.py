@@ -10,7 +10,7 @@ import numpy as np
 
 from tlkeras.data.example import DatasetListing, Example
 from tlkeras.data.loading import decode_all
-from tlkeras.data.sources import TFDS, find_examples
+from tlkeras.data.sources import find_examples, source_package
 from tlkeras.data.splits import load_split
 from tlkeras.errors import UserError
 from tlkeras.run.load_run import Run, load_run
@@ -26,7 +26,7 @@ def evaluate(
 
     Args:
         run_path: folder that `scripts/train.py` wrote.
-        data: folder, CSV, TFDS name or digits with the run's classes; the run's own data when None, of which only the
+        data: as for training, with the run's classes; the run's own data when None, of which only the
             test split is evaluated (the validation split where there is no test split).
         batch_size: examples per step.
         data_dir: where TensorFlow Datasets keeps its datasets; where it was in training when None.
@@ -81,7 +81,7 @@ def training_data(run: Run) -> str:
         UserError: it is not.
     """
     data = run.config["data"]
-    if data != "digits" and not data.startswith(TFDS) and not Path(data).expanduser().exists():
+    if data != "digits" and not source_package(data) and not Path(data).expanduser().exists():
         where = "" if Path(data).is_absolute() else f" in {Path.cwd()}"
         raise UserError(
             f"{run.path} was trained on {data}, and there is no such folder or file{where}. "
@@ -125,8 +125,8 @@ def evaluation_split(run: Run, examples: Sequence[Example]) -> dict[str, list[Ex
 def warn_if_training_data(run: Run, data: str, examples: Sequence[Example]) -> None:
     """Say so when a run is evaluated on examples that it was trained on."""
     before = run.config["data"]
-    of_tfds = data.startswith(TFDS) and before.startswith(TFDS)  # these names tell dataset and version
-    if not of_tfds and Path(data).expanduser().resolve() != Path(before).expanduser().resolve():
+    named = source_package(data) and source_package(before)  # then examples are named by dataset and version
+    if not named and Path(data).expanduser().resolve() != Path(before).expanduser().resolve():
         return
     with (run.path / "split.csv").open(newline="", encoding="utf-8") as file:
         trained = {row["path"] for row in csv.DictReader(file) if row["split"] == "train"}

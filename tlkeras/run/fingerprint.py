@@ -29,7 +29,7 @@ def check_fingerprint(folder: Path, config: Any, data: PreparedData, weights: st
         folder: of the checkpoints.
         config: options of the run, none of them None any more.
         data: the examples, decoded.
-        weights: hash of a hub module, or of a weight file that each start reads again.
+        weights: hash of a backbone of an extra, or of a weight file that each start reads again.
 
     Raises:
         UserError: another option, other data or weights, another version of a package, or another number of cores.

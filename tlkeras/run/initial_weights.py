@@ -8,7 +8,12 @@ from tlkeras.backbones.spec import BackboneSpec
 from tlkeras.backbones.weight_files import bundled_file, weight_file
 from tlkeras.io.hashing import file_hash
 
-NO_FILE = ("imagenet", "none", "module", "preset")  # random weights, or those of a provider, which are checked elsewhere
+NO_FILE = (
+    "imagenet",
+    "none",
+    "module",
+    "preset",
+)  # random weights, or those of a provider, which are checked elsewhere
 
 
 @dataclass(frozen=True)

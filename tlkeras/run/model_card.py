@@ -11,7 +11,7 @@ from tlkeras.config.fields import flag_name
 from tlkeras.config.pretrain import PretrainConfig
 from tlkeras.data.loading import available_cores
 from tlkeras.data.prepare import PreparedData
-from tlkeras.data.sources import TFDS, tfds
+from tlkeras.data.sources import source_package
 from tlkeras.io.hashing import file_hash
 from tlkeras.run.artifacts import versions
 from tlkeras.run.fingerprint import MAY_CHANGE
@@ -110,7 +110,8 @@ def describe(initial: InitialWeights) -> str:
 
 def data_name(data: str) -> str:
     """Return the name of a dataset or a file without the folders of this machine."""
-    return tfds(data).public_name(data.removeprefix(TFDS)) if data.startswith(TFDS) else Path(data).resolve().name
+    package = source_package(data)
+    return package.public_name(data.partition(":")[2]) if package else Path(data).resolve().name
 
 
 def command(config: PretrainConfig) -> str:

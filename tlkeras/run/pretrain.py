@@ -58,9 +58,7 @@ def pretrain_and_write(job: Inputs) -> None:
         job.spec, splits["train"].targets.shape[1], task=data.task, weights=config.weights,
         image_size=data.image_size, dropout=0.0, precision=config.precision,
     )  # fmt: skip
-    history = train_all_layers(
-        model, splits["train"], splits["validation"], config, Checkpoints(folder / CHECKPOINTS)
-    )
+    history = train_all_layers(model, splits["train"], splits["validation"], config, Checkpoints(folder / CHECKPOINTS))
     evaluated = {name: split for name, split in splits.items() if name != "train"}
     metrics = evaluate_splits(without_resizing(model), evaluated, config.batch_size, data.task)
     weights = folder / f"{job.spec.name}.weights.h5"

@@ -94,9 +94,7 @@ def train_all_layers(
             verbose=fit_verbosity(),
         )  # fmt: skip
     except FloatingPointError as error:
-        raise UserError(
-            f"Training failed: {error}. Lower --learning-rate (it was {options.learning_rate})."
-        ) from None
+        raise UserError(f"Training failed: {error}. Lower --learning-rate (it was {options.learning_rate}).") from None
     return history
 
 

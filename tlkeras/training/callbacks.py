@@ -48,7 +48,7 @@ class RestoreBestWeights(keras.callbacks.Callback):
     """Keep the weights of the best epoch on validation, restore them at the end, and stop early.
 
     Attributes:
-        best: the score of the best epoch, None before the first.
+        best: the score of the best epoch, empty before the first, which any score is above.
         epoch: its index, from 0.
         logs: its metrics.
         weights: what the trainable weights held then.
@@ -57,7 +57,7 @@ class RestoreBestWeights(keras.callbacks.Callback):
 
     def __init__(self, task: Task, patience: int) -> None:
         super().__init__()
-        self.best: tuple[float, ...] | None = None
+        self.best: tuple[float, ...] = ()
         self.epoch = -1
         self.logs: dict[str, float] = {}
         self._task, self._patience = task, patience
@@ -66,7 +66,7 @@ class RestoreBestWeights(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         current = score(logs or {}, self._task)
-        if self.best is None or current > self.best:
+        if current > self.best:
             self.best, self.epoch, self.logs = current, epoch, dict(logs or {})
             self.weights = [keras.ops.convert_to_numpy(weight).copy() for weight in self.model.trainable_weights]
         elif epoch - self.epoch >= self._patience:
@@ -75,7 +75,7 @@ class RestoreBestWeights(keras.callbacks.Callback):
 
     def state(self) -> dict[str, Any]:
         """Return all but the weights, for JSON."""
-        return {"best": list(self.best or ()), "epoch": self.epoch, "logs": self.logs, "done": self.done}
+        return {"best": list(self.best), "epoch": self.epoch, "logs": self.logs, "done": self.done}
 
     def restore(self, state: dict[str, Any], weights: list[np.ndarray]) -> None:
         """Take over the state and the weights of another callback."""

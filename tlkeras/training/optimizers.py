@@ -7,9 +7,10 @@ from keras import ops
 
 from tlkeras.config.train import TrainingOptions
 from tlkeras.models.introspect import get_backbone, get_spec
+from tlkeras.models.keras_private import variable_index
 
 
-class StagewiseLearningRate:
+class StagewiseLearningRate(keras.optimizers.Optimizer):
     """Mixin for a Keras optimizer: a factor on the learning rate of single variables, and decoupled weight decay.
 
     Keras has one learning rate for all variables, and its own weight decay ignores any factor on it. Weight decay
@@ -22,16 +23,15 @@ class StagewiseLearningRate:
         self._scales_by_path, self._decay = lr_scales, decay
 
     def build(self, variables: list[keras.Variable]) -> None:
-        super().build(variables)  # type: ignore[misc]
+        super().build(variables)
         self._scales = [self._scales_by_path.get(variable.path, 1.0) for variable in variables]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         # TensorFlow's own variable arrives here, which does not know its path: hence the index.
-        index = self._get_variable_index(variable)  # type: ignore[attr-defined]
-        rate = ops.cast(learning_rate, variable.dtype) * self._scales[index]
+        rate = ops.cast(learning_rate, variable.dtype) * self._scales[variable_index(self, variable)]
         if self._decay and len(variable.shape) > 1:
-            self.assign_sub(variable, variable * rate * self._decay)  # type: ignore[attr-defined]
-        super().update_step(gradient, variable, rate)  # type: ignore[misc]
+            self.assign_sub(variable, variable * rate * self._decay)
+        super().update_step(gradient, variable, rate)
 
 
 class StagedAdam(StagewiseLearningRate, keras.optimizers.Adam):
@@ -49,11 +49,12 @@ def make_optimizer(
 
     Args:
         model: a model from `build_classifier`, its trainable layers already set.
-        options: which optimizer, schedule, decay and factor for each stage.
+        options: which optimizer, schedule, decay and factor for each stage, which must be given.
         learning_rate: the maximum learning rate.
         steps: steps of the phase, over which the schedule runs.
     """
     schedule = make_schedule(learning_rate, steps, options.warmup, constant=options.schedule == "constant")
+    assert options.layer_decay is not None  # see `TrainingOptions.with_defaults`
     scales = lr_scales(model, options.layer_decay)
     if options.optimizer == "sgd":
         optimizer = StagedSGD(schedule, momentum=0.9, nesterov=True, lr_scales=scales, decay=options.weight_decay)

@@ -64,22 +64,27 @@ class TrainingResult:
         seconds: of the pass that computes features, and of each phase, by its name.
         kept: the phase whose model was kept.
         epoch: number of the epoch whose weights were kept, from 1.
-        best: the score of that epoch; see `tlkeras.training.callbacks.score`.
+        best: the score of that epoch, empty before the first; see `tlkeras.training.callbacks.score`.
     """
 
     history: list[dict] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     kept: str = ""
     epoch: int = 0
-    best: tuple[float, ...] | None = None
+    best: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.best = tuple(self.best)  # a checkpoint holds a list
 
 
 def plan_phases(model: keras.Model, options: TrainingOptions) -> list[Phase]:
     """Return the phases that the options ask for; no second one where it would unfreeze nothing."""
+    unfreeze, head, finetune = options.unfreeze, options.head_learning_rate, options.finetune_learning_rate
+    assert unfreeze is not None and head is not None and finetune is not None  # see `TrainingOptions.with_defaults`
     first, last = options.frozen_epochs, options.frozen_epochs + options.finetune_epochs
-    phases = [Phase("frozen", "none", options.head_learning_rate, 0, first)]
-    if options.finetune_epochs and first_trainable_index(model, options.unfreeze) < len(get_backbone(model).layers):
-        phases.append(Phase("finetune", options.unfreeze, options.finetune_learning_rate, first, last))
+    phases = [Phase("frozen", "none", head, 0, first)]
+    if options.finetune_epochs and first_trainable_index(model, unfreeze) < len(get_backbone(model).layers):
+        phases.append(Phase("finetune", unfreeze, finetune, first, last))
     return phases
 
 

@@ -85,8 +85,8 @@ def cached_inputs(
 
 def split_index(model: keras.Model, options: TrainingOptions) -> int:
     """Return the index of the first backbone layer that phase 2 trains; 0 where nothing is to be computed below it."""
-    backbone = get_backbone(model)
-    first = first_trainable_index(model, options.unfreeze)
+    assert options.unfreeze is not None  # see `TrainingOptions.with_defaults`
+    backbone, first = get_backbone(model), first_trainable_index(model, options.unfreeze)
     frozen = any(not isinstance(layer, keras.layers.InputLayer) for layer in backbone.layers[:first])
     return first if options.finetune_epochs and frozen and first < len(backbone.layers) else 0
 

@@ -74,13 +74,13 @@ def train_two_phases(
         try:
             trainer.fit(checkpoints, {"frozen": frozen.digest(), "cached": cached(inputs)})
         except UserError as error:  # the loss became infinite
-            if result.best is None:
+            if not result.best:
                 raise
             log.warning("%s Phase 1's model is kept.", error)
             assign_all(model.trainable_weights, trainer.before)
             break
         frozen.check()
-        if result.best is None or trainer.best.best > tuple(result.best):
+        if trainer.best.best > result.best:
             result.best, result.kept, result.epoch = trainer.best.best, phase.name, trainer.best.epoch + 1
         else:
             assign_all(model.trainable_weights, trainer.before)

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from tlkeras.data.tfds import public_name, short_name
 from tlkeras.data.tfds.name import parse_name
 from tlkeras.errors import UserError
 
 
 def parts(text: str) -> list[tuple[str, str | None]]:
-    return [(part.rule, part.split) for part in parse_name(text).parts]
+    return [(rule, split) for split, rule in parse_name(text).parts.items()]
 
 
 @pytest.mark.parametrize(
@@ -47,13 +48,24 @@ def test_a_part_without_a_word_is_for_what_its_name_says():
 def test_folders(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("mine/1.0.0").mkdir(parents=True)
-    assert parse_name("mine/1.0.0").folder is None  # a data set with a config, unless the folder holds a prepared one
+    assert parse_name("mine/1.0.0").folder is None  # a dataset with a config, unless the folder holds a prepared one
     Path("mine/1.0.0/dataset_info.json").touch()
     assert parse_name("mine/1.0.0").folder == Path("mine/1.0.0")
     assert parse_name("./other").folder == Path("other")
     assert parse_name("~/other").folder == Path.home() / "other"
     assert parse_name("/data/mine/1.0.0").folder == Path("/data/mine/1.0.0")
     assert parts("/data/mine/1.0.0:train[:1],test") == [("train[:1]", "train"), ("test", "test")]
+
+
+@pytest.mark.parametrize(
+    ("text", "short", "public"),
+    [
+        ("coco/2017:1.*.*:train[:9],test", "tfds coco/2017:1.*.*", "tfds:coco/2017:1.*.*:train[:9],test"),
+        ("/home/me/mine/1.0.0:train=train[:1]", "tfds mine 1.0.0", "tfds:mine/1.0.0:train=train[:1]"),
+    ],
+)
+def test_names_for_others(text, short, public):
+    assert (short_name(text), public_name(text)) == (short, public)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +83,7 @@ def test_folders(tmp_path, monkeypatch):
         ("beans:train=", "The part 'train=' of"),
         ("beans:train+", "The part 'train+' of"),
         ("beans:train=a=b", "What the part 'train=a=b' of tfds:beans:train=a=b is for is not known"),
-        ("beans:learn=train", "What the part 'learn=train' of tfds:beans:learn=train is for is not known"),
+        ("beans:other=train", "What the part 'other=train' of tfds:beans:other=train is for is not known"),
         ("beans:train,extra", "Put train=, validation= or test= in front"),
         ("beans:train,train+test", "What the part 'train+test'"),
         ("beans:train[:9],train[9:]", "join them with a plus: train=train[:9]+train[9:]"),

@@ -1,34 +1,35 @@
-"""Data sets of TensorFlow Datasets, prepared on the spot; no network is used."""
+"""Datasets of TensorFlow Datasets, prepared on the spot; no network is used."""
 
 import time
+import urllib.request
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tlkeras.data import tfds_builder
 from tlkeras.data.loading import decode_all
 from tlkeras.data.sources import find_examples
 from tlkeras.errors import UserError
-from tlkeras.modalities.base import pictures
+from tlkeras.io import network
+from tlkeras.modalities.image import ImageModality
 
 pytestmark = pytest.mark.slow  # importing TensorFlow Datasets and writing records takes seconds
 
-COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
-EACH = [(colour, colour) for colour in COLOURS]
+COLORS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
+EACH = [(color, color) for color in COLORS]
 
 
-def picture(tfds, **options):
+def image_feature(tfds, **options):
     return tfds.features.Image(encoding_format="png", **options)
 
 
 def one_class(tfds):
-    return tfds.features.ClassLabel(names=list(COLOURS))
+    return tfds.features.ClassLabel(names=list(COLORS))
 
 
 @pytest.fixture
 def define(tmp_path):
-    """Returns a function that makes the builder of a data set `tiny` with these splits of (colour, label) pairs."""
+    """Returns a function that makes the builder of a dataset `tiny` with these splits of (color, label) pairs."""
     tfds = pytest.importorskip("tensorflow_datasets")
 
     def define(splits, label=one_class, features=None, example=None, version="1.0.0", config=None, **info):
@@ -38,15 +39,15 @@ def define(tmp_path):
             name = "tiny"
 
             def _info(self):
-                kinds = features(tfds) if features else {"image": picture(tfds), "label": label(tfds)}
+                kinds = features(tfds) if features else {"image": image_feature(tfds), "label": label(tfds)}
                 return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(kinds), **info)
 
             def _split_generators(self, _):
                 return {split: self._generate_examples(rows) for split, rows in splits.items()}
 
             def _generate_examples(self, rows):
-                for number, (colour, value) in enumerate(rows):
-                    pixels = np.full((6, 4, 3), COLOURS[colour], np.uint8)
+                for number, (color, value) in enumerate(rows):
+                    pixels = np.full((6, 4, 3), COLORS[color], np.uint8)
                     yield number, example(pixels, value) if example else {"image": pixels, "label": value}
 
         return Tiny(data_dir=tmp_path / "data")
@@ -56,7 +57,7 @@ def define(tmp_path):
 
 @pytest.fixture
 def build(define, tmp_path):
-    """As `define`; the data set is prepared, and its code is not known to TFDS any more."""
+    """As `define`; the dataset is prepared, and its code is not known to TFDS any more."""
 
     def build(splits, label=one_class, shards=None, **options):
         tfds = pytest.importorskip("tensorflow_datasets")
@@ -70,29 +71,29 @@ def build(define, tmp_path):
 
 @pytest.fixture
 def find(tmp_path):
-    """`find("tiny:train")` looks where `build` puts data sets."""
+    """`find("tiny:train")` looks where `build` puts datasets."""
     return lambda text, **options: find_examples(f"tfds:{text}", data_dir=str(tmp_path / "data"), **options)
 
 
 def first_pixels(examples):
-    return [tuple(pixels[0, 0]) for pixels in decode_all(examples, pictures(4), 0.0).inputs]
+    return [tuple(pixels[0, 0]) for pixels in decode_all(examples, ImageModality(4), 0.0).inputs]
 
 
-def colours_of(examples):
-    return [COLOURS[example.label] for example in examples]
+def colors_of(examples):
+    return [COLORS[example.label] for example in examples]
 
 
 class TestReading:
-    def test_splits_labels_and_pictures(self, build, find):
+    def test_splits_labels_and_images(self, build, find):
         build({"train": EACH * 4, "test": EACH, "extra": EACH})
         source = find("tiny")
         assert (source.name, source.task) == ("tfds:tiny", "single_label")
-        assert source.classes == ["red", "green", "blue"]  # the data set's own order
+        assert source.classes == ["red", "green", "blue"]  # the dataset's own order
         assert [e.split for e in source.examples] == ["train"] * 12 + ["test"] * 3
         names = [example.name for example in source.examples]
         assert (names[0], names[11], names[14]) == ("tiny/1.0.0/train#0", "tiny/1.0.0/train#11", "tiny/1.0.0/test#2")
-        assert source.notes == ["Other splits of the data set were ignored: extra."]
-        assert first_pixels(source.examples) == colours_of(source.examples)
+        assert source.notes == ["Ignored other splits of the dataset: extra."]
+        assert first_pixels(source.examples) == colors_of(source.examples)
         assert find("tiny").examples == source.examples
 
     def test_a_train_split_alone_is_split_later(self, build, find):
@@ -100,42 +101,42 @@ class TestReading:
         assert [example.split for example in find("tiny").examples] == [None] * 3
 
     @pytest.mark.parametrize("shards", [1, 4])
-    def test_pictures_stay_where_tfds_put_them(self, build, find, tmp_path, shards):
+    def test_images_stay_where_tfds_put_them(self, build, find, tmp_path, shards):
         build({"train": EACH * 60}, shards=shards)
         before = sorted(path.name for path in tmp_path.rglob("*"))
         examples = find("tiny:train[5:170]").examples
         assert all(example.content is None and example.path.is_file() for example in examples)
         assert len({example.path for example in examples}) == shards
-        assert first_pixels(examples) == colours_of(examples)
+        assert first_pixels(examples) == colors_of(examples)
         assert sorted(path.name for path in tmp_path.rglob("*")) == before
 
-    def test_numbers_are_the_same_in_every_part(self, build, find):
+    def test_indices_are_the_same_in_every_part(self, build, find):
         build({"train": EACH * 60}, shards=4)  # so many that TFDS would take turns between the files
         everything = {example.name: example for example in find("tiny:train").examples}
         parts = [find(f"tiny:{rule}").examples for rule in ("train[:17]", "train[17:-7]", "train[-7:]")]
         assert [example for part in parts for example in part] == list(everything.values())
 
-    def test_other_formats_are_kept_in_memory(self, define, find, tmp_path):
+    def test_array_record(self, define, find, tmp_path):
         pytest.importorskip("array_record")
         tfds = pytest.importorskip("tensorflow_datasets")
         builder = define({"train": EACH * 4})
         builder.download_and_prepare(file_format=tfds.core.FileFormat.ARRAY_RECORD)
         examples = find("tiny").examples
         assert all(example.path is None for example in examples)
-        assert first_pixels(examples) == colours_of(examples)
+        assert first_pixels(examples) == colors_of(examples)
 
-    def test_examples_without_label_are_left_out(self, build, find):
+    def test_examples_without_label_are_skipped(self, build, find):
         build({"train": [("red", "red"), ("red", -1), ("blue", "blue")]})
         source = find("tiny")
         assert [example.label for example in source.examples] in (["red", "blue"], ["blue", "red"])
-        assert source.notes == ["Of the split train, 1 pictures have no label and were left out."]
+        assert source.notes == ["Skipped 1 image of train without a label."]
 
     def test_mocked_data(self, build, tmp_path):
         tfds = pytest.importorskip("tensorflow_datasets")
         build({"train": EACH})
         with tfds.testing.mock_data(num_examples=7, data_dir=str(tmp_path / "data")):
             source = find_examples("tfds:tiny", training=False)
-        assert len(source.examples) == 7 and decode_all(source.examples, pictures(4), 0.0).inputs.shape == (7, 4, 4, 3)
+        assert len(source.examples) == 7 and decode_all(source.examples, ImageModality(4), 0.0).inputs.shape == (7, 4, 4, 3)
 
     @pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
     def test_damaged_files(self, build, find, damage):
@@ -166,17 +167,17 @@ class TestParts:
     @pytest.mark.parametrize(
         ("parts", "words"),
         [
-            ("train=train[:60%],validation=train[50%:]", "overlap: they share 3 pictures of train, from number 15 on"),
-            ("train=train,test=all", "share 30 pictures of train, from number 0 on"),
-            ("train=train[:20]+train[10:15],test=test", "share 5 pictures of train, from number 10 on"),
+            ("train=train[:60%],validation=train[50%:]", "overlap: they share 3 images of train, from index 15 on"),
+            ("train=train,test=all", "share 30 images of train, from index 0 on"),
+            ("train=train[:20]+train[10:15],test=test", "share 5 images of train, from index 10 on"),
             (
                 "train=train[:0],test=test",
-                "The part train[:0] of tfds:tiny:train=train[:0],test=test holds no pictures",
+                "The part train[:0] of tfds:tiny:train=train[:0],test=test holds no images",
             ),
-            ("train[20:10]", "holds no pictures: train has 30"),
-            ("train[:31]", "Its splits are train (30 pictures), test (3 pictures)."),
-            ("train[:120%]", "cannot be had"),
-            ("learning", "The part learning of tfds:tiny:learning cannot be had (Unknown split 'learning'"),
+            ("train[20:10]", "holds no images: train has 30"),
+            ("train[:31]", "Its splits are train (30 images), test (3 images)."),
+            ("train[:120%]", "cannot be read"),
+            ("other", "The part other of tfds:tiny:other cannot be read (Unknown split 'other'"),
         ],
     )
     def test_what_is_refused(self, build, find, parts, words):
@@ -186,7 +187,7 @@ class TestParts:
         assert words in str(refused.value)
 
 
-class TestPlaces:
+class TestFolders:
     def test_versions_and_configs(self, build, find):
         build({"train": EACH}, config="small", version="1.0.0")
         build({"train": EACH * 2}, config="small", version="2.0.0")
@@ -199,10 +200,10 @@ class TestPlaces:
         }
 
     def test_folder_of_a_prepared_data_set(self, build, find):
-        place = build({"train": EACH * 4, "test": EACH}).data_path
-        examples = find_examples(f"tfds:{place}").examples
+        folder = build({"train": EACH * 4, "test": EACH}).data_path
+        examples = find_examples(f"tfds:{folder}").examples
         assert examples == find("tiny").examples
-        assert find_examples(f"tfds:{place}:train[:5]").examples == [
+        assert find_examples(f"tfds:{folder}:train[:5]").examples == [
             example.__class__(**{**vars(example), "split": None}) for example in examples[:5]
         ]
 
@@ -214,17 +215,17 @@ class TestPlaces:
     def test_folder_above(self, build):
         builder = build({"train": EACH})
         with pytest.raises(
-            UserError, match=r"holds versions or configs of a data set.*tiny/1\.0\.0\. Give one of these"
+            UserError, match=r"holds versions or configs of a dataset.*Give one of these folders: .*tiny/1\.0\.0\."
         ):
             find_examples(f"tfds:{builder.data_path.parent}")
 
     def test_damaged_folder(self, build):
-        place = build({"train": EACH}).data_path
-        (place / "features.json").write_text("{")
-        with pytest.raises(UserError, match="cannot be read as a prepared data set"):
-            find_examples(f"tfds:{place}")
+        folder = build({"train": EACH}).data_path
+        (folder / "features.json").write_text("{")
+        with pytest.raises(UserError, match="cannot be read as a prepared dataset"):
+            find_examples(f"tfds:{folder}")
 
-    def test_folder_of_pictures(self, tmp_path):
+    def test_folder_of_images(self, tmp_path):
         for split, label in (("train", "a"), ("train", "b"), ("test", "a"), ("test", "b")):
             (tmp_path / split / label).mkdir(parents=True)
             Image.new("RGB", (4, 4)).save(tmp_path / split / label / "1.png")
@@ -233,21 +234,21 @@ class TestPlaces:
             ("a", "test"), ("b", "test"), ("a", "train"), ("b", "train"),
         ]  # fmt: skip
         assert source.examples == find_examples(str(tmp_path)).examples
-        with pytest.raises(UserError, match=f"Give --data {tmp_path} for a folder of pictures"):
+        with pytest.raises(UserError, match=f"Give --data {tmp_path} for a folder of images"):
             find_examples(f"tfds:{tmp_path}:train[:80%]")
         with pytest.raises(UserError, match="There is no folder or file"):
             find_examples(f"tfds:{tmp_path}/nowhere")
 
 
 class TestLabels:
-    """The label of the row is made of its number: 0, 1, 2."""
+    """The label of a row is made of its index: 0, 1, 2."""
 
     def found(self, build, find, features, values, **info):
         def example(pixels, value):
             kinds = features(pytest.importorskip("tensorflow_datasets"))
             return {key: pixels if key in ("image", "photo") else value[key] for key in kinds}
 
-        build({"train": list(zip(COLOURS, values, strict=True))}, features=features, example=example, **info)
+        build({"train": list(zip(COLORS, values, strict=True))}, features=features, example=example, **info)
         source = find("tiny")
         assert len(first_pixels(source.examples)) == 3
         return source.task, source.classes, sorted(example.label for example in source.examples)
@@ -255,7 +256,7 @@ class TestLabels:
     def test_several(self, build, find):
         def features(tfds):
             mask = tfds.features.LabeledImage(labels=2, shape=(None, None, 1))
-            return {"photo": picture(tfds), "mask": mask, "tags": tfds.features.Sequence(one_class(tfds))}
+            return {"photo": image_feature(tfds), "mask": mask, "tags": tfds.features.Sequence(one_class(tfds))}
 
         mask = np.zeros((6, 4, 1), np.uint8)
         values = [{"mask": mask, "tags": tags} for tags in (["red", "blue"], [], ["green", "green"])]
@@ -263,14 +264,14 @@ class TestLabels:
         assert answer == ("multi_label", ["red", "green", "blue"], [(), ("blue", "red"), ("green",)])
 
     def test_objects(self, build, find):
-        """As in COCO: a box and a class for each thing in the picture."""
+        """As in COCO: a box and a class for each thing in the image."""
 
         def features(tfds):
             thing = {"bbox": tfds.features.BBoxFeature(), "label": one_class(tfds), "pose": one_class(tfds)}
-            return {"image": picture(tfds), "image/id": np.int64, "objects": tfds.features.Sequence(thing)}
+            return {"image": image_feature(tfds), "image/id": np.int64, "objects": tfds.features.Sequence(thing)}
 
         box = pytest.importorskip("tensorflow_datasets").features.BBox(0.0, 0.0, 1.0, 1.0)
-        things = [[{"bbox": box, "label": name, "pose": "red"} for name in names] for names in ("", ["blue"], COLOURS)]
+        things = [[{"bbox": box, "label": name, "pose": "red"} for name in names] for names in ("", ["blue"], COLORS)]
         values = [{"image/id": 1, "objects": some} for some in things]
         answer = self.found(build, find, features, values)
         assert answer == ("multi_label", ["red", "green", "blue"], [(), ("blue",), ("blue", "green", "red")])
@@ -278,55 +279,55 @@ class TestLabels:
     def test_the_data_set_says_which(self, build, find):
         def features(tfds):
             kinds = {
-                "photo": picture(tfds),
-                "icon": picture(tfds),
+                "photo": image_feature(tfds),
+                "icon": image_feature(tfds),
                 "label": one_class(tfds),
                 "species": one_class(tfds),
             }
             return kinds | {"photo/filename": tfds.features.Text()}
 
         icon = np.zeros((2, 2, 3), np.uint8)
-        values = [{"icon": icon, "label": "red", "species": name, "photo/filename": name} for name in COLOURS]
+        values = [{"icon": icon, "label": "red", "species": name, "photo/filename": name} for name in COLORS]
         expected = ("single_label", ["red", "green", "blue"], ["blue", "green", "red"])
         assert self.found(build, find, features, values, supervised_keys=("photo", "species")) == expected
 
     def test_numbers(self, build, find):
         values = [{"age": 1.5}, {"age": 3.0}, {"age": float("nan")}]
         with pytest.raises(AssertionError):  # the one without a number is left out
-            self.found(build, find, lambda tfds: {"image": picture(tfds), "age": np.float32}, values)
+            self.found(build, find, lambda tfds: {"image": image_feature(tfds), "age": np.float32}, values)
         source = find("tiny")
         assert (source.task, source.classes) == ("regression", [])
         assert sorted(example.label for example in source.examples) == [1.5, 3.0]
-        assert source.notes == ["Of the split train, 1 pictures have no label and were left out."]
+        assert source.notes == ["Skipped 1 image of train without a label."]
 
-    @pytest.mark.parametrize("kind", ["whole numbers", "text"])
+    @pytest.mark.parametrize("kind", ["integers", "text"])
     def test_values_that_are_the_names(self, build, find, kind):
         values = (
-            [{"label": 7}, {"label": 9}, {"label": 7}] if kind == "whole numbers" else [{"label": n} for n in "797"]
+            [{"label": 7}, {"label": 9}, {"label": 7}] if kind == "integers" else [{"label": n} for n in "797"]
         )
 
         def features(tfds):
-            return {"image": picture(tfds), "label": tfds.features.Text() if kind == "text" else np.int64}
+            return {"image": image_feature(tfds), "label": tfds.features.Text() if kind == "text" else np.int64}
 
         assert self.found(build, find, features, values) == ("single_label", ["7", "9"], ["7", "7", "9"])
 
     @pytest.mark.parametrize(
         ("kinds", "words"),
         [
-            (["text: Text", "label: class"], ["no picture", "text (Text)"]),
-            (["video: Video", "label: class"], ["no picture", "video (Video)"]),
-            (["left: Image", "right: Image", "label: class"], ["several that could be the picture: left, right"]),
+            (["text: Text", "label: class"], ["no image", "text (Text)"]),
+            (["video: Video", "label: class"], ["no image", "video (Video)"]),
+            (["left: Image", "right: Image", "label: class"], ["several that could be the image: left, right"]),
             (["image: Image", "caption: Text"], ["no label", "caption (Text)"]),
             (["image: Image", "a: class", "b: class"], ["several that could be the label: a, b"]),
             (["image: depth", "label: class"], ["float32", "PNG"]),
         ],
     )
-    def test_what_cannot_be_learnt(self, define, find, kinds, words):
+    def test_what_cannot_be_predicted(self, define, find, kinds, words):
         tfds = pytest.importorskip("tensorflow_datasets")
         known = {
             "Text": tfds.features.Text(),
             "Video": tfds.features.Video((None, 6, 4, 3)),
-            "Image": picture(tfds),
+            "Image": image_feature(tfds),
             "depth": tfds.features.Image(shape=(6, 4, 1), dtype=np.float32),
             "class": one_class(tfds),
         }
@@ -343,22 +344,23 @@ class TestLabels:
 class TestOffline:
     @pytest.fixture
     def offline(self, monkeypatch):
-        monkeypatch.setattr(tfds_builder.urllib.request, "getproxies", dict)
-        monkeypatch.setattr(tfds_builder, "PATIENCE", 0.5)
+        pytest.importorskip("tensorflow_datasets")
+        monkeypatch.setattr(urllib.request, "getproxies", dict)
+        monkeypatch.setattr("tlkeras.data.tfds.builder.TIMEOUT", 0.5)
 
-        def refuse(address, timeout):
-            if timeout and address[0].endswith("googleapis.com"):
+        def refuse(url, timeout):
+            if url.endswith("googleapis.com"):
                 time.sleep(60)  # no answer at all, not even from the look-up of names
             raise OSError("no network")
 
-        monkeypatch.setattr(tfds_builder.socket, "create_connection", refuse)
+        monkeypatch.setattr(network, "check_reachable", refuse)
 
     def test_says_at_once_what_is_missing(self, offline, tmp_path):
         pytest.importorskip("tensorflow_datasets")
-        begin = time.monotonic()
+        start = time.monotonic()
         with pytest.raises(UserError) as refused:
             find_examples("tfds:beans", data_dir=str(tmp_path))
-        assert time.monotonic() - begin < 5
+        assert time.monotonic() - start < 5
         for words in (
             f"would lie in {tmp_path}/beans/0.1.0",
             "there is no network",
@@ -375,7 +377,7 @@ class TestOffline:
 
     def test_a_proxy_that_does_not_answer(self, offline, monkeypatch, tmp_path):
         pytest.importorskip("tensorflow_datasets")
-        monkeypatch.setattr(tfds_builder.urllib.request, "getproxies", lambda: {"https": "http://127.0.0.1:9"})
+        monkeypatch.setattr(urllib.request, "getproxies", lambda: {"https": "http://127.0.0.1:9"})
         with pytest.raises(UserError, match=r"127\.0\.0\.1 did not answer"):
             find_examples("tfds:beans", data_dir=str(tmp_path))
 
@@ -387,11 +389,11 @@ class TestOffline:
     @pytest.mark.parametrize(
         ("text", "words"),
         [
-            ("no_such_set", "has no data set 'no_such_set', and none of that name lies in"),
+            ("no_such_set", "has no dataset 'no_such_set', and none lies in"),
             ("ciafr10", "Did you mean cifar10?"),
-            ("emnist/capitals", "no config 'capitals'"),
-            ("emnist/capitals", "Known are byclass, bymerge, balanced, letters"),
-            ("beans/small", "It has none."),
+            ("emnist/capitals", "BuilderConfig capitals not found with version 3.1.0). Its configs"),
+            ("emnist/capitals", "Its configs are byclass, bymerge, balanced, letters"),
+            ("beans/small", "BuilderConfig small not found with version 0.1.0). Give another"),
             ("cifar10:9.9.9", "cannot be loaded at version 9.9.9, only: 3.0.2"),
         ],
     )
@@ -409,7 +411,7 @@ class TestPreparing:
         tfds = pytest.importorskip("tensorflow_datasets")
         builder = define({"train": EACH})
         monkeypatch.setattr(tfds, "builder", lambda name, data_dir: {"tiny": builder}[name])
-        monkeypatch.setattr(tfds_builder.socket, "create_connection", lambda *_, **__: open("/dev/null"))  # noqa: PTH123, SIM115
+        monkeypatch.setattr(network, "check_reachable", lambda *_: None)
         return builder
 
     def test_what_is_not_there_is_prepared(self, serve, find):

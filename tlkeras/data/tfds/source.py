@@ -1,184 +1,211 @@
-"""A data set of TensorFlow Datasets, by name or by folder; needs the optional package tensorflow-datasets."""
+"""List the labeled images of a dataset of TensorFlow Datasets, and where each lies on the disk."""
 
+import functools
 import itertools
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+import logging
+import operator
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
+import tensorflow_datasets as tfds
 
-from tlkeras.data import folders
-from tlkeras.data.example import SPLIT_WORDS, DatasetListing, Example, Split
-from tlkeras.data.example import Label as LabelValue
-from tlkeras.data.tfds.builder import holds_data_sets, import_tfds, one_line, open_folder, open_named
-from tlkeras.data.tfds.features import Keys, LabelFeature, find_features
-from tlkeras.data.tfds.name import Part, TfdsName, parse_name
-from tlkeras.data.tfds.records import find_in, records_of
+from tlkeras.config.fields import Task
+from tlkeras.data.example import SPLIT_WORDS, DatasetListing, Example, Label, Split
+from tlkeras.data.tfds.builder import one_line, open_folder, open_named
+from tlkeras.data.tfds.name import parse_name
 from tlkeras.errors import UserError
+from tlkeras.modalities.image import ImageModality
 from tlkeras.runtime import load_tensorflow
 
+Keys = tuple[str, ...]  # of nested features, from the outside in: ("objects", "label")
 
-@dataclass(frozen=True)
-class _Rows:
-    """Pictures of one of the data set's own splits, from one number up to another, and what they are for."""
-
-    own: str
-    start: int
-    stop: int
-    split: Split | None
-    rule: str
+logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS talks through it
 
 
-def find(text: str, data_dir: str | None = None) -> DatasetListing:
-    """Lists the pictures of a data set, which is downloaded and prepared first where it is not.
+class LabelFeature(NamedTuple):
+    """A feature that can be predicted; without classes its values are the names."""
 
-    Nothing is copied. Where TFDS wrote TFRecord files, as it does unless told otherwise, the pictures stay in them and
-    are read from there, so a large data set takes no memory; of the other formats, the encoded pictures are kept in
-    memory. Examples without a label (TFDS writes -1) are left out.
+    task: Task
+    classes: list[str] | None = None
 
-    Args:
-        text: What stands behind `tfds:`, see `tlkeras.data.tfds.name.parse_name`. A folder that holds no
-            prepared data set but pictures in the layout of `tfds.ImageFolder` is read as any folder is.
-        data_dir: Where TFDS keeps its data sets; None is `TFDS_DATA_DIR`, or TFDS's own default.
 
-    Raises:
-        UserError: The package is not installed, there is no such data set, it has no picture or no label, its parts
-            overlap, it is damaged, or it is not prepared and cannot be downloaded.
+def list_examples(text: str, data_dir: str | None) -> DatasetListing:
+    """List the images of a dataset; those without a label (TFDS writes -1) are skipped.
+
+    Nothing is copied: in TFRecord files, which TFDS writes unless told otherwise, the images are read where they lie.
+    Of other formats the encoded images are kept in memory. Arguments and errors are those of `tlkeras.data.tfds.find`.
     """
     wanted = parse_name(text)
-    if wanted.folder and not holds_data_sets(wanted.folder):
-        return _folder_of_pictures(text, wanted)
-    tfds = import_tfds(text)
-    builder = open_folder(tfds, wanted.folder) if wanted.folder else open_named(tfds, wanted, data_dir)
-    picture, label = find_features(tfds, text, builder.info)
+    builder = open_folder(wanted.folder) if wanted.folder else open_named(wanted.name, data_dir)
+    image, keys, label = _find_features(text, builder.info)
     notes: list[str] = []
     examples: list[Example] = []
     parts = wanted.parts or _own_parts(text, list(builder.info.splits), notes)
-    for rows in _resolve(tfds, text, builder.info.splits, parts):
-        found = list(_read(tfds, text, builder, rows, picture, label))
-        examples += [example for example in found if example.label is not None]
-        if unlabelled := sum(example.label is None for example in found):
-            notes.append(f"Of the split {rows.own}, {unlabelled} pictures have no label and were left out.")
+    for split, piece in _pieces(text, builder.info.splits, parts):
+        try:
+            found = list(_read(builder, split, piece, image, keys, label))
+        except Exception as error:  # TensorFlow's own errors: a file is missing, truncated or damaged
+            raise UserError(
+                f"tfds:{text} cannot be read from {builder.data_dir} ({one_line(error)}). Prepare it again with "
+                "tfds build --overwrite."
+            ) from error
+        examples += (labeled := [example for example in found if example.label is not None])
+        if skipped := len(found) - len(labeled):
+            notes.append(f"Skipped {ImageModality.count_noun(skipped)} of {piece.split_name} without a label.")
     if not examples:
-        raise UserError(f"tfds:{text} has no picture with a label. Give another data set.")
+        raise UserError(f"tfds:{text} has no image with a label. Give another dataset.")
     classes = sorted({str(example.label) for example in examples}) if label.classes is None else label.classes
     return DatasetListing(f"tfds:{text}", examples, label.task, classes, notes)
 
 
-def _folder_of_pictures(text: str, wanted: TfdsName) -> DatasetListing:
-    if wanted.parts:
+def _find_features(text: str, info: tfds.core.DatasetInfo) -> tuple[Keys, Keys, LabelFeature]:
+    """Return where the image is, and where and what the label is.
+
+    The dataset's own `supervised_keys` come first, then the usual names (`image`; `label`, `labels`, also inside such
+    as `objects`), then the only one there is: one class, several classes, a number.
+    """
+    features = sorted(_walk(info.features, ()), key=lambda found: found[0])  # read from files, they have any order
+    own = [(key,) for key in info.supervised_keys or () if isinstance(key, str)]
+    images = [keys for keys, feature, many in features if _is_image(feature) and not many]
+    labels = {keys: label for keys, feature, many in features if (label := _label(feature, many))}
+    usual = sorted((keys for keys in labels if keys[-1] in ("label", "labels")), key=lambda keys: (len(keys), keys[-1]))
+    # Text and integers are labels only where the dataset says so, or by a usual name.
+    fitting = {keys: label.task for keys, label in labels.items() if label.classes is not None}
+    tasks = ([keys for keys in fitting if fitting[keys] == task] for task in get_args(Task))
+    candidates = next(filter(None, tasks), [])
+    image = next((keys for keys in [*own, ("image",)] if keys in images), images[0] if len(images) == 1 else None)
+    label = next((keys for keys in own + usual if keys in labels), candidates[0] if len(candidates) == 1 else None)
+    if image is None or label is None:
+        lacking, found = ("image", images) if image is None else ("label", candidates)
+        several = f"several that could be the {lacking}: {', '.join(map('.'.join, found))}"
+        known = (f"{'.'.join(keys)} ({'list of ' * many}{type(feature).__name__})" for keys, feature, many in features)
         raise UserError(
-            f"tfds:{text} is a folder without a prepared data set, and only of those parts can be taken. Give --data "
-            f"{wanted.folder} for a folder of pictures, or the folder in which dataset_info.json lies."
+            f"tfds:{text} has {several if found else f'no {lacking}'}. Its features are {', '.join(known)}. One image "
+            "of each example is needed, and a class, several classes or a number: else write the images to a folder "
+            "and list them in a CSV file."
         )
-    return folders.find(wanted.folder, name=f"tfds:{text}")
+    dtype = next(np.dtype(feature.np_dtype) for keys, feature, _ in features if keys == image)
+    if dtype.kind != "u":
+        raise UserError(
+            f"The images of tfds:{text} are {dtype}, not 8 or 16 bits. Write them as PNG files to a folder."
+        )
+    return image, label, labels[label]
 
 
-def _own_parts(text: str, words: list[str], notes: list[str]) -> list[Part]:
-    """Returns the data set's own train, validation and test, or one split that is still to be split."""
+def _walk(feature: Any, keys: Keys, many: bool = False) -> Iterator[tuple[Keys, Any, bool]]:
+    """Yield each feature with its keys, and whether an example holds a list of them."""
+    if isinstance(feature, tfds.features.FeaturesDict):
+        for key, inner in feature.items():
+            yield from _walk(inner, (*keys, key), many)
+    # A list of fixed length is another thing: its positions mean something, as of findings that are there or not.
+    elif type(feature) is tfds.features.Sequence and not many and feature._length is None:
+        yield from _walk(feature.feature, keys, many=True)
+    else:
+        yield keys, feature, many
+
+
+def _is_image(feature: Any) -> bool:
+    # A map of labels for each pixel is a kind of image to TFDS.
+    return isinstance(feature, tfds.features.Image) and not isinstance(feature, tfds.features.LabeledImage)
+
+
+def _label(feature: Any, many: bool) -> LabelFeature | None:
+    """Return what a feature is as a label; None if it is none."""
+    if isinstance(feature, tfds.features.ClassLabel):
+        task = "multi_label" if many else "single_label"
+        return LabelFeature(task, list(feature.names)) if feature.num_classes else None
+    if many or feature.shape != ():
+        return None
+    if np.dtype(feature.np_dtype) == bool:
+        return LabelFeature("single_label", ["False", "True"])
+    if isinstance(feature, tfds.features.Text) or np.issubdtype(feature.np_dtype, np.integer):
+        return LabelFeature("single_label")
+    return LabelFeature("regression", []) if np.issubdtype(feature.np_dtype, np.floating) else None
+
+
+def _own_parts(text: str, words: list[str], notes: list[str]) -> dict[Split | None, str]:
+    """Return the dataset's own train, validation and test, or one split that is still to be split."""
     if not words:
-        raise UserError(f"tfds:{text} has no splits, so it holds no pictures. Prepare it again with tfds build.")
-    known = [Part(word, SPLIT_WORDS[word]) for word in words if word in SPLIT_WORDS]
-    if len(known) > 1:
-        if others := [word for word in words if word not in SPLIT_WORDS]:
-            notes.append(f"Other splits of the data set were ignored: {', '.join(others)}.")
-        return known
-    word = known[0].rule if known else words[0]
-    if len(words) > 1:
-        notes.append(f"Only the split {word} is used, of {', '.join(words)}.")
-    return [Part(word, None)]
+        raise UserError(f"tfds:{text} has no splits, so it holds no images. Prepare it again with tfds build.")
+    known = [word for word in words if word in SPLIT_WORDS]
+    used = known if len(known) > 1 else (known or words)[:1]
+    if others := [word for word in words if word not in used]:
+        notes.append(f"Ignored other splits of the dataset: {', '.join(others)}.")
+    return {SPLIT_WORDS[word] if len(used) > 1 else None: word for word in used}
 
 
-def _resolve(tfds: Any, text: str, splits: Any, parts: list[Part]) -> list[_Rows]:
-    """Turns parts into numbers of pictures, in order; no picture may be in two of them."""
-    found: list[_Rows] = []
-    for part in parts:
+def _pieces(text: str, splits: Any, parts: dict[Split | None, str]) -> list[tuple[Split | None, Any]]:
+    """Return what to read for each split of the run, in pieces of one split of the dataset; no image may be in two."""
+    found = []
+    for split, rule in parts.items():
         try:
-            pieces = tfds.core.ReadInstruction.from_spec(part.rule).to_absolute(splits)
+            pieces = tfds.core.ReadInstruction.from_spec(rule).to_absolute(splits)
         except Exception as error:  # no such split, beyond its end, more than 100 %
-            own = ", ".join(f"{word} ({splits[word].num_examples:,} pictures)" for word in splits)
+            own = ", ".join(f"{word} ({ImageModality.count_noun(splits[word].num_examples)})" for word in splits)
             raise UserError(
-                f"The part {part.rule} of tfds:{text} cannot be had ({one_line(error)}). Its splits are {own}."
+                f"The part {rule} of tfds:{text} cannot be read ({one_line(error)}). Its splits are {own}."
             ) from error
         for piece in pieces:
             count = splits[piece.splitname].num_examples
             start, stop = piece.from_ or 0, count if piece.to is None else piece.to
             if stop <= start:
-                raise UserError(
-                    f"The part {part.rule} of tfds:{text} holds no pictures: {piece.splitname} has {count:,}."
-                )
-            found.append(_Rows(piece.splitname, start, stop, part.split, part.rule))
-    ordered = sorted(found, key=lambda rows: (rows.own, rows.start))
-    for first, second in itertools.pairwise(ordered):
-        if first.own == second.own and second.start < first.stop:
+                raise UserError(f"The part {rule} of tfds:{text} holds no images: {piece.splitname} has {count:,}.")
+            found.append((split, tfds.core.ReadInstruction(piece.splitname, start, stop, unit="abs")))
+    ordered = sorted(found, key=lambda pair: (pair[1].split_name, pair[1].from_))
+    for (first, one), (second, other) in itertools.pairwise(ordered):
+        if one.split_name == other.split_name and other.from_ < one.to:
             raise UserError(
-                f"The parts {first.rule} and {second.rule} of tfds:{text} overlap: they share "
-                f"{min(first.stop, second.stop) - second.start:,} pictures of {first.own}, from number "
-                f"{second.start:,} on. What is learnt from must not be judged: give parts that share none."
+                f"The parts {parts[first]} and {parts[second]} of tfds:{text} overlap: they share "
+                f"{ImageModality.count_noun(min(one.to, other.to) - other.from_)} of {one.split_name}, from index "
+                f"{other.from_:,} on. A model is not evaluated on images that it was trained on: give parts that share "
+                "none."
             )
     return found
 
 
-def _read(tfds: Any, text: str, builder: Any, rows: _Rows, picture: Keys, label: LabelFeature) -> Iterator[Example]:
-    """Yields the examples; those without a label have None for one."""
-    place = f"{builder.info.full_name}/{rows.own}"
-    instruction = tfds.core.ReadInstruction(rows.own, from_=rows.start, to=rows.stop, unit="abs")
-    try:
-        data = _open(tfds, builder, instruction, picture, label.keys)
-        records = itertools.chain(records_of(builder.info, instruction), itertools.repeat(None))
-        for number, row, record in zip(itertools.count(rows.start), data, records, strict=False):
-            content = _value(row, picture)
-            span = find_in(record, content) if record else None
-            yield Example(
-                f"{place}#{number}",
-                _label_value(_value(row, label.keys), label),
-                rows.split,
-                path=record.file if span else None,
-                span=span,
-                content=None if span else content,
-            )
-    except Exception as error:  # TensorFlow's own errors: a file is missing, cut off or damaged
-        raise UserError(
-            f"tfds:{text} cannot be read from {builder.data_dir} ({one_line(error)}). Prepare it again with "
-            "tfds build --overwrite."
-        ) from error
+def _read(
+    builder: Any, split: Split | None, piece: Any, image: Keys, keys: Keys, label: LabelFeature
+) -> Iterator[Example]:
+    """Yield the examples in the order of their indices; those without a label have None for one."""
+    info = builder.info
+    encoded = functools.reduce(lambda inner, key: {key: inner}, reversed(image), tfds.decode.SkipDecoding())
+    if info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
+        rows = builder.as_data_source(split=piece, decoders=encoded)
+    else:
+        load_tensorflow()
+        decoders = tfds.decode.PartialDecoding({image[0]: True, keys[0]: True}, encoded)
+        config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)  # one file after another, not in turns
+        rows = tfds.as_numpy(builder.as_dataset(split=piece, decoders=decoders, read_config=config))
+    records = itertools.chain(_records(info, piece), itertools.repeat((None, 0, b"")))
+    for index, row, (file, start, record) in zip(itertools.count(piece.from_), rows, records, strict=False):
+        content = functools.reduce(operator.getitem, image, row)
+        offset = record.find(content) if file else -1
+        in_file = {"path": file, "span": (start + offset, len(content))}
+        yield Example(
+            f"{info.full_name}/{piece.split_name}#{index}",
+            _label_value(functools.reduce(operator.getitem, keys, row), label),
+            split,
+            **(in_file if offset >= 0 else {"content": content}),
+        )
 
 
-def _open(tfds: Any, builder: Any, instruction: Any, picture: Keys, label: Keys) -> Iterable[dict[str, Any]]:
-    """Returns the rows in the order of their numbers, with encoded pictures, as the format of the files can be read."""
-    encoded = _nested([(picture, tfds.decode.SkipDecoding())])
-    if builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
-        return builder.as_data_source(split=instruction, decoders=encoded)
-    load_tensorflow()
-    rows = builder.as_dataset(
-        split=instruction,
-        shuffle_files=False,
-        decoders=tfds.decode.PartialDecoding(_nested([(picture, True), (label, True)]), decoders=encoded),
-        # One file after another; TFDS would take turns.
-        read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
-    )
-    return tfds.as_numpy(rows)
+def _records(info: Any, piece: Any) -> Iterator[tuple[Path, int, bytes]]:
+    """Yield file, offset and bytes of each record that is read from TFRecord files; TFDS compresses none."""
+    import tensorflow as tf
+
+    for part in info.splits[piece].file_instructions if info.file_format == tfds.core.FileFormat.TFRECORD else ():
+        end = 0
+        records = tf.data.TFRecordDataset(part.filename).take(part.skip + part.take).as_numpy_iterator()
+        for index, record in enumerate(records):
+            start, end = end + 12, end + 12 + len(record) + 4  # a length and its checksum, the record, its checksum
+            if index >= part.skip:
+                yield Path(part.filename), start, record
 
 
-def _nested(leaves: list[tuple[Keys, Any]]) -> dict[str, Any]:
-    """A dictionary of dictionaries that holds each value at its keys."""
-    tree: dict[str, Any] = {}
-    for keys, value in leaves:
-        inner = tree
-        for key in keys[:-1]:
-            inner = inner.setdefault(key, {})
-        inner[keys[-1]] = value
-    return tree
-
-
-def _value(row: dict[str, Any], keys: Keys) -> Any:
-    for key in keys:
-        row = row[key]
-    return row
-
-
-def _label_value(value: Any, label: LabelFeature) -> LabelValue:
-    """The label as tlkeras writes it; None where there is none."""
+def _label_value(value: Any, label: LabelFeature) -> Label:
+    """Return the label as tlkeras writes it; None where there is none."""
     if isinstance(value, bytes):
         return value.decode(errors="replace") or None
     if label.task == "regression":
@@ -186,5 +213,5 @@ def _label_value(value: Any, label: LabelFeature) -> LabelValue:
     if (np.asarray(value) < 0).any():
         return None
     if label.task == "multi_label":
-        return tuple(sorted(label.classes[number] for number in set(value)))
-    return str(value) if label.classes is None else label.classes[value]
+        return tuple(sorted(label.classes[index] for index in set(value)))
+    return str(value) if label.classes is None else label.classes[int(value)]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tlkeras.errors import UserError
@@ -28,7 +29,7 @@ class HubModule(keras.layers.Layer):
     def __init__(
         self,
         folder: str | Path | None = None,
-        input_size: Sequence[int] = (),
+        input_size: Sequence[int | None] = (),
         output_size: Sequence[int | None] = (),
         digest: str | None = None,
         source: str = "a hub module",
@@ -50,7 +51,8 @@ class HubModule(keras.layers.Layer):
         super().__init__(autocast=False, **(kwargs | {"dtype": "float32"}))
         self.input_size, self.output_size, self.digest = tuple(input_size), tuple(output_size), digest
         self.source = source
-        self._module = self._files = self._saved = None
+        self._module: Module | None = None
+        self._saved: list[np.ndarray] | None = None  # weights, until the module is there
         if folder is not None:
             self.output_size = self._load(Path(folder)).output_size(self.input_size)
         self.built = True
@@ -67,7 +69,8 @@ class HubModule(keras.layers.Layer):
         digest = digest_module(self._folder)
         if self.digest not in (None, digest):
             raise UserError(f"{folder} holds another module than the one that was saved or asked for. Get it again.")
-        self._module, self.digest = module, self.digest = open_module(self._folder), digest
+        module = open_module(self._folder)
+        self._module, self.digest = module, digest
         self._root = module.root  # TensorFlow exports its tables and vocabularies where it finds them
         trainable = {id(variable) for variable in module.trainable}
         self._tracker.unlock()

@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from tlkeras.backbones.spec import BackboneSpec, Stage, check_image_size
 from tlkeras.config.fields import check_values
@@ -15,7 +15,9 @@ from tlkeras.runtime import load_tensorflow
 if TYPE_CHECKING:
     from tlkeras.extras.hub.module import Module
 
-PREPROCESS_MODES = {"0..1": "unit", "-1..1": "tf", "0..255": "inside"}  # by --pixel-range
+PixelRange = Literal["auto", "0..1", "-1..1", "0..255"]
+Mode = Literal["unit", "tf", "inside"]
+PREPROCESS_MODES: dict[PixelRange, Mode] = {"0..1": "unit", "-1..1": "tf", "0..255": "inside"}
 DEFAULT_SIZE = 224  # in pixels, where a module takes images of any size
 MODEL_NAME = "hub_module"  # of the nested model
 STAGE, INPUT = "module", "inputs"  # names of the layer in it and of its input
@@ -38,7 +40,7 @@ class HubSpec(BackboneSpec):
     builder: ClassVar[str] = "tlkeras.extras.hub.build:build_inputs_and_features"
     untrained_weights: ClassVar[str] = "module"
 
-    def configure(self, pixel_range: str = "auto", **options: Any) -> Self:
+    def configure(self, pixel_range: PixelRange = "auto", **options: Any) -> Self:
         """Return the spec with the pixel range that the module takes: "0..1", "-1..1", "0..255" or "auto".
 
         Raises:
@@ -173,7 +175,7 @@ def image_side(module: "Module", name: str) -> int | None:
     return shape[1]
 
 
-def own_preprocess_mode(module: "Module", folder: Path) -> str:
+def own_preprocess_mode(module: "Module", folder: Path) -> Mode:
     """Return the `preprocess_mode` for the pixel range that a module says it takes."""
     from tlkeras.extras.hub.module import rescales_pixels
 

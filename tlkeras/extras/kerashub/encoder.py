@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 import keras
 import keras_hub
@@ -65,7 +66,7 @@ def build_encoder(
         UserError: it cannot be used, does not take so many tokens, or has no training texts and needs them.
     """
     if spec.folder:
-        encoder, tokenizer = load_preset(spec, weights, precision)
+        encoder, tokenizer = load_preset(spec.folder, weights, precision)
     elif spec.texts is None:
         raise UserError(
             f"{spec.name} takes its vocabulary from training texts: train it, or give build_classifier texts."
@@ -81,26 +82,26 @@ def build_encoder(
     return tokens, nested_model(encoder, length, tokenizer.pad_token_id)
 
 
-def load_preset(spec: EncoderSpec, weights: str, precision: str) -> tuple[keras.Model, keras.layers.Layer]:
+def load_preset(folder: Path, weights: str, precision: str) -> tuple[keras.Model, keras.layers.Layer]:
     """Build the encoder and the tokenizer of a preset from plain values, without dropout.
 
     Raises:
         UserError: its parts do not fit together.
     """
-    preset = read_preset(spec.folder)
+    preset = read_preset(folder)
     try:
         numbers = preset.numbers | {"dropout": 0.0}
         encoder = getattr(keras_hub.models, preset.encoder)(**numbers, dtype=precision)
         tokenizer = getattr(keras_hub.tokenizers, preset.tokenizer)(vocabulary=None, **preset.settings)
-        tokenizer.load_assets(str(preset.folder / "assets" / "tokenizer"))
+        tokenizer.load_assets(str(folder / "assets" / "tokenizer"))
         if weights != "none":
-            encoder.load_weights(preset.folder / WEIGHTS_FILE)
+            encoder.load_weights(folder / WEIGHTS_FILE)
     except Exception as error:  # of many kinds where files are damaged
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise UserError(f"{preset.folder} cannot be used as a preset: {reason}. Get it again.") from error
+        raise UserError(f"{folder} cannot be used as a preset: {reason}. Get it again.") from error
     if tokenizer.vocabulary_size() > encoder.vocabulary_size:
         raise UserError(
-            f"{preset.folder} has {tokenizer.vocabulary_size():,} tokens, and its encoder {encoder.vocabulary_size:,}; "
+            f"{folder} has {tokenizer.vocabulary_size():,} tokens, and its encoder {encoder.vocabulary_size:,}; "
             "they are not of one preset. Get it again."
         )
     return encoder, tokenizer

@@ -55,8 +55,11 @@ class EncoderSpec(BackboneSpec):
         """
         super().configure(**options)
         check_values(ModelOptions(sequence_length=sequence_length))
-        given = {"sequence_length": sequence_length, "texts": texts}
-        return dataclasses.replace(self, **{name: value for name, value in given.items() if value is not None})
+        return dataclasses.replace(
+            self,
+            sequence_length=self.sequence_length if sequence_length is None else sequence_length,
+            texts=self.texts if texts is None else texts,
+        )
 
     def adapt_to(self, inputs: Callable[[], Sequence[str]]) -> Self:
         """Return the spec with the training texts."""
@@ -118,7 +121,7 @@ class EncoderSpec(BackboneSpec):
 
     def with_preset(self, preset: Preset) -> Self:
         """Return the spec with what a preset's folder tells."""
-        own = encoder_spec(self.name, preset.numbers["num_layers"])
+        own = encoder_spec(self.name, int(preset.numbers["num_layers"]))
         return dataclasses.replace(
             self,
             stages=own.stages,
