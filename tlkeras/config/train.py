@@ -152,7 +152,10 @@ class ModelOptions:
     # [/part]
     # [part: hub]
     pixel_range: Literal["auto", "0..1", "-1..1", "0..255"] = option(
-        "auto", "pixel range that a hub module takes; auto: 0..1, or 0..255 where the module says so", provider="hub"
+        "auto",
+        "pixel range that a hub module takes; auto: 0..1, or 0..255 where the module says so",
+        modality="image",
+        provider="hub",
     )
     # [/part]
 
