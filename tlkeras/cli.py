@@ -2,7 +2,6 @@
 
 import _thread
 import argparse
-import difflib
 import errno
 import logging
 import re
@@ -18,9 +17,8 @@ import yaml
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
 from tlkeras.config.fields import TYPE_NAMES, expected_text, flag_name, range_text
-from tlkeras.config.old_names import with_new_names
-from tlkeras.errors import Terminated, UserError
-
+from tlkeras.config.files import config_files, read_config_file
+from tlkeras.errors import Terminated, UserError, unknown
 
 METAVARS = {int: "N", float: "X", str: "TEXT", list[int]: "[N,...]"}
 EXAMPLE = Path(__file__).parents[1] / "configs" / "digits.yaml"  # what a command without any option runs
@@ -140,13 +138,6 @@ class CliParser(ArgumentParser):
         return unknown("option", words, option, options)
 
 
-def unknown(what: str, given: str, word: str, known: Sequence[str]) -> str:
-    """Return a sentence about an unknown word, with the closest known one and all of them."""
-    close = difflib.get_close_matches(word, known, n=1)
-    hint = f" Did you mean {close[0]}?" if close else ""
-    return f"There is no {what} {given}.{hint} Known {what}s: {' '.join(known)}."
-
-
 def parse_config(config_class: type[Config], description: str | None, arguments: Sequence[str] | None = None) -> Config:
     """Read a config from the command line and, with `--config`, from YAML; without any argument, `EXAMPLE`.
 
@@ -167,37 +158,6 @@ def parse_config(config_class: type[Config], description: str | None, arguments:
     config = config_class(**parsed)
     config.check()
     return config
-
-
-def config_files(arguments: Sequence[str]) -> list[str]:
-    """Return the config files that a command line names."""
-    scout = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    scout.add_argument("--config", nargs="?", action="append", default=[])
-    return [path for path in scout.parse_known_args(arguments)[0].config if path]
-
-
-def read_config_file(path: str, names: Sequence[str]) -> dict[str, Any]:
-    """Return the options in a YAML file by their names with underscores; names of earlier versions are translated.
-
-    Raises:
-        UserError: there is no such file, it is not a YAML mapping, or it has an option that is not among `names`.
-    """
-    hint = "Give a YAML file of options, such as a run's config.yaml or what --print_config prints"
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"--config {path} cannot be read: {error.strerror}. {hint}.") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f"; line {mark.line + 1} is wrong" if mark else ""
-        raise UserError(f"--config {path} is not YAML{line}. {hint}.") from None
-    if not isinstance(values, dict):
-        raise UserError(f"--config {path} holds no options. {hint}, with lines such as 'batch_size: 16'.")
-    values = with_new_names({str(name).replace("-", "_"): value for name, value in values.items()})
-    for name in values:
-        if name not in names:
-            raise UserError(unknown("option", f"{name}, which {path} sets", name, sorted(names)))
-    return values
 
 
 def make_parser(config_class: type, description: str | None) -> CliParser:

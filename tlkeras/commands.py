@@ -3,8 +3,8 @@
 import json
 import sys
 
-from tlkeras.cli import CliParser, parse_config, run_main, unknown
-from tlkeras.errors import UserError
+from tlkeras.cli import CliParser, parse_config, run_main
+from tlkeras.errors import UserError, unknown
 
 
 def train() -> None:

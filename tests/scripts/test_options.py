@@ -46,7 +46,7 @@ def test_help_describes_every_option(call):
         assert words in text
     for words in (
         "classifier on your own images",
-        "fraction of the examples for validation",
+        "fraction of examples for validation",
         "examples per step",
         "--config FILE",
     ):

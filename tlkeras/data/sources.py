@@ -67,7 +67,10 @@ def source_package(data: str) -> ModuleType | None:
     if prefix is None:
         return None
     package = f"tlkeras.data.{prefix[1]}"
-    if importlib.util.find_spec(package) is None:
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:  # none, or a module that is not a package
+        if Path(data).exists():
+            return None
         raise UserError(
             f"--data was {data}, but this project has no package {package} that finds it. Give a folder or a CSV file."
         )
