@@ -47,7 +47,7 @@ class CacheOptions(MemoryOptions):
         # [/part]
         "",
         modality="image",
-    )
+    )  # fmt: skip
 
 
 @dataclass(kw_only=True)
@@ -128,7 +128,7 @@ class ModelOptions:
         ", or kerashub:PRESET"
         # [/part]
         "",
-    )
+    )  # fmt: skip
     weights: str = option(
         "imagenet", "imagenet, bundled (in the repository, for MobileNetV2-0.35 only), none (random), or a file: .h5, "
         ".weights.h5, .keras",
