@@ -24,7 +24,7 @@ def split_examples(
     fractions: tuple[float, float],
     seed: int,
     modality: type[Modality] = ImageModality,
-) -> dict[Split, np.ndarray]:
+) -> dict[str, np.ndarray]:
     """Assign every example to a split; the same examples in the same order and the same seed give the same splits.
 
     Splits that the source has are kept. If it has none, train, validation and test are made; if it has some, only a
@@ -118,7 +118,7 @@ def _check(
         )
 
 
-def save_split(path: Path, examples: Sequence[Example], indices: Mapping[Split, np.ndarray]) -> None:
+def save_split(path: Path, examples: Sequence[Example], indices: Mapping[str, np.ndarray]) -> None:
     """Write which example is in which split, as CSV with the columns path, label and split."""
     with open_atomic(path, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -129,7 +129,7 @@ def save_split(path: Path, examples: Sequence[Example], indices: Mapping[Split, 
                 writer.writerow((example.name, label, split))
 
 
-def load_split(path: Path, examples: Sequence[Example]) -> dict[Split, np.ndarray]:
+def load_split(path: Path, examples: Sequence[Example]) -> dict[str, np.ndarray]:
     """Read a saved split back, for the examples of the same source.
 
     Args:
@@ -157,7 +157,7 @@ def load_split(path: Path, examples: Sequence[Example]) -> dict[Split, np.ndarra
             f"{len(gone)} of the {len(rows)} examples in {path} are missing from the data, the first is {gone[0]}. "
             "Give the same data that the run was trained with."
         )
-    chosen: dict[Split, list[int]] = {}
+    chosen: dict[str, list[int]] = {}
     for name, split in rows:
         chosen.setdefault(split, []).append(positions[name])
     return {split: np.array(sorted(found), dtype=np.int64) for split, found in chosen.items()}
