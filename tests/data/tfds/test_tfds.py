@@ -136,7 +136,12 @@ class TestReading:
         build({"train": EACH})
         with tfds.testing.mock_data(num_examples=7, data_dir=str(tmp_path / "data")):
             source = find_examples("tfds:tiny", training=False)
-        assert len(source.examples) == 7 and decode_all(source.examples, ImageModality(4), 0.0).inputs.shape == (7, 4, 4, 3)
+        assert len(source.examples) == 7 and decode_all(source.examples, ImageModality(4), 0.0).inputs.shape == (
+            7,
+            4,
+            4,
+            3,
+        )
 
     @pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
     def test_damaged_files(self, build, find, damage):
@@ -302,9 +307,7 @@ class TestLabels:
 
     @pytest.mark.parametrize("kind", ["integers", "text"])
     def test_values_that_are_the_names(self, build, find, kind):
-        values = (
-            [{"label": 7}, {"label": 9}, {"label": 7}] if kind == "integers" else [{"label": n} for n in "797"]
-        )
+        values = [{"label": 7}, {"label": 9}, {"label": 7}] if kind == "integers" else [{"label": n} for n in "797"]
 
         def features(tfds):
             return {"image": image_feature(tfds), "label": tfds.features.Text() if kind == "text" else np.int64}

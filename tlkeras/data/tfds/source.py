@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 
 from tlkeras.config.fields import Task
 from tlkeras.data.example import SPLIT_WORDS, DatasetListing, Example, Label, Split
-from tlkeras.data.tfds.builder import one_line, open_folder, open_named
+from tlkeras.data.tfds.builder import one_line, open_builder
 from tlkeras.data.tfds.name import parse_name
 from tlkeras.errors import UserError
 from tlkeras.modalities.image import ImageModality
@@ -38,7 +38,7 @@ def list_examples(text: str, data_dir: str | None) -> DatasetListing:
     Of other formats the encoded images are kept in memory. Arguments and errors are those of `tlkeras.data.tfds.find`.
     """
     wanted = parse_name(text)
-    builder = open_folder(wanted.folder) if wanted.folder else open_named(wanted.name, data_dir)
+    builder = open_builder(wanted, data_dir)
     image, keys, label = _find_features(text, builder.info)
     notes: list[str] = []
     examples: list[Example] = []
@@ -114,7 +114,7 @@ def _is_image(feature: Any) -> bool:
 def _label(feature: Any, many: bool) -> LabelFeature | None:
     """Return what a feature is as a label; None if it is none."""
     if isinstance(feature, tfds.features.ClassLabel):
-        task = "multi_label" if many else "single_label"
+        task: Task = "multi_label" if many else "single_label"
         return LabelFeature(task, list(feature.names)) if feature.num_classes else None
     if many or feature.shape != ():
         return None
@@ -133,7 +133,10 @@ def _own_parts(text: str, words: list[str], notes: list[str]) -> dict[Split | No
     used = known if len(known) > 1 else (known or words)[:1]
     if others := [word for word in words if word not in used]:
         notes.append(f"Ignored other splits of the dataset: {', '.join(others)}.")
-    return {SPLIT_WORDS[word] if len(used) > 1 else None: word for word in used}
+    if len(used) == 1:
+        return {None: used[0]}
+    splits = dict.fromkeys(SPLIT_WORDS[word] for word in used)
+    return {split: "+".join(word for word in used if SPLIT_WORDS[word] == split) for split in splits}
 
 
 def _pieces(text: str, splits: Any, parts: dict[Split | None, str]) -> list[tuple[Split | None, Any]]:
@@ -159,8 +162,7 @@ def _pieces(text: str, splits: Any, parts: dict[Split | None, str]) -> list[tupl
             raise UserError(
                 f"The parts {parts[first]} and {parts[second]} of tfds:{text} overlap: they share "
                 f"{ImageModality.count_noun(min(one.to, other.to) - other.from_)} of {one.split_name}, from index "
-                f"{other.from_:,} on. A model is not evaluated on images that it was trained on: give parts that share "
-                "none."
+                f"{other.from_:,} on. Give parts that share none."
             )
     return found
 
@@ -171,6 +173,7 @@ def _read(
     """Yield the examples in the order of their indices; those without a label have None for one."""
     info = builder.info
     encoded = functools.reduce(lambda inner, key: {key: inner}, reversed(image), tfds.decode.SkipDecoding())
+    records: Iterator[tuple[Path | None, int, bytes]] = itertools.repeat((None, 0, b""))
     if info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
         rows = builder.as_data_source(split=piece, decoders=encoded)
     else:
@@ -178,7 +181,8 @@ def _read(
         decoders = tfds.decode.PartialDecoding({image[0]: True, keys[0]: True}, encoded)
         config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)  # one file after another, not in turns
         rows = tfds.as_numpy(builder.as_dataset(split=piece, decoders=decoders, read_config=config))
-    records = itertools.chain(_records(info, piece), itertools.repeat((None, 0, b"")))
+        if info.file_format == tfds.core.FileFormat.TFRECORD:
+            records = itertools.chain(_records(info.splits[piece].file_instructions), records)
     for index, row, (file, start, record) in zip(itertools.count(piece.from_), rows, records, strict=False):
         content = functools.reduce(operator.getitem, image, row)
         offset = record.find(content) if file else -1
@@ -191,11 +195,11 @@ def _read(
         )
 
 
-def _records(info: Any, piece: Any) -> Iterator[tuple[Path, int, bytes]]:
-    """Yield file, offset and bytes of each record that is read from TFRecord files; TFDS compresses none."""
+def _records(instructions: Any) -> Iterator[tuple[Path, int, bytes]]:
+    """Yield file, offset and bytes of each record of TFRecord files that is to be read; TFDS compresses none."""
     import tensorflow as tf
 
-    for part in info.splits[piece].file_instructions if info.file_format == tfds.core.FileFormat.TFRECORD else ():
+    for part in instructions:
         end = 0
         records = tf.data.TFRecordDataset(part.filename).take(part.skip + part.take).as_numpy_iterator()
         for index, record in enumerate(records):
@@ -212,6 +216,8 @@ def _label_value(value: Any, label: LabelFeature) -> Label:
         return float(value) if np.isfinite(value) else None
     if (np.asarray(value) < 0).any():
         return None
+    if label.classes is None:
+        return str(value)
     if label.task == "multi_label":
         return tuple(sorted(label.classes[index] for index in set(value)))
-    return str(value) if label.classes is None else label.classes[int(value)]
+    return label.classes[int(value)]
