@@ -10,7 +10,7 @@ from typing import Any
 from tlkeras.config.fields import Task
 from tlkeras.data.example import SPLIT_WORDS, DatasetListing, Example, Label, Split
 from tlkeras.errors import UserError
-from tlkeras.modalities.base import Modality, count_modalities, get_modality, known_modalities, majority
+from tlkeras.modalities.base import Modality, count_modalities, known_modalities, majority
 from tlkeras.modalities.image import ImageModality
 
 JOINER = "|"  # between the labels of one example
@@ -47,8 +47,10 @@ def find(table: Path, task: str, modality: type[Modality] | None = ImageModality
     with_split = any(row.split for row in rows)
     # [part: text]
     if column == "text":
+        from tlkeras.modalities.text import TextModality
+
         found = _texts(table, rows, chosen, with_split, notes)
-        return DatasetListing(str(table), found, chosen, _classes(found, chosen), notes, get_modality("text"))
+        return DatasetListing(str(table), found, chosen, _classes(found, chosen), notes, TextModality)
     # [/part]
     examples: dict[str, tuple[Example, int]] = {}
     for row in rows:
