@@ -193,9 +193,9 @@ def _read(
         itertools.count(piece.from_), rows, records, strict=False
     ):
         offset = record.find(content) if file else -1
-        in_file = {"path": file, "span": (start + offset, len(content))}
+        where = {"path": file, "span": (start + offset, len(content))} if offset >= 0 else {"content": content}
         name = f"{info.full_name}/{piece.split_name}#{index}"
-        yield Example(name, _label_value(value, label), split, **(in_file if offset >= 0 else {"content": content}))
+        yield Example(name, _label_value(value, label), split, **where)
 
 
 def _pick(row: Any, keys: Keys) -> Any:
