@@ -100,7 +100,7 @@ def content_of(example: Example) -> Path | bytes:
         DecodeError: the file that holds the example among others cannot be read.
     """
     if example.path is None:
-        return example.content or b""
+        return example.content() if callable(example.content) else example.content or b""
     if example.span is None:
         return example.path
     first, count = example.span

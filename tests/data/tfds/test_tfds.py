@@ -126,7 +126,7 @@ class TestReading:
         builder = define({"train": EACH * 4})
         builder.download_and_prepare(file_format=tfds.core.FileFormat.ARRAY_RECORD)
         examples = find("tiny").examples
-        assert all(example.path is None for example in examples)
+        assert all(example.path is None and callable(example.content) for example in examples)
         assert first_pixels(examples) == colors_of(examples)
 
     def test_examples_without_label_are_skipped(self, build, find):

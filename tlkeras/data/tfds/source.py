@@ -16,6 +16,7 @@ from tlkeras.data.example import SPLIT_WORDS, DatasetListing, Example, Label, Sp
 from tlkeras.data.tfds.builder import one_line, open_builder
 from tlkeras.data.tfds.name import parse_name
 from tlkeras.errors import UserError
+from tlkeras.modalities.base import DecodeError
 from tlkeras.modalities.image import ImageModality
 from tlkeras.runtime import load_tensorflow
 
@@ -36,7 +37,7 @@ def list_examples(text: str, data_dir: str | None) -> DatasetListing:
     """List the images of a dataset; those without a label (TFDS writes -1) are skipped.
 
     Nothing is copied: in TFRecord files, which TFDS writes unless told otherwise, the images are read where they lie.
-    Of other formats the encoded images are kept in memory.
+    From array_record files they are read when they are asked for; of other formats, the encoded images are in memory.
 
     Raises:
         UserError: as `tlkeras.data.tfds.find`.
@@ -179,7 +180,8 @@ def _read(
     encoded = functools.reduce(lambda inner, key: {key: inner}, reversed(image), tfds.decode.SkipDecoding())
     records: Iterator[tuple[Path | None, int, bytes]] = itertools.repeat((None, 0, b""))
     if info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
-        rows = ((_pick(row, image), _pick(row, keys)) for row in builder.as_data_source(split=piece, decoders=encoded))
+        stored = builder.as_data_source(split=piece, decoders=encoded)
+        rows = ((functools.partial(_image, stored, index, image), _pick(row, keys)) for index, row in enumerate(stored))
     else:
         load_tensorflow()
         decoders = tfds.decode.PartialDecoding({image[0]: True, keys[0]: True}, encoded)
@@ -200,6 +202,13 @@ def _read(
 
 def _pick(row: Any, keys: Keys) -> Any:
     return functools.reduce(operator.getitem, keys, row)
+
+
+def _image(stored: Any, index: int, keys: Keys) -> bytes:
+    try:
+        return _pick(stored[index], keys)
+    except Exception as error:  # the file was readable when it was listed
+        raise DecodeError(one_line(error)) from error
 
 
 def _records(instructions: Any) -> Iterator[tuple[Path, int, bytes]]:
