@@ -190,7 +190,7 @@ class TestTables:
     ("backbone", "options", "image_size", "words"),
     [
         ("MobileNetV2", {}, None, "MobileNetV2 takes images, and .* holds texts. Give images, or a backbone"),
-        (HUB, {}, 64, "--image-size was 64, but .* holds texts; leave it out"),
+        (HUB, {}, 64, "--image-size was 64; it is for image only, and .* holds texts"),
         (HUB, {"sample_rate": 8000}, None, "--sample-rate was 8000; it is for audio only, and .* holds texts"),
         (HUB, {"seconds": 2}, None, "--seconds was 2; it is for audio only"),
     ],

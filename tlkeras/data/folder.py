@@ -30,7 +30,7 @@ def find(root: Path, name: str, modality: type[Modality] | None = ImageModality)
         )
     if not root.is_dir():
         raise UserError(f"{root} is a file that is not a .csv table. Give a folder of images or a .csv file.")
-    if modality is not ImageModality:
+    if not (modality and modality.skips_others):
         modality = _modality_of(root, modality)
     notes: list[str] = []
     skipped: Counter[str] = Counter()
