@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from tlkeras import build_inception_v3, build_mobilenet_v2, build_resnet50, build_vgg16
-from tlkeras.backbones.table import BACKBONES
-
 from tlkeras.backbones.registry import get_backbone_spec
+from tlkeras.backbones.table import BACKBONES
 from tlkeras.errors import UserError
 from tlkeras.models.backbone import build_backbone
 from tlkeras.models.batch_norm import calibrate_batch_norm

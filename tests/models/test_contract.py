@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tlkeras.backbones.table import BACKBONES
 from tlkeras.backbones.spec import BackboneSpec
+from tlkeras.backbones.table import BACKBONES
 from tlkeras.config.train import TrainingOptions
 from tlkeras.data.pipeline import SplitData
 from tlkeras.features.engines import unwrap_single

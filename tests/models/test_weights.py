@@ -1,9 +1,12 @@
-"""Loading weights of every kind of file, refusing those that do not fit, and EfficientNet's pixel scaling."""
+"""Loading weights from every kind of file, refusing those that do not fit, and EfficientNet's pixel scaling."""
 
+import functools
 import hashlib
 import io
 import os
 import shutil
+import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -12,25 +15,25 @@ import numpy as np
 import pytest
 from keras.src.utils import file_utils
 
-from tlkeras import weight_files
+from tlkeras.backbones import weight_files
 from tlkeras.backbones.registry import get_backbone_spec
 from tlkeras.backbones.spec import BackboneSpec
 from tlkeras.backbones.weight_files import check_weights_option
 from tlkeras.errors import UserError
 from tlkeras.models.weights import load_backbone_weights
 
-ROW = get_backbone_spec("MobileNetV2-0.35")
+SPEC = get_backbone_spec("MobileNetV2-0.35")
 SIZE = 32
-DEVIATION = np.array([0.229, 0.224, 0.225], "float32")
+STD = np.array([0.229, 0.224, 0.225], "float32")
 
 
-def build(spec: BackboneSpec = ROW, include_top: bool = False, weights: str | None = None) -> keras.Model:
+def build(spec: BackboneSpec = SPEC, include_top: bool = False, weights: str | None = None) -> keras.Model:
     constructor = getattr(keras.applications, spec.constructor)
     return constructor(include_top=include_top, weights=weights, input_shape=(SIZE, SIZE, 3), **spec.constructor_args)
 
 
 def randomised(model: keras.Model, seed: int = 1) -> keras.Model:
-    """Give every weight, moving statistics too, values that no initializer gives."""
+    """Give every weight, moving statistics too, values that no initializer gives, and return the model."""
     rng = np.random.default_rng(seed)
     for weight in model.weights:
         if "int" not in weight.dtype:
@@ -49,19 +52,50 @@ def source() -> keras.Model:
 
 
 @pytest.fixture(scope="module")
-def with_top() -> keras.Model:
-    return randomised(build(include_top=True))
+def saved(source, tmp_path_factory) -> Callable[[str, bool, str], tuple[keras.Model, str]]:
+    """Return `saved(name, top, suffix)`: a randomised backbone, and the file that it is saved in."""
+
+    @functools.cache
+    def make(name: str, top: bool) -> keras.Model:
+        return (
+            source if (name, top) == (SPEC.name, False) else randomised(build(get_backbone_spec(name), include_top=top))
+        )
+
+    @functools.cache
+    def make_file(name: str, top: bool, suffix: str) -> tuple[keras.Model, str]:
+        return make(name, top), save(make(name, top), tmp_path_factory.mktemp("saved") / f"mine{suffix}")
+
+    return make_file
+
+
+@pytest.fixture(scope="module")
+def built() -> tuple[keras.Model, list[np.ndarray]]:
+    """Return a backbone as Keras builds it, and its random weights."""
+    model = build()
+    return model, model.get_weights()
+
+
+@pytest.fixture
+def model(built) -> keras.Model:
+    """Return the built backbone with its random weights: building takes longer than assigning."""
+    built[0].set_weights(built[1])
+    return built[0]
+
+
+def assert_unchanged(model: keras.Model, built: tuple[keras.Model, list[np.ndarray]]) -> None:
+    assert model is built[0]
+    assert all(np.array_equal(one, two) for one, two in zip(built[1], model.get_weights(), strict=True))
 
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch) -> Path:
-    """An empty cache of Keras, and no network."""
+    """Return an empty cache of Keras; there is no network."""
 
     def urlopen(*_, **__):
         raise OSError("no network in tests")
 
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    monkeypatch.setattr(weight_files.urllib.request, "urlopen", urlopen)
+    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
     folder = tmp_path / "keras" / "models"
     folder.mkdir(parents=True)
     return folder
@@ -81,18 +115,16 @@ def save(model: keras.Model, path: Path) -> str:
 
 @pytest.mark.parametrize("top", [False, True])
 @pytest.mark.parametrize("suffix", [".h5", ".weights.h5", ".keras"])
-def test_every_weight_of_a_file_arrives(suffix, top, tmp_path, source, with_top):
-    saved = with_top if top else source
-    path = save(saved, tmp_path / f"mine{suffix}")
-    check_weights_option(ROW, path, SIZE)
-    model = build()
-    told = load_backbone_weights(model, ROW, path, SIZE)
-    assert_same_weights(model, saved)
-    assert told == f"mine{suffix}, SHA-256 {hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]}…"
+def test_every_weight_of_a_file_is_loaded(suffix, top, saved, model):
+    other, path = saved(SPEC.name, top, suffix)
+    check_weights_option(SPEC, path, SIZE)
+    description = load_backbone_weights(model, SPEC, path, SIZE)
+    assert_same_weights(model, other)
+    assert description == f"mine{suffix}, SHA-256 {hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]}…"
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
-def test_a_whole_saved_model_with_a_head_of_any_name_arrives(suffix, tmp_path, source):
+def test_a_whole_saved_model_with_a_head_of_any_name_is_loaded(suffix, tmp_path, source, model):
     """In a .keras file the backbone may be nested; a whole legacy .h5 keeps its layers under model_weights."""
     pooled = keras.layers.GlobalAveragePooling2D()
     head = keras.layers.Dense(2, name="head")
@@ -101,18 +133,15 @@ def test_a_whole_saved_model_with_a_head_of_any_name_arrives(suffix, tmp_path, s
     flat = keras.Model(source.input, head(pooled(source.output)))
     path = tmp_path / f"whole{suffix}"
     (nested if suffix == ".keras" else flat).save(path)
-    check_weights_option(ROW, str(path), SIZE)
-    model = build()
-    load_backbone_weights(model, ROW, str(path), SIZE)
+    check_weights_option(SPEC, str(path), SIZE)
+    load_backbone_weights(model, SPEC, str(path), SIZE)
     assert_same_weights(model, source)
 
 
-def test_none_leaves_the_model_as_it_is():
-    model = build()
-    before = model.get_weights()
-    check_weights_option(ROW, "none", SIZE)
-    assert load_backbone_weights(model, ROW, "none", SIZE) == "random weights"
-    assert all(np.array_equal(one, two) for one, two in zip(before, model.get_weights(), strict=True))
+def test_none_leaves_the_model_as_it_is(model, built):
+    check_weights_option(SPEC, "none", SIZE)
+    assert load_backbone_weights(model, SPEC, "none", SIZE) == "random weights"
+    assert_unchanged(model, built)
 
 
 @pytest.mark.parametrize(
@@ -123,49 +152,50 @@ def test_none_leaves_the_model_as_it_is():
         ("text.h5", b"not found", "stands for a HDF5 file"),
         ("text.keras", b"not found", "stands for a zip archive"),
         ("cut.h5", b"\x89HDF\r\n\x1a\n", "cannot be read as a weight file"),
-        ("cut.keras", b"PK\x03\x04", "no archive, or a damaged one"),
+        ("cut.keras", b"PK\x03\x04", "this is none, or a damaged one"),
     ],
 )
-def test_what_is_no_weight_file_is_refused_before_and_after_tensorflow(name, content, message, tmp_path):
+def test_other_files_are_refused_before_and_after_tensorflow(name, content, message, tmp_path):
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content)
     for refuse in (check_weights_option, lambda *args: load_backbone_weights(None, *args)):
         with pytest.raises(UserError, match=message):
-            refuse(ROW, str(path), SIZE)
+            refuse(SPEC, str(path), SIZE)
 
 
 def test_hdf5_that_is_not_from_keras_and_keras_3_weights_under_a_legacy_name_are_refused(tmp_path, source):
     h5py.File(tmp_path / "other.h5", "w").close()
     with pytest.raises(UserError, match="holds no Keras model"):
-        check_weights_option(ROW, str(tmp_path / "other.h5"), SIZE)
+        check_weights_option(SPEC, str(tmp_path / "other.h5"), SIZE)
     source.save_weights(tmp_path / "mine.weights.h5")
     (tmp_path / "mine.weights.h5").rename(tmp_path / "mine.h5")
     with pytest.raises(UserError, match=r"rename it so that it ends in \.weights\.h5"):
-        check_weights_option(ROW, str(tmp_path / "mine.h5"), SIZE)
+        check_weights_option(SPEC, str(tmp_path / "mine.h5"), SIZE)
 
 
 @pytest.mark.parametrize("top", [False, True])
 @pytest.mark.parametrize("suffix", [".h5", ".weights.h5", ".keras"])
-def test_weights_of_another_width_are_refused_by_name(suffix, top, tmp_path):
-    path = save(build(get_backbone_spec("MobileNetV2-0.5"), include_top=top), tmp_path / f"half{suffix}")
-    with pytest.raises(UserError, match=r"it has 706,224 parameters, which is MobileNetV2-0\.5, and .* has 410,208"):
-        check_weights_option(ROW, path, SIZE)
+def test_weights_of_another_width_are_refused_by_name(suffix, top, saved):
+    _, path = saved("MobileNetV2-0.5", top, suffix)
+    with pytest.raises(UserError, match=r"it has 706,224 parameters, as MobileNetV2-0\.5, and .* has 410,208"):
+        check_weights_option(SPEC, path, SIZE)
 
 
 def test_weights_of_no_known_backbone_are_refused(tmp_path):
     inputs = keras.Input((4,))
     path = save(keras.Model(inputs, keras.layers.Dense(3, name="mine")(inputs)), tmp_path / "dense.h5")
-    with pytest.raises(UserError, match="it has 15 parameters, which is no backbone that tlkeras knows"):
-        check_weights_option(ROW, path, SIZE)
+    with pytest.raises(UserError, match="it has 15 parameters, as no backbone that tlkeras knows"):
+        check_weights_option(SPEC, path, SIZE)
 
 
 def first_kernel(file: h5py.File) -> str:
+    """Return the path of the first kernel in a legacy file."""
     return f"Conv1/{file['Conv1'].attrs['weight_names'][0]}"
 
 
-def turn_axes(file: h5py.File) -> None:
-    """As many parameters, another shape."""
+def transpose(file: h5py.File) -> None:
+    """Give the first kernel another shape, of as many parameters."""
     kernel = np.asarray(file[first_kernel(file)])
     del file[first_kernel(file)]
     file[first_kernel(file)] = kernel.transpose(3, 0, 1, 2)
@@ -175,54 +205,49 @@ def put_nan(file: h5py.File) -> None:
     file[first_kernel(file)][0, 0, 0, 0] = np.nan
 
 
-SPOILT = [(turn_axes, "but other layers or another order"), (put_nan, "leaves 1 weights without a finite value")]
+DAMAGE = [(transpose, "but other layers or another order"), (put_nan, "leaves 1 weights without a finite value")]
 
 
-@pytest.mark.parametrize(("spoil", "message"), SPOILT)
-def test_a_file_that_fails_half_way_leaves_the_model_as_it_was(spoil, message, tmp_path, source):
-    path = save(source, tmp_path / "spoilt.h5")
+@pytest.mark.parametrize(("damage", "message"), DAMAGE)
+def test_a_file_that_fails_half_way_leaves_the_model_as_it_was(damage, message, tmp_path, saved, model, built):
+    path = shutil.copy(saved(SPEC.name, False, ".h5")[1], tmp_path / "damaged.h5")
     with h5py.File(path, "r+") as file:
-        spoil(file)
-    model = build()
-    before = model.get_weights()
+        damage(file)
     with pytest.raises(UserError, match=message):
-        load_backbone_weights(model, ROW, path, SIZE)
-    assert all(np.array_equal(one, two) for one, two in zip(before, model.get_weights(), strict=True))
+        load_backbone_weights(model, SPEC, str(path), SIZE)
+    assert_unchanged(model, built)
 
 
-def test_keras_3_weights_with_a_layer_of_another_shape_leave_the_model_as_it_was(tmp_path, source):
-    path = save(source, tmp_path / "spoilt.weights.h5")
+def test_keras_3_weights_with_a_layer_of_another_shape_leave_the_model_as_it_was(tmp_path, saved, model, built):
+    path = shutil.copy(saved(SPEC.name, False, ".weights.h5")[1], tmp_path / "damaged.weights.h5")
     with h5py.File(path, "r+") as file:
         kernel = np.asarray(file["layers/conv2d/vars/0"])
         del file["layers/conv2d/vars/0"]
         file["layers/conv2d/vars/0"] = kernel.transpose(3, 0, 1, 2)
-    model = build()
-    before = model.get_weights()
     with pytest.raises(UserError, match="but other layers"):
-        load_backbone_weights(model, ROW, path, SIZE)
-    assert all(np.array_equal(one, two) for one, two in zip(before, model.get_weights(), strict=True))
+        load_backbone_weights(model, SPEC, str(path), SIZE)
+    assert_unchanged(model, built)
 
 
-def test_weights_that_are_skipped_in_silence_are_found(tmp_path, source, monkeypatch):
-    path = save(source, tmp_path / "mine.weights.h5")
+def test_weights_that_are_silently_skipped_are_found(saved, model, monkeypatch):
+    _, path = saved(SPEC.name, False, ".weights.h5")
     monkeypatch.setattr(keras.Model, "load_weights", lambda self, path: None)
     with pytest.raises(UserError, match=r"leaves \d+ weights without a finite value"):
-        load_backbone_weights(build(), ROW, path, SIZE)
+        load_backbone_weights(model, SPEC, path, SIZE)
 
 
-def test_a_keras_file_with_code_inside_is_refused(tmp_path, source):
+def test_a_keras_file_with_code_inside_is_refused(tmp_path, source, model):
     inputs = keras.Input((SIZE, SIZE, 3))
-    model = keras.Model(inputs, source(keras.layers.Lambda(lambda x: x)(inputs)))
+    with_code = keras.Model(inputs, source(keras.layers.Lambda(lambda x: x)(inputs)))
     with pytest.raises(UserError, match="in safe mode"):
-        load_backbone_weights(build(), ROW, save(model, tmp_path / "code.keras"), SIZE)
+        load_backbone_weights(model, SPEC, save(with_code, tmp_path / "code.keras"), SIZE)
 
 
-def test_imagenet_comes_from_the_cache_without_network(cache, source):
-    name, _ = ROW.weights_file(SIZE)
-    save(source, cache / name)
-    check_weights_option(ROW, "imagenet", SIZE)
-    model = build()
-    assert load_backbone_weights(model, ROW, "imagenet", SIZE) == f"ImageNet ({name})"
+def test_imagenet_comes_from_the_cache_without_network(cache, source, model, saved):
+    name, _ = SPEC.weights_file(SIZE)
+    shutil.copy(saved(SPEC.name, False, ".h5")[1], cache / name)
+    check_weights_option(SPEC, "imagenet", SIZE)
+    assert load_backbone_weights(model, SPEC, "imagenet", SIZE) == f"ImageNet ({name})"
     assert_same_weights(model, source)
 
 
@@ -242,19 +267,19 @@ def test_sha256_is_told_from_md5(cache):
         check_weights_option(spec, "imagenet", 224)
 
 
-def test_imagenet_file_that_keras_has_no_hash_of_must_fit(cache):
-    name, _ = ROW.weights_file(SIZE)
-    save(build(get_backbone_spec("MobileNetV2-0.5")), cache / name)
-    with pytest.raises(UserError, match=r"which is MobileNetV2-0\.5"):
-        check_weights_option(ROW, "imagenet", SIZE)
+def test_imagenet_file_that_keras_has_no_hash_of_must_fit(cache, saved):
+    name, _ = SPEC.weights_file(SIZE)
+    shutil.copy(saved("MobileNetV2-0.5", False, ".h5")[1], cache / name)
+    with pytest.raises(UserError, match=r"as MobileNetV2-0\.5"):
+        check_weights_option(SPEC, "imagenet", SIZE)
     assert (cache / name).exists()
 
 
 def test_offline_says_which_file_belongs_where(cache):
-    name, url = ROW.weights_file(SIZE)
+    name, url = SPEC.weights_file(SIZE)
     for refuse in (check_weights_option, lambda *args: load_backbone_weights(None, *args)):
         with pytest.raises(UserError) as error:
-            refuse(ROW, "imagenet", SIZE)
+            refuse(SPEC, "imagenet", SIZE)
         assert f"Put {name} from {url} into {cache}" in str(error.value)
     assert list(cache.iterdir()) == []
 
@@ -268,25 +293,24 @@ def serve(monkeypatch, path: str | None) -> None:
             raise OSError("connection broke")
         shutil.copy(path, target)
 
-    monkeypatch.setattr(weight_files.urllib.request, "urlopen", lambda *_, **__: io.BytesIO())
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: io.BytesIO())
     monkeypatch.setattr(file_utils, "urlretrieve", urlretrieve)
 
 
-def test_download_lands_in_keras_cache_and_nothing_else_does(cache, tmp_path, source, monkeypatch):
-    serve(monkeypatch, save(source, tmp_path / "served.h5"))
-    model = build()
-    load_backbone_weights(model, ROW, "imagenet", SIZE)
+def test_a_download_is_the_only_file_in_keras_cache(cache, saved, source, model, monkeypatch):
+    serve(monkeypatch, saved(SPEC.name, False, ".h5")[1])
+    load_backbone_weights(model, SPEC, "imagenet", SIZE)
     assert_same_weights(model, source)
-    assert [path.name for path in cache.iterdir()] == [ROW.weights_file(SIZE)[0]]
+    assert [path.name for path in cache.iterdir()] == [SPEC.weights_file(SIZE)[0]]
 
 
 @pytest.mark.parametrize("broken", ["connection", "hash", "page"])
-def test_a_failed_download_leaves_nothing(broken, cache, tmp_path, source, monkeypatch):
+def test_a_failed_download_leaves_nothing(broken, cache, tmp_path, saved, monkeypatch):
     page = tmp_path / "page.html"
     page.write_text("<html>Log in to this network</html>")
-    served = {"connection": None, "hash": save(source, tmp_path / "other.h5"), "page": str(page)}[broken]
+    served = {"connection": None, "hash": saved(SPEC.name, False, ".h5")[1], "page": str(page)}[broken]
     serve(monkeypatch, served)
-    spec = get_backbone_spec("VGG16") if broken == "hash" else ROW
+    spec = get_backbone_spec("VGG16") if broken == "hash" else SPEC
     with pytest.raises(UserError, match="cannot be downloaded"):
         load_backbone_weights(None, spec, "imagenet", SIZE)
     assert list(cache.iterdir()) == []
@@ -303,12 +327,12 @@ EFFICIENTNET = get_backbone_spec("EfficientNetB0")
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory) -> tuple[Path, keras.Model]:
-    """A file as published for EfficientNet, and the model that Keras itself builds from it with weights="imagenet"."""
+    """Return a file as published for EfficientNet, and what Keras itself builds from it with weights="imagenet"."""
     path = tmp_path_factory.mktemp("published") / "efficientnetb0_notop.h5"
     model = build(EFFICIENTNET)
     scaling = next(layer for layer in model.layers if isinstance(layer, keras.layers.Normalization))
     scaling.adapt_mean.assign([0.485, 0.456, 0.406])
-    scaling.adapt_variance.assign(DEVIATION)
+    scaling.adapt_variance.assign(STD)
     save(model, path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(file_utils, "get_file", lambda *_, **__: str(path))
@@ -316,7 +340,7 @@ def published(tmp_path_factory) -> tuple[Path, keras.Model]:
 
 
 def stem(model: keras.Model, pixels: np.ndarray) -> np.ndarray:
-    """What the first convolution gets, and so all that pixel scaling can change, free of the network's rounding."""
+    """Return what the first convolution gets: all that pixel scaling can change, free of the network's rounding."""
     return keras.Model(model.input, model.get_layer("stem_conv_pad").output)(pixels).numpy()
 
 
@@ -330,8 +354,9 @@ def test_efficientnet_scales_pixels_as_keras_does_however_its_weights_come(publi
     features = by_keras(pixels).numpy()
     assert np.isfinite(features).all()
     np.testing.assert_allclose(model(pixels), features, rtol=0, atol=1e-4 * abs(features).max())
+    again = build(EFFICIENTNET)
     for suffix in (".keras", ".weights.h5", ".h5"):
-        again = build(EFFICIENTNET)
+        again.set_weights([np.zeros_like(value) for value in again.get_weights()])
         load_backbone_weights(again, EFFICIENTNET, save(model, tmp_path / f"ours{suffix}"), SIZE)
         np.testing.assert_array_equal(stem(again, pixels), stem(model, pixels))
     reloaded = keras.saving.load_model(tmp_path / "ours.keras")
@@ -343,15 +368,16 @@ def test_efficientnet_scales_pixels_as_keras_does_however_its_weights_come(publi
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["MobileNetV3Small", "DenseNet121", "InceptionV3", "Xception", "ConvNeXtTiny"])
-def test_files_with_top_of_other_families_arrive(name, tmp_path):
-    """Automatic layer names, separable convolutions, models nested in models."""
+def test_files_with_top_of_other_families_are_loaded(name, tmp_path):
+    """With automatic layer names, separable convolutions, models nested in models."""
     spec = get_backbone_spec(name)
     constructor, shape = getattr(keras.applications, spec.constructor), (75, 75, 3)
     saved = randomised(constructor(include_top=True, weights=None, input_shape=shape))
+    model = constructor(include_top=False, weights=None, input_shape=shape)
     for suffix in (".h5", ".weights.h5", ".keras"):
         path = save(saved, tmp_path / f"top{suffix}")
         check_weights_option(spec, path, 75)
-        model = constructor(include_top=False, weights=None, input_shape=shape)
+        model.set_weights([np.zeros_like(value) for value in model.get_weights()])
         load_backbone_weights(model, spec, path, 75)
         assert_same_weights(model, saved)
 
@@ -372,8 +398,8 @@ def test_real_mobilenet_v2_weights():
 
 
 @pytest.mark.parametrize("kind", ["link", "external", "virtual"])
-def test_weights_that_lie_in_another_file_are_refused(tmp_path, kind):
-    """A stranger's file must not make the program read others."""
+def test_weights_that_are_in_another_file_are_refused(tmp_path, kind):
+    """An untrusted file must not make the program read others."""
     secret, path = tmp_path / "secret.h5", tmp_path / "model.weights.h5"
     with h5py.File(secret, "w") as file:
         file["numbers"] = np.arange(9.0)
@@ -388,23 +414,30 @@ def test_weights_that_lie_in_another_file_are_refused(tmp_path, kind):
             layout[:] = h5py.VirtualSource(str(secret), "numbers", (9,))
             layer.create_virtual_dataset("0", layout)
     with pytest.raises(UserError, match="it takes weights from other files"):
-        check_weights_option(ROW, str(path), SIZE)
+        check_weights_option(SPEC, str(path), SIZE)
 
 
-@pytest.mark.parametrize("size", [32, 64, 96])
-def test_the_weights_of_the_repository_at_any_size(size):
-    model = keras.applications.MobileNetV2(alpha=0.35, include_top=False, weights=None, input_shape=(size, size, 3))
-    source = load_backbone_weights(model, ROW, "bundled", size)
-    assert "MobileNetV2-0.35.weights.h5" in source
+@pytest.fixture(scope="module")
+def bundled() -> keras.Model:
+    """Return the backbone with the bundled weights, loaded by Keras alone."""
     plain = build()
     plain.load_weights(weight_files.BUNDLED / "MobileNetV2-0.35.weights.h5")
-    assert_same_weights(model, plain)
+    return plain
 
 
-def test_the_card_names_the_file_by_its_digest():
+@pytest.mark.parametrize("size", [SIZE, 64, 96])
+def test_the_weights_of_the_repository_at_any_size(size, bundled, model):
+    if size != SIZE:
+        model = keras.applications.MobileNetV2(alpha=0.35, include_top=False, weights=None, input_shape=(size, size, 3))
+    source = load_backbone_weights(model, SPEC, "bundled", size)
+    assert "MobileNetV2-0.35.weights.h5" in source
+    assert_same_weights(model, bundled)
+
+
+def test_the_model_card_names_the_file_by_its_hash():
     card = (weight_files.BUNDLED / "MobileNetV2-0.35.md").read_text()
     own, *before = card.split("\n## First weights: ")
-    assert f"SHA-256 `{ROW.bundled_hash}`" in own and "| top-1, validation |" in own
+    assert f"SHA-256 `{SPEC.bundled_hash}`" in own and "| top-1, validation |" in own
     assert all("Tiny ImageNet" in one and "terms of access" in one for one in (own, *before))
     assert sum(file.stat().st_size for file in weight_files.BUNDLED.iterdir()) < 3_000_000
 
@@ -420,5 +453,5 @@ def test_damaged_weights_of_the_repository_are_not_used(tmp_path, monkeypatch, d
     if content:
         (tmp_path / "MobileNetV2-0.35.weights.h5").write_bytes(content)
     monkeypatch.setattr(weight_files, "BUNDLED", tmp_path)
-    with pytest.raises(UserError, match="missing or damaged; get it again"):
-        check_weights_option(ROW, "bundled", 64)
+    with pytest.raises(UserError, match=r"missing or damaged\. Get it again"):
+        check_weights_option(SPEC, "bundled", 64)

@@ -1,6 +1,6 @@
 """What a backbone is: one spec, which answers every question that depends on the kind of backbone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
 
@@ -120,7 +120,7 @@ class BackboneSpec:
 
         check_weights_option(self, weights, image_size)
 
-    def adapt_to(self, inputs: Callable[[], Sequence[Any]]) -> Self:
+    def adapt_to(self, inputs: Callable[[], Any]) -> Self:
         """Return the spec with what it takes from the decoded training inputs, if anything."""
         return self
 

@@ -20,7 +20,7 @@ class MemoryOptions:
     """Memory."""
 
     memory_gb: float | None = option(
-        None, "memory in GB for the decoded examples, and again for the features; more goes to disk (default: a quarter "
+        None, "memory in GB for decoded examples, and again for features; more goes to disk (default: a quarter "
         "of the machine's memory)", 0.0, 1e6,
     )  # fmt: skip
 
@@ -152,7 +152,10 @@ class ModelOptions:
     # [/part]
     # [part: hub]
     pixel_range: Literal["auto", "0..1", "-1..1", "0..255"] = option(
-        "auto", "pixel range that a hub module takes; auto: 0..1, or 0..255 where the module says so", provider="hub"
+        "auto",
+        "pixel range that a hub module takes; auto: 0..1, or 0..255 where the module says so",
+        modality="image",
+        provider="hub",
     )
     # [/part]
 

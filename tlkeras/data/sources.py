@@ -106,7 +106,7 @@ def _check_trainable(listing: DatasetListing) -> None:
     if listing.task == "single_label" and len(listing.classes) == 1:
         raise UserError(
             f"{listing.name} has one class only, {listing.classes[0]!r}. A classifier needs two or more. If the "
-            f"classes are the subfolders of {listing.classes[0]!r}, give that folder; else add a class of other {plural}."
+            f"classes are the subfolders of {listing.classes[0]!r}, give that folder; else add a class."
         )
     if not listing.classes:
         raise UserError(

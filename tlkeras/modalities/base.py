@@ -27,7 +27,16 @@ CLASSES = {
     # [/part]
 }
 # What models and run folders of earlier versions call them.
-OLD_NAMES = {"pictures": "image", "texts": "text", "sounds": "audio", "sound": "audio"}
+OLD_NAMES = {
+    "pictures": "image",
+    # [part: text]
+    "texts": "text",
+    # [/part]
+    # [part: audio]
+    "sounds": "audio",
+    "sound": "audio",
+    # [/part]
+}
 MAX_MIXTURE = 0.1  # fraction of files that are of another modality than the rest
 
 

@@ -82,7 +82,7 @@ class HubModule(keras.layers.Layer):
             for index, value in enumerate(module.variables)
         ]
         add_variables(self, variables)
-        self.trainable = self.trainable  # passes it on to the new weights
+        self.trainable = self.trainable  # type: ignore[has-type] # passed on to new weights
         return module
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
@@ -130,6 +130,6 @@ class HubModule(keras.layers.Layer):
     def load_assets(self, folder: str) -> None:
         """Load the module from a saved model, and assign the saved weights."""
         self._load(Path(folder))
-        for weight, value in zip(self.weights, self._saved, strict=True):
+        for weight, value in zip(self.weights, self._saved or [], strict=True):
             weight.assign(value)
         self._saved = None
