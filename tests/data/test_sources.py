@@ -338,6 +338,13 @@ def test_project_without_tfds(monkeypatch):
         short_name("tfds:beans")
 
 
+def test_other_words_before_a_colon(write, monkeypatch):
+    assert "this project has no package tlkeras.data.folder that finds it" in refusal("folder:photos")
+    monkeypatch.chdir(write("photos:new/a/1.png", "photos:new/b/2.png"))
+    assert find_examples("photos:new").classes == ["a", "b"]
+    assert short_name("photos:new") == "photos:new"
+
+
 def test_tfds_is_optional(monkeypatch):
     real_import = builtins.__import__
 

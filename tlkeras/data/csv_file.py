@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tlkeras.config.fields import Task
-from tlkeras.data.example import SPLIT_WORDS, DatasetListing, Example, Label, Split
+from tlkeras.config.fields import Task, TaskOption
+from tlkeras.data.example import SPLIT_WORDS, DatasetListing, Example, Label, Split, class_names
 from tlkeras.errors import UserError
 from tlkeras.modalities.base import Modality, count_modalities, known_modalities, majority
 from tlkeras.modalities.image import ImageModality
@@ -26,7 +26,7 @@ class _Row:
     split: str
 
 
-def find(table: Path, task: str, modality: type[Modality] | None = ImageModality) -> DatasetListing:
+def find(table: Path, task: TaskOption, modality: type[Modality] | None = ImageModality) -> DatasetListing:
     """List the examples of a CSV file: files sorted by path, texts of cells in their order.
 
     Args:
@@ -63,9 +63,10 @@ def find(table: Path, task: str, modality: type[Modality] | None = ImageModality
         notes.append(_skipped_repeats(len(rows) - len(examples)))
     found = sorted((example for example, _ in examples.values()), key=lambda example: example.name)
     own = _modality_of(table, found, modality)
-    if not any(example.path.exists() for example in found):
+    paths = [example.path for example in found if example.path]
+    if not any(path.exists() for path in paths):
         raise UserError(
-            f"None of the {own.plural} in {table} exists, the first would be {found[0].path}. "
+            f"None of the {own.plural} in {table} exists, the first would be {paths[0]}. "
             "Write paths relative to the folder of the CSV file."
         )
     return DatasetListing(str(table), found, chosen, _classes(found, chosen), notes, own)
@@ -138,7 +139,7 @@ def _texts(table: Path, rows: list[_Row], task: str, with_split: bool, notes: li
 # [/part]
 def _modality_of(table: Path, examples: list[Example], wanted: type[Modality] | None) -> type[Modality]:
     """Tell by the suffixes what the files are; all that are of no other modality are taken for images."""
-    counts = count_modalities(Counter(example.path.suffix.lower() for example in examples))
+    counts = count_modalities(Counter(example.path.suffix.lower() for example in examples if example.path))
     counts[ImageModality] += len(examples) - counts.total()
     return wanted if wanted and wanted.skips_others and counts[wanted] else majority(counts, str(table))
 
@@ -205,5 +206,4 @@ def _is_number(cell: str) -> bool:
 def _classes(examples: list[Example], task: str) -> list[str]:
     if task == "regression":
         return []
-    labels = (example.label for example in examples)
-    return sorted({name for label in labels for name in (label if task == "multi_label" else (label,))})
+    return sorted({name for example in examples for name in class_names(example.label)})
