@@ -76,6 +76,7 @@ class BackboneSpec:
     builder: ClassVar[str] = "tlkeras.models.backbone:build_inputs_and_features"
     can_build_untrained: ClassVar[bool] = True  # without data, for its table of layers
     untrained_weights: ClassVar[str] = "none"  # the cheapest that there are
+    named_weights: ClassVar[tuple[str, ...]] = ("imagenet", "none")  # values of `weights` that name no file
 
     def weights_file(self, image_size: int) -> tuple[str, str]:
         """Return the name in Keras' cache and the URL of the ImageNet weights for images of `image_size` pixels."""

@@ -29,7 +29,7 @@ def find(root: Path, name: str, modality: type[Modality] | None = ImageModality)
         raise UserError(f"There is no folder or file {root}. Give a folder of images, a .csv file or digits.")
     if not root.is_dir():
         raise UserError(f"{root} is a file that is not a .csv table. Give a folder of images or a .csv file.")
-    if modality is not ImageModality:
+    if not (modality and modality.skips_others):
         modality = _modality_of(root, modality)
     notes: list[str] = []
     skipped: Counter[str] = Counter()

@@ -60,6 +60,7 @@ class Modality:
         size_hint: how to have smaller examples, as a sentence begins.
         finite_hint: what to do where a backbone gives features that are not finite.
         augmentable: whether `tlkeras.data.augment` applies.
+        skips_others: whether files of other modalities among them are skipped where these are wanted.
         inline: whether examples may be given on the command line instead of in files.
     """
 
@@ -74,6 +75,7 @@ class Modality:
     size_hint: ClassVar[str] = ""
     finite_hint: ClassVar[str] = "Give other weights."
     augmentable: ClassVar[bool] = False
+    skips_others: ClassVar[bool] = False
     inline: ClassVar[bool] = False
 
     @property

@@ -42,6 +42,7 @@ class ImageModality(Modality):
     throughput_unit: ClassVar = "img/s"
     size_hint: ClassVar = "Use a smaller --image-size"
     augmentable: ClassVar = True
+    skips_others: ClassVar = True
 
     def __str__(self) -> str:
         return f"images of {self.size}x{self.size} pixels"
