@@ -2,7 +2,7 @@
 
     python benchmarks/accuracy.py DATA --weights FILE
 
-DATA is a folder with train and val. The validation pictures choose the epoch and nothing else.
+DATA is a folder with train and val. The validation images choose the epoch and nothing else.
 """
 
 import argparse
@@ -13,38 +13,43 @@ import sys
 import tempfile
 from pathlib import Path
 
+from arguments import at_least, train_val_folder
+
 HERE = Path(__file__).parent
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder with train and val")
+    parser.add_argument("data", type=train_val_folder, help="folder with train and val")
     parser.add_argument("--weights", required=True, help="weights of MobileNetV2, no top")
-    parser.add_argument("--seeds", type=int, default=5, help="runs of tlkeras")
-    parser.add_argument("--plain-seeds", type=int, default=3, help="runs of the plain loop; 0 leaves it out")
+    parser.add_argument("--seeds", type=at_least(0), default=5, help="runs of tlkeras; 0 leaves it out")
+    parser.add_argument("--plain-seeds", type=at_least(0), default=3, help="runs of the plain loop; 0 leaves it out")
     parser.add_argument("--engine", default="tensorflow", help="what computes the features of tlkeras")
     options = parser.parse_args()
-    ours, plain = [], []
+    if not options.seeds + options.plain_seeds:
+        parser.error("--seeds and --plain-seeds are 0: there is nothing to measure")
+    ours, plain, count = [], [], 0
     for seed in range(max(options.seeds, options.plain_seeds)):
         if seed < options.seeds:
-            figures = run_tlkeras(options, seed)
-            ours.append(figures["validation"]["accuracy"])
-            print(f"seed {seed}: tlkeras {ours[-1]:.4f}, seconds {figures['seconds']}", flush=True)
+            metrics = run_tlkeras(options, seed)
+            ours.append(metrics["validation"]["accuracy"])
+            count = metrics["validation"]["count"]
+            print(f"seed {seed}: tlkeras {ours[-1]:.4f}, seconds {metrics['seconds']}", flush=True)
         if seed < options.plain_seeds:
-            figures = run_plain(options, seed)
-            plain.append(figures["best"])
-            print(f"seed {seed}: plain Keras loop {figures['best']:.4f}, seconds {figures['seconds']}", flush=True)
-    count = sum(1 for _ in (options.data / "val").rglob("*.jpg"))
+            result = run_plain(options, seed)
+            plain.append(result["best"])
+            count = result["count"]
+            print(f"seed {seed}: plain Keras loop {result['best']:.4f}, seconds {result['seconds']}", flush=True)
     for name, values in (("tlkeras", ours), ("plain Keras loop", plain)):
         if values:
             print(
-                f"{name}: median {statistics.median(values):.4f}, least {min(values):.4f}, greatest {max(values):.4f} "
-                f"({len(values)} seeds, {count} validation pictures)"
+                f"{name}: median {statistics.median(values):.4f}, min {min(values):.4f}, max {max(values):.4f} "
+                f"({len(values)} seeds, {count} validation images)"
             )
 
 
 def run_tlkeras(options: argparse.Namespace, seed: int) -> dict:
-    """One run of scripts/train.py with its defaults; returns its metrics.json."""
+    """Run scripts/train.py with its defaults; return its metrics.json."""
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         arguments = ["--data", options.data, "--weights", options.weights, "--seed", seed, "--run-dir", run]
@@ -54,13 +59,17 @@ def run_tlkeras(options: argparse.Namespace, seed: int) -> dict:
 
 
 def run_plain(options: argparse.Namespace, seed: int) -> dict:
-    """One run of plain_keras.py with the same weights; returns what it prints."""
+    """Run plain_keras.py with the same weights; return what it prints."""
     printed = execute(HERE / "plain_keras.py", options.data, "--weights", options.weights, "--seed", seed)
     return json.loads(printed.splitlines()[-1])
 
 
 def execute(*arguments: object) -> str:
-    """Run a Python program to its end; its output, or an error with it."""
+    """Run a Python program to its end; return its output.
+
+    Raises:
+        SystemExit: it failed.
+    """
     done = subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{arguments[0]} failed:\n{done.stdout}{done.stderr}")

@@ -1,8 +1,8 @@
-"""Pictures a second of the feature pass by each engine, and how far its features are from plain TensorFlow's.
+"""Images per second of the feature pass by each engine, and how far its features are from plain TensorFlow's.
 
     python benchmarks/engines.py [--weights FOLDER]
 
-Pictures are noise, in memory, 32 at a time; weights are those of FOLDER where it has them and random ones elsewhere.
+Images are noise, in memory, 32 at a time; weights are those of FOLDER where it has them and random ones elsewhere.
 Each engine runs in turn, a few rounds; medians are printed. "start s" is what building it takes, once in a run. "error"
 is the root of the mean square difference of the pooled features, relative to that of the features themselves.
 """
@@ -13,9 +13,10 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+from arguments import at_least
 from two_phase import BACKBONES, weights_of
 
-from tlkeras.backbones import get_backbone_spec
+from tlkeras.backbones.registry import get_backbone_spec
 from tlkeras.runtime import load_tensorflow
 
 ENGINES = ["plain", "tensorflow", "openvino", "openvino_bf16"]
@@ -25,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, help="folder of weight files named as Keras names them")
     parser.add_argument("--backbones", nargs="+", default=BACKBONES)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=at_least(1), default=5)
     options = parser.parse_args()
     load_tensorflow(0)
     print(f"{'backbone':<12} {'engine':<14} {'img/s':>7} {'to plain':>8} {'start s':>8} {'error':>8}")
@@ -35,13 +36,13 @@ def main() -> None:
 
 def compare(backbone: str, weights: Path | None, rounds: int) -> None:
     """Print a line for each engine."""
-    from tlkeras.features.engines import PASS_BATCH, make_engine
+    from tlkeras.features.engines import BATCH_SIZE, make_engine
     from tlkeras.features.split_model import split_model
     from tlkeras.models.builders import build_classifier
 
-    row = get_backbone_spec(backbone)
-    below = split_model(build_classifier(row, 2, weights=str(weights or "none")), 0).below
-    images = np.random.default_rng(0).integers(0, 256, (PASS_BATCH, row.default_size, row.default_size, 3))
+    spec = get_backbone_spec(backbone)
+    below = split_model(build_classifier(spec, 2, weights=str(weights or "none")), 0).below
+    images = np.random.default_rng(0).integers(0, 256, (BATCH_SIZE, spec.default_size, spec.default_size, 3))
     images = images.astype("float32")
     engines, starts, features = {}, {}, {}
     for name in ENGINES:
@@ -56,7 +57,7 @@ def compare(backbone: str, weights: Path | None, rounds: int) -> None:
             engine([images])
             seconds[name].append(time.perf_counter() - start)
     for name in ENGINES:
-        speed = PASS_BATCH / median(seconds[name])
+        speed = BATCH_SIZE / median(seconds[name])
         ratio = median(seconds["plain"]) / median(seconds[name])
         error = np.sqrt(np.mean((features[name] - features["plain"]) ** 2) / np.mean(features["plain"] ** 2))
         label = backbone if name == "plain" else ""
@@ -64,7 +65,7 @@ def compare(backbone: str, weights: Path | None, rounds: int) -> None:
 
 
 def plain_engine(model):
-    """The model in a `tf.function`, as Keras' own `predict` has it."""
+    """Return the model in a `tf.function`, as Keras' own `predict` has it."""
     import keras
     import tensorflow as tf
 

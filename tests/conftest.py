@@ -99,11 +99,6 @@ def colored() -> Callable:
     return make
 
 
-@pytest.fixture
-def coloured(colored) -> Callable:  # until all tests say colored
-    return colored
-
-
 @dataclass
 class Hub:
     """A server on this machine that sends one archive, whatever the request."""

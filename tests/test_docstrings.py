@@ -1,30 +1,30 @@
-"""Docstrings say what the signatures say: names, defaults, what is raised, and shapes where arrays go in or out."""
+"""Docstrings agree with the code: arguments, defaults, what is raised, names; a test collects all that do not."""
 
 import ast
 import builtins
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import docstring_parser
-import pytest
 
 import tlkeras
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "tlkeras").rglob("*.py"))
-# With more parameters than these a line of prose no longer tells which is which.
-FEW = 3
-ARRAYS = r"\b(np\.ndarray|keras\.KerasTensor|tf\.Tensor|tf\.data\.Dataset)"
-SHAPE = r"`\([^`]*\)`"
+
+
+def parse(text: str) -> docstring_parser.Docstring:
+    """Return the sections of a docstring in Google style."""
+    return docstring_parser.parse(text, docstring_parser.DocstringStyle.GOOGLE)
 
 
 @dataclass(frozen=True)
 class Function:
     """A public function or method, and its docstring."""
 
-    place: str
+    where: str
     node: ast.FunctionDef
 
     @property
@@ -33,11 +33,11 @@ class Function:
 
     @property
     def docs(self) -> docstring_parser.Docstring:
-        return docstring_parser.parse(self.text, docstring_parser.DocstringStyle.GOOGLE)
+        return parse(self.text)
 
     @property
     def defaults(self) -> dict[str, str | None]:
-        """Each parameter with its default as it is written, None where it has none; without self."""
+        """Return each parameter with its default as it is written, None where it has none; without self."""
         given = self.node.args
         usual = [*given.posonlyargs, *given.args]
         values = [None] * (len(usual) - len(given.defaults)) + given.defaults + given.kw_defaults
@@ -48,17 +48,18 @@ class Function:
 
     @property
     def exported(self) -> bool:
-        return self.node.name in tlkeras.__all__ and "." not in self.place.rpartition("::")[2]
+        file, _, name = self.where.partition("::")
+        return tlkeras._HOMES.get(name) == file.removesuffix(".py").replace("/", ".")
 
     def raised(self) -> set[str]:
-        """Exceptions that it raises itself, by name."""
+        """Return the names of the exceptions that it raises itself."""
         calls = [node.exc for node in ast.walk(self.node) if isinstance(node, ast.Raise) and node.exc]
         names = {ast.unparse(call.func if isinstance(call, ast.Call) else call) for call in calls}
         return {name for name in names if name[0].isupper()}  # the others are exceptions that were caught
 
 
 def nodes(kind: type) -> Iterator[tuple[str, ast.AST]]:
-    """Public functions and methods, or classes, each with the place it stands at."""
+    """Yield public functions and methods, or classes, each with its file and name."""
     for path in FILES:
         waiting = [("", node) for node in ast.parse(path.read_text(encoding="utf-8")).body]
         while waiting:
@@ -71,81 +72,97 @@ def nodes(kind: type) -> Iterator[tuple[str, ast.AST]]:
                 waiting += [(f"{node.name}.", inner) for inner in node.body]
 
 
-FUNCTIONS = [Function(place, node) for place, node in nodes(ast.FunctionDef)]
+FUNCTIONS = [Function(where, node) for where, node in nodes(ast.FunctionDef)]
 CLASSES = {node.name for _, node in nodes(ast.ClassDef)}
-DATACLASSES = {
-    place: node
-    for place, node in nodes(ast.ClassDef)
-    if any("dataclass" in ast.unparse(d) for d in node.decorator_list)
-}
-each_function = pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.place)
 
 
-@each_function
-def test_arguments_are_those_of_the_signature(function):
-    told = [entry.arg_name.lstrip("*") for entry in function.docs.params]
-    if told or function.exported or len(function.defaults) > FEW:
-        assert told == list(function.defaults)
+def report(problems: Iterable[str]) -> None:
+    """Fail with all problems, if there are any."""
+    found = list(problems)
+    assert not found, "\n" + "\n".join(found)
 
 
-@each_function
-def test_defaults_are_those_of_the_signature(function):
-    for entry in function.docs.params:
-        if stated := re.search(r"[Dd]efault(?:s to|:| is) `?\"?([\w.-]+?)\"?`?(?:[.,;)]|$)", entry.description):
-            assert stated[1] == str(function.defaults[entry.arg_name]).strip("'\""), entry.arg_name
+def test_arguments_are_those_of_the_signature():
+    """Of dataclasses, the attributes are the fields."""
+    problems = []
+    for function in FUNCTIONS:
+        documented = [entry.arg_name.lstrip("*") for entry in function.docs.params]
+        if (documented or function.exported) and documented != list(function.defaults):
+            problems.append(f"{function.where}: Args are {documented}, parameters {list(function.defaults)}")
+    for where, node in nodes(ast.ClassDef):
+        entries = [entry for entry in node.body if isinstance(entry, ast.AnnAssign)]
+        fields = {ast.unparse(entry.target) for entry in entries}
+        needed = {ast.unparse(entry.target) for entry in entries if "ClassVar" not in ast.unparse(entry.annotation)}
+        documented = {entry.arg_name for entry in parse(ast.get_docstring(node) or "").params}
+        if any("dataclass" in ast.unparse(entry) for entry in node.decorator_list) and documented:
+            wrong = sorted((documented - fields) | (needed - documented))
+            problems += [f"{where}: Attributes and fields differ in {', '.join(wrong)}"] if wrong else []
+    report(problems)
 
 
-@each_function
-def test_what_is_raised_is_told(function):
-    told = {entry.type_name for entry in function.docs.raises}
-    assert function.raised() <= told
-    assert all(hasattr(builtins, name) or name in CLASSES for name in told)
+def test_defaults_are_those_of_the_signature():
+    problems = []
+    for function in FUNCTIONS:
+        for entry in function.docs.params:
+            stated = re.search(r"[Dd]efault(?:s to|:| is) `?\"?([\w.-]+?)\"?`?(?:[.,;)]|$)", entry.description)
+            default = str(function.defaults.get(entry.arg_name)).strip("'\"")
+            if stated and stated[1] != default:
+                problems.append(f"{function.where}: the default of {entry.arg_name} is {default}, not {stated[1]}")
+    report(problems)
 
 
-@each_function
-def test_shapes_are_told(function):
-    given = [*function.node.args.args, *function.node.args.kwonlyargs]
-    hints = [ast.unparse(hint) for hint in [*(one.annotation for one in given), function.node.returns] if hint]
-    if any(re.match(ARRAYS, hint) for hint in hints):
-        assert re.search(SHAPE, function.text), f"{function.node.name} takes or gives arrays of which shape?"
+def test_what_is_raised_is_documented():
+    """But for methods without a docstring, documented in a base class, and for commands, whose text is the help."""
+    problems = []
+    for function in FUNCTIONS:
+        if not function.text or function.where.startswith("tlkeras/commands.py"):
+            continue
+        documented = {entry.type_name for entry in function.docs.raises}
+        if missing := function.raised() - documented:
+            problems.append(f"{function.where} raises {', '.join(missing)}")
+        unknown = [name for name in documented if not (hasattr(builtins, name or "") or name in CLASSES)]
+        problems += [f"{function.where}: there is no exception {name}" for name in unknown]
+    report(problems)
 
 
-@pytest.mark.parametrize("function", [one for one in FUNCTIONS if one.exported], ids=lambda function: function.place)
-def test_what_notebooks_use_is_told_whole(function):
-    assert function.node.returns and all(one.annotation for one in function.node.args.args)
-    if ast.unparse(function.node.returns) != "None":
-        assert function.docs.returns
-    if function.node.name.startswith("build_"):
-        for needed in (r"arXiv:\d{4}\.\d{4,5}\b|https://", r"`\(B, H, W, 3\)`", "0–255", "UserError"):
-            assert re.search(needed, function.text), needed
+def test_public_names_have_arguments_returns_and_an_example():
+    """What `tlkeras.__all__` names is what notebooks and other programs use."""
+    problems = []
+    for function in (function for function in FUNCTIONS if function.exported):
+        missing = [name for name in function.defaults if f"{name}:" not in function.text]
+        if function.node.returns is None or any(one.annotation is None for one in function.node.args.args):
+            missing.append("type hints")
+        if ast.unparse(function.node.returns or ast.Constant(None)) != "None" and not function.docs.returns:
+            missing.append("Returns")
+        missing += [] if "Example:\n" in function.text else ["Example"]
+        if function.node.name.startswith("build_"):  # the paper, and what goes in
+            needed = (r"arXiv:\d{4}\.\d{4,5}\b|https://", r"`\(B, H, W, 3\)`", "0–255", "UserError")
+            missing += [pattern for pattern in needed if not re.search(pattern, function.text)]
+        problems += [f"{function.where} lacks {', '.join(missing)}"] if missing else []
+    report(problems)
 
 
-@pytest.mark.parametrize("place", DATACLASSES)
-def test_attributes_are_the_fields(place):
-    node = DATACLASSES[place]
-    fields = [entry for entry in node.body if isinstance(entry, ast.AnnAssign)]
-    told = docstring_parser.parse(ast.get_docstring(node) or "", docstring_parser.DocstringStyle.GOOGLE).params
-    if told or (len(fields) > 1 and "option(" not in ast.unparse(node)):  # an option brings its own help
-        assert {entry.arg_name for entry in told} == {ast.unparse(entry.target) for entry in fields}
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_names_that_are_referred_to_exist(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-            text = ast.get_docstring(node) or ""
-            for name in re.findall(r"`(tlkeras(?:\.\w+)+)`", text):
-                assert exists(name), name
-            for file in re.findall(r"`((?:tlkeras|tests)/[\w/.]+)`", text):
-                assert (ROOT / file).exists(), file
+def test_names_that_are_referred_to_exist():
+    problems = []
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                text = ast.get_docstring(node) or ""
+                # A word in capitals stands for any other.
+                names = [name for name in re.findall(r"`(tlkeras(?:\.\w+)+)`", text) if not exists(name)]
+                files = re.findall(r"`((?:tlkeras|tests|scripts|configs|docs|tools)/[\w/.]+)`", text)
+                names += [file for file in files if not (ROOT / file).exists()]
+                names = [name for name in names if not re.search(r"\b[A-Z]{3,}\b", name)]
+                problems += [f"{path.relative_to(ROOT)}: there is no {name}" for name in names]
+    report(problems)
 
 
 def exists(name: str) -> bool:
-    """Whether there is a module of this name, or a module that defines its last parts."""
+    """Return whether there is a module of this name, or a module that defines its last parts."""
     words = name.split(".")
     for end in range(len(words), 0, -1):
-        place = ROOT.joinpath(*words[:end])
-        file = place.with_suffix(".py") if place.with_suffix(".py").exists() else place / "__init__.py"
+        path = ROOT.joinpath(*words[:end])
+        file = path.with_suffix(".py") if path.with_suffix(".py").exists() else path / "__init__.py"
         if file.exists():
             text = file.read_text(encoding="utf-8")
             return all(re.search(rf"\b{word}\b", text) for word in words[end:])

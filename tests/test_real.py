@@ -13,7 +13,7 @@ pytestmark = [
     pytest.mark.real,
     pytest.mark.skipif(
         not (os.environ.get("TLKERAS_REAL_DATA") and os.environ.get("TLKERAS_REAL_WEIGHTS")),
-        reason="TLKERAS_REAL_DATA and TLKERAS_REAL_WEIGHTS name no folders of pictures and weights",
+        reason="TLKERAS_REAL_DATA and TLKERAS_REAL_WEIGHTS name no folders of images and weights",
     ),
 ]
 ROOT = Path(__file__).parent.parent
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> list[Path]:
-    """Two runs of the default options with one seed."""
+    """Train twice with the default options and one seed."""
     weights = next(Path(os.environ["TLKERAS_REAL_WEIGHTS"]).glob("mobilenet_v2_1.0_224*.weights.h5"))
     data = Path(os.environ["TLKERAS_REAL_DATA"]) / "ants_bees"
     folders = [tmp_path_factory.mktemp("runs") / name for name in ("one", "two")]
@@ -33,13 +33,13 @@ def runs(tmp_path_factory) -> list[Path]:
 
 
 def test_transfer_beats_the_plain_loop_of_the_guide(runs):
-    figures = json.loads((runs[0] / "metrics.json").read_text())["validation"]
-    assert figures["count"] == 153
-    assert figures["accuracy"] >= 0.95  # the plain loop: median 0.941, 0.935–0.954 (README, "How good it is")
+    metrics = json.loads((runs[0] / "metrics.json").read_text())["validation"]
+    assert metrics["count"] == 153
+    assert metrics["accuracy"] >= 0.95  # the plain loop: median 0.941, 0.935–0.954 (benchmarks/README.md)
 
 
-def test_the_weights_of_the_repository_know_photographs(tmp_path):
-    """At 64 px random weights stay at 0.685 (five seeds of `learning_curve.py`); these learned from some of the bees."""
+def test_the_bundled_weights_transfer_to_photographs(tmp_path):
+    """At 64 px random weights stay at 0.685 (five seeds of `learning_curve.py`); these have seen some of the bees."""
     data = Path(os.environ["TLKERAS_REAL_DATA"]) / "ants_bees"
     options = ["--backbone", "MobileNetV2-0.35", "--weights", "bundled", "--image-size", "64", "--run-dir", "run"]
     command = [sys.executable, ROOT / "scripts" / "train.py", "--data", data, *options]
@@ -54,13 +54,13 @@ def test_one_seed_gives_one_history(runs):
         assert [row["phase"] for row in csv.DictReader(file)] == ["frozen"] * 10 + ["finetune"] * 10
 
 
-def test_predictions_agree_with_the_judged_accuracy(runs):
+def test_predictions_agree_with_the_accuracy(runs):
     data = Path(os.environ["TLKERAS_REAL_DATA"]) / "ants_bees" / "val" / "bees"
     done = subprocess.run(
         [sys.executable, ROOT / "scripts" / "predict.py", runs[0], data, "--json", "--top-k", "1"],
         capture_output=True,
         text=True,
     )
-    labels = [picture["predictions"][0]["label"] for picture in json.loads(done.stdout)]
+    labels = [entry["predictions"][0]["label"] for entry in json.loads(done.stdout)]
     assert len(labels) == 83
     assert labels.count("bees") >= 76

@@ -2,7 +2,6 @@
 
 import _thread
 import argparse
-import difflib
 import errno
 import logging
 import re
@@ -12,18 +11,29 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import Field, fields
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
+from typing import Any, ClassVar, NoReturn, Protocol, TypeVar, get_args, get_type_hints
 
 import yaml
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
 from tlkeras.config.fields import TYPE_NAMES, expected_text, flag_name, range_text
-from tlkeras.config.old_names import with_new_names
-from tlkeras.errors import Terminated, UserError
+from tlkeras.config.files import config_files, read_config_file
+from tlkeras.errors import Terminated, UserError, unknown
 
-Config = TypeVar("Config")
 METAVARS = {int: "N", float: "X", str: "TEXT", list[int]: "[N,...]"}
 EXAMPLE = Path(__file__).parents[1] / "configs" / "digits.yaml"  # what a command without any option runs
+
+
+class Options(Protocol):
+    """A dataclass of options that can refuse itself."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def check(self) -> None:
+        """Refuse values that are not valid."""
+
+
+Config = TypeVar("Config", bound=Options)
 
 
 class PlainHelp(DefaultHelpFormatter):
@@ -98,13 +108,16 @@ class CliParser(ArgumentParser):
         action = group.add_argument(name, type=hint, default=default, help=text, metavar=metavar)
         action.option_strings[:] = [name]  # without jsonargparse's --hidden-units+
 
-    def renamed(self, word: str) -> str:
-        """Return a word of the command line, or in place of a config file with old names its content with new ones."""
-        head, equals, path = word.rpartition("=") if word.startswith("--config=") else ("", "", word)
-        written = yaml.safe_load(Path(path).read_text(encoding="utf-8")) if path in self.files else {}
-        if set(written) <= set(self.files.get(path, {})):
-            return word
-        return f"{head}{equals}{yaml.safe_dump(self.files[path])}"
+    def with_file_contents(self, arguments: Sequence[str]) -> list[str]:
+        """Return a command line with the content of config files, as `files` has it, in place of their paths."""
+        words = []
+        for before, word in zip(["", *arguments], arguments, strict=False):
+            if before == "--config" and word in self.files:
+                word = yaml.safe_dump(self.files[word])
+            elif word.startswith("--config=") and word.removeprefix("--config=") in self.files:
+                word = f"--config={yaml.safe_dump(self.files[word.removeprefix('--config=')])}"
+            words.append(word)
+        return words
 
     def _wrong_value(self, name: str, value: str) -> str:
         source = flag_name(name)
@@ -112,7 +125,8 @@ class CliParser(ArgumentParser):
             if str(values.get(name)) == value:
                 source = f"{name} in {path}"
         action = next(action for action in self._actions if action.dest == name)
-        expected = self.accepted.get(name) or TYPE_NAMES.get(getattr(action, "_typehint", action.type), "text")
+        hint: Any = getattr(action, "_typehint", action.type)
+        expected = self.accepted.get(name) or TYPE_NAMES.get(hint, "text")
         return f"{source} was {value or 'empty'}; it must be {expected}."
 
     def _unknown(self, words: str) -> str:
@@ -122,13 +136,6 @@ class CliParser(ArgumentParser):
         if not option.startswith("-"):
             return f"{words} was not expected. Known options: {' '.join(options)}."
         return unknown("option", words, option, options)
-
-
-def unknown(what: str, given: str, word: str, known: Sequence[str]) -> str:
-    """Return a sentence about an unknown word, with the closest known one and all of them."""
-    close = difflib.get_close_matches(word, known, n=1)
-    hint = f" Did you mean {close[0]}?" if close else ""
-    return f"There is no {what} {given}.{hint} Known {what}s: {' '.join(known)}."
 
 
 def parse_config(config_class: type[Config], description: str | None, arguments: Sequence[str] | None = None) -> Config:
@@ -146,42 +153,11 @@ def parse_config(config_class: type[Config], description: str | None, arguments:
     names = [entry.name for entry in fields(config_class)]
     for path in config_files(arguments):
         parser.files[path] = read_config_file(path, names)
-    parsed = parser.parse_args([parser.renamed(word) for word in arguments]).as_dict()
+    parsed = parser.parse_args(parser.with_file_contents(arguments)).as_dict()
     parsed.pop("config", None)
     config = config_class(**parsed)
     config.check()
     return config
-
-
-def config_files(arguments: Sequence[str]) -> list[str]:
-    """Return the config files that a command line names."""
-    scout = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    scout.add_argument("--config", nargs="?", action="append", default=[])
-    return [path for path in scout.parse_known_args(arguments)[0].config if path]
-
-
-def read_config_file(path: str, names: Sequence[str]) -> dict[str, Any]:
-    """Return the options in a YAML file by their names with underscores; names of earlier versions are translated.
-
-    Raises:
-        UserError: there is no such file, it is not a YAML mapping, or it has an option that is not among `names`.
-    """
-    hint = "Give a YAML file of options, such as a run's config.yaml or what --print_config prints"
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"--config {path} cannot be read: {error.strerror}. {hint}.") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f"; line {mark.line + 1} is wrong" if mark else ""
-        raise UserError(f"--config {path} is not YAML{line}. {hint}.") from None
-    if not isinstance(values, dict):
-        raise UserError(f"--config {path} holds no options. {hint}, with lines such as 'batch_size: 16'.")
-    values = with_new_names({str(name).replace("-", "_"): value for name, value in values.items()})
-    for name in values:
-        if name not in names:
-            raise UserError(unknown("option", f"{name}, which {path} sets", name, sorted(names)))
-    return values
 
 
 def make_parser(config_class: type, description: str | None) -> CliParser:

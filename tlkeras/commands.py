@@ -3,16 +3,18 @@
 import json
 import sys
 
-from tlkeras.cli import CliParser, parse_config, run_main, unknown
-from tlkeras.errors import UserError
+from tlkeras.cli import CliParser, parse_config, run_main
+from tlkeras.errors import UserError, unknown
 
 
 def train() -> None:
     """Train a classifier on your own images: a pretrained backbone, a new head, two phases."""
     from tlkeras.config.train import TrainConfig
+
+    config = parse_config(TrainConfig, COMMANDS["train"].__doc__)
     from tlkeras.run.train import train
 
-    train(parse_config(TrainConfig, COMMANDS["train"].__doc__))
+    train(config)
 
 
 def evaluate() -> None:
@@ -101,9 +103,11 @@ def cache() -> None:
 def pretrain() -> None:
     """Train all layers of a backbone, from scratch or from other weights: the result is a weight file and a run."""
     from tlkeras.config.pretrain import PretrainConfig
+
+    config = parse_config(PretrainConfig, COMMANDS["pretrain"].__doc__)
     from tlkeras.run.pretrain import pretrain
 
-    pretrain(parse_config(PretrainConfig, COMMANDS["pretrain"].__doc__))
+    pretrain(config)
 
 
 # [/part]
@@ -111,9 +115,11 @@ def pretrain() -> None:
 def learning_curve() -> None:
     """Measure a learning curve on your own images: pretrained against random weights at several training set sizes."""
     from tlkeras.config.learning_curve import LearningCurveConfig
+
+    config = parse_config(LearningCurveConfig, COMMANDS["learning-curve"].__doc__)
     from tlkeras.run.learning_curve import learning_curve
 
-    learning_curve(parse_config(LearningCurveConfig, COMMANDS["learning-curve"].__doc__))
+    learning_curve(config)
 
 
 # [/part]

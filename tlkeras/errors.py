@@ -1,4 +1,7 @@
-"""The one exception that is a message to the user."""
+"""The exceptions that end a command in a sentence, and the sentence about an unknown word."""
+
+import difflib
+from collections.abc import Sequence
 
 
 class UserError(Exception):
@@ -15,3 +18,10 @@ class UserError(Exception):
 
 class Terminated(KeyboardInterrupt):
     """The program was told to end by SIGTERM, as Ctrl-C tells it."""
+
+
+def unknown(what: str, given: str, word: str, known: Sequence[str]) -> str:
+    """Return a sentence about an unknown word, with the closest known one and all of them."""
+    close = difflib.get_close_matches(word, known, n=1)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    return f"There is no {what} {given}.{hint} Known {what}s: {' '.join(known)}."

@@ -41,7 +41,7 @@ class Table:
         lines = [self.columns, *self.cells]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         sides = [str.ljust if words else str.rjust for words in self._words]
-        padded = [[side(*pair) for side, *pair in zip(sides, line, widths, strict=True)] for line in lines]
+        padded = [[side(cell, width) for side, cell, width in zip(sides, line, widths, strict=True)] for line in lines]
         return "\n".join("  ".join(line).rstrip() for line in padded)
 
     __repr__ = __str__
@@ -108,7 +108,7 @@ def progress(total: int, description: str, unit: str = "it") -> tqdm:
     Returns:
         A `tqdm`, which is also a context manager; in a notebook a `NotebookBar`.
     """
-    options = {"total": total, "desc": description, "unit": f" {unit}", "delay": DELAY}
+    options: dict[str, Any] = {"total": total, "desc": description, "unit": f" {unit}", "delay": DELAY}
     return NotebookBar(**options) if in_notebook() else tqdm(**options, leave=False, disable=None)
 
 
@@ -133,10 +133,10 @@ class NotebookBar(tqdm):
         """Draw the bar and the table; the arguments, which are those of `tqdm`, do not matter here."""
         from IPython.display import display
 
-        numbers = self.format_meter(**self.format_dict | {"bar_format": "{n_fmt}/{total_fmt} [{elapsed}<{remaining}, "
-                                                                        "{rate_fmt}{postfix}]"})  # fmt: skip
+        shown = "{n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
+        numbers = self.format_meter(**{**self.format_dict, "bar_format": shown})
         table = Table(self._rows) if self._rows else None
-        bar = f'<progress value="{self.n / max(1, self.total):.3f}" max="1"></progress>'
+        bar = f'<progress value="{self.n / (self.total or 1):.3f}" max="1"></progress>'
         rich = f'<div class="progress">{html.escape(self.desc)} {bar} {html.escape(numbers)}\n'
         rich += f"{table._repr_html_() if table else ''}</div>"
         output = {"text/html": rich, "text/plain": f"{self.desc}: {numbers}" + (f"\n{table}" if table else "")}

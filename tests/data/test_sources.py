@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tlkeras.data import sources
 from tlkeras.data.sources import find_examples, short_name
 from tlkeras.errors import UserError
 from tlkeras.modalities.image import read_rgb
@@ -331,12 +330,19 @@ def test_digits_are_not_left_half_written(tmp_path, monkeypatch):
 def test_project_without_tfds(monkeypatch):
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == sources.TFDS_PACKAGE else find_spec(name)
+        importlib.util, "find_spec", lambda name: None if name == "tlkeras.data.tfds" else find_spec(name)
     )
-    said = "--data was tfds:beans, but this project does not read TensorFlow Datasets"
+    said = "--data was tfds:beans, but this project has no package tlkeras.data.tfds that finds it"
     assert said in refusal("tfds:beans")
     with pytest.raises(UserError, match=said):
         short_name("tfds:beans")
+
+
+def test_other_words_before_a_colon(write, monkeypatch):
+    assert "this project has no package tlkeras.data.folder that finds it" in refusal("folder:photos")
+    monkeypatch.chdir(write("photos:new/a/1.png", "photos:new/b/2.png"))
+    assert find_examples("photos:new").classes == ["a", "b"]
+    assert short_name("photos:new") == "photos:new"
 
 
 def test_tfds_is_optional(monkeypatch):

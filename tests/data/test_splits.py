@@ -80,7 +80,7 @@ def test_classes_with_too_few_images_are_named():
 
 @pytest.mark.parametrize("fractions", [(0.5, 0.5), (-0.1, 0.2), (1.5, 0)])
 def test_impossible_fractions(fractions):
-    with pytest.raises(UserError, match="fractions for validation and test are .*Give fractions"):
+    with pytest.raises(UserError, match=r"fractions for validation and test are .*Give fractions"):
         split_examples(examples_of(["a", "b"] * 9), "single_label", fractions, 0)
 
 

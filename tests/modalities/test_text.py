@@ -107,7 +107,7 @@ class TestFolders:
         assert len(find_examples(folder).examples) == 2
 
     def test_texts_where_images_are_wanted(self, write):
-        with pytest.raises(UserError, match=r"holds no images, but 2 texts, which a hub module \(hub:HANDLE\) may"):
+        with pytest.raises(UserError, match=r"holds no images, but 2 texts, which other backbones \(hub:"):
             find_examples(write({"a/1.txt": "", "b/1.txt": ""}))
 
     def test_files_of_no_modality_where_any_would_do(self, write):
@@ -190,7 +190,7 @@ class TestTables:
     ("backbone", "options", "image_size", "words"),
     [
         ("MobileNetV2", {}, None, "MobileNetV2 takes images, and .* holds texts. Give images, or a backbone"),
-        (HUB, {}, 64, "--image-size was 64, but .* holds texts; leave it out"),
+        (HUB, {}, 64, "--image-size was 64; it is for image only, and .* holds texts"),
         (HUB, {"sample_rate": 8000}, None, "--sample-rate was 8000; it is for audio only, and .* holds texts"),
         (HUB, {"seconds": 2}, None, "--seconds was 2; it is for audio only"),
     ],

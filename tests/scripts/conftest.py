@@ -120,11 +120,6 @@ def colors(made) -> Path:
 
 
 @pytest.fixture(scope="session")
-def colours(colors) -> Path:  # until all tests say colors
-    return colors
-
-
-@pytest.fixture(scope="session")
 def trained(colors, run_script, tmp_path_factory) -> TrainedRun:
     """Return a run of one epoch in each phase; do not write into it."""
     folder = tmp_path_factory.mktemp("trained")

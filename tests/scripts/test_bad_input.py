@@ -124,13 +124,18 @@ def test_unknown_stage(train):
         (["--hidden-units", 256], ["--hidden-units was 256", "a list of whole numbers from 1, such as [256,128]"]),
         (["--unfreeze", "150%"], ["--unfreeze was 150%", "from 0% to 100%"]),
         (["--seed", -1], ["--seed was -1"]),
-        (["--data", ""], ["Nothing was given for --data", "--config configs/digits.yaml"]),
+        (["--data", ""], ["Nothing was given for --data", "configs/digits.yaml"]),
         (["--engine", "onnx"], ["--engine was onnx", "openvino"]),
         (["--validation-split", 0.5, "--test-split", 0.45], ["--validation-split 0.5", "lower them"]),
     ],
 )
 def test_wrong_options(train, arguments, words):
     check_sentence(train(*arguments), *words)
+
+
+def test_options_without_data(call):
+    answer = call("train.py", "--backbone", "ResNet50")
+    check_sentence(answer, "Nothing was given for --data: give a folder with one subfolder per class", "digits.yaml")
 
 
 @pytest.mark.parametrize(

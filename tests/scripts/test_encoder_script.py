@@ -122,9 +122,9 @@ def test_the_stages_of_an_encoder(call, preset, monkeypatch):
         assert [line.split()[0] for line in lines[1:-1]] == stages and "parameters" in lines[-1]
 
 
-def test_images_are_refused(call, colours):
+def test_images_are_refused(call, colors):
     pytest.importorskip("keras_hub")
-    answer = call("train.py", "--data", colours, "--backbone", "kerashub:bert_tiny", "--weights", "none")
+    answer = call("train.py", "--data", colors, "--backbone", "kerashub:bert_tiny", "--weights", "none")
     assert answer.code == 2 and "takes texts, and" in answer.err
 
 

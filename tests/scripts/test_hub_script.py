@@ -39,7 +39,7 @@ OPTIONS = ("--image-size", "16", "--frozen-epochs", "2", "--finetune-epochs", "2
 
 @pytest.mark.slow
 @pytest.mark.parametrize("served", [False, True])
-def test_train_then_evaluate_and_predict_without_the_module(run_script, hub, colours, handle, tmp_path, served):
+def test_train_then_evaluate_and_predict_without_the_module(run_script, hub, colors, handle, tmp_path, served):
     """Do so with a folder, and with an archive that is downloaded: by then neither it nor the cache exists any more."""
     if served:
         hub.archive, folder, handle = tmp_path / "features.tar.gz", handle.removeprefix("hub:"), f"hub:{hub.url}"
@@ -47,7 +47,7 @@ def test_train_then_evaluate_and_predict_without_the_module(run_script, hub, col
             file.add(folder, arcname=".")
     else:
         handle = f"hub:{shutil.copytree(handle.removeprefix('hub:'), tmp_path / 'module')}"
-    answer = run_script("train.py", "--data", colours, "--backbone", handle, *OPTIONS, "--run-dir", "run", cwd=tmp_path)
+    answer = run_script("train.py", "--data", colors, "--backbone", handle, *OPTIONS, "--run-dir", "run", cwd=tmp_path)
     assert answer.code == 0, answer.err
     assert answer.err == "" and "weights of the module" in answer.out
     assert f"Features ({handle} at 16 px, pooled)" in answer.out
@@ -57,17 +57,17 @@ def test_train_then_evaluate_and_predict_without_the_module(run_script, hub, col
     assert (asked > 0) == served
     shutil.rmtree(tmp_path / ("hub-cache" if served else "module"))
     evaluated = run_script("evaluate.py", "run", cwd=tmp_path)
-    predicted = run_script("predict.py", "run", colours / "red" / "1.png", "--json", cwd=tmp_path)
+    predicted = run_script("predict.py", "run", colors / "red" / "1.png", "--json", cwd=tmp_path)
     assert evaluated.code == 0 and "Test:" in evaluated.out, evaluated.err
     assert predicted.code == 0 and len(json.loads(predicted.out)) == 1, predicted.err
     assert len(hub.asked) == asked
 
 
 @pytest.mark.slow
-def test_a_stopped_run_is_resumed_with_the_same_module_only(run_script, start_script, colours, tmp_path):
+def test_a_stopped_run_is_resumed_with_the_same_module_only(run_script, start_script, colors, tmp_path):
     save_module(tmp_path / "module")
     options = (*OPTIONS, "--finetune-epochs", "30", "--patience", "100", "--run-dir")
-    arguments = ("train.py", "--data", colours, "--backbone", "hub:module", *options)
+    arguments = ("train.py", "--data", colors, "--backbone", "hub:module", *options)
     complete = run_script(*arguments, "complete", cwd=tmp_path)
     assert complete.code == 0, complete.err
     process = start_script(*arguments, "run", cwd=tmp_path)
@@ -98,8 +98,8 @@ def test_a_stopped_run_is_resumed_with_the_same_module_only(run_script, start_sc
         (("--backbone", "VGG16", "--pixel-range", "0..1"), "it is for hub only, and the backbone is VGG16"),
     ],
 )
-def test_mistakes_are_refused_before_tensorflow_loads(call, colours, handle, monkeypatch, arguments, words):
+def test_mistakes_are_refused_before_tensorflow_loads(call, colors, handle, monkeypatch, arguments, words):
     monkeypatch.setattr("tlkeras.extras.hub.spec.load_tensorflow", lambda: pytest.fail("too late"))
     arguments = [handle if word == "HANDLE" else word for word in arguments]
-    answer = call("train.py", "--data", colours, *arguments)
+    answer = call("train.py", "--data", colors, *arguments)
     assert answer.code == 2 and words in answer.err and answer.err.count("\n") == 1

@@ -157,17 +157,17 @@ def test_audio_from_training_to_predictions(run_script, tmp_path):
         (("--data", "IMAGES", "--seconds", "2"), "it is for audio only, and"),
     ],
 )
-def test_mistakes_are_refused_before_tensorflow_loads(call, colours, reviews, handle, monkeypatch, arguments, words):
+def test_mistakes_are_refused_before_tensorflow_loads(call, colors, reviews, handle, monkeypatch, arguments, words):
     monkeypatch.setattr("tlkeras.extras.hub.spec.load_tensorflow", lambda: pytest.fail("too late"))
     monkeypatch.setattr("tlkeras.run.job.load_tensorflow", lambda *_: pytest.fail("too late"))
-    given = {"HANDLE": handle, "REVIEWS": reviews[0], "TABLE": reviews[1], "IMAGES": colours}
+    given = {"HANDLE": handle, "REVIEWS": reviews[0], "TABLE": reviews[1], "IMAGES": colors}
     answer = call("train.py", *[given.get(word, word) for word in arguments])
     assert answer.code == 2 and words in answer.err and answer.err.count("\n") == 1, answer.err
 
 
 @pytest.mark.parametrize("data", ["digits", "IMAGES"])
-def test_images_for_a_text_module(call, colours, handle, data):
-    data = str(colours) if data == "IMAGES" else data
+def test_images_for_a_text_module(call, colors, handle, data):
+    data = str(colors) if data == "IMAGES" else data
     answer = call("train.py", "--data", data, "--backbone", handle)
     assert answer.code == 2 and f"takes texts, and {data} holds images" in answer.err
 

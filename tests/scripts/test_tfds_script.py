@@ -76,20 +76,9 @@ def test_another_version_is_not_taken_for_the_same(call, made, tiny_options, tmp
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tlkeras.run.train.load_tensorflow", lambda seed: None)
-    monkeypatch.setattr("tlkeras.run.train.train_and_write", stop)
+    monkeypatch.setattr("tlkeras.run.job.load_tensorflow", stop)
     monkeypatch.setattr("tlkeras.run.folder.has_checkpoints", lambda partial: partial.exists())
-    command = (
-        "train.py",
-        "--data",
-        "tfds:colors",
-        "--data-dir",
-        "sets",
-        *tiny_options,
-        "--run-dir",
-        "run",
-        "--resume",
-    )
+    command = ("train.py", "--data", "tfds:colors", "--data-dir", "sets", *tiny_options, "--run-dir", "run", "--resume")
     assert call(*command).code == 130
     assert call(*command).code == 130  # the same data: it is resumed
     prepare(tmp_path / "sets", made, version="2.0.0")
@@ -98,11 +87,14 @@ def test_another_version_is_not_taken_for_the_same(call, made, tiny_options, tmp
 
 
 def test_mistakes_come_before_anything_slow(call, tmp_path, monkeypatch):
-    monkeypatch.setattr("tlkeras.run.train.find_data", lambda *_: pytest.fail("it looked for images"))
+    monkeypatch.setattr("tlkeras.run.job.find_data", lambda *_: pytest.fail("it looked for images"))
     for arguments, words in (
         (("--data", "tfds:beans:train,train"), "has two parts for train"),
         (("--data", "tfds:be ans"), "tfds:be ans is not understood"),
-        (("--data-dir", tmp_path), f"Give --data tfds:NAME, or --data {tmp_path} if it is a folder of images"),
+        (
+            ("--data", "digits", "--data-dir", tmp_path),
+            f"Give --data tfds:NAME, or --data {tmp_path} if it is a folder of images",
+        ),
     ):
         answer = call("train.py", *arguments, "--run-dir", "runs/new")
         assert answer.code == 2 and words in answer.err and answer.err.count("\n") == 1

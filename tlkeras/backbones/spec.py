@@ -1,6 +1,6 @@
 """What a backbone is: one spec, which answers every question that depends on the kind of backbone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
 
@@ -76,6 +76,7 @@ class BackboneSpec:
     builder: ClassVar[str] = "tlkeras.models.backbone:build_inputs_and_features"
     can_build_untrained: ClassVar[bool] = True  # without data, for its table of layers
     untrained_weights: ClassVar[str] = "none"  # the cheapest that there are
+    named_weights: ClassVar[tuple[str, ...]] = ("imagenet", "none")  # values of `weights` that name no file
 
     def weights_file(self, image_size: int) -> tuple[str, str]:
         """Return the name in Keras' cache and the URL of the ImageNet weights for images of `image_size` pixels."""
@@ -119,7 +120,7 @@ class BackboneSpec:
 
         check_weights_option(self, weights, image_size)
 
-    def adapt_to(self, inputs: Callable[[], Sequence[Any]]) -> Self:
+    def adapt_to(self, inputs: Callable[[], Any]) -> Self:
         """Return the spec with what it takes from the decoded training inputs, if anything."""
         return self
 

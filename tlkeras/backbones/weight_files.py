@@ -189,7 +189,7 @@ def _is_model(item: h5py.Group | h5py.Dataset) -> bool:
 def _keras3_layers(group: h5py.Group) -> list[tuple[str, int]]:
     layers = []
     for key, layer in group.items():
-        sizes = []
+        sizes: list[int] = []
         layer.visititems(lambda _, item, sizes=sizes: sizes.append(getattr(item, "size", 0)))
         named = layer["vars"].attrs.get("name", key) if "vars" in layer else key
         layers.append((named, sum(sizes)))

@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from tlkeras.errors import UserError
 
 Task = Literal["single_label", "multi_label", "regression"]
+TaskOption = Literal["auto", "single_label", "multi_label", "regression"]
 
 TYPE_NAMES = {
     int: "a whole number",

@@ -23,7 +23,7 @@ class AllLayersOptions(AugmentOptions):
     weight_decay: float = option(0.05, "decoupled weight decay; not on biases and BatchNormalization", 0.0, 1.0)
     label_smoothing: float = option(0.1, "fraction of each label spread over all classes", 0.0, 0.5)
     ema: float = option(
-        0.02, "fraction of the steps that the moving average of the weights, which is what is kept, goes back; 0 is off",
+        0.02, "fraction of the steps that the moving average of the weights, which is kept, goes back; 0 is off",
         0.0, 1.0,
     )  # fmt: skip
     seed: int = option(0, "of the split, the initial weights, the order and the augmentation", 0, 2**31 - 1)
@@ -34,7 +34,7 @@ class PretrainConfig(RunOptions, AllLayersOptions, DataOptions):
     """All options of `scripts/pretrain.py`."""
 
     data: str = option(
-        "", "source dataset: folder with one subfolder per class, folder with train/validation/test, CSV of path,label, "
+        "", "source dataset: folder with one subfolder per class or with train/validation/test, CSV of path,label, "
         "or tfds:NAME",
     )  # fmt: skip
     validation_split: float = option(0.1, "fraction of the images on which each epoch is evaluated", 0.01, 0.8)

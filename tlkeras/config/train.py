@@ -9,9 +9,9 @@ import importlib.util
 
 # [/part]
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from tlkeras.config.fields import check_values, option
+from tlkeras.config.fields import TaskOption, check_values, option
 from tlkeras.errors import UserError
 
 
@@ -20,7 +20,7 @@ class MemoryOptions:
     """Memory."""
 
     memory_gb: float | None = option(
-        None, "memory in GB for the decoded examples, and again for the features; more goes to disk (default: a quarter "
+        None, "memory in GB for decoded examples, and again for features; more goes to disk (default: a quarter "
         "of the machine's memory)", 0.0, 1e6,
     )  # fmt: skip
 
@@ -30,9 +30,8 @@ class CacheOptions(MemoryOptions):
     """Cached features."""
 
     cache_gb: float = option(
-        10.0, "disk space in GB for features that are kept for the next run, see scripts/cache.py; 0 keeps none",
-        0.0, 1e6,
-    )  # fmt: skip
+        10.0, "disk space in GB for features kept for the next run, see scripts/cache.py; 0 keeps none", 0.0, 1e6
+    )
     feature_dtype: Literal["float32", "float16"] = option("float32", "dtype of cached features; float16 takes half")
     engine: Literal[
         "tensorflow",
@@ -48,7 +47,7 @@ class CacheOptions(MemoryOptions):
         # [/part]
         "",
         modality="image",
-    )
+    )  # fmt: skip
 
 
 @dataclass(kw_only=True)
@@ -71,13 +70,11 @@ class DataOptions(MemoryOptions):
         None, "folder in which TensorFlow Datasets keeps its datasets (default: $TFDS_DATA_DIR, ~/tensorflow_datasets)"
     )
     # [/part]
-    task: Literal["auto", "single_label", "multi_label", "regression"] = option(
+    task: TaskOption = option(
         "auto", "what a label is: one class of several, several classes at once, or a number; auto: decided by the data"
     )
-    validation_split: float = option(
-        0.15, "fraction of the examples for validation, which chooses the epoch", 0.01, 0.8
-    )
-    test_split: float = option(0.15, "fraction of the examples for the test, evaluated once at the end", 0.01, 0.8)
+    validation_split: float = option(0.15, "fraction of examples for validation, which chooses the epoch", 0.01, 0.8)
+    test_split: float = option(0.15, "fraction of examples for the test, evaluated once at the end", 0.01, 0.8)
     max_unreadable: float = option(0.1, "fraction of unreadable files above which the run stops", 0.0, 1.0)
     # [part: audio]
     sample_rate: int | None = option(
@@ -101,7 +98,7 @@ class DataOptions(MemoryOptions):
                 # [part: tfds]
                 "tfds:NAME, "
                 # [/part]
-                "or, for the built-in example, --config configs/digits.yaml."
+                "or digits, the built-in example (its options: configs/digits.yaml)."
             )
         if self.validation_split + self.test_split > 0.9:
             raise UserError(
@@ -131,14 +128,12 @@ class ModelOptions:
         ", or kerashub:PRESET"
         # [/part]
         "",
-    )
+    )  # fmt: skip
     weights: str = option(
         "imagenet", "imagenet, bundled (in the repository, for MobileNetV2-0.35 only), none (random), or a file: .h5, "
         ".weights.h5, .keras",
     )  # fmt: skip
-    image_size: int | None = option(
-        None, "size in pixels that the backbone sees (default: the backbone's own)", 1, 4096, modality="image"
-    )
+    image_size: int | None = option(None, "size in pixels (default: the backbone's own)", 1, 4096, modality="image")
     pooling: Literal["avg", "max", "both"] = option("avg", "how the feature map becomes a vector")
     hidden_units: list[int] = option([], "units of hidden dense layers between features and output, e.g. [256]", 1)
     dropout: float = option(0.2, "dropout rate before each dense layer", 0.0, 0.95)
@@ -152,7 +147,10 @@ class ModelOptions:
     # [/part]
     # [part: hub]
     pixel_range: Literal["auto", "0..1", "-1..1", "0..255"] = option(
-        "auto", "pixel range that a hub module takes; auto: 0..1, or 0..255 where the module says so", provider="hub"
+        "auto",
+        "pixel range that a hub module takes; auto: 0..1, or 0..255 where the module says so",
+        modality="image",
+        provider="hub",
     )
     # [/part]
 
@@ -179,9 +177,7 @@ class TrainingOptions(AugmentOptions, CacheOptions):
 
     batch_size: int = option(32, "examples per step", 1, 65536)
     frozen_epochs: int = option(10, "epochs of phase 1, in which only the head is trained", 1, 10000)
-    finetune_epochs: int = option(
-        10, "epochs of phase 2, with the top of the backbone unfrozen; 0 leaves it out", 0, 10000
-    )
+    finetune_epochs: int = option(10, "epochs of phase 2, with the top of the backbone unfrozen; 0: none", 0, 10000)
     unfreeze: str | None = option(
         None, "what phase 2 unfreezes: a stage and all above it, a number of layers, a fraction (30%), all, or none "
         "(default: the backbone's last stage, see scripts/summary.py; all from random weights)",
@@ -216,7 +212,7 @@ class TrainingOptions(AugmentOptions, CacheOptions):
             finetune_from: the stage from which the backbone is unfrozen by default.
             pretrained: whether the backbone starts from pretrained weights.
         """
-        defaults = {
+        defaults: dict[str, Any] = {
             "unfreeze": finetune_from if pretrained else "all",
             "head_learning_rate": 1e-3 if pretrained else 1e-2,
             "finetune_learning_rate": 1e-4 if pretrained else 5e-4,

@@ -68,7 +68,7 @@ def augment_image(pixels: np.ndarray, random: np.ndarray, options: AugmentOption
     return np.asarray(image)
 
 
-def random_resized_crop(image: Image.Image, min_area: float, random: Sequence[float]) -> Image.Image:
+def random_resized_crop(image: Image.Image, min_area: float, random: Sequence[float] | np.ndarray) -> Image.Image:
     """Crop a box of `min_area` to all of the area, 3:4 to 4:3, and resize it to the image's size.
 
     This is the crop of Inception's training (Szegedy et al. 2015, arXiv:1409.4842), kept inside the image.
@@ -88,7 +88,7 @@ def rotate(image: Image.Image, degrees: float) -> Image.Image:
     return rotated.crop((margin, margin, margin + size, margin + size))
 
 
-def color_jitter(image: Image.Image, factors: Sequence[float]) -> Image.Image:
+def color_jitter(image: Image.Image, factors: Sequence[float] | np.ndarray) -> Image.Image:
     """Multiply brightness, contrast and saturation by three factors, as one linear map of the colors.
 
     Krizhevsky et al. 2012; Howard 2013, arXiv:1312.5402.

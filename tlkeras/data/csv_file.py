@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tlkeras.config.fields import Task
-from tlkeras.data.example import SPLIT_WORDS, DatasetListing, Example, Label, Split
+from tlkeras.config.fields import Task, TaskOption
+from tlkeras.data.example import SPLIT_WORDS, DatasetListing, Example, Label, Split, class_names
 from tlkeras.errors import UserError
-from tlkeras.modalities.base import Modality, count_modalities, get_modality, known_modalities, majority
+from tlkeras.modalities.base import Modality, count_modalities, known_modalities, majority
 from tlkeras.modalities.image import ImageModality
 
 JOINER = "|"  # between the labels of one example
@@ -26,7 +26,7 @@ class _Row:
     split: str
 
 
-def find(table: Path, task: str, modality: type[Modality] | None = ImageModality) -> DatasetListing:
+def find(table: Path, task: TaskOption, modality: type[Modality] | None = ImageModality) -> DatasetListing:
     """List the examples of a CSV file: files sorted by path, texts of cells in their order.
 
     Args:
@@ -38,17 +38,17 @@ def find(table: Path, task: str, modality: type[Modality] | None = ImageModality
     Raises:
         UserError: the file cannot be read, lacks a column, or a cell cannot be used; the line is named.
     """
-    column, rows = _rows(table, modality)
+    inline, rows = _rows(table, modality)
     if not rows:
-        one_line = "text and its" if column == "text" else "file: its path and its"
+        one_line = f"{inline.singular} and its" if inline else "file: its path and its"
         raise UserError(f"{table} has no lines below its header. Write one line per {one_line} label.")
     notes: list[str] = []
-    chosen = _choose_task(rows, column, notes) if task == "auto" else task
+    chosen = _choose_task(rows, inline, notes) if task == "auto" else task
     with_split = any(row.split for row in rows)
     # [part: text]
-    if column == "text":
+    if inline:
         found = _texts(table, rows, chosen, with_split, notes)
-        return DatasetListing(str(table), found, chosen, _classes(found, chosen), notes, get_modality("text"))
+        return DatasetListing(str(table), found, chosen, _classes(found, chosen), notes, inline)
     # [/part]
     examples: dict[str, tuple[Example, int]] = {}
     for row in rows:
@@ -63,16 +63,17 @@ def find(table: Path, task: str, modality: type[Modality] | None = ImageModality
         notes.append(_skipped_repeats(len(rows) - len(examples)))
     found = sorted((example for example, _ in examples.values()), key=lambda example: example.name)
     own = _modality_of(table, found, modality)
-    if not any(example.path.exists() for example in found):
+    paths = [example.path for example in found if example.path]
+    if not any(path.exists() for path in paths):
         raise UserError(
-            f"None of the {own.plural} in {table} exists, the first would be {found[0].path}. "
+            f"None of the {own.plural} in {table} exists, the first would be {paths[0]}. "
             "Write paths relative to the folder of the CSV file."
         )
     return DatasetListing(str(table), found, chosen, _classes(found, chosen), notes, own)
 
 
-def _rows(table: Path, modality: type[Modality] | None) -> tuple[str, list[_Row]]:
-    """Return the column of the examples, path or text, and the lines that are not empty, with stripped cells."""
+def _rows(table: Path, modality: type[Modality] | None) -> tuple[type[Modality] | None, list[_Row]]:
+    """Return the modality whose examples are in the cells, None for paths, and the lines, with stripped cells."""
     if not table.is_file():
         raise UserError(f"There is no file {table}. Give a CSV file with the columns path and label.")
     csv.field_size_limit(MAX_CELL)
@@ -83,7 +84,8 @@ def _rows(table: Path, modality: type[Modality] | None) -> tuple[str, list[_Row]
             file.seek(0)
             reader = csv.DictReader(file, delimiter=max(",;\t", key=header.count), restval="")
             reader.fieldnames = [column.strip().lower() for column in reader.fieldnames or []]
-            columns = ["text", "path"] if modality and modality.inline else ["path", "text"]
+            inline = {one.name: one for one in known_modalities() if one.inline}
+            columns = [*inline, "path"] if modality and modality.inline else ["path", *inline]
             column = next((name for name in columns if name in reader.fieldnames), "path")
             if not {column, "label"} <= set(reader.fieldnames):
                 found = ", ".join(reader.fieldnames) or "none"
@@ -91,14 +93,15 @@ def _rows(table: Path, modality: type[Modality] | None) -> tuple[str, list[_Row]
                     f"{table} needs a header line with the columns path and label, or text and label, and optionally "
                     f"split. The columns found are: {found}."
                 )
-            return column, [row for cells in reader if (row := _row(table, reader.line_num, cells, column))]
+            rows = [row for cells in reader if (row := _row(table, reader.line_num, cells, column))]
+            return inline.get(column), rows
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{table} cannot be read as CSV in UTF-8 ({error}). Save it again as CSV UTF-8.") from error
 
 
 def _row(table: Path, line: int, cells: dict[str | None, Any], column: str) -> _Row | None:
     """Return a line of the file, None if it is empty."""
-    if column == "text" and cells.get(None):  # the rest of a text would be lost, or taken for a label
+    if column != "path" and cells.get(None):  # the rest of a text would be lost, or taken for a label
         raise UserError(
             f"Line {line} of {table} has more cells than the header. Put texts that hold the separator or a line break "
             "between double quotes."
@@ -136,19 +139,19 @@ def _texts(table: Path, rows: list[_Row], task: str, with_split: bool, notes: li
 # [/part]
 def _modality_of(table: Path, examples: list[Example], wanted: type[Modality] | None) -> type[Modality]:
     """Tell by the suffixes what the files are; all that are of no other modality are taken for images."""
-    counts = count_modalities(Counter(example.path.suffix.lower() for example in examples))
+    counts = count_modalities(Counter(example.path.suffix.lower() for example in examples if example.path))
     counts[ImageModality] += len(examples) - counts.total()
-    return ImageModality if wanted is ImageModality and counts[ImageModality] else majority(counts, str(table))
+    return wanted if wanted and wanted.skips_others and counts[wanted] else majority(counts, str(table))
 
 
 def _skipped_repeats(count: int) -> str:
     return f"Skipped {count} {'line that repeats' if count == 1 else 'lines that repeat'} an earlier line."
 
 
-def _choose_task(rows: list[_Row], column: str, notes: list[str]) -> Task:
+def _choose_task(rows: list[_Row], inline: type[Modality] | None, notes: list[str]) -> Task:
     suffix = Path(rows[0].cell).suffix.lower()
     of_suffix = next((one for one in known_modalities() if suffix in one.suffixes), ImageModality)
-    unit = of_suffix.singular if column == "path" else "text"
+    unit = (inline or of_suffix).singular
     labels = [row.label for row in rows]
     if any(JOINER in label for label in labels):
         notes.append(f"Labels are read as several per {unit} (multi_label), as cells contain {JOINER}.")
@@ -203,5 +206,4 @@ def _is_number(cell: str) -> bool:
 def _classes(examples: list[Example], task: str) -> list[str]:
     if task == "regression":
         return []
-    labels = (example.label for example in examples)
-    return sorted({name for label in labels for name in (label if task == "multi_label" else (label,))})
+    return sorted({name for example in examples for name in class_names(example.label)})

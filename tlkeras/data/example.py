@@ -1,5 +1,6 @@
 """What a source yields: one `Example` per image, or whatever else the modality is, in a `DatasetListing`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -35,7 +36,7 @@ class Example:
             (regression).
         split: the split that the source itself assigns.
         path: the example's file, or one that holds many.
-        content: the encoded example (JPEG, PNG, ...), where there is no file.
+        content: the encoded example (JPEG, PNG, ...), or what reads it, where there is no file.
         span: position in the file, where the file holds many.
     """
 
@@ -43,8 +44,15 @@ class Example:
     label: Label
     split: Split | None = None
     path: Path | None = None
-    content: bytes | None = field(default=None, repr=False)
+    content: bytes | Callable[[], bytes] | None = field(default=None, repr=False)
     span: Span | None = None
+
+
+def class_names(label: Label) -> tuple[str, ...]:
+    """Return the class names in a label: one for single_label, none or more for multi_label."""
+    if isinstance(label, tuple):
+        return label
+    return () if label is None else (str(label),)
 
 
 @dataclass(frozen=True)

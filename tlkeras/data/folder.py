@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from tlkeras.backbones.registry import prefixes
 from tlkeras.data.example import SPLIT_WORDS, DatasetListing, Example, Split
 from tlkeras.errors import UserError
 from tlkeras.modalities.base import Modality, count_modalities, known_modalities, majority
@@ -25,12 +26,10 @@ def find(root: Path, name: str, modality: type[Modality] | None = ImageModality)
             folder.
     """
     if not root.exists():
-        raise UserError(
-            f"There is no folder or file {root}. Give a folder of images, a .csv file, tfds:NAME or digits."
-        )
+        raise UserError(f"There is no folder or file {root}. Give a folder of images, a .csv file or digits.")
     if not root.is_dir():
         raise UserError(f"{root} is a file that is not a .csv table. Give a folder of images or a .csv file.")
-    if modality is not ImageModality:
+    if not (modality and modality.skips_others):
         modality = _modality_of(root, modality)
     notes: list[str] = []
     skipped: Counter[str] = Counter()
@@ -39,7 +38,8 @@ def find(root: Path, name: str, modality: type[Modality] | None = ImageModality)
         examples += _class_examples(root, folder, split, modality, notes, skipped)
     if not examples:
         others = [other.count_noun(count) for other, count in count_modalities(skipped).items() if count]
-        but = f", but {' and '.join(others)}, which the backbone does not take" if others else ""
+        takers = ", ".join(prefixes()) or "of another project"
+        but = f", but {' and '.join(others)}, which other backbones ({takers}) may take" if others else ""
         raise UserError(f"{root} holds no {modality.plural}{but}. {_expected_layout(modality)}")
     if skipped:
         kinds = ", ".join(f"{extension} ({count})" for extension, count in sorted(skipped.items()))

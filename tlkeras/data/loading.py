@@ -77,8 +77,7 @@ def decode_all(
     for target, index in enumerate(readable):
         if target != index:  # closes the gaps in place, as a second array might not fit
             inputs[target] = inputs[index]
-    in_file = isinstance(inputs, FileArray)
-    inputs = inputs.shortened(len(readable)) if in_file else inputs[: len(readable)]
+    inputs = inputs.shortened(len(readable)) if isinstance(inputs, FileArray) else inputs[: len(readable)]
     unreadable = [(examples[index], reasons[index]) for index in sorted(reasons)]
     return DecodedExamples(inputs, [examples[index] for index in readable], unreadable, notes)
 
@@ -101,7 +100,7 @@ def content_of(example: Example) -> Path | bytes:
         DecodeError: the file that holds the example among others cannot be read.
     """
     if example.path is None:
-        return example.content or b""
+        return example.content() if callable(example.content) else example.content or b""
     if example.span is None:
         return example.path
     first, count = example.span

@@ -147,7 +147,7 @@ def split_listing(
 ) -> dict[str, np.ndarray]:
     """Split some examples of a listing as the options say."""
     fractions = options.validation_split, options.test_split
-    return dict(split_examples(examples, listing.task, fractions, seed, listing.modality))
+    return split_examples(examples, listing.task, fractions, seed, listing.modality)
 
 
 def decode_data(found: FoundData, options: DataOptions, seed: int) -> PreparedData:

@@ -11,9 +11,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import get_args
 
-from tlkeras.config.fields import Task
+from tlkeras.config.fields import Task, TaskOption
 from tlkeras.data import csv_file, digits, folder
-from tlkeras.data.example import DatasetListing, Split
+from tlkeras.data.example import DatasetListing, Split, class_names
 from tlkeras.errors import UserError
 from tlkeras.modalities.base import Modality
 from tlkeras.modalities.image import ImageModality
@@ -21,7 +21,7 @@ from tlkeras.modalities.image import ImageModality
 
 def find_examples(
     data: str,
-    task: str = "auto",
+    task: TaskOption = "auto",
     training: bool = True,
     data_dir: str | None = None,
     modality: type[Modality] | None = ImageModality,
@@ -67,7 +67,10 @@ def source_package(data: str) -> ModuleType | None:
     if prefix is None:
         return None
     package = f"tlkeras.data.{prefix[1]}"
-    if importlib.util.find_spec(package) is None:
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:  # none, or a module that is not a package
+        if Path(data).exists():
+            return None
         raise UserError(
             f"--data was {data}, but this project has no package {package} that finds it. Give a folder or a CSV file."
         )
@@ -106,7 +109,7 @@ def _check_trainable(listing: DatasetListing) -> None:
     if listing.task == "single_label" and len(listing.classes) == 1:
         raise UserError(
             f"{listing.name} has one class only, {listing.classes[0]!r}. A classifier needs two or more. If the "
-            f"classes are the subfolders of {listing.classes[0]!r}, give that folder; else add a class of other {plural}."
+            f"classes are the subfolders of {listing.classes[0]!r}, give that folder; else add a class."
         )
     if not listing.classes:
         raise UserError(
@@ -119,8 +122,7 @@ def _check_classes_in_train(listing: DatasetListing) -> None:
     """Refuse a class that is validated or tested but never trained: a mistake in the data."""
     classes: dict[Split | None, set[str]] = {}
     for example in listing.examples:
-        names = example.label if isinstance(example.label, tuple) else (str(example.label),)
-        classes.setdefault(example.split, set()).update(names)
+        classes.setdefault(example.split, set()).update(class_names(example.label))
     plural = listing.modality.plural
     for split in ("validation", "test"):
         if missing := sorted(classes.get(split, set()) - classes.get("train", set())):

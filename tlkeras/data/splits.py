@@ -9,7 +9,7 @@ from typing import get_args
 import numpy as np
 
 from tlkeras.config.fields import Task
-from tlkeras.data.example import Example, Label, Split
+from tlkeras.data.example import SPLIT_WORDS, Example, Label, Split, class_names
 from tlkeras.errors import UserError
 from tlkeras.io.atomic import open_atomic
 from tlkeras.modalities.base import Modality
@@ -24,7 +24,7 @@ def split_examples(
     fractions: tuple[float, float],
     seed: int,
     modality: type[Modality] = ImageModality,
-) -> dict[Split, np.ndarray]:
+) -> dict[str, np.ndarray]:
     """Assign every example to a split; the same examples in the same order and the same seed give the same splits.
 
     Splits that the source has are kept. If it has none, train, validation and test are made; if it has some, only a
@@ -58,7 +58,7 @@ def split_examples(
         parts = {"train": 1 - validation, "validation": validation}
     pool = kept.get("train", np.arange(len(examples)))
     parts = {split: part for split, part in parts.items() if part > 0}
-    label_sets = _label_sets([examples[index].label for index in pool], task)
+    label_sets = _label_sets([examples[index].label for index in pool.tolist()], task)
     choice = _stratify(label_sets, np.array(list(parts.values())), np.random.default_rng(seed))
     _check(label_sets, choice, list(parts), task, modality)
     made = {split: pool[choice == index] for index, split in enumerate(parts)}
@@ -67,11 +67,9 @@ def split_examples(
 
 def _label_sets(labels: list[Label], task: Task) -> list[tuple[str, ...]]:
     """Return the classes of each example; for numbers, the one of the equally large bins it falls into."""
-    if task == "multi_label":
-        return [label or ("(no label)",) for label in labels]
-    if task == "single_label":
-        return [(label,) for label in labels]
-    ranks = np.argsort(np.argsort(labels, kind="stable"))
+    if task != "regression":
+        return [class_names(label) or ("(no label)",) for label in labels]
+    ranks = np.argsort(np.argsort(np.array(labels, dtype="float64"), kind="stable"))
     bins = np.clip(len(labels) // 20, 1, REGRESSION_BINS)
     return [(f"bin {number}",) for number in ranks * bins // len(labels)]
 
@@ -120,7 +118,7 @@ def _check(
         )
 
 
-def save_split(path: Path, examples: Sequence[Example], indices: Mapping[Split, np.ndarray]) -> None:
+def save_split(path: Path, examples: Sequence[Example], indices: Mapping[str, np.ndarray]) -> None:
     """Write which example is in which split, as CSV with the columns path, label and split."""
     with open_atomic(path, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -131,7 +129,7 @@ def save_split(path: Path, examples: Sequence[Example], indices: Mapping[Split, 
                 writer.writerow((example.name, label, split))
 
 
-def load_split(path: Path, examples: Sequence[Example]) -> dict[Split, np.ndarray]:
+def load_split(path: Path, examples: Sequence[Example]) -> dict[str, np.ndarray]:
     """Read a saved split back, for the examples of the same source.
 
     Args:
@@ -148,16 +146,18 @@ def load_split(path: Path, examples: Sequence[Example]) -> dict[Split, np.ndarra
         raise UserError(f"There is no {path}. Give the folder of a finished run; training writes the file there.")
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = [(row["path"], row["split"]) for row in csv.DictReader(file)]
+            rows = [(row["path"], SPLIT_WORDS[row["split"]]) for row in csv.DictReader(file)]
     except (KeyError, ValueError, csv.Error):
-        raise UserError(f"{path} is damaged: it must have the columns path and split. Train again.") from None
+        raise UserError(
+            f"{path} is damaged: it must have the columns path and split (train, validation or test). Train again."
+        ) from None
     positions = {example.name: index for index, example in enumerate(examples)}
     if gone := [name for name, _ in rows if name not in positions]:
         raise UserError(
             f"{len(gone)} of the {len(rows)} examples in {path} are missing from the data, the first is {gone[0]}. "
             "Give the same data that the run was trained with."
         )
-    chosen: dict[Split, list[int]] = {}
+    chosen: dict[str, list[int]] = {}
     for name, split in rows:
         chosen.setdefault(split, []).append(positions[name])
     return {split: np.array(sorted(found), dtype=np.int64) for split, found in chosen.items()}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tlkeras.config.fields import Task
-from tlkeras.data.example import Example
+from tlkeras.data.example import Example, class_names
 
 
 def make_targets(examples: Sequence[Example], task: Task, classes: Sequence[str]) -> np.ndarray:
@@ -20,8 +20,7 @@ def make_targets(examples: Sequence[Example], task: Task, classes: Sequence[str]
     index = {name: number for number, name in enumerate(classes)}
     targets = np.zeros((len(examples), len(classes)), dtype="float32")
     for row, example in enumerate(examples):
-        labels = [example.label] if task == "single_label" else example.label
-        targets[row, [index[label] for label in labels]] = 1.0
+        targets[row, [index[name] for name in class_names(example.label)]] = 1.0
     return targets
 
 

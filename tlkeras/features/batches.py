@@ -19,7 +19,7 @@ def training_features(
     seed: int,
     class_weights: np.ndarray | None = None,
 ) -> tf.data.Dataset:
-    """Return what `tlkeras.data.pipeline.training_batches` does, in the same order, with features in place of images.
+    """Return what `training_batches` does, in the same order, with features in place of images.
 
     Args:
         features: of the training split; the epochs take turns through their views.

@@ -37,5 +37,5 @@ def make_engine(model: keras.Model, name: str) -> Engine:
 
 
 def unwrap_single(parts: Sequence) -> Any:
-    """Return inputs as the models of `tlkeras.features.split_model` take them: a tuple only where there are several."""
+    """Return inputs as the models of `split_model` take them: a tuple only where there are several."""
     return tuple(parts) if len(parts) > 1 else parts[0]

@@ -27,7 +27,16 @@ CLASSES = {
     # [/part]
 }
 # What models and run folders of earlier versions call them.
-OLD_NAMES = {"pictures": "image", "texts": "text", "sounds": "audio", "sound": "audio"}
+OLD_NAMES = {
+    "pictures": "image",
+    # [part: text]
+    "texts": "text",
+    # [/part]
+    # [part: audio]
+    "sounds": "audio",
+    "sound": "audio",
+    # [/part]
+}
 MAX_MIXTURE = 0.1  # fraction of files that are of another modality than the rest
 
 
@@ -51,6 +60,7 @@ class Modality:
         size_hint: how to have smaller examples, as a sentence begins.
         finite_hint: what to do where a backbone gives features that are not finite.
         augmentable: whether `tlkeras.data.augment` applies.
+        skips_others: whether files of other modalities among them are skipped where these are wanted.
         inline: whether examples may be given on the command line instead of in files.
     """
 
@@ -65,6 +75,7 @@ class Modality:
     size_hint: ClassVar[str] = ""
     finite_hint: ClassVar[str] = "Give other weights."
     augmentable: ClassVar[bool] = False
+    skips_others: ClassVar[bool] = False
     inline: ClassVar[bool] = False
 
     @property

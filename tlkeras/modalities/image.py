@@ -42,6 +42,7 @@ class ImageModality(Modality):
     throughput_unit: ClassVar = "img/s"
     size_hint: ClassVar = "Use a smaller --image-size"
     augmentable: ClassVar = True
+    skips_others: ClassVar = True
 
     def __str__(self) -> str:
         return f"images of {self.size}x{self.size} pixels"
@@ -142,7 +143,7 @@ def decode(source: Path | bytes, size: int) -> np.ndarray:
         # The square seldom begins at a whole pixel of the reduced image; rounding would shift the content.
         side = min(width, height)
         left, top = (width - side) / 2, (height - side) / 2
-        box = tuple(edge / scale for edge in (left, top, left + side, top + side))
+        box = (left / scale, top / scale, (left + side) / scale, (top + side) / scale)
         reduced = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR, box=box)
         return np.asarray(_upright(reduced))
 

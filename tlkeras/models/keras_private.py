@@ -1,10 +1,10 @@
 """The private names of Keras that tlkeras needs; `tests/models/test_keras_private.py` tells if Keras changes them.
 
-Keras has no public way to walk nested layers, to find the tensors between two layers, or to know which variable an
-optimizer's `update_step` is given.
+Keras has no public way to walk nested layers, to find the tensors between two layers, to know which variable an
+optimizer's `update_step` is given, or to give a layer that is built already weights that were made elsewhere.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
@@ -43,3 +43,11 @@ def source_of(tensor: keras.KerasTensor) -> keras.Operation:
 def variable_index(optimizer: keras.optimizers.Optimizer, variable: Any) -> int:
     """Return the index, in the list an optimizer was built for, of the variable that its `update_step` is given."""
     return optimizer._get_variable_index(variable)
+
+
+def add_variables(layer: keras.layers.Layer, variables: Iterable[keras.Variable]) -> None:
+    """Make variables weights of a layer that is built already."""
+    layer._tracker.unlock()
+    for variable in variables:
+        layer._track_variable(variable)
+    layer._tracker.lock()

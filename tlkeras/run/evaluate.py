@@ -13,6 +13,7 @@ from tlkeras.data.loading import decode_all
 from tlkeras.data.sources import find_examples, source_package
 from tlkeras.data.splits import load_split
 from tlkeras.errors import UserError
+from tlkeras.io.arrays import FileArray
 from tlkeras.run.load_run import Run, load_run
 from tlkeras.runtime import load_tensorflow
 
@@ -138,7 +139,7 @@ def warn_if_training_data(run: Run, data: str, examples: Sequence[Example]) -> N
         )  # fmt: skip
 
 
-def predict_inputs(model: Any, inputs: np.ndarray, batch_size: int) -> np.ndarray:
+def predict_inputs(model: Any, inputs: np.ndarray | FileArray, batch_size: int) -> np.ndarray:
     """Return outputs `(N, K)` of a model for decoded examples; only one batch of images is in memory as floats."""
     if len(inputs) == 0:
         return np.zeros((0, model.output_shape[-1]), "float32")

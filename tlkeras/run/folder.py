@@ -35,7 +35,7 @@ def choose_run_dir(run_dir: str | None, overwrite: bool, resume: str | None, dat
         backbone: the same.
 
     Raises:
-        UserError: it exists and may not be replaced; or `data` begins with `tfds:` and cannot be understood.
+        UserError: it exists and may not be replaced; or `data` cannot be understood.
     """
     name = short_name(data)  # a mistake in it is found whether it is used or not
     if run_dir is None:

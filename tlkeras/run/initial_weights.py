@@ -8,13 +8,6 @@ from tlkeras.backbones.spec import BackboneSpec
 from tlkeras.backbones.weight_files import bundled_file, weight_file
 from tlkeras.io.hashing import file_hash
 
-NO_FILE = (
-    "imagenet",
-    "none",
-    "module",
-    "preset",
-)  # random weights, or those of a provider, which are checked elsewhere
-
 
 @dataclass(frozen=True)
 class InitialWeights:
@@ -37,7 +30,7 @@ def initial_weights(spec: BackboneSpec, weights: str) -> InitialWeights | None:
     Raises:
         UserError: there is no such file.
     """
-    if weights in NO_FILE:
+    if weights in spec.named_weights:
         return None
     file = bundled_file(spec) if weights == "bundled" else weight_file(weights)
     card = card_path(file, spec)

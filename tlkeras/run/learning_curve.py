@@ -125,6 +125,6 @@ def quiet(title: str) -> Iterator[None]:
 
 def as_row(run: "Run") -> dict[str, float]:
     """Return a run as a row of `runs.csv`."""
-    row = {"percent": run.percent, "images": run.images, "seed": run.seed}
+    row: dict[str, float] = {"percent": run.percent, "images": run.images, "seed": run.seed}
     row |= {f"accuracy_{variant}": value for variant, value in run.accuracy.items()}
     return row | {f"seconds_{variant}": round(value, 2) for variant, value in run.seconds.items()}

@@ -75,7 +75,7 @@ def predict(
     modality = run.modality
     if texts and not modality.inline:
         raise UserError(f"--text was given, but the model of {run.path} takes {modality.plural}: give files of those.")
-    inputs = [*find_files(paths, type(modality)), *texts]
+    inputs: list[Path | str] = [*find_files(paths, type(modality)), *texts]
     if not inputs:
         raise UserError(f"Nothing was given for PATH{' or --text' * modality.inline}. See predict.py --help.")
     load_tensorflow()

@@ -100,6 +100,10 @@ class TestReading:
         build({"train": EACH})
         assert [example.split for example in find("tiny").examples] == [None] * 3
 
+    def test_two_splits_with_the_same_meaning(self, build, find):
+        build({"train": EACH * 2, "val": EACH, "valid": EACH})
+        assert [example.split for example in find("tiny").examples] == ["train"] * 6 + ["validation"] * 6
+
     @pytest.mark.parametrize("shards", [1, 4])
     def test_images_stay_where_tfds_put_them(self, build, find, tmp_path, shards):
         build({"train": EACH * 60}, shards=shards)
@@ -122,7 +126,7 @@ class TestReading:
         builder = define({"train": EACH * 4})
         builder.download_and_prepare(file_format=tfds.core.FileFormat.ARRAY_RECORD)
         examples = find("tiny").examples
-        assert all(example.path is None for example in examples)
+        assert all(example.path is None and callable(example.content) for example in examples)
         assert first_pixels(examples) == colors_of(examples)
 
     def test_examples_without_label_are_skipped(self, build, find):
@@ -136,7 +140,12 @@ class TestReading:
         build({"train": EACH})
         with tfds.testing.mock_data(num_examples=7, data_dir=str(tmp_path / "data")):
             source = find_examples("tfds:tiny", training=False)
-        assert len(source.examples) == 7 and decode_all(source.examples, ImageModality(4), 0.0).inputs.shape == (7, 4, 4, 3)
+        assert len(source.examples) == 7 and decode_all(source.examples, ImageModality(4), 0.0).inputs.shape == (
+            7,
+            4,
+            4,
+            3,
+        )
 
     @pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
     def test_damaged_files(self, build, find, damage):
@@ -302,14 +311,25 @@ class TestLabels:
 
     @pytest.mark.parametrize("kind", ["integers", "text"])
     def test_values_that_are_the_names(self, build, find, kind):
-        values = (
-            [{"label": 7}, {"label": 9}, {"label": 7}] if kind == "integers" else [{"label": n} for n in "797"]
-        )
+        values = [{"label": 7}, {"label": 9}, {"label": 7}] if kind == "integers" else [{"label": n} for n in "797"]
 
         def features(tfds):
             return {"image": image_feature(tfds), "label": tfds.features.Text() if kind == "text" else np.int64}
 
         assert self.found(build, find, features, values) == ("single_label", ["7", "9"], ["7", "7", "9"])
+
+    def test_nested_features(self, build, find):
+        def features(tfds):
+            return {"observation": {"photo": image_feature(tfds), "broken": np.bool_}, "id": np.int64}
+
+        def example(pixels, value):
+            return {"observation": {"photo": pixels, "broken": value}, "id": 1}
+
+        build({"train": list(zip(COLORS, [True, False, True], strict=True))}, features=features, example=example)
+        source = find("tiny")
+        assert (source.task, source.classes) == ("single_label", ["False", "True"])
+        assert sorted(example.label for example in source.examples) == ["False", "True", "True"]
+        assert sorted(first_pixels(source.examples)) == sorted(COLORS.values())
 
     @pytest.mark.parametrize(
         ("kinds", "words"),

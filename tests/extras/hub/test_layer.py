@@ -59,13 +59,13 @@ def fit(model: keras.Model, images: SplitData) -> None:
     model.fit(images.inputs, images.targets, epochs=2, verbose=0)
 
 
-def test_frozen_weights_stay_and_unfrozen_ones_move(model, coloured):
+def test_frozen_weights_stay_and_unfrozen_ones_move(model, colored):
     set_trainable(model, "none")
     before = values(model)
-    fit(model, coloured(12))
+    fit(model, colored(12))
     assert all(map(np.array_equal, before, values(model)))
     set_trainable(model, "all")
-    fit(model, coloured(12))  # the head is no longer zero, so its gradient reaches the module
+    fit(model, colored(12))  # the head is no longer zero, so its gradient reaches the module
     layer = layer_in(model)
     moved = [not np.array_equal(one, other) for one, other in zip(before, values(model), strict=True)]
     assert moved == [True] * len(layer.trainable_weights) + [False] * len(layer.non_trainable_weights)
@@ -73,11 +73,11 @@ def test_frozen_weights_stay_and_unfrozen_ones_move(model, coloured):
 
 
 @pytest.mark.parametrize("kind", ["keras2", "by_hand"])
-def test_losses_of_the_module_count_while_it_is_trainable(module, coloured, kind):
+def test_losses_of_the_module_count_while_it_is_trainable(module, colored, kind):
     model = build_hub_classifier(str(module(kind)), 3, image_size=16, dropout=0.0)
     kernel = layer_in(model).weights[0]
     expected = {"keras2": 0.01, "by_hand": 0.1}[kind] * (np.array(kernel) ** 2).sum()
-    images = coloured(12)
+    images = colored(12)
 
     def loss(unfreeze: str) -> float:
         model.compile("sgd", "categorical_crossentropy")
@@ -98,7 +98,7 @@ for kind in sys.argv[2:]:
 
 
 @pytest.mark.slow
-def test_saved_and_loaded_in_another_process_where_the_module_is_gone(module, coloured, noise, tmp_path):
+def test_saved_and_loaded_in_another_process_where_the_module_is_gone(module, colored, noise, tmp_path):
     """Do so twice, so that a loaded model can be saved too."""
     expected = {}
     np.save(tmp_path / "images.npy", noise(4, 16))
@@ -106,7 +106,7 @@ def test_saved_and_loaded_in_another_process_where_the_module_is_gone(module, co
         folder = shutil.copytree(module(kind), tmp_path / "gone" / kind)
         model = build_hub_classifier(str(folder), 3, image_size=16)
         set_trainable(model, "all")
-        fit(model, coloured(12))
+        fit(model, colored(12))
         set_trainable(model, "none")
         model = keras.Model(model.input, model.output, name=model.name)  # not compiled
         model.save(tmp_path / f"first-{kind}.keras")
@@ -118,7 +118,7 @@ def test_saved_and_loaded_in_another_process_where_the_module_is_gone(module, co
             np.testing.assert_allclose(np.load(tmp_path / f"{kind}.npy"), expected[kind], atol=1e-6)
 
 
-def test_loaded_weights_are_frozen_and_trained_as_before(model, coloured, tmp_path):
+def test_loaded_weights_are_frozen_and_trained_as_before(model, colored, tmp_path):
     set_trainable(model, "all")
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
@@ -128,7 +128,7 @@ def test_loaded_weights_are_frozen_and_trained_as_before(model, coloured, tmp_pa
         assert len(layer_in(loaded).trainable_weights) == len(layer_in(model).trainable_weights)
     before = values(loaded)
     loaded.get_layer("output").kernel.assign(keras.random.normal((6, 3)))
-    fit(loaded, coloured(12))
+    fit(loaded, colored(12))
     assert not np.array_equal(before[0], values(loaded)[0])
 
 
@@ -217,12 +217,12 @@ def test_a_vocabulary_is_part_of_the_saved_model(tmp_path, noise):
 
 
 @pytest.mark.parametrize("engine", ["tensorflow", "openvino"])
-def test_features_of_a_module_by_each_engine(module, coloured, engine):
+def test_features_of_a_module_by_each_engine(module, colored, engine):
     if engine == "openvino":
         pytest.importorskip("openvino")
     model = build_hub_classifier(str(module("keras2")), 3, image_size=16)
     below = split_model(model, 0).below
-    pixels = coloured(8).inputs.astype("float32")
+    pixels = colored(8).inputs.astype("float32")
     found = make_engine(below, engine)([pixels])[0]
     np.testing.assert_allclose(found, below.predict_on_batch(pixels), rtol=1e-4, atol=1e-4)
 
@@ -242,7 +242,7 @@ def test_a_module_computes_in_float32_whatever_the_policy(module, noise, precisi
 
 
 @pytest.mark.parametrize("kind", ["keras2", "by_hand"])
-def test_two_phases_with_and_without_cached_features(module, coloured, kind):
+def test_two_phases_with_and_without_cached_features(module, colored, kind):
     """Cached, the features of phase 1 are computed once; phase 2 runs the whole module. Both give the same weights."""
     ends = []
     for views in (0, 1):
@@ -250,7 +250,7 @@ def test_two_phases_with_and_without_cached_features(module, coloured, kind):
         model = build_hub_classifier(str(module(kind)), 3, image_size=16, dropout=0.0)
         options = TrainingOptions(**PLAIN, views=views, frozen_epochs=2, finetune_epochs=3, head_learning_rate=0.05)
         before = values(model)
-        result = train_two_phases(model, coloured(30), coloured(15, seed=1), options)
+        result = train_two_phases(model, colored(30), colored(15, seed=1), options)
         assert [row["phase"] for row in result.history] == ["frozen"] * 2 + ["finetune"] * 3
         assert result.kept != "finetune" or not np.array_equal(before[0], values(model)[0])
         ends.append([np.array(weight) for weight in model.weights] + [row["loss"] for row in result.history])
@@ -259,7 +259,7 @@ def test_two_phases_with_and_without_cached_features(module, coloured, kind):
 
 
 @pytest.mark.parametrize("last", [1, 3])
-def test_resumed_training_gives_the_same_weights(module, coloured, tmp_path, last):
+def test_resumed_training_gives_the_same_weights(module, colored, tmp_path, last):
     def train(stop_after: int = 0) -> list[np.ndarray]:
         keras.utils.set_random_seed(0)
         model = build_hub_classifier(str(module("keras2")), 3, image_size=16)
@@ -273,7 +273,7 @@ def test_resumed_training_gives_the_same_weights(module, coloured, tmp_path, las
 
         checkpoints.write = stop
         options = TrainingOptions(batch_size=10, frozen_epochs=2, finetune_epochs=2, head_learning_rate=0.05)
-        train_two_phases(model, coloured(30), coloured(15, seed=1), options, checkpoints)
+        train_two_phases(model, colored(30), colored(15, seed=1), options, checkpoints)
         return [np.array(weight) for weight in model.weights]
 
     expected = train()

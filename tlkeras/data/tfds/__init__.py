@@ -9,10 +9,9 @@ from tlkeras.errors import UserError
 def find(text: str, data_dir: str | None = None) -> DatasetListing:
     """List the images of a dataset, which is downloaded and prepared first if it is not yet.
 
-    Args:
-        text: what stands behind `tfds:`, see `parse_name`. A folder without a prepared dataset but with images in the
-            layout of `tfds.ImageFolder` is read as any folder is.
-        data_dir: where TFDS keeps its datasets; None is `TFDS_DATA_DIR`, or TFDS' own default.
+    See `tlkeras.data.tfds.name` for `text`. A folder without a prepared dataset but with images in the layout of
+    `tfds.ImageFolder` is read as any folder is. Without `data_dir`, TFDS keeps its datasets in `TFDS_DATA_DIR`, or in
+    its own default.
 
     Raises:
         UserError: the package is not installed, there is no such dataset, it has no image or no label, its parts

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import tensorflow_datasets as tfds
 
-from tlkeras.data.tfds.name import prepared_folders
+from tlkeras.data.tfds.name import DatasetName, prepared_folders
 from tlkeras.errors import UserError
 from tlkeras.io.network import any_reachable
 from tlkeras.runtime import quiet_stderr
@@ -17,12 +17,37 @@ from tlkeras.runtime import quiet_stderr
 TIMEOUT = 3.0  # seconds for a network to answer
 
 
-def open_folder(folder: Path) -> tfds.core.DatasetBuilder:
-    """Return the builder of a prepared dataset, without its code.
+def open_builder(wanted: DatasetName, data_dir: str | None) -> tfds.core.DatasetBuilder:
+    """Return the builder of a dataset whose files lie on this machine, after preparing them if need be.
 
     Raises:
-        UserError: the folder is damaged, or holds versions or configs of a dataset instead of one.
+        UserError: there is no such dataset, it is damaged, or it is not prepared and cannot be.
     """
+    if wanted.folder:
+        return _open_folder(wanted.folder)
+    given = data_dir or os.environ.get("TFDS_DATA_DIR")
+    if given and "://" in given:
+        raise UserError(f"tfds:{wanted.name} would lie in {given}. Copy it to a folder of this machine; give that one.")
+    root = Path(given or tfds.core.constants.DATA_DIR).expanduser()
+    try:
+        with quiet_stderr():  # the code of some datasets loads TensorFlow
+            builder = tfds.builder(wanted.name, **({"data_dir": str(root)} if given else {}))
+    except Exception as error:
+        raise _not_found(wanted.name, root, error) from None  # it would list every dataset of TFDS
+    if not builder.is_prepared():
+        _prepare(builder, wanted.name, root)
+    return builder
+
+
+def one_line(error: Exception | str) -> str:
+    """Return a message in one line of at most 300 characters without a full stop; if empty, the kind of error."""
+    text = " ".join(str(error).split())
+    text = re.sub(r"^Failed to construct dataset .*?}: |\. Here are \d+ BuilderConfigs.*", "", text)
+    return text[:300].rstrip(". ") or type(error).__name__
+
+
+def _open_folder(folder: Path) -> tfds.core.DatasetBuilder:
+    """Return the builder of a prepared dataset, without its code."""
     inside = prepared_folders(folder)
     if folder not in inside:
         raise UserError(
@@ -37,49 +62,22 @@ def open_folder(folder: Path) -> tfds.core.DatasetBuilder:
         ) from error
 
 
-def open_named(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
-    """Return the builder of a dataset whose files lie on this machine, after preparing them if need be.
-
-    Args:
-        name: name, config and version.
-        data_dir: where TFDS keeps its datasets; None is `TFDS_DATA_DIR`, or TFDS' own default.
-
-    Raises:
-        UserError: there is no such dataset, or it is not prepared and cannot be.
-    """
-    given = data_dir or os.environ.get("TFDS_DATA_DIR")
-    if given and "://" in given:
-        raise UserError(f"tfds:{name} would lie in {given}. Copy it to a folder of this machine and give that folder.")
-    root = Path(given or tfds.core.constants.DATA_DIR).expanduser()
-    try:
-        with quiet_stderr():  # the code of some datasets loads TensorFlow
-            builder = tfds.builder(name, **({"data_dir": str(root)} if given else {}))
-    except tfds.core.DatasetNotFoundError as error:
+def _not_found(name: str, root: Path, error: Exception) -> UserError:
+    if isinstance(error, tfds.core.DatasetNotFoundError):
         close = re.search(r"Did you mean: \S+ -> (\w+)", str(error))
         hint = f" Did you mean {close[1]}?" if close else ""
-        raise UserError(
+        return UserError(
             f"TensorFlow Datasets has no dataset {name!r}, and none lies in {root}.{hint} Its own are listed at https://"
             "www.tensorflow.org/datasets/catalog; one that tfds build made is found with --data-dir or tfds:FOLDER."
-        ) from None  # it would list every dataset of TFDS
-    except Exception as error:  # no such config or version, a package that its code needs
-        known: list[str] = []
-        with contextlib.suppress(Exception):
-            known += tfds.builder_cls(re.split("[/:]", name)[0]).builder_configs
-        configs = f" Its configs are {', '.join(known[:20])}{', ...' if known[20:] else ''}." if known else ""
-        raise UserError(
-            f"TensorFlow Datasets cannot open {name!r}, and none lies in {root} ({one_line(error)}).{configs} Give "
-            "another name, config or version."
-        ) from error
-    if not builder.is_prepared():
-        _prepare(builder, name, root)
-    return builder
-
-
-def one_line(error: Exception | str) -> str:
-    """Return a message in one line of at most 300 characters without a full stop; if empty, the kind of error."""
-    text = " ".join(str(error).split())
-    text = re.sub(r"^Failed to construct dataset .*?}: |\. Here are \d+ BuilderConfigs.*", "", text)
-    return text[:300].rstrip(". ") or type(error).__name__
+        )
+    known: list[str] = []  # else there is no such config or version, or its code needs a package
+    with contextlib.suppress(Exception):
+        known += tfds.builder_cls(re.split("[/:]", name)[0]).builder_configs
+    configs = f" Its configs are {', '.join(known[:20])}{', ...' if known[20:] else ''}." if known else ""
+    return UserError(
+        f"TensorFlow Datasets cannot open {name!r}, and none lies in {root} ({one_line(error)}).{configs} Give another "
+        "name, config or version."
+    )
 
 
 def _prepare(builder: tfds.core.DatasetBuilder, name: str, root: Path) -> None:
@@ -89,15 +87,15 @@ def _prepare(builder: tfds.core.DatasetBuilder, name: str, root: Path) -> None:
     manual, by_hand = builder.MANUAL_DOWNLOAD_INSTRUCTIONS, root / "downloads" / "manual"
     if manual and not (by_hand.is_dir() and any(by_hand.iterdir())):
         raise UserError(f"{absent} its files must be fetched by hand ({one_line(manual)}). Put them in {by_hand}.")
-    # Where a dataset lists no URLs, TFDS has it from its own storage, if its files are not there already.
+    # Where a dataset lists no URLs and no files to fetch by hand, it comes from the storage of TFDS.
     urls = list(builder.url_infos or ()) or ([] if manual else ["https://storage.googleapis.com"])
     if urls and not any_reachable(urls, TIMEOUT):
         proxies = urllib.request.getproxies()
         proxy = proxies.get("https") or proxies.get("http")
         hosts = sorted({urlsplit(url).hostname or url for url in ([proxy] if proxy else urls)})
-        there = sorted(path.name for path in prepared_folders(Path(builder.data_dir).parent))
-        base = name.partition(":")[0]
-        other = f" Version {' and '.join(there)} lies there: tfds:{base}:{there[-1]}." if there else ""
+        there = [path.name for path in prepared_folders(Path(builder.data_dir).parent)]
+        use = f"tfds:{name.partition(':')[0]}:{there[-1]}" if there else ""
+        other = f" Version {' and '.join(there)} lies there: {use}." if there else ""
         raise UserError(
             f"{absent} there is no network to download it: {' and '.join(hosts[:3])} did not answer.{other} Run "
             f"`{command}` on a machine with a network and copy that folder here, or say with --data-dir where it is."

@@ -1,8 +1,8 @@
 """Parse what is written behind `tfds:`: which dataset, and which parts of it are for what."""
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from tlkeras.data.example import SPLIT_WORDS, Split
 from tlkeras.errors import UserError
@@ -18,15 +18,11 @@ HOW = (
 )
 
 
-@dataclass(frozen=True)
-class DatasetName:
-    """A dataset and the parts of it that are wanted.
+class DatasetName(NamedTuple):
+    """A dataset, by a name as TensorFlow Datasets writes it or by a folder, and the parts of it that are wanted.
 
-    Attributes:
-        name: name, config and version as TensorFlow Datasets writes them; empty where a folder was given.
-        folder: a prepared dataset, or images in folders.
-        parts: which images are for which split, as TensorFlow Datasets writes it (`train[:80%]`, `train+test`); None
-            is what is still to be split. Without any, the dataset's own splits are meant.
+    The parts, such as `train[:80%]` or `train+test`, are those for each split of the run; None is what is still to be
+    split. Without any, the dataset's own splits are meant.
     """
 
     name: str

@@ -13,13 +13,15 @@ import tensorflow_datasets as tfds
 
 from tlkeras.config.fields import Task
 from tlkeras.data.example import SPLIT_WORDS, DatasetListing, Example, Label, Split
-from tlkeras.data.tfds.builder import one_line, open_folder, open_named
+from tlkeras.data.tfds.builder import one_line, open_builder
 from tlkeras.data.tfds.name import parse_name
 from tlkeras.errors import UserError
+from tlkeras.modalities.base import DecodeError
 from tlkeras.modalities.image import ImageModality
 from tlkeras.runtime import load_tensorflow
 
 Keys = tuple[str, ...]  # of nested features, from the outside in: ("objects", "label")
+BATCH = 256  # rows that TensorFlow hands over at a time: several times as fast as one by one
 
 logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS talks through it
 
@@ -35,10 +37,13 @@ def list_examples(text: str, data_dir: str | None) -> DatasetListing:
     """List the images of a dataset; those without a label (TFDS writes -1) are skipped.
 
     Nothing is copied: in TFRecord files, which TFDS writes unless told otherwise, the images are read where they lie.
-    Of other formats the encoded images are kept in memory. Arguments and errors are those of `tlkeras.data.tfds.find`.
+    From array_record files they are read when they are asked for; of other formats, the encoded images are in memory.
+
+    Raises:
+        UserError: as `tlkeras.data.tfds.find`.
     """
     wanted = parse_name(text)
-    builder = open_folder(wanted.folder) if wanted.folder else open_named(wanted.name, data_dir)
+    builder = open_builder(wanted, data_dir)
     image, keys, label = _find_features(text, builder.info)
     notes: list[str] = []
     examples: list[Example] = []
@@ -114,7 +119,7 @@ def _is_image(feature: Any) -> bool:
 def _label(feature: Any, many: bool) -> LabelFeature | None:
     """Return what a feature is as a label; None if it is none."""
     if isinstance(feature, tfds.features.ClassLabel):
-        task = "multi_label" if many else "single_label"
+        task: Task = "multi_label" if many else "single_label"
         return LabelFeature(task, list(feature.names)) if feature.num_classes else None
     if many or feature.shape != ():
         return None
@@ -133,7 +138,10 @@ def _own_parts(text: str, words: list[str], notes: list[str]) -> dict[Split | No
     used = known if len(known) > 1 else (known or words)[:1]
     if others := [word for word in words if word not in used]:
         notes.append(f"Ignored other splits of the dataset: {', '.join(others)}.")
-    return {SPLIT_WORDS[word] if len(used) > 1 else None: word for word in used}
+    if len(used) == 1:
+        return {None: used[0]}
+    splits = dict.fromkeys(SPLIT_WORDS[word] for word in used)
+    return {split: "+".join(word for word in used if SPLIT_WORDS[word] == split) for split in splits}
 
 
 def _pieces(text: str, splits: Any, parts: dict[Split | None, str]) -> list[tuple[Split | None, Any]]:
@@ -159,8 +167,7 @@ def _pieces(text: str, splits: Any, parts: dict[Split | None, str]) -> list[tupl
             raise UserError(
                 f"The parts {parts[first]} and {parts[second]} of tfds:{text} overlap: they share "
                 f"{ImageModality.count_noun(min(one.to, other.to) - other.from_)} of {one.split_name}, from index "
-                f"{other.from_:,} on. A model is not evaluated on images that it was trained on: give parts that share "
-                "none."
+                f"{other.from_:,} on. Give parts that share none."
             )
     return found
 
@@ -171,37 +178,50 @@ def _read(
     """Yield the examples in the order of their indices; those without a label have None for one."""
     info = builder.info
     encoded = functools.reduce(lambda inner, key: {key: inner}, reversed(image), tfds.decode.SkipDecoding())
+    records: Iterator[tuple[Path | None, int, bytes]] = itertools.repeat((None, 0, b""))
     if info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
-        rows = builder.as_data_source(split=piece, decoders=encoded)
+        stored = builder.as_data_source(split=piece, decoders=encoded)
+        rows = ((functools.partial(_image, stored, index, image), _pick(row, keys)) for index, row in enumerate(stored))
     else:
         load_tensorflow()
         decoders = tfds.decode.PartialDecoding({image[0]: True, keys[0]: True}, encoded)
         config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)  # one file after another, not in turns
-        rows = tfds.as_numpy(builder.as_dataset(split=piece, decoders=decoders, read_config=config))
-    records = itertools.chain(_records(info, piece), itertools.repeat((None, 0, b"")))
-    for index, row, (file, start, record) in zip(itertools.count(piece.from_), rows, records, strict=False):
-        content = functools.reduce(operator.getitem, image, row)
+        batches = builder.as_dataset(split=piece, decoders=decoders, read_config=config)
+        batches = batches.map(lambda row: (_pick(row, image), _pick(row, keys))).ragged_batch(BATCH)
+        rows = (row for images, values in batches for row in zip(images.numpy(), values.numpy(), strict=True))
+        if info.file_format == tfds.core.FileFormat.TFRECORD:
+            records = itertools.chain(_records(info.splits[piece].file_instructions), records)
+    for index, (content, value), (file, start, record) in zip(
+        itertools.count(piece.from_), rows, records, strict=False
+    ):
         offset = record.find(content) if file else -1
-        in_file = {"path": file, "span": (start + offset, len(content))}
-        yield Example(
-            f"{info.full_name}/{piece.split_name}#{index}",
-            _label_value(functools.reduce(operator.getitem, keys, row), label),
-            split,
-            **(in_file if offset >= 0 else {"content": content}),
-        )
+        where = {"path": file, "span": (start + offset, len(content))} if offset >= 0 else {"content": content}
+        name = f"{info.full_name}/{piece.split_name}#{index}"
+        yield Example(name, _label_value(value, label), split, **where)
 
 
-def _records(info: Any, piece: Any) -> Iterator[tuple[Path, int, bytes]]:
-    """Yield file, offset and bytes of each record that is read from TFRecord files; TFDS compresses none."""
+def _pick(row: Any, keys: Keys) -> Any:
+    return functools.reduce(operator.getitem, keys, row)
+
+
+def _image(stored: Any, index: int, keys: Keys) -> bytes:
+    try:
+        return _pick(stored[index], keys)
+    except Exception as error:  # the file was readable when it was listed
+        raise DecodeError(one_line(error)) from error
+
+
+def _records(instructions: Any) -> Iterator[tuple[Path, int, bytes]]:
+    """Yield file, offset and bytes of each record of TFRecord files that is to be read; TFDS compresses none."""
     import tensorflow as tf
 
-    for part in info.splits[piece].file_instructions if info.file_format == tfds.core.FileFormat.TFRECORD else ():
-        end = 0
-        records = tf.data.TFRecordDataset(part.filename).take(part.skip + part.take).as_numpy_iterator()
-        for index, record in enumerate(records):
+    for part in instructions:
+        file, end = Path(part.filename), 0
+        batches = tf.data.TFRecordDataset(part.filename).take(part.skip + part.take).batch(BATCH).as_numpy_iterator()
+        for index, record in enumerate(itertools.chain.from_iterable(batches)):
             start, end = end + 12, end + 12 + len(record) + 4  # a length and its checksum, the record, its checksum
             if index >= part.skip:
-                yield Path(part.filename), start, record
+                yield file, start, record
 
 
 def _label_value(value: Any, label: LabelFeature) -> Label:
@@ -212,6 +232,8 @@ def _label_value(value: Any, label: LabelFeature) -> Label:
         return float(value) if np.isfinite(value) else None
     if (np.asarray(value) < 0).any():
         return None
+    if label.classes is None:
+        return str(value)
     if label.task == "multi_label":
         return tuple(sorted(label.classes[index] for index in set(value)))
-    return str(value) if label.classes is None else label.classes[int(value)]
+    return label.classes[int(value)]

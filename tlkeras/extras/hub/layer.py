@@ -13,6 +13,7 @@ import tensorflow as tf
 from tlkeras.errors import UserError
 from tlkeras.extras.hub.handles import digest_module
 from tlkeras.extras.hub.module import Module, open_module
+from tlkeras.models.keras_private import add_variables
 
 
 @keras.saving.register_keras_serializable(package="tlkeras")
@@ -73,13 +74,15 @@ class HubModule(keras.layers.Layer):
         self._module, self.digest = module, digest
         self._root = module.root  # TensorFlow exports its tables and vocabularies where it finds them
         trainable = {id(variable) for variable in module.trainable}
-        self._tracker.unlock()
-        for index, value in enumerate(module.variables):
-            # Named by its index, as names in modules are not unique and hold slashes.
-            options = {"trainable": id(value) in trainable, "name": f"module_{index}"}
-            self._track_variable(keras.Variable(value, value.shape, value.dtype.name, **options))
-        self._tracker.lock()
-        self.trainable = self.trainable  # passes it on to the new weights
+        # Named by their index, as names in modules are not unique and hold slashes.
+        variables = [
+            keras.Variable(
+                value, value.shape, value.dtype.name, trainable=id(value) in trainable, name=f"module_{index}"
+            )
+            for index, value in enumerate(module.variables)
+        ]
+        add_variables(self, variables)
+        self.trainable = self.trainable  # type: ignore[has-type] # passed on to new weights
         return module
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
@@ -127,6 +130,6 @@ class HubModule(keras.layers.Layer):
     def load_assets(self, folder: str) -> None:
         """Load the module from a saved model, and assign the saved weights."""
         self._load(Path(folder))
-        for weight, value in zip(self.weights, self._saved, strict=True):
+        for weight, value in zip(self.weights, self._saved or [], strict=True):
             weight.assign(value)
         self._saved = None

@@ -47,7 +47,7 @@ class Module:
     trainable: list[tf.Variable]
     losses: list[Callable[[], tf.Tensor]]
 
-    def output_size(self, input_size: tuple[int, ...]) -> tuple[int | None, ...]:
+    def output_size(self, input_size: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Return the shape of the features of inputs of a shape, both without the batch axis.
 
         Raises:

@@ -39,6 +39,7 @@ class HubSpec(BackboneSpec):
     own_options: ClassVar[tuple[str, ...]] = ("pixel_range",)
     builder: ClassVar[str] = "tlkeras.extras.hub.build:build_inputs_and_features"
     untrained_weights: ClassVar[str] = "module"
+    named_weights: ClassVar[tuple[str, ...]] = ("module",)
 
     def configure(self, pixel_range: PixelRange = "auto", **options: Any) -> Self:
         """Return the spec with the pixel range that the module takes: "0..1", "-1..1", "0..255" or "auto".

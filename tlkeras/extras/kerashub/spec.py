@@ -45,6 +45,7 @@ class EncoderSpec(BackboneSpec):
     provider: ClassVar[str] = "kerashub"
     own_options: ClassVar[tuple[str, ...]] = ("sequence_length",)
     builder: ClassVar[str] = "tlkeras.extras.kerashub.encoder:build_inputs_and_features"
+    named_weights: ClassVar[tuple[str, ...]] = ("preset", "none")
     can_build_untrained: ClassVar[bool] = False  # without texts there is no vocabulary
 
     def configure(self, sequence_length: int | None = None, texts: Sequence[str] | None = None, **options: Any) -> Self:
