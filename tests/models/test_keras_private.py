@@ -9,10 +9,19 @@ import pytest
 from keras import layers
 
 from tlkeras.features.engines import make_engine
-from tlkeras.models.keras_private import flatten_layers, nested_io, nodes_in_order, source_of, variable_index
+from tlkeras.models.keras_private import (
+    add_variables,
+    flatten_layers,
+    nested_io,
+    nodes_in_order,
+    source_of,
+    variable_index,
+)
 
 ROOT = Path(__file__).parents[2] / "tlkeras"
-PRIVATE = r"keras\.src|_flatten_layers|_inbound_nodes|_nodes_by_depth|_keras_history|_get_variable_index"
+PRIVATE = (
+    r"keras\.src|_flatten_layers|_inbound_nodes|_nodes_by_depth|_keras_history|_get_variable_index|_track(er|_variable)"
+)
 
 
 @pytest.fixture
@@ -81,6 +90,16 @@ def test_variable_index_is_that_of_the_variable_in_update_step(nested):
     gradients = [keras.ops.full(variable.shape, float(index)) for index, variable in enumerate(variables)]
     Recorder(0.1).apply(gradients, variables)
     assert seen == {0: 0.0, 1: 1.0, 2: 2.0, 3: 3.0}
+
+
+def test_variables_can_be_added_to_a_built_layer(tmp_path):
+    layer = layers.Dense(2, name="dense")
+    layer.build((None, 3))
+    kernel, bias, added = *layer.weights, keras.Variable(np.ones(4), name="added")
+    add_variables(layer, [added])
+    assert [id(weight) for weight in layer.trainable_weights] == [id(kernel), id(bias), id(added)]
+    with pytest.raises(ValueError, match="cannot add new elements of state"):
+        layer.late = keras.Variable(np.ones(4))
 
 
 def test_an_engine_holds_the_weights_as_constants(nested):
