@@ -117,7 +117,7 @@ def images(spec) -> np.ndarray:
 def built(spec) -> Iterator[keras.Model]:
     """Return the model as it is built, by the named builder where there is one."""
     keras.utils.set_random_seed(0)
-    options = {"weights": "none", "image_size": spec.min_size, "hidden_units": [6]}
+    options = {"weights": "none", "image_size": spec.min_size, "dropout": 0.3}
     named = BUILDERS.get(spec.name)
     model = named(CLASSES, **options) if named else build_classifier(spec, CLASSES, **options)
     yield model
@@ -134,13 +134,11 @@ def model(built, images) -> keras.Model:
 
 
 def set_head_weights(model: keras.Model, images: np.ndarray) -> None:
-    """Make the head tell images apart, whatever the scale of the features: values of mean 0 and deviation about 1."""
-    for name in ("hidden_1", "output"):
-        layer = model.get_layer(name)
-        features = outputs(keras.Model(model.input, layer.input), images)
-        kernel = np.random.default_rng(1).normal(size=layer.kernel.shape)
-        kernel /= (features @ kernel).std(axis=0)
-        layer.set_weights([kernel, -features.mean(axis=0) @ kernel])
+    """Make the head tell images apart, whatever the scale of the features: logits of mean 0 and deviation about 1."""
+    features = outputs(keras.Model(model.input, model.get_layer("dropout").input), images)
+    kernel = np.random.default_rng(1).normal(size=(features.shape[1], CLASSES))
+    kernel /= (features @ kernel).std(axis=0)
+    model.get_layer("output").set_weights([kernel, -features.mean(axis=0) @ kernel])
 
 
 def outputs(model: keras.Model, images: np.ndarray) -> np.ndarray:
@@ -156,7 +154,7 @@ def test_the_model_is_what_its_spec_says(spec, built):
     assert (backbone.name, backbone.count_params()) == (spec.name, spec.num_params)
     assert backbone.output_shape[-1] == spec.num_features
     assert built.output_shape == (None, CLASSES)
-    assert built.get_layer("hidden_1").units == 6
+    assert built.get_layer("dropout").rate == 0.3
     assert not backbone.trainable_weights
 
 
@@ -191,7 +189,7 @@ def test_every_stage_can_be_unfrozen(spec, model):
     names = [layer.name for layer in layers]
     firsts = {stage.name: names.index(stage.first_layer) + stage.after for stage in spec.stages}
     firsts |= {5: len(layers) - 5, "50%": len(layers) - round(len(layers) / 2), "all": 0, "none": len(layers)}
-    head = [weight for name in ("hidden_1", "output") for weight in model.get_layer(name).weights]
+    head = model.get_layer("output").weights
     for unfreeze, first in firsts.items():
         count = set_trainable(model, unfreeze)
         expected = [layer for layer in layers[first:] if not isinstance(layer, keras.layers.BatchNormalization)]
