@@ -73,12 +73,12 @@ def test_what_the_terminal_says(trained):
     assert "epoch 1:" in log and "Test:" in log
 
 
-def test_config_of_a_run_repeats_it_and_overwrite_replaces_a_run(trained, run_script, tmp_path):
+def test_config_of_a_run_repeats_it_and_overwrite_replaces_a_run(trained, call, tmp_path):
     """Two runs with one seed give the same history to the last bit; nothing is left of the folder that was there."""
     shutil.copytree(trained.path, tmp_path / "second")
     (tmp_path / "second" / "old.txt").write_text("of the earlier run")
     arguments = ("--config", trained.path / "config.yaml", "--run-dir", "second", "--overwrite")
-    answer = run_script("train.py", *arguments, cwd=tmp_path)
+    answer = call("train.py", *arguments)
     assert answer.code == 0, answer.err
     assert {file.name for file in (tmp_path / "second").iterdir()} == FILES
     for name in ("history.csv", "split.csv"):
