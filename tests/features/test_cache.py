@@ -1,4 +1,4 @@
-"""The cache of features: never wrong, never too large, and nothing half written is left in it."""
+"""The cache of features: never wrong, never too large, and without partial entries."""
 
 import os
 import subprocess
@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlkeras.features import cache
 from tlkeras.features.cache import FeatureCache
 from tlkeras.io.paths import cache_dir
 
@@ -18,13 +17,13 @@ ROWS = 50
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch) -> Path:
-    """An empty cache of the test's own."""
+    """Return an empty cache of the test's own."""
     monkeypatch.setenv("TLKERAS_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
-def fill(store: FeatureCache, key: dict = KEY, rows: int = ROWS, value: float = 1.0) -> None:
-    with store.writing(key, [[rows, 10], [rows, 2, 3]], "float32") as arrays:
+def fill(cache: FeatureCache, key: dict = KEY, rows: int = ROWS, value: float = 1.0) -> None:
+    with cache.writing(key, [[rows, 10], [rows, 2, 3]], "float32") as arrays:
         for array in arrays:
             array[0:rows] = np.full(array.shape, value)
 
@@ -35,8 +34,8 @@ def entries(folder: Path) -> set[str]:
 
 @pytest.mark.parametrize("damage", ["cut off", "changed", "gone", "no info", "half an info", "other info"])
 def test_an_incomplete_entry_is_not_read(folder, damage):
-    store = FeatureCache(folder, 10**9)
-    fill(store)
+    cache = FeatureCache(folder, 10**9)
+    fill(cache)
     file, info = next(folder.glob("*/0.bin")), next(folder.glob("*/info.json"))
     if damage == "cut off":
         os.truncate(file, 100)
@@ -50,16 +49,16 @@ def test_an_incomplete_entry_is_not_read(folder, damage):
         info.unlink()
     else:
         info.write_text("[]" if damage == "other info" else info.read_text()[:50])
-    assert store.read(KEY, "float32") is None
+    assert cache.read(KEY, "float32") is None
     assert entries(folder) == set()
 
 
 def test_a_pass_that_is_stopped_leaves_nothing(folder):
-    store = FeatureCache(folder, 10**9)
-    with pytest.raises(KeyboardInterrupt), store.writing(KEY, [[5, 2]], "float32") as arrays:
+    cache = FeatureCache(folder, 10**9)
+    with pytest.raises(KeyboardInterrupt), cache.writing(KEY, [[5, 2]], "float32") as arrays:
         arrays[0][0:2] = np.ones((2, 2))
         raise KeyboardInterrupt
-    assert store.read(KEY, "float32") is None
+    assert cache.read(KEY, "float32") is None
     assert entries(folder) == set()
 
 
@@ -77,13 +76,13 @@ def test_what_a_killed_process_left_goes_with_the_next_entry(folder):
 
 
 def test_what_is_written_in_slices_is_read_by_rows(folder, monkeypatch):
-    monkeypatch.setattr(cache, "CHUNK_BYTES", 100)
-    store, rng = FeatureCache(folder, 10**9), np.random.default_rng(0)
+    monkeypatch.setattr("tlkeras.features.cache.CHUNK_BYTES", 100)
+    cache, rng = FeatureCache(folder, 10**9), np.random.default_rng(0)
     values = rng.normal(size=(ROWS, 3)).astype("float16")
-    with store.writing(KEY, [[ROWS, 3]], "float16") as (array,):
+    with cache.writing(KEY, [[ROWS, 3]], "float16") as (array,):
         for start in range(0, ROWS, 7):
             array[start : start + 7] = values[start : start + 7]
-    (array,) = store.read(KEY, "float16")
+    (array,) = cache.read(KEY, "float16")
     rows = rng.permutation(ROWS)[:30]
     np.testing.assert_array_equal(array[rows], values[rows])
     assert array.shape == (ROWS, 3) and array.dtype == "float16"
@@ -91,23 +90,23 @@ def test_what_is_written_in_slices_is_read_by_rows(folder, monkeypatch):
 
 def test_the_bound_holds_and_the_least_recently_used_entry_goes(folder):
     size = ROWS * 16 * 4
-    store = FeatureCache(folder, 2 * size + 2000)
+    cache = FeatureCache(folder, 2 * size + 2000)
     for number in range(3):
-        fill(store, {"number": number})
-        os.utime(next(entry.folder for entry in store.entries() if entry.key == {"number": number}) / "info.json",
+        fill(cache, {"number": number})
+        os.utime(next(entry.folder for entry in cache.entries() if entry.key == {"number": number}) / "info.json",
                  (number, number))  # fmt: skip
         if number == 1:
-            assert store.read({"number": 0}, "float32") is not None
-    assert [entry.key["number"] for entry in store.entries()] == [0, 2]
-    assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) <= store.bound
-    assert store.has_room(size) and not store.has_room(store.bound + 1)
+            assert cache.read({"number": 0}, "float32") is not None
+    assert [entry.key["number"] for entry in cache.entries()] == [0, 2]
+    assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) <= cache.bound
+    assert cache.has_room(size) and not cache.has_room(cache.bound + 1)
 
 
 def test_an_entry_that_is_removed_while_it_is_read_can_be_read_to_its_end(folder):
-    store = FeatureCache(folder, 10**9)
-    fill(store)
-    arrays = store.read(KEY, "float32")
-    store.clear()
+    cache = FeatureCache(folder, 10**9)
+    fill(cache)
+    arrays = cache.read(KEY, "float32")
+    cache.clear()
     assert arrays[0][np.arange(ROWS)].sum() == ROWS * 10
 
 

@@ -9,7 +9,7 @@ import pytest
 from tlkeras.config.train import TrainingOptions
 from tlkeras.data.pipeline import SplitData
 from tlkeras.features.batches import training_features
-from tlkeras.features.extract import Features, compute
+from tlkeras.features.extract import Features, extract
 from tlkeras.features.split_model import boundary_tensors
 from tlkeras.models.builders import build_classifier
 from tlkeras.models.freezing import first_trainable_index
@@ -19,7 +19,7 @@ from tlkeras.training.two_phase import train_two_phases
 PLAIN = {"flip": "none", "min_crop_area": 1.0, "color_jitter": 0.0}
 
 
-def made_data(size: int = 32, count: int = 24, classes: int = 3) -> tuple[SplitData, SplitData]:
+def make_data(size: int = 32, count: int = 24, classes: int = 3) -> tuple[SplitData, SplitData]:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count, size, size, 3), dtype="uint8")
     targets = np.eye(classes, dtype="float32")[np.arange(count) % classes]
@@ -31,7 +31,7 @@ def made_data(size: int = 32, count: int = 24, classes: int = 3) -> tuple[SplitD
 
 
 def trained(backbone: str, data: tuple[SplitData, SplitData], task="single_label", precision="float32", **options):
-    """A model after both phases, from the same first weights each time."""
+    """Return a model after both phases, from the same initial weights each time, and the result."""
     keras.utils.set_random_seed(1)
     model = build_classifier(
         backbone, 3, weights="none", image_size=data[0].inputs.shape[1], dropout=0.3, hidden_units=[8], task=task,
@@ -50,8 +50,8 @@ def trained(backbone: str, data: tuple[SplitData, SplitData], task="single_label
         pytest.param("NASNetMobile", marks=pytest.mark.slow),
     ],
 )
-def test_same_weights_and_history_as_without_the_cache(backbone, tiny):
-    data = made_data()
+def test_same_weights_and_history_as_without_cached_features(backbone, tiny):
+    data = make_data()
     options = PLAIN | {"class_weights": "balanced", "label_smoothing": 0.1, "optimizer": "sgd"}
     plain, plain_result = trained(backbone, data, views=0, **options)
     cached, cached_result = trained(backbone, data, views=1, **options)
@@ -63,8 +63,8 @@ def test_same_weights_and_history_as_without_the_cache(backbone, tiny):
     assert (plain_result.kept, plain_result.epoch) == (cached_result.kept, cached_result.epoch)
 
 
-def test_several_labels_go_through_the_cache_too(tiny):
-    train, validation = made_data()
+def test_multi_label_training_can_use_cached_features(tiny):
+    train, validation = make_data()
     several = SplitData(train.inputs, train.rows, np.maximum(train.targets, train.targets[::-1]))
     plain, _ = trained(tiny, (several, validation), "multi_label", views=0, **PLAIN)
     cached, _ = trained(tiny, (several, validation), "multi_label", views=1, **PLAIN)
@@ -73,9 +73,9 @@ def test_several_labels_go_through_the_cache_too(tiny):
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)])
-def test_half_precision_goes_through_the_cache_too(tiny, precision):
-    plain, plain_result = trained(tiny, made_data(), precision=precision, views=0, **PLAIN)
-    cached, cached_result = trained(tiny, made_data(), precision=precision, views=1, **PLAIN)
+def test_half_precision_training_can_use_cached_features(tiny, precision):
+    plain, plain_result = trained(tiny, make_data(), precision=precision, views=0, **PLAIN)
+    cached, cached_result = trained(tiny, make_data(), precision=precision, views=1, **PLAIN)
     for one, other in zip(plain.weights, cached.weights, strict=True):
         np.testing.assert_allclose(one.numpy(), other.numpy(), atol=1e-2)
     for one, other in zip(plain_result.history, cached_result.history, strict=True):
@@ -83,14 +83,14 @@ def test_half_precision_goes_through_the_cache_too(tiny, precision):
 
 
 def pixels_as_features(data: SplitData, options: TrainingOptions, views: int) -> Features:
-    """What a backbone that does nothing gives."""
+    """Return the features of a backbone that does nothing."""
     arrays = [np.empty((views * len(data), 32, 32, 3), "float32")]
-    compute(lambda inputs: inputs, data, options, views, options.seed, arrays)
+    extract(lambda inputs: inputs, data, options, views, options.seed, arrays)
     return Features(arrays, data.targets, views)
 
 
 def test_each_view_is_augmented_differently_and_repeatably():
-    data, _ = made_data()
+    data, _ = make_data()
     first, again, other = (
         pixels_as_features(data, TrainingOptions(min_crop_area=0.5, seed=seed), 3) for seed in (5, 5, 6)
     )
@@ -101,7 +101,7 @@ def test_each_view_is_augmented_differently_and_repeatably():
 
 
 def test_epochs_take_turns_through_the_views():
-    data, _ = made_data()
+    data, _ = make_data()
     features = pixels_as_features(data, TrainingOptions(), views=2)
     batches = list(training_features(features, batch_size=16, first_epoch=0, last_epoch=4, seed=0))
     views = [sorted(inputs.numpy().sum(axis=(1, 2, 3)).tolist()) for inputs, _ in batches]
@@ -110,17 +110,17 @@ def test_epochs_take_turns_through_the_views():
     np.testing.assert_allclose(views, expected, rtol=1e-5)
 
 
-def test_mixing_of_pixels_goes_without_the_cache_and_says_so(caplog, tiny):
+def test_mixing_of_pixels_caches_nothing_and_logs_why(caplog, tiny):
     with caplog.at_level(logging.INFO, "tlkeras"):
-        trained(tiny, made_data(), mixup=0.2, frozen_epochs=1, finetune_epochs=1)
+        trained(tiny, make_data(), mixup=0.2, frozen_epochs=1, finetune_epochs=1)
     assert "MixUp and CutMix mix pixels" in caplog.text
-    assert "Features:" not in caplog.text
+    assert "Features (" not in caplog.text
 
 
 @pytest.mark.slow
-def test_nasnet_is_cut_at_more_than_one_tensor():
+def test_nasnet_is_split_at_more_than_one_tensor():
     model = build_classifier("NASNetMobile", 2, weights="none", image_size=32)
     backbone = get_backbone(model)
-    tensors = boundary_tensors(backbone, first_trainable_index(backbone, "reduce_8"))
+    tensors = boundary_tensors(backbone, first_trainable_index(model, "reduce_8"))
     assert isinstance(tensors, tuple)
     assert len(tensors) == 2

@@ -22,14 +22,14 @@ from tlkeras.training.two_phase import train_two_phases
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch) -> Path:
-    """An empty cache of the test's own."""
+    """Return an empty cache of the test's own."""
     monkeypatch.setenv("TLKERAS_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
 @pytest.fixture
 def features(tiny, colored):
-    """`features(**options)`: of the tiny backbone for 24 and 12 images; `pixels` is added to those of the first."""
+    """Return `features(**options)`: those of the tiny backbone for 24 and 12 images; `pixels` is added to the first."""
     model = build_classifier(tiny, 3, weights="none", image_size=16)
 
     def make(pixels: int = 0, model=model, **options):
@@ -45,7 +45,7 @@ def entries(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def test_who_changes_the_augmentation_gets_other_features(features, folder, monkeypatch, tmp_path):
+def test_a_change_of_the_augmentation_code_makes_other_features(features, folder, monkeypatch, tmp_path):
     features()
     before = entries(folder)
     changed = tmp_path / "augment.py"
@@ -106,8 +106,7 @@ def test_a_damaged_entry_is_computed_again(features, folder):
     assert file.read_bytes() != bytes(content)
 
 
-@pytest.mark.parametrize("options", [{"memory_gb": 0.0}, {"cache_gb": 0.0}, {}], ids=["disk", "memory", "both"])
-def test_the_result_is_the_same_wherever_features_are_kept(tiny, colored, folder, options, caplog):
+def test_the_result_is_the_same_wherever_features_are_kept(tiny, colored, folder, caplog):
     def weights(**options):
         keras.utils.set_random_seed(0)
         model = build_classifier(tiny, 3, weights="none", image_size=16)
@@ -115,13 +114,15 @@ def test_the_result_is_the_same_wherever_features_are_kept(tiny, colored, folder
         train_two_phases(model, colored(24), colored(12, seed=1), options)
         return model.get_weights()
 
-    expected = weights(cache_gb=0.0)
+    caplog.set_level(logging.INFO, "tlkeras")
+    in_memory = weights(cache_gb=0.0)
     assert not folder.exists()
-    with caplog.at_level(logging.INFO, "tlkeras"):
+    for options, message in (({"memory_gb": 0.0}, "on disk, as more than 0.0 GB"), ({}, "in memory")):
+        caplog.clear()
         found = weights(**options)
-    assert ("on disk, as more than 0.0 GB" if options == {"memory_gb": 0.0} else "in memory") in caplog.text
-    for one, other in zip(expected, found, strict=True):
-        np.testing.assert_array_equal(one, other)
+        assert message in caplog.text
+        for one, other in zip(in_memory, found, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_without_room_anywhere_the_whole_network_runs_and_it_says_so(tiny, colored, caplog):
@@ -130,7 +131,7 @@ def test_without_room_anywhere_the_whole_network_runs_and_it_says_so(tiny, color
     with caplog.at_level(logging.INFO, "tlkeras"):
         result = train_two_phases(model, colored(24), colored(12), options)
     assert "more than --memory-gb (0.0) and --cache-gb (0.0) allow" in caplog.text
-    assert "Features:" not in caplog.text
+    assert "Features (" not in caplog.text
     assert [row["phase"] for row in result.history] == ["frozen", "finetune"]
 
 

@@ -1,44 +1,65 @@
-"""One contract that every row of the backbone table keeps, at its smallest size and with random weights."""
+"""One contract that every backbone of the table keeps, at its smallest size and with random weights."""
 
-import hashlib
 import inspect
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+from types import ModuleType
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tlkeras import build_inception_v3, build_mobilenet_v2, build_resnet50, build_vgg16
 from tlkeras.backbones.spec import BackboneSpec
 from tlkeras.backbones.table import BACKBONES
 from tlkeras.config.train import TrainingOptions
 from tlkeras.data.pipeline import SplitData
 from tlkeras.features.engines import unwrap_single
-from tlkeras.features.split_model import cut
-from tlkeras.models.batch_norm import backbone_input, calibrate_batch_norm
+from tlkeras.features.split_model import split_model
+from tlkeras.io.hashing import array_digest
+from tlkeras.models.batch_norm import calibrate_batch_norm
 from tlkeras.models.builders import build_classifier
 from tlkeras.models.freezing import first_trainable_index, set_trainable
 from tlkeras.models.introspect import get_backbone
+from tlkeras.models.keras_private import flatten_layers, nested_io
 from tlkeras.training.two_phase import train_two_phases
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`")
 
-NAMED = {"VGG16", "ResNet50", "MobileNetV2", "InceptionV3"}
-# With the named backbones, the least row of each kind of pixel scaling is tested always; the others are slow.
-LEAST = {min((spec for spec in BACKBONES.values() if spec.preprocess_mode == mode), key=lambda spec: spec.num_params).name
-         for pixels in ("caffe", "tf", "torch", "inside")}  # fmt: skip
-ROWS = [
-    pytest.param(spec, id=name, marks=[] if name in NAMED | LEAST else pytest.mark.slow)
-    for name, spec in BACKBONES.items()
+BUILDERS: dict[str, Callable[..., keras.Model]] = {
+    "VGG16": build_vgg16,
+    "ResNet50": build_resnet50,
+    "MobileNetV2": build_mobilenet_v2,
+    "InceptionV3": build_inception_v3,
+}
+
+
+def smallest(names: Iterable[str]) -> str:
+    return min(names, key=lambda name: BACKBONES[name].num_params)
+
+
+def architecture(name: str) -> ModuleType:
+    """Return the module of Keras that builds a backbone: all sizes of an architecture have the same one."""
+    return inspect.getmodule(getattr(keras.applications, BACKBONES[name].constructor))
+
+
+# The others are slow tests. None of the named ones scales pixels inside.
+FAST = {*BUILDERS, smallest(name for name, spec in BACKBONES.items() if spec.preprocess_mode == "inside")}
+# Both phases are run with these: within an architecture they are the same but for the number and width of layers.
+TRAINED = {*BUILDERS, *(smallest(group) for _, group in groupby(BACKBONES, architecture))}
+SPECS = [
+    pytest.param(spec, id=name, marks=[] if name in FAST else pytest.mark.slow) for name, spec in BACKBONES.items()
 ]
 CLASSES = 3
+TARGETS = np.eye(CLASSES, dtype="float32")[[0, 1, 2, 0]]
 OPTIONS = TrainingOptions(
-    frozen_epochs=1, finetune_epochs=1, batch_size=4, optimizer="adam", warmup=0.0, flip="none", min_crop_area=1.0, color_jitter=0.0,
-    views=0,
+    frozen_epochs=1, finetune_epochs=1, batch_size=4, optimizer="adam", warmup=0.0, flip="none", min_crop_area=1.0,
+    color_jitter=0.0, views=0,
 )  # fmt: skip
-# Opens models in safe mode where tlkeras cannot be imported. In turn: a model, images, where outputs go.
+# Opens models in safe mode where tlkeras cannot be imported. A line is: a model, images, where outputs go.
 PLAIN_KERAS = """
 import sys
 
@@ -65,7 +86,7 @@ for line in sys.stdin:
 
 @pytest.fixture(scope="module", autouse=True)
 def eagerly() -> Iterator[None]:
-    """Without tracing: a step of a graph costs seconds to trace, and each row takes two."""
+    """Run without tracing: a step of a graph costs seconds to trace, and each backbone takes two."""
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
@@ -73,7 +94,7 @@ def eagerly() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def plain_keras() -> Iterator[subprocess.Popen]:
-    """Another process, in which tlkeras cannot be imported; started once because TensorFlow loads slowly."""
+    """Return a process in which tlkeras cannot be imported; it is started once because TensorFlow loads slowly."""
     process = subprocess.Popen(
         [sys.executable, "-I", "-c", PLAIN_KERAS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -82,7 +103,7 @@ def plain_keras() -> Iterator[subprocess.Popen]:
     assert process.wait() == 0
 
 
-@pytest.fixture(scope="module", params=ROWS)
+@pytest.fixture(scope="module", params=SPECS)
 def spec(request) -> BackboneSpec:
     return request.param
 
@@ -93,37 +114,62 @@ def images(spec) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def model(spec, images) -> Iterator[keras.Model]:
-    """The row's model, with a head that makes something of its features."""
+def built(spec) -> Iterator[keras.Model]:
+    """Return the model as it is built, by the named builder where there is one."""
     keras.utils.set_random_seed(0)
-    model = build_classifier(spec, CLASSES, weights="none", image_size=spec.min_size)
-    calibrate_batch_norm(model, images)
-    give_head_weights(model, images)
+    options = {"weights": "none", "image_size": spec.min_size, "hidden_units": [6]}
+    named = BUILDERS.get(spec.name)
+    model = named(CLASSES, **options) if named else build_classifier(spec, CLASSES, **options)
     yield model
     del model
     keras.backend.clear_session()
 
 
-def give_head_weights(model: keras.Model, images: np.ndarray) -> None:
-    """Make the head tell images apart, whatever the scale of the features: logits of mean 0 and deviation about 1."""
-    to_features = keras.Model(model.input, model.get_layer("dropout").input)
-    features = outputs(to_features, images)
-    kernel = np.random.default_rng(1).normal(size=(features.shape[1], CLASSES))
-    kernel /= (features @ kernel).std(axis=0)
-    model.get_layer("output").set_weights([kernel, -features.mean(axis=0) @ kernel])
+@pytest.fixture(scope="module")
+def model(built, images) -> keras.Model:
+    """Return the model with a head whose outputs depend on its features."""
+    calibrate_batch_norm(built, images)
+    set_head_weights(built, images)
+    return built
+
+
+def set_head_weights(model: keras.Model, images: np.ndarray) -> None:
+    """Make the head tell images apart, whatever the scale of the features: values of mean 0 and deviation about 1."""
+    for name in ("hidden_1", "output"):
+        layer = model.get_layer(name)
+        features = outputs(keras.Model(model.input, layer.input), images)
+        kernel = np.random.default_rng(1).normal(size=layer.kernel.shape)
+        kernel /= (features @ kernel).std(axis=0)
+        layer.set_weights([kernel, -features.mean(axis=0) @ kernel])
 
 
 def outputs(model: keras.Model, images: np.ndarray) -> np.ndarray:
     return keras.ops.convert_to_numpy(model(images, training=False))
 
 
-def fingerprints(model: keras.Model) -> list[bytes]:
-    return [hashlib.sha256(np.array(weight.value)).digest() for weight in model.weights]
+def hashes(weights: list[keras.Variable]) -> list[str]:
+    return [array_digest([weight]) for weight in weights]
+
+
+def test_the_model_is_what_its_spec_says(spec, built):
+    backbone = get_backbone(built)
+    assert (backbone.name, backbone.count_params()) == (spec.name, spec.num_params)
+    assert backbone.output_shape[-1] == spec.num_features
+    assert built.output_shape == (None, CLASSES)
+    assert built.get_layer("hidden_1").units == 6
+    assert not backbone.trainable_weights
+
+
+def test_nothing_inside_the_backbone_is_random(spec, built):
+    """Dropout and stochastic depth are off."""
+    rates = [x.rate for x in get_backbone(built).layers if isinstance(x, keras.layers.Dropout)]
+    assert set(rates) == ({0.0} if spec.name.startswith("EfficientNet") else set())
+    assert len(rates) == 9 or spec.name != "EfficientNetB0"
 
 
 def test_images_of_any_size_give_probabilities(spec, model):
-    side = spec.min_size
-    for height, width in ((side + 9, side + 30), (side // 2, side)):
+    size = spec.min_size
+    for height, width in ((size + 9, size + 30), (size // 2, size)):
         images = np.random.default_rng(2).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
         probabilities = outputs(model, images)
         assert probabilities.shape == (2, CLASSES)
@@ -131,11 +177,10 @@ def test_images_of_any_size_give_probabilities(spec, model):
         assert probabilities.min() >= 0
 
 
-def test_the_backbone_gets_what_preprocess_input_makes(spec, model, images):
+def test_the_backbone_is_given_what_preprocess_input_makes(spec, model, images):
     backbone = get_backbone(model)
-    scaled = keras.Model(model.input, backbone_input(model, backbone))(images)
-    module = inspect.getmodule(getattr(keras.applications, spec.constructor))
-    expected = module.preprocess_input(images.astype("float32"))
+    scaled = keras.Model(model.input, nested_io(model, backbone)[0])(images)
+    expected = architecture(spec.name).preprocess_input(images.astype("float32"))
     assert backbone.input_shape == (None, spec.min_size, spec.min_size, 3)
     assert scaled.dtype == "float32"
     np.testing.assert_allclose(scaled, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
@@ -146,37 +191,52 @@ def test_every_stage_can_be_unfrozen(spec, model):
     names = [layer.name for layer in layers]
     firsts = {stage.name: names.index(stage.first_layer) + stage.after for stage in spec.stages}
     firsts |= {5: len(layers) - 5, "50%": len(layers) - round(len(layers) / 2), "all": 0, "none": len(layers)}
+    head = [weight for name in ("hidden_1", "output") for weight in model.get_layer(name).weights]
     for unfreeze, first in firsts.items():
-        learning = set_trainable(model, unfreeze)
+        count = set_trainable(model, unfreeze)
         expected = [layer for layer in layers[first:] if not isinstance(layer, keras.layers.BatchNormalization)]
         assert [layer.name for layer in layers if layer.trainable] == [layer.name for layer in expected]
         weights = [weight for layer in expected for weight in layer.trainable_weights]
-        head = model.get_layer("output").weights
         assert {id(weight) for weight in model.trainable_weights} == {id(weight) for weight in weights + head}
-        assert learning.trainable == sum(np.prod(weight.shape, dtype=int) for weight in weights + head)
+        assert count.trainable == sum(np.prod(weight.shape, dtype=int) for weight in weights + head)
 
 
-def test_the_parts_of_a_cut_give_the_whole_again(spec, model, images):
-    first = first_trainable_index(get_backbone(model), spec.finetune_from)
-    parts, whole = cut(model, first), outputs(model, images)
-    pooled, *at_cut = parts.below(images.astype("float32"), training=False)
+def test_the_parts_of_a_split_model_give_its_outputs(spec, model, images):
+    parts, whole = split_model(model, first_trainable_index(model, spec.finetune_from)), outputs(model, images)
+    pooled, *at_split = parts.below(images.astype("float32"), training=False)
     np.testing.assert_allclose(parts.head(pooled, training=False), whole, rtol=0, atol=1e-5)
-    np.testing.assert_allclose(parts.upper(unwrap_single(at_cut), training=False), whole, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(parts.upper(unwrap_single(at_split), training=False), whole, rtol=0, atol=1e-5)
 
 
-def test_one_step_of_each_phase_moves_what_learns_and_nothing_else(spec, model, images, monkeypatch):
-    seen = [fingerprints(model)]
+def test_a_step_reaches_all_that_is_trainable_and_moves_nothing_else(spec, model, images):
+    """Each trainable weight has a gradient, and BatchNormalization keeps its statistics in training mode."""
+    set_trainable(model, spec.finetune_from)
+    weights = model.trainable_weights
+    batch_norms = [x for x in flatten_layers(model) if isinstance(x, keras.layers.BatchNormalization)]
+    before = [hashes(layer.weights) for layer in batch_norms]
+    with tf.GradientTape() as tape:
+        loss = keras.losses.categorical_crossentropy(TARGETS, model(images, training=True))
+    gradients = tape.gradient(loss, [weight.value for weight in weights])
+    reached = [x is not None and np.any(x) for x in gradients]
+    assert all(reached), [weight.path for weight, one in zip(weights, reached, strict=True) if not one]
+    assert [hashes(layer.weights) for layer in batch_norms] == before
+
+
+def test_one_step_of_each_phase_moves_what_is_trainable_and_nothing_else(spec, model, images, monkeypatch):
+    if spec.name not in TRAINED:
+        pytest.skip("another backbone of the same architecture is trained")
+    seen = [hashes(model.weights)]
 
     def score(logs, task):
-        """Each epoch counts as better than the one before, so that none is taken back."""
-        seen.append(fingerprints(model))
+        """Score each epoch above the one before, so that all are kept."""
+        seen.append(hashes(model.weights))
         return (len(seen),)
 
     monkeypatch.setattr("tlkeras.training.callbacks.score", score)
-    data = SplitData(images, np.arange(4), np.eye(CLASSES, dtype="float32")[[0, 1, 2, 0]])
+    data = SplitData(images, np.arange(4), TARGETS)
     result = train_two_phases(model, data, data, OPTIONS)
     assert (result.kept, result.epoch, len(result.history)) == ("finetune", 2, 2)
-    assert fingerprints(model) == seen[2]
+    assert hashes(model.weights) == seen[2]
     for unfreeze, before, after in (("none", *seen[:2]), (spec.finetune_from, *seen[1:])):
         set_trainable(model, unfreeze)
         moved = [weight.path for weight, one, two in zip(model.weights, before, after, strict=True) if one != two]
@@ -184,7 +244,7 @@ def test_one_step_of_each_phase_moves_what_learns_and_nothing_else(spec, model, 
 
 
 def test_the_saved_model_opens_in_plain_keras(model, images, plain_keras, tmp_path):
-    give_head_weights(model, images)
+    set_head_weights(model, images)
     before = outputs(model, images)
     assert np.ptp(before, axis=0).min() > 0.1
     model.save(tmp_path / "model.keras")

@@ -1,4 +1,6 @@
-"""Training from random weights: everything learns, the average is what is kept, and a stop changes nothing."""
+"""Training of all layers: every weight is trained, the average is kept, and a stop changes nothing."""
+
+import shutil
 
 import keras
 import numpy as np
@@ -8,7 +10,7 @@ from tlkeras.config.pretrain import AllLayersOptions
 from tlkeras.errors import UserError
 from tlkeras.models.builders import build_classifier
 from tlkeras.models.introspect import get_backbone
-from tlkeras.training import from_scratch
+from tlkeras.training import all_layers
 from tlkeras.training.all_layers import all_layers_optimizer, train_all_layers
 from tlkeras.training.checkpoint import Checkpoints
 
@@ -22,26 +24,20 @@ def build() -> keras.Model:
 
 
 def train(colored, checkpoints=None, **options) -> tuple[keras.Model, list[dict]]:
-    model = build()
-    history = train_all_layers(
-        model, colored(30), colored(15, seed=1), AllLayersOptions(**PLAIN | options), checkpoints
-    )
-    return model, history
-
-
-def values(model: keras.Model) -> list[np.ndarray]:
-    return [np.array(weight) for weight in model.weights]
+    model, options = build(), AllLayersOptions(**PLAIN | options)
+    return model, train_all_layers(model, colored(30), colored(15, seed=1), options, checkpoints)
 
 
 def distance(model: keras.Model, other: keras.Model) -> float:
-    return sum(float(np.abs(one - two).sum()) for one, two in zip(values(model), values(other), strict=True))
+    pairs = zip(model.get_weights(), other.get_weights(), strict=True)
+    return sum(float(np.abs(one - two).sum()) for one, two in pairs)
 
 
-def test_every_weight_learns(tiny, colored):
+def test_every_weight_is_trained(tiny, colored):
     model, history = train(colored, epochs=20)
     assert history[-1]["val_accuracy"] == 1.0
     assert set(history[0]) == {
-        "phase", "epoch", "rate", "loss", "accuracy", "val_loss", "val_accuracy", "seconds",
+        "phase", "epoch", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy", "seconds",
     }  # fmt: skip
     before = {weight.path: np.array(weight) for weight in build().weights}
     still = [weight.path for weight in model.weights if np.array_equal(weight, before[weight.path])]
@@ -52,9 +48,9 @@ def test_every_weight_learns(tiny, colored):
 
 
 def test_the_average_is_kept(tiny, colored):
-    """An average over all steps stays closer to where the training began."""
+    """An average over all steps stays closer to where the training started."""
     start = build()
-    plain, long = (train(colored, epochs=10, average=average)[0] for average in (0.0, 1.0))
+    plain, long = (train(colored, epochs=10, ema=ema)[0] for ema in (0.0, 1.0))
     assert 0 < distance(long, start) < distance(plain, start)
 
 
@@ -64,35 +60,41 @@ def test_decay_spares_biases_and_batch_normalization(tiny):
     before = {weight.path: np.array(weight) + 1 for weight in model.trainable_weights}
     for weight in model.trainable_weights:
         weight.assign(before[weight.path])
-    optimizer = all_layers_optimizer(AllLayersOptions(rate=0.5, weight_decay=0.5, warmup=0.0, average=0.0), 10)
+    optimizer = all_layers_optimizer(AllLayersOptions(learning_rate=0.5, weight_decay=0.5, warmup=0.0, ema=0.0), 10)
     optimizer.build(model.trainable_weights)
     optimizer.apply([keras.ops.zeros(weight.shape) for weight in model.trainable_weights])
     smaller = {weight.name for weight in model.trainable_weights if not np.array_equal(weight, before[weight.path])}
     assert smaller == {"kernel"}
 
 
-@pytest.mark.parametrize("last", [1, 3, 6], ids=["after the first epoch", "in the middle", "after the last epoch"])
-def test_a_stopped_training_ends_as_if_it_had_not_been_stopped(tiny, colored, tmp_path, monkeypatch, last):
-    def stop_after(epoch, *arguments):
-        write(epoch, *arguments)
-        if epoch == last:
+class Stopping(Checkpoints):
+    """Checkpoints of which a copy is kept after some epochs; the training is stopped after the last of these."""
+
+    def write(self, number, arrays, state) -> None:
+        super().write(number, arrays, state)
+        if number in (1, 3, 6):
+            shutil.copytree(self._folder, self._folder.parent / str(number))
+        if number == 6:
             raise KeyboardInterrupt
 
-    model, history = train(colored, epochs=6, flip="horizontal", min_crop_area=0.5)
-    checkpoints = Checkpoints(tmp_path)
-    write = checkpoints.write
-    monkeypatch.setattr(checkpoints, "write", stop_after)
+
+def test_a_stopped_training_ends_as_if_it_had_not_been_stopped(tiny, colored, tmp_path):
+    """After the first epoch, in the middle, after the last epoch."""
+    options = {"epochs": 6, "flip": "horizontal", "min_crop_area": 0.5}
+    model, history = train(colored, **options)
     with pytest.raises(KeyboardInterrupt):
-        train(colored, checkpoints, epochs=6, flip="horizontal", min_crop_area=0.5)
-    other, again = train(colored, Checkpoints(tmp_path), epochs=6, flip="horizontal", min_crop_area=0.5)
-    assert [row | {"seconds": 0} for row in again] == [row | {"seconds": 0} for row in history]
-    assert distance(model, other) == 0
+        train(colored, Stopping(tmp_path / "checkpoints"), **options)
+    for last in ("1", "3", "6"):
+        other, again = train(colored, Checkpoints(tmp_path / last), **options)
+        assert [row | {"seconds": 0} for row in again] == [row | {"seconds": 0} for row in history]
+        assert distance(model, other) == 0
 
 
-def test_a_loss_that_is_no_number_is_a_sentence(tiny, colored, monkeypatch):
+def test_a_loss_that_is_not_finite_is_reported(tiny, colored, monkeypatch):
     def broken(*_):
         return {"loss": lambda true, given: keras.ops.sum(given) * float("nan"), "metrics": []}
 
-    monkeypatch.setattr(from_scratch, "objective", broken)
-    with pytest.raises(UserError, match=r"the training loss became nan in epoch 1. Lower the rate \(it was 0.02\)"):
+    monkeypatch.setattr(all_layers, "loss_and_metrics", broken)
+    message = r"the training loss became nan in epoch 1\. Lower --learning-rate \(it was 0\.02\)"
+    with pytest.raises(UserError, match=message):
         train(colored, epochs=2)
