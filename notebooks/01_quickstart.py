@@ -31,7 +31,8 @@ import numpy as np
 
 folder = tlkeras.digits_folder()
 examples = [next(iter(sorted(path.iterdir()))) for path in sorted(folder.iterdir())]
-tlkeras.image_grid([plt.imread(path) * 255 for path in examples], [path.parent.name for path in examples], columns=10)
+images, labels = [plt.imread(path) * 255 for path in examples], [path.parent.name for path in examples]
+tlkeras.image_grid(images, labels, columns=10)
 
 # %% [markdown]
 # ## Train

@@ -1,16 +1,13 @@
-"""What several test files share: a quiet TensorFlow, generated images, a backbone that trains in seconds, a hub."""
+"""What several test files share: a quiet TensorFlow, generated images, a backbone that trains in seconds."""
 
 import contextlib
-import http.server
 import os
-import threading
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before anything imports TensorFlow
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +16,7 @@ from tlkeras.backbones.spec import BackboneSpec, Stage
 from tlkeras.backbones.table import BACKBONES
 
 # Files with the longest of the slow tests. They start first, so that no worker is left with them at the end.
-LONGEST = ("test_new_project_script.py", "test_notebooks.py")
+LONGEST = ("test_notebooks.py", "test_new_project.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -113,18 +110,14 @@ def colored() -> Callable:
     return make
 
 
-@dataclass
-class Hub:
-    """A server on this machine that sends one archive, whatever the request."""
-
-    url: str
-    archive: Path | None = None
-    asked: list[str] = field(default_factory=list)
-
-
+# [part: hub]
 @pytest.fixture
-def hub(tmp_path, monkeypatch) -> Iterator[Hub]:
-    """Start a hub whose archive is to be set, with an empty cache."""
+def hub(tmp_path, monkeypatch) -> Iterator[Any]:
+    """Start a server that sends one archive, which is to be set, whatever is asked; the cache is empty."""
+    import http.server
+    import threading
+    from types import SimpleNamespace
+
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "hub-cache"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
@@ -145,8 +138,12 @@ def hub(tmp_path, monkeypatch) -> Iterator[Hub]:
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    served = Hub(f"http://127.0.0.1:{server.server_port}/publisher/features/1")
+    url = f"http://127.0.0.1:{server.server_port}/publisher/features/1"
+    served = SimpleNamespace(url=url, archive=None, asked=[])
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield served
     server.shutdown()
     server.server_close()
+
+
+# [/part]

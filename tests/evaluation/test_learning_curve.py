@@ -3,7 +3,15 @@
 import pytest
 from PIL import Image
 
-from tlkeras.evaluation.learning_curve import HEADER, Run, by_size, interval, plot_learning_curve, savings, table_rows
+from tlkeras.evaluation.learning_curve import (
+    HEADER,
+    Run,
+    by_size,
+    interval,
+    plot_learning_curve,
+    savings,
+    table_rows,
+)
 
 
 def runs(percent: int, pretrained: list[float], random: list[float], seconds: tuple[float, float]) -> list[Run]:

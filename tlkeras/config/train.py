@@ -4,10 +4,6 @@ The groups are dataclasses of their own so that a library function asks only for
 them all and is flat, so an option has one name on the command line, in `config.yaml` and in Python.
 """
 
-# [part: openvino]
-import importlib.util
-
-# [/part]
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
@@ -252,7 +248,9 @@ class TrainConfig(RunOptions, TrainingOptions, ModelOptions, DataOptions):
         check_values(self)
         self.check_run()
         # [part: openvino]
-        if self.engine.startswith("openvino") and importlib.util.find_spec("openvino") is None:
+        from importlib.util import find_spec
+
+        if self.engine.startswith("openvino") and find_spec("openvino") is None:
             raise UserError(f"--engine {self.engine} needs OpenVINO, which is not installed: pip install openvino.")
         # [/part]
         self.check_data()
