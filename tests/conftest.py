@@ -1,5 +1,6 @@
 """What several test files share: a quiet TensorFlow, generated images, a backbone that trains in seconds, a hub."""
 
+import contextlib
 import http.server
 import os
 import threading
@@ -47,16 +48,29 @@ def cache_of_the_tests(tmp_path_factory) -> None:
     os.environ["TLKERAS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
-@pytest.fixture
-def tiny(monkeypatch) -> Iterator[str]:
-    """Return the name of a backbone of three stages, which is in the table for the time of one test."""
-    import keras
+@pytest.fixture(scope="session")
+def tiny_backbone() -> Callable[[], contextlib.AbstractContextManager[str]]:
+    """Return `tiny_backbone()`, a context in which the backbone of `tiny` is in the table."""
 
-    monkeypatch.setitem(BACKBONES, "Tiny", tiny_spec())
-    monkeypatch.setattr(keras.applications, "Tiny", build_tiny, raising=False)
-    keras.utils.set_random_seed(0)
-    yield "Tiny"
-    keras.backend.clear_session(free_memory=False)  # collecting garbage takes half a second
+    @contextlib.contextmanager
+    def in_table() -> Iterator[str]:
+        import keras
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(BACKBONES, "Tiny", tiny_spec())
+            patch.setattr(keras.applications, "Tiny", build_tiny, raising=False)
+            keras.utils.set_random_seed(0)
+            yield "Tiny"
+        keras.backend.clear_session(free_memory=False)  # collecting garbage takes half a second
+
+    return in_table
+
+
+@pytest.fixture
+def tiny(tiny_backbone) -> Iterator[str]:
+    """Return the name of a backbone of three stages, which is in the table for the time of one test."""
+    with tiny_backbone() as name:
+        yield name
 
 
 def build_tiny(include_top: bool, weights: None, input_shape: tuple[int, int, int]):

@@ -1,7 +1,10 @@
 """Generated images, one trained run that all tests of the scripts share, and two ways to call a script."""
 
+import dataclasses
+import json
 import os
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -112,20 +116,46 @@ def made(tmp_path_factory) -> Callable[[dict[str, int]], Path]:
 
 
 @pytest.fixture(scope="session")
-def colors(made) -> Path:
-    """Return a folder of three classes of twelve images, and one file that is none; do not write into it."""
-    folder = made(dict.fromkeys(COLORS, 12))
-    (folder / "red" / "broken.png").write_bytes(b"this is no image")
-    return folder
+def once(tmp_path_factory) -> Callable[..., Path]:
+    """Return `once("name", make)`, a folder that `make(folder)` fills, once for all processes of pytest-xdist."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def make_once(name: str, make: Callable[[Path], None]) -> Path:
+        folder, done = base / name, base / f"{name}.done"
+        with FileLock(base / f"{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return make_once
 
 
 @pytest.fixture(scope="session")
-def trained(colors, run_script, tmp_path_factory) -> TrainedRun:
+def colors(once) -> Path:
+    """Return a folder of three classes of twelve images, and one file that is none; do not write into it."""
+
+    def make(folder: Path) -> None:
+        draw(folder / "images", dict.fromkeys(COLORS, 12))
+        (folder / "images" / "red" / "broken.png").write_bytes(b"this is no image")
+
+    return once("colors", make) / "images"
+
+
+@pytest.fixture(scope="session")
+def trained(colors, run_script, once) -> TrainedRun:
     """Return a run of one epoch in each phase; do not write into it."""
-    folder = tmp_path_factory.mktemp("trained")
-    answer = run_script("train.py", "--data", colors, *TINY, *ONE_EPOCH, "--run-dir", "runs/first", cwd=folder)
-    assert answer.code == 0, answer.err
-    return TrainedRun(folder / "runs" / "first", answer)
+
+    def make(folder: Path) -> None:
+        answer = run_script("train.py", "--data", colors, *TINY, *ONE_EPOCH, "--run-dir", "runs/first", cwd=folder)
+        assert answer.code == 0, answer.err
+        (folder / "answer.json").write_text(json.dumps(dataclasses.asdict(answer)))
+
+    folder = once("trained", make)
+    return TrainedRun(folder / "runs" / "first", Answer(**json.loads((folder / "answer.json").read_text())))
 
 
 @pytest.fixture(scope="session")

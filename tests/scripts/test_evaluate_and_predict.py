@@ -32,20 +32,16 @@ def test_evaluate_says_what_training_said(call, trained):
     assert metrics["test"]["loss"] == pytest.approx(logged["loss"], rel=1e-5)
 
 
-def test_evaluate_other_images(call, trained, made):
+def test_evaluate_other_images(call, trained, made, caplog):
     """A folder of one class cannot be trained on, and can be evaluated."""
     metrics = json.loads(call("evaluate.py", trained.path, "--data", made({"red": 5}), "--json").out)
     assert metrics["all"]["count"] == 5 and metrics["all"]["classes"]["blue"]["count"] == 0
-    metrics = json.loads(call("evaluate.py", trained.path, "--data", made({"red": 1, "blue": 3}), "--json").out)
-    assert metrics["all"]["count"] == 4
+    assert caplog.text == ""
 
 
-def test_evaluate_warns_of_training_images(call, trained, made, colors, caplog):
+def test_evaluate_warns_of_training_images(call, trained, colors, caplog):
     call("evaluate.py", trained.path, "--data", colors, "--json")
     assert "the run was trained on 24 of these 37 images" in caplog.text
-    caplog.clear()
-    call("evaluate.py", trained.path, "--data", made({"red": 2, "blue": 3}), "--json")
-    assert caplog.text == ""
 
 
 def test_evaluate_images_with_splits_of_their_own(call, trained, made):
@@ -163,10 +159,11 @@ def test_a_run_of_an_earlier_version(call, trained, made):
     config = {old_names.get(name, name): value for name, value in config.items()}
     assert {"frozen_rate", "validation_share", "colour", "cache_disk"} <= set(config)
     Path("old/config.yaml").write_text(yaml.safe_dump(config))
-    for command in (("evaluate.py", "--json"), ("predict.py", made({"red": 2}), "--json")):
-        script, *arguments = command
-        old, new = (call(script, run, *arguments) for run in ("old", trained.path))
-        assert old.code == 0 and old == new, old.err
+    logged = json.loads((trained.path / "metrics.json").read_text())["test"]
+    metrics = json.loads(call("evaluate.py", "old", "--json").out)["test"]
+    assert {name: metrics[name] for name in ("count", "correct")} == {"count": 6, "correct": logged["correct"]}
+    predictions = json.loads(call("predict.py", "old", made({"red": 2}), "--json").out)
+    assert [len(entry["predictions"]) for entry in predictions] == [3, 3]
 
 
 def test_table_of_all_backbones(call):

@@ -73,12 +73,12 @@ def test_what_the_terminal_says(trained):
     assert "epoch 1:" in log and "Test:" in log
 
 
-def test_config_of_a_run_repeats_it_and_overwrite_replaces_a_run(trained, run_script, tmp_path):
+def test_config_of_a_run_repeats_it_and_overwrite_replaces_a_run(trained, call, tmp_path):
     """Two runs with one seed give the same history to the last bit; nothing is left of the folder that was there."""
     shutil.copytree(trained.path, tmp_path / "second")
     (tmp_path / "second" / "old.txt").write_text("of the earlier run")
     arguments = ("--config", trained.path / "config.yaml", "--run-dir", "second", "--overwrite")
-    answer = run_script("train.py", *arguments, cwd=tmp_path)
+    answer = call("train.py", *arguments)
     assert answer.code == 0, answer.err
     assert {file.name for file in (tmp_path / "second").iterdir()} == FILES
     for name in ("history.csv", "split.csv"):
@@ -172,7 +172,7 @@ def test_progress_bars_on_a_terminal(colors, tiny_options, start_script, tmp_pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["multi_label", "regression"])
-def test_from_a_csv_to_predictions(colors, tiny_options, run_script, call, tmp_path, task):
+def test_from_a_csv_to_predictions(tiny, colors, tiny_options, call, tmp_path, task):
     labels = {"blue": 1.5, "green": 20.5, "red": 300.25}
     lines = ["path,label"]
     for number in range(12):
@@ -180,7 +180,7 @@ def test_from_a_csv_to_predictions(colors, tiny_options, run_script, call, tmp_p
             label = f"{name}|{'odd' if number % 2 else 'even'}" if task == "multi_label" else value + number
             lines.append(f"{colors / name / f'{number}.png'},{label}")
     (tmp_path / "table.csv").write_text("\n".join(lines))
-    answer = run_script("train.py", "--data", "table.csv", *tiny_options, "--run-dir", "run", cwd=tmp_path)
+    answer = call("train.py", "--data", "table.csv", *tiny_options, "--backbone", tiny, "--run-dir", "run")
     assert answer.code == 0 and answer.err == "", answer.err
     metrics = json.loads(call("evaluate.py", "run", "--json").out)["test"]
     logged = json.loads((tmp_path / "run" / "metrics.json").read_text())["test"]

@@ -144,4 +144,4 @@ def predict_inputs(model: Any, inputs: np.ndarray | FileArray, batch_size: int) 
     if len(inputs) == 0:
         return np.zeros((0, model.output_shape[-1]), "float32")
     starts = range(0, len(inputs), batch_size)
-    return np.concatenate([model.predict(inputs[start : start + batch_size], verbose=0) for start in starts])
+    return np.concatenate([model.predict_on_batch(inputs[start : start + batch_size]) for start in starts])

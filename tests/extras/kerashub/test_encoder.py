@@ -114,7 +114,8 @@ def test_vectors_are_those_of_kerashub(kind, preset):
     assert len(np.unique(ours.round(4), axis=0)) == 5
 
 
-@pytest.mark.parametrize("kind", [bert, pytest.param(distilbert, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [bert, distilbert])
 def test_same_weights_as_without_the_cache(kind, preset):
     options = {"frozen_epochs": 2, "finetune_epochs": 2, "batch_size": 8, "optimizer": "sgd"}
     options["finetune_learning_rate"] = 0.05
