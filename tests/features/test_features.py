@@ -5,6 +5,7 @@ import logging
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tlkeras.config.train import TrainingOptions
 from tlkeras.data.pipeline import SplitData
@@ -50,8 +51,12 @@ def trained(backbone: str, data: tuple[SplitData, SplitData], task="single_label
         pytest.param("NASNetMobile", marks=pytest.mark.slow),
     ],
 )
-def test_same_weights_and_history_as_without_cached_features(backbone, tiny):
+@pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`")
+def test_same_weights_and_history_as_without_cached_features(backbone, tiny, request):
     data = make_data()
+    if backbone != tiny:  # tracing a large network takes longer than these few steps
+        tf.config.run_functions_eagerly(True)
+        request.addfinalizer(lambda: tf.config.run_functions_eagerly(False))
     options = PLAIN | {"class_weights": "balanced", "label_smoothing": 0.1, "optimizer": "sgd"}
     plain, plain_result = trained(backbone, data, views=0, **options)
     cached, cached_result = trained(backbone, data, views=1, **options)

@@ -48,7 +48,7 @@ def architecture(name: str) -> ModuleType:
 
 # The others are slow tests. None of the named ones scales pixels inside.
 FAST = {*BUILDERS, smallest(name for name, spec in BACKBONES.items() if spec.preprocess_mode == "inside")}
-# Both phases are run with these: within an architecture they are the same but for the number and width of layers.
+# Both phases are run with these, as backbones of an architecture differ in the number and width of layers alone.
 TRAINED = {*BUILDERS, *(smallest(group) for _, group in groupby(BACKBONES, architecture))}
 SPECS = [
     pytest.param(spec, id=name, marks=[] if name in FAST else pytest.mark.slow) for name, spec in BACKBONES.items()
@@ -206,7 +206,14 @@ def test_the_parts_of_a_split_model_give_its_outputs(spec, model, images):
     np.testing.assert_allclose(parts.upper(unwrap_single(at_split), training=False), whole, rtol=0, atol=1e-5)
 
 
-def test_a_step_reaches_all_that_is_trainable_and_moves_nothing_else(spec, model, images):
+def test_training_moves_what_is_trainable_and_nothing_else(spec, model, images, monkeypatch):
+    if spec.name in TRAINED:
+        check_both_phases(spec, model, images, monkeypatch)
+    else:
+        check_gradients(spec, model, images)
+
+
+def check_gradients(spec: BackboneSpec, model: keras.Model, images: np.ndarray) -> None:
     """Each trainable weight has a gradient, and BatchNormalization keeps its statistics in training mode."""
     set_trainable(model, spec.finetune_from)
     weights = model.trainable_weights
@@ -220,9 +227,8 @@ def test_a_step_reaches_all_that_is_trainable_and_moves_nothing_else(spec, model
     assert [hashes(layer.weights) for layer in batch_norms] == before
 
 
-def test_one_step_of_each_phase_moves_what_is_trainable_and_nothing_else(spec, model, images, monkeypatch):
-    if spec.name not in TRAINED:
-        pytest.skip("another backbone of the same architecture is trained")
+def check_both_phases(spec: BackboneSpec, model: keras.Model, images: np.ndarray, monkeypatch) -> None:
+    """One step of each phase moves all that is trainable then, and nothing else."""
     seen = [hashes(model.weights)]
 
     def score(logs, task):
