@@ -7,7 +7,6 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before anything imports TensorFlow
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import pytest
@@ -82,37 +81,9 @@ def build_tiny(include_top: bool, weights: None, input_shape: tuple[int, int, in
     return Model(inputs, layers.Dropout(0.5, name="inner_dropout")(x), name="tiny")
 
 
-@pytest.fixture
-def noise() -> Callable[..., np.ndarray]:
-    """Return `noise(count, height, width)`: random uint8 `(count, height, width, 3)`, the same at each call."""
-
-    def make(count: int, height: int, width: int | None = None) -> np.ndarray:
-        return np.random.default_rng(7).integers(0, 256, (count, height, width or height, 3), dtype=np.uint8)
-
-    return make
-
-
-@pytest.fixture
-def colored() -> Callable:
-    """Return a function that makes images whose color is the label: red, green, blue in turn, with a little noise.
-
-    `colored(count)` is a `SplitData` of 16 x 16 pixels with one-hot targets; `labels` gives other targets from the
-    class indices.
-    """
-    from tlkeras.data.pipeline import SplitData
-
-    def make(count: int, labels: Callable[[np.ndarray], np.ndarray] = lambda classes: np.eye(3)[classes], seed=0):
-        classes = np.arange(count) % 3
-        rng = np.random.default_rng(seed)
-        images = rng.integers(0, 40, (count, 16, 16, 3)) + 180 * np.eye(3, dtype=int)[classes][:, None, None, :]
-        return SplitData(images.astype("uint8"), np.arange(count), labels(classes).astype("float32"))
-
-    return make
-
-
 # [part: hub]
 @pytest.fixture
-def hub(tmp_path, monkeypatch) -> Iterator[Any]:
+def hub(tmp_path, monkeypatch) -> Iterator:
     """Start a server that sends one archive, which is to be set, whatever is asked; the cache is empty."""
     import http.server
     import threading
@@ -147,3 +118,29 @@ def hub(tmp_path, monkeypatch) -> Iterator[Any]:
 
 
 # [/part]
+@pytest.fixture
+def noise() -> Callable[..., np.ndarray]:
+    """Return `noise(count, height, width)`: random uint8 `(count, height, width, 3)`, the same at each call."""
+
+    def make(count: int, height: int, width: int | None = None) -> np.ndarray:
+        return np.random.default_rng(7).integers(0, 256, (count, height, width or height, 3), dtype=np.uint8)
+
+    return make
+
+
+@pytest.fixture
+def colored() -> Callable:
+    """Return a function that makes images whose color is the label: red, green, blue in turn, with a little noise.
+
+    `colored(count)` is a `SplitData` of 16 x 16 pixels with one-hot targets; `labels` gives other targets from the
+    class indices.
+    """
+    from tlkeras.data.pipeline import SplitData
+
+    def make(count: int, labels: Callable[[np.ndarray], np.ndarray] = lambda classes: np.eye(3)[classes], seed=0):
+        classes = np.arange(count) % 3
+        rng = np.random.default_rng(seed)
+        images = rng.integers(0, 40, (count, 16, 16, 3)) + 180 * np.eye(3, dtype=int)[classes][:, None, None, :]
+        return SplitData(images.astype("uint8"), np.arange(count), labels(classes).astype("float32"))
+
+    return make

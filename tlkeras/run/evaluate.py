@@ -33,8 +33,8 @@ def evaluate(
         data_dir: where TensorFlow Datasets keeps its datasets; where it was in training when None.
 
     Returns:
-        For each split that is evaluated the metrics of `tlkeras.evaluation.metrics.compute_metrics` and, not for
-        regression, "classes": the metrics of each class by its name. Data without splits is one split, "all".
+        For each split that is evaluated the metrics of `compute_metrics` and, not for regression, "classes": the
+        metrics of each class by its name. Data without splits is one split, "all".
 
     Raises:
         UserError: the run or the data cannot be used, or the classes differ.

@@ -136,7 +136,7 @@ def test_a_model_of_an_earlier_version_opens(module, noise, tmp_path, rename_in_
     model = build_hub_classifier(str(module("keras2")), 3, hidden_units=[8])
     model.get_layer("output").kernel.assign(keras.random.normal((8, 3)))
     model.save(tmp_path / "model.keras")
-    rename_in_config(tmp_path / "model.keras", ("tlkeras.extras.hub.layer", ".".join(["tlkeras", "hub", "layer"])))
+    rename_in_config(tmp_path / "model.keras", ("tlkeras.extras.hub", ".".join(["tlkeras", "hub"])))
     loaded = load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded.predict_on_batch(noise(2, 16)), model.predict_on_batch(noise(2, 16)))
     assert set_trainable(loaded, "module") == set_trainable(model, "module")
