@@ -15,7 +15,7 @@ from tlkeras.backbones.spec import BackboneSpec, Stage
 from tlkeras.backbones.table import BACKBONES
 
 # Files with the longest of the slow tests. They start first, so that no worker is left with them at the end.
-LONGEST = ("test_notebooks.py", "test_new_project.py")
+LONGEST = ("test_contract.py", "test_notebooks.py", "test_new_project.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

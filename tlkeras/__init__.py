@@ -1,7 +1,7 @@
 """tlkeras: two-phase transfer learning with Keras Applications backbones.
 
-The names below are what notebooks and scripts need; each is imported when it is first used, so that `import tlkeras`
-does not load TensorFlow.
+The names below are what notebooks and scripts need; each is imported when it is first used, so that
+`import tlkeras` does not load TensorFlow.
 """
 
 import logging

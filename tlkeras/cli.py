@@ -93,7 +93,7 @@ class CliParser(ArgumentParser):
         return namespace, extras
 
     def add_field(self, group: Any, entry: Field, hint: Any) -> None:
-        """Add a dataclass field made with `tlkeras.config.fields.option`, its default and range in the help."""
+        """Add a field made with `tlkeras.config.fields.option`, with default and range in the help."""
         name, text = flag_name(entry.name), entry.metadata["help"]
         if hint is bool:
             group.add_argument(name, action="store_true", help=text)

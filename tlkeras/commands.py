@@ -1,4 +1,4 @@
-"""The commands, each a function that reads the command line: `tlkeras NAME` and `scripts/NAME.py` are the same."""
+"""The commands, functions that read the command line: `tlkeras NAME` and `scripts/NAME.py` are the same."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Find a backbone by its name: in the table, or in a package of `tlkeras.extras`. Nothing here loads TensorFlow."""
+"""Find a backbone by its name: in the table, or in a package of `tlkeras.extras`. It loads no TensorFlow."""
 
 import difflib
 import importlib
@@ -21,8 +21,8 @@ def get_backbone_spec(backbone: str | BackboneSpec) -> BackboneSpec:
     """Return the spec of a backbone.
 
     Args:
-        backbone: a name from the table, in any spelling; `PREFIX:REST` for one of `tlkeras.extras.PREFIX`; or a
-            spec, which is returned as it is.
+        backbone: a name from the table, in any spelling; `PREFIX:REST` for one of `tlkeras.extras.PREFIX`;
+            or a spec, which is returned as it is.
 
     Raises:
         UserError: there is no such backbone.

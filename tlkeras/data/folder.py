@@ -70,7 +70,7 @@ def _modality_of(root: Path, wanted: type[Modality] | None) -> type[Modality]:
     if not counts.total() and suffixes and not wanted:
         kinds = "; ".join(f"{one.plural}: {' '.join(sorted(one.suffixes))}" for one in known_modalities())
         raise UserError(
-            f"{root} holds no examples that tlkeras reads, but files that end in {', '.join(sorted(suffixes))}. "
+            f"{root} holds nothing that tlkeras reads, but files that end in {', '.join(sorted(suffixes))}. "
             f"Known are {kinds}."
         )
     return majority(counts, str(root)) if counts.total() else wanted or ImageModality

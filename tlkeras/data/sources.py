@@ -58,7 +58,7 @@ def find_examples(
 
 
 def source_package(data: str) -> ModuleType | None:
-    """Return the package `tlkeras.data.PREFIX` that finds data given as `PREFIX:REST`; None for files and folders.
+    """Return the package `tlkeras.data.PREFIX` that finds data given as `PREFIX:REST`; None for a path.
 
     Raises:
         UserError: this project has no such package.

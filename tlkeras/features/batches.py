@@ -5,7 +5,13 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from tlkeras.data.pipeline import add_sample_weights, batch_indices, epoch_order, numpy_batches, steps_per_epoch
+from tlkeras.data.pipeline import (
+    add_sample_weights,
+    batch_indices,
+    epoch_order,
+    numpy_batches,
+    steps_per_epoch,
+)
 from tlkeras.features.engines import unwrap_single
 from tlkeras.features.extract import Features
 

@@ -1,4 +1,4 @@
-"""The private names of Keras that tlkeras needs; `tests/models/test_keras_private.py` tells if Keras changes them.
+"""The private names of Keras that tlkeras needs; `tests/models/test_keras_private.py` tells if they change.
 
 Keras has no public way to walk nested layers, to find the tensors between two layers, to know which variable an
 optimizer's `update_step` is given, or to give a layer that is built already weights that were made elsewhere.

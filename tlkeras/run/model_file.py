@@ -43,8 +43,8 @@ def save_model(model: keras.Model, path: Path, inputs: np.ndarray) -> None:
     """Save, load again by Keras with safe mode on, and compare the outputs.
 
     Args:
-        model: not compiled, so that the file holds no optimizer; it opens without tlkeras, unless its backbone is
-            that of an extra.
+        model: not compiled, so that the file holds no optimizer; it opens without tlkeras, unless its
+            backbone is that of an extra.
         path: ends in `.keras`.
         inputs: decoded examples to compare on, such as `(B, S, S, 3)` pixels.
 

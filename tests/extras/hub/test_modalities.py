@@ -289,7 +289,8 @@ def test_exported_with_equal_outputs(made, tmp_path, kind):
 def test_a_model_of_an_earlier_version_opens(made, tmp_path, rename_in_config, kind, names):
     model, data = build_hub_classifier(str(made(kind)), 2), examples(kind, 6)
     model.save(tmp_path / "model.keras")
-    rename_in_config(tmp_path / "model.keras", ("tlkeras.extras.hub", ".".join(["tlkeras", "hub"])), *names)
+    old = ".".join(["tlkeras", "hub", "layer"])
+    rename_in_config(tmp_path / "model.keras", ("tlkeras.extras.hub.layer", old), *names)
     loaded = load_model(tmp_path / "model.keras")
     assert model_modality(loaded) is data.modality and get_spec(loaded).stages == get_spec(model).stages
     np.testing.assert_array_equal(loaded.predict_on_batch(data.inputs), model.predict_on_batch(data.inputs))

@@ -248,7 +248,8 @@ def test_saved_model_holds_its_tokenizer(kind, preset, tmp_path):
 def test_a_model_of_an_earlier_version_opens(preset, tmp_path, rename_in_config):
     model = model_of(preset())
     model.save(tmp_path / "model.keras")
-    rename_in_config(tmp_path / "model.keras", ("tlkeras.extras.kerashub", ".".join(["tlkeras", "hub"])))
+    old = ".".join(["tlkeras", "hub", "tokens"])
+    rename_in_config(tmp_path / "model.keras", ("tlkeras.extras.kerashub.tokens", old))
     loaded = load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded.predict_on_batch(TEXTS), model.predict_on_batch(TEXTS))
 

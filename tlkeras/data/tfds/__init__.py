@@ -9,7 +9,7 @@ from tlkeras.errors import UserError
 def find(text: str, data_dir: str | None = None) -> DatasetListing:
     """List the images of a dataset, which is downloaded and prepared first if it is not yet.
 
-    See `tlkeras.data.tfds.name` for `text`. A folder without a prepared dataset but with images in the layout of
+    See `tlkeras.data.tfds.name` for `text`. A folder without a prepared dataset, but with images as in
     `tfds.ImageFolder` is read as any folder is. Without `data_dir`, TFDS keeps its datasets in `TFDS_DATA_DIR`, or in
     its own default.
 

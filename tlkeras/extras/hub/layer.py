@@ -22,7 +22,7 @@ class HubModule(keras.layers.Layer):
 
     The module always runs in inference mode, so BatchNormalization keeps its statistics and nothing in it is random.
     Its regularization losses count while the layer is trainable. Its files are in the saved `.keras` and unpacked from
-    there; to open one, import `tlkeras.extras.hub.layer` first, and to resume training, compile the model again.
+    there; to open one, import `tlkeras.extras.hub.layer` first; to train on, compile the model again.
 
     Source: the convention of https://www.tensorflow.org/hub/reusable_saved_models.
     """
