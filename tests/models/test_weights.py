@@ -436,7 +436,7 @@ def test_the_weights_of_the_repository_at_any_size(size, bundled, model):
 
 def test_the_model_card_names_the_file_by_its_hash():
     card = (weight_files.BUNDLED / "MobileNetV2-0.35.md").read_text()
-    own, *before = card.split("\n## First weights: ")
+    own, *before = card.split("\n## Initial weights: ")
     assert f"SHA-256 `{SPEC.bundled_hash}`" in own and "| top-1, validation |" in own
     assert all("Tiny ImageNet" in one and "terms of access" in one for one in (own, *before))
     assert sum(file.stat().st_size for file in weight_files.BUNDLED.iterdir()) < 3_000_000
