@@ -46,8 +46,8 @@ def architecture(name: str) -> ModuleType:
     return inspect.getmodule(getattr(keras.applications, BACKBONES[name].constructor))
 
 
-# The others are slow tests. None of the named ones scales pixels inside.
-FAST = {*BUILDERS, smallest(name for name, spec in BACKBONES.items() if spec.preprocess_mode == "inside")}
+# The others are slow tests.
+FAST = {"MobileNetV2", smallest(name for name, spec in BACKBONES.items() if spec.preprocess_mode == "inside")}
 # Both phases are run with these, as backbones of an architecture differ in the number and width of layers alone.
 TRAINED = {*BUILDERS, *(smallest(group) for _, group in groupby(BACKBONES, architecture))}
 SPECS = [

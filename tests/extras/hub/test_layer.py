@@ -217,7 +217,7 @@ def test_a_vocabulary_is_part_of_the_saved_model(tmp_path, noise):
     np.testing.assert_allclose(exported.serve(images.astype("float32")), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("engine", ["tensorflow", "openvino"])
+@pytest.mark.parametrize("engine", ["tensorflow", pytest.param("openvino", marks=pytest.mark.slow)])
 def test_features_of_a_module_by_each_engine(module, colored, engine):
     if engine == "openvino":
         pytest.importorskip("openvino")

@@ -210,7 +210,9 @@ def test_an_engine_gives_the_same_features(made, kind):
     np.testing.assert_allclose(features, below.predict_on_batch(data.inputs), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["by_hand", "keras2", "batch", "waveform"])
+@pytest.mark.parametrize(
+    "kind", ["by_hand", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("keras2", "batch", "waveform"))]
+)
 def test_two_phases(made, kind):
     """Phase 1 leaves the module unchanged, phase 2 trains its trainable weights, and the classes are told apart."""
     options = TrainingOptions(frozen_epochs=2, finetune_epochs=0, batch_size=8, head_learning_rate=0.05, mixup=0.5)
@@ -253,6 +255,7 @@ def test_audio_that_is_shorter_than_a_frame(made, tmp_path, monkeypatch, kind, v
     assert not list((tmp_path / "cache").rglob("*.npy")) and not list((tmp_path / "cache").rglob("info.json"))
 
 
+@pytest.mark.slow
 def test_training_on_text_is_resumed_bit_for_bit(made, tmp_path):
     """From the checkpoints as they are after the first epoch of each phase."""
     options = TrainingOptions(frozen_epochs=2, finetune_epochs=2, batch_size=8)
