@@ -3,7 +3,6 @@
 import ast
 import importlib.util
 import re
-import tomllib
 from pathlib import Path
 
 import nbformat
@@ -123,6 +122,7 @@ def test_it_opens_with_what_its_reader_will_be_able_to_do(path):
     assert "At the end of this page you will be able to" in " ".join(first.source.split())
 
 
+# [part: template]
 @each
 def test_a_badge_opens_this_notebook_in_colab(path):
     first = read(path).cells[0].source
@@ -134,6 +134,8 @@ def test_a_badge_opens_this_notebook_in_colab(path):
 
 def install_address() -> str:
     """Return the address of the repository in pyproject.toml."""
+    import tomllib
+
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return project["urls"]["Homepage"]
 
@@ -146,6 +148,7 @@ def test_the_first_cell_is_one_line_that_installs_what_is_missing(path):
     assert first.metadata.tags == ["skip-execution"]
 
 
+# [/part]
 @each
 def test_plots_have_labeled_axes(path):
     for cell in code_cells(read(path)):
