@@ -88,7 +88,7 @@ class CliParser(ArgumentParser):
         for action in self._actions:
             if not action.option_strings and action.nargs == "*":
                 words = [word for word in extras if not word.startswith("-")]
-                setattr(namespace, action.dest, [*getattr(namespace, action.dest), *words])
+                setattr(namespace, action.dest, [*(getattr(namespace, action.dest) or []), *words])
                 extras = [word for word in extras if word.startswith("-")]
         return namespace, extras
 
@@ -109,15 +109,22 @@ class CliParser(ArgumentParser):
         action.option_strings[:] = [name]  # without jsonargparse's --hidden-units+
 
     def with_file_contents(self, arguments: Sequence[str]) -> list[str]:
-        """Return a command line with the content of config files, as `files` has it, in place of their paths."""
-        words = []
-        for before, word in zip(["", *arguments], arguments, strict=False):
-            if before == "--config" and word in self.files:
-                word = yaml.safe_dump(self.files[word])
-            elif word.startswith("--config=") and word.removeprefix("--config=") in self.files:
-                word = f"--config={yaml.safe_dump(self.files[word.removeprefix('--config=')])}"
-            words.append(word)
-        return words
+        """Return a command line with the content of config files, as `files` has it, in place of their paths.
+
+        They come first, as later words win over earlier ones and all other options are to win over the files.
+        """
+        configs: list[str] = []
+        words: list[str] = []
+        for word in arguments:
+            path = word.removeprefix("--config=")
+            if words and words[-1] == "--config" and word in self.files:
+                words.pop()
+                configs.append(f"--config={yaml.safe_dump(self.files[word])}")
+            elif path != word and path in self.files:
+                configs.append(f"--config={yaml.safe_dump(self.files[path])}")
+            else:
+                words.append(word)
+        return [*configs, *words]
 
     def _wrong_value(self, name: str, value: str) -> str:
         source = flag_name(name)

@@ -157,3 +157,7 @@ def refuse(name: str) -> None:
         UserError: always.
     """
     raise UserError(unknown("command", name, name, list(COMMANDS)))
+
+
+if __name__ == "__main__":
+    main()

@@ -65,6 +65,20 @@ def test_printed_config_can_be_read(call, tmp_path):
     assert set(yaml.safe_load(printed.out)) == {entry.name for entry in dataclasses.fields(TrainConfig)}
 
 
+@pytest.mark.parametrize("form", ["--config {}", "--config={}"])
+def test_an_option_before_the_file_wins_too(tmp_path, form):
+    (tmp_path / "my.yaml").write_text("data: pets\nseed: 3\nbatch_size: 8\n")
+    words = ["--data", "birds", *form.format(tmp_path / "my.yaml").split(), "--seed", "4"]
+    config = parse_config(TrainConfig, None, words)
+    assert (config.data, config.seed, config.batch_size) == ("birds", 4, 8)
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_predict_without_a_run_is_refused_in_a_sentence(call, words):
+    answer = call("predict.py", *words)
+    assert answer.code == 2 and answer.err == "predict.py: Nothing was given for RUN. See predict.py --help.\n"
+
+
 def test_the_command_line_wins_over_the_file(tmp_path):
     (tmp_path / "my.yaml").write_text("data: pets\nbatch-size: 8\nseed: 3\noverwrite: true\n")
     config = parse_config(TrainConfig, None, ["--config", str(tmp_path / "my.yaml"), "--seed", "4"])
