@@ -125,7 +125,7 @@ def fuzz_models(rng: random.Random, folder: Path, count: int) -> Counter:
     import keras
 
     from tlkeras.backbones.registry import get_backbone_spec
-    from tlkeras.backbones.weight_files import check_weights_option
+    from tlkeras.backbones.weights import check_weights_option
     from tlkeras.errors import UserError
     from tlkeras.io.archives import check_model_file
     from tlkeras.models.weights import load_backbone_weights

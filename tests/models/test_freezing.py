@@ -67,7 +67,7 @@ def test_anything_else_is_refused(model, unfreeze, message):
 
 
 def test_a_stage_is_parsed_without_a_model():
-    assert parse_unfreeze(get_backbone_spec("ResNet50"), "CONV5").stage.first_layer == "conv5_block1_1_conv"
+    assert parse_unfreeze(get_backbone_spec("ResNet50"), "CONV5").first_layer == "conv5_block1_1_conv"
 
 
 def test_each_call_starts_over(model):

@@ -1,5 +1,6 @@
 """Loading weights from every kind of file, refusing those that do not fit, and EfficientNet's pixel scaling."""
 
+import dataclasses
 import functools
 import hashlib
 import io
@@ -15,10 +16,10 @@ import numpy as np
 import pytest
 from keras.src.utils import file_utils
 
-from tlkeras.backbones import weight_files
+from tlkeras.backbones import weights as named_weights
 from tlkeras.backbones.registry import get_backbone_spec
 from tlkeras.backbones.spec import BackboneSpec
-from tlkeras.backbones.weight_files import check_weights_option
+from tlkeras.backbones.weights import check_weights_option
 from tlkeras.errors import UserError
 from tlkeras.models.weights import load_backbone_weights
 
@@ -275,6 +276,25 @@ def test_imagenet_file_that_keras_has_no_hash_of_must_fit(cache, saved):
     assert (cache / name).exists()
 
 
+@pytest.mark.parametrize("damage", ["cut off", "other layers"])
+def test_a_damaged_imagenet_file_that_keras_has_no_hash_of_is_refused(damage, cache, saved, model):
+    path = Path(shutil.copy(saved(SPEC.name, False, ".h5")[1], cache / SPEC.weights_file(SIZE)[0]))
+    if damage == "cut off":
+        path.write_bytes(path.read_bytes()[:10_000])
+    else:
+        with h5py.File(path, "r+") as file:
+            transpose(file)
+    with pytest.raises(UserError, match="cannot be read as a weight file" if damage == "cut off" else "other layers"):
+        load_backbone_weights(model, SPEC, "imagenet", SIZE)
+
+
+def test_a_project_without_the_part_takes_no_other_files(saved, monkeypatch):
+    monkeypatch.setattr(named_weights, "OWN_FILES", "tlkeras.backbones.nothing")
+    with pytest.raises(UserError, match=r'Weights were ".*mine\.h5"; give imagenet, bundled or none'):
+        check_weights_option(SPEC, saved(SPEC.name, False, ".h5")[1], SIZE)
+    check_weights_option(SPEC, "bundled", SIZE)
+
+
 def test_offline_says_which_file_belongs_where(cache):
     name, url = SPEC.weights_file(SIZE)
     for refuse in (check_weights_option, lambda *args: load_backbone_weights(None, *args)):
@@ -317,9 +337,10 @@ def test_a_failed_download_leaves_nothing(broken, cache, tmp_path, saved, monkey
 
 
 def test_a_cache_that_cannot_be_written_is_read_and_downloads_go_where_keras_puts_them(cache, monkeypatch):
-    monkeypatch.setattr(weight_files.os, "access", lambda *_: False)
-    monkeypatch.setattr(weight_files.tempfile, "gettempdir", lambda: "/elsewhere")
-    assert weight_files.cache_folders() == [cache, Path("/elsewhere/.keras/models")]
+    monkeypatch.setattr(named_weights.os, "access", lambda *_: False)
+    monkeypatch.setattr(named_weights.tempfile, "gettempdir", lambda: "/elsewhere")
+    name = SPEC.weights_file(SIZE)[0]
+    assert named_weights.cache_paths(SPEC, SIZE) == [cache / name, Path("/elsewhere/.keras/models", name)]
 
 
 EFFICIENTNET = get_backbone_spec("EfficientNetB0")
@@ -345,12 +366,16 @@ def stem(model: keras.Model, pixels: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.slow
-def test_efficientnet_scales_pixels_as_keras_does_however_its_weights_come(published, tmp_path):
+def test_efficientnet_scales_pixels_as_keras_does_however_its_weights_come(published, tmp_path, cache):
     path, by_keras = published
     pixels = np.random.default_rng(0).uniform(0, 255, (2, SIZE, SIZE, 3)).astype("float32")
     model = build(EFFICIENTNET)
     load_backbone_weights(model, EFFICIENTNET, str(path), SIZE)
     np.testing.assert_allclose(stem(model, pixels), stem(by_keras, pixels), rtol=1e-5, atol=1e-5)
+    spec, from_cache = dataclasses.replace(EFFICIENTNET, weights_hash=None), build(EFFICIENTNET)
+    shutil.copy(path, cache / spec.weights_file(SIZE)[0])
+    load_backbone_weights(from_cache, spec, "imagenet", SIZE)
+    np.testing.assert_array_equal(stem(from_cache, pixels), stem(model, pixels))
     features = by_keras(pixels).numpy()
     assert np.isfinite(features).all()
     np.testing.assert_allclose(model(pixels), features, rtol=0, atol=1e-4 * abs(features).max())
@@ -421,7 +446,7 @@ def test_weights_that_are_in_another_file_are_refused(tmp_path, kind):
 def bundled() -> keras.Model:
     """Return the backbone with the bundled weights, loaded by Keras alone."""
     plain = build()
-    plain.load_weights(weight_files.BUNDLED / "MobileNetV2-0.35.weights.h5")
+    plain.load_weights(named_weights.BUNDLED / "MobileNetV2-0.35.weights.h5")
     return plain
 
 
@@ -435,11 +460,11 @@ def test_the_weights_of_the_repository_at_any_size(size, bundled, model):
 
 
 def test_the_model_card_names_the_file_by_its_hash():
-    card = (weight_files.BUNDLED / "MobileNetV2-0.35.md").read_text()
+    card = (named_weights.BUNDLED / "MobileNetV2-0.35.md").read_text()
     own, *before = card.split("\n## Initial weights: ")
     assert f"SHA-256 `{SPEC.bundled_hash}`" in own and "| top-1, validation |" in own
     assert all("Tiny ImageNet" in one and "terms of access" in one for one in (own, *before))
-    assert sum(file.stat().st_size for file in weight_files.BUNDLED.iterdir()) < 3_000_000
+    assert sum(file.stat().st_size for file in named_weights.BUNDLED.iterdir()) < 3_000_000
 
 
 def test_no_other_backbone_has_weights_in_the_repository():
@@ -449,9 +474,9 @@ def test_no_other_backbone_has_weights_in_the_repository():
 
 @pytest.mark.parametrize("damage", [lambda content: None, lambda content: content[:-1]], ids=["missing", "cut off"])
 def test_damaged_weights_of_the_repository_are_not_used(tmp_path, monkeypatch, damage):
-    content = damage((weight_files.BUNDLED / "MobileNetV2-0.35.weights.h5").read_bytes())
+    content = damage((named_weights.BUNDLED / "MobileNetV2-0.35.weights.h5").read_bytes())
     if content:
         (tmp_path / "MobileNetV2-0.35.weights.h5").write_bytes(content)
-    monkeypatch.setattr(weight_files, "BUNDLED", tmp_path)
+    monkeypatch.setattr(named_weights, "BUNDLED", tmp_path)
     with pytest.raises(UserError, match=r"missing or damaged\. Get it again"):
         check_weights_option(SPEC, "bundled", 64)

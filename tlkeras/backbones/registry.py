@@ -18,15 +18,7 @@ EXTRAS = "tlkeras.extras"
 
 
 def get_backbone_spec(backbone: str | BackboneSpec) -> BackboneSpec:
-    """Return the spec of a backbone.
-
-    Args:
-        backbone: a name from the table, in any spelling; `PREFIX:REST` for one of `tlkeras.extras.PREFIX`;
-            or a spec, which is returned as it is.
-
-    Raises:
-        UserError: there is no such backbone.
-    """
+    """Return the spec of a backbone: by its name in the table, or `PREFIX:REST` for one of `tlkeras.extras.PREFIX`."""
     if isinstance(backbone, BackboneSpec):
         return backbone
     prefix, colon, rest = backbone.partition(":")
@@ -34,11 +26,7 @@ def get_backbone_spec(backbone: str | BackboneSpec) -> BackboneSpec:
 
 
 def get_application_spec(name: str) -> BackboneSpec:
-    """Return the spec of a backbone of the table; case, `-`, `_` and `.` do not matter.
-
-    Raises:
-        UserError: the table has no such backbone.
-    """
+    """Return the spec of a backbone of the table; case, `-`, `_` and `.` do not matter."""
     if ":" in name:
         raise UserError(
             f"{name} cannot be used here, as it is not in the table of backbones. Give a name from the table, which "
@@ -48,11 +36,7 @@ def get_application_spec(name: str) -> BackboneSpec:
 
 
 def get_provider(name: str) -> ModuleType:
-    """Return the package of `tlkeras.extras` that provides the backbones `NAME:…`.
-
-    Raises:
-        UserError: it is not part of this project.
-    """
+    """Return the package of `tlkeras.extras` that provides the backbones `NAME:…`."""
     known = prefixes()
     if f"{name}:…" not in known:
         others = f"one of {', '.join(known)}, or " if known else ""
@@ -77,21 +61,13 @@ def providers() -> list[ModuleType]:
 
 
 def import_custom_layers(path: Path) -> None:
-    """Import the Keras classes of `tlkeras.extras` that a `.keras` file holds, so that Keras can open it.
-
-    Raises:
-        UserError: a package that they need is not installed.
-    """
+    """Import the Keras classes of `tlkeras.extras` that a `.keras` file holds, so that Keras can open it."""
     for module in custom_layers(path):
         importlib.import_module(module)
 
 
 def custom_layers(path: Path) -> list[str]:
-    """Return the modules whose Keras classes a `.keras` file holds; refuse those that lack an optional package.
-
-    Raises:
-        UserError: with what to install.
-    """
+    """Return the modules whose Keras classes a `.keras` file holds; refuse those that lack an optional package."""
     try:
         with zipfile.ZipFile(path) as archive:
             config = archive.read("config.json").decode()
@@ -106,11 +82,7 @@ def custom_layers(path: Path) -> list[str]:
 
 
 def find_stage(spec: BackboneSpec, name: str) -> Stage:
-    """Return the stage called `name`; case, `-`, `_` and `.` do not matter.
-
-    Raises:
-        UserError: the backbone has no such stage.
-    """
+    """Return the stage called `name`; case, `-`, `_` and `.` do not matter."""
     return _find(f"stage of {spec.name}", name, {stage.name: stage for stage in spec.stages})
 
 

@@ -11,65 +11,42 @@ from tlkeras.errors import UserError
 class Stage:
     """A stage from which a backbone can be unfrozen: the stage itself and all layers above it.
 
-    Except in NASNet, the layers from here on see the ones below through one tensor only.
-
-    Attributes:
-        name: what the user writes, for example `conv5`.
-        first_layer: the first layer of the stage; with `after`, the layer just below it. Never a layer with an
-            automatic name such as `conv2d_72`: those depend on what was built earlier in the same process.
-        after: the stage starts just above `first_layer`.
+    Except in NASNet, the layers from here on see the ones below through one tensor only. `first_layer` never has an
+    automatic name such as `conv2d_72`, which depends on what was built earlier in the same process.
     """
 
-    name: str
+    name: str  # what the user writes, for example `conv5`
     first_layer: str
-    after: bool = False
+    after: bool = False  # the stage starts just above `first_layer`
 
 
 @dataclass(frozen=True)
 class BackboneSpec:
     """A backbone of Keras Applications; backbones from elsewhere are subclasses in `tlkeras.extras`.
 
-    Attributes:
-        name: name in tlkeras.
-        constructor: attribute of `keras.applications`.
-        preprocess_mode: scaling the ImageNet weights were trained with: "tf" is [-1, 1], "torch" is (x / 255 - mean) /
-            std in RGB, "caffe" is x - mean in BGR, "unit" is [0, 1], "inside" means that the network scales 0–255
-            itself; empty while that is not known.
-        default_size: side of the square images of the ImageNet training, or Keras' default, in pixels.
-        min_size: minimum side in pixels that Keras builds without the classifier.
-        num_features: channels of the output.
-        num_params: weights of the network without classifier, moving statistics included.
-        stages: from input to output.
-        finetune_from: stage that phase 2 unfreezes by default: where the last resolution (stride 32) starts.
-        weights_url: ImageNet weights without classifier; `{size}` stands for one of `weights_sizes`.
-        weights_hash: MD5 (32 digits) or SHA-256 (64 digits) of that file; None where Keras does not check it.
-        weights_sizes: image sizes that have a weight file of their own; other sizes use 224.
-        weights_name: file name in Keras' cache where it is not the one of the URL.
-        constructor_args: arguments of the constructor beyond `include_top`, `weights` and `input_shape`.
-        bundled_hash: SHA-256 of `NAME.weights.h5` in `backbones/bundled`; None where no weights are bundled.
-        max_size: maximum side in pixels; None where there is none.
-        modality: name of what it takes, see `tlkeras.modalities.base`; None while that is not known.
-        digest: SHA-256 of whatever defines the network beyond its name; None for Keras Applications.
+    `preprocess_mode` is the scaling that the ImageNet weights were trained with: "tf" is [-1, 1], "torch" is (x / 255 -
+    mean) / std in RGB, "caffe" is x - mean in BGR, "unit" is [0, 1], "inside" means that the network scales 0–255
+    itself; it is empty while that is not known.
     """
 
     name: str
-    constructor: str
+    constructor: str  # attribute of `keras.applications`
     preprocess_mode: Literal["caffe", "tf", "torch", "unit", "inside", ""]
-    default_size: int
-    min_size: int
-    num_features: int
-    num_params: int
-    stages: tuple[Stage, ...]
-    finetune_from: str
-    weights_url: str
-    weights_hash: str | None
-    weights_sizes: tuple[int, ...] = ()
-    weights_name: str | None = None
+    default_size: int  # side of the square images of the ImageNet training, or Keras' default, in pixels
+    min_size: int  # minimum side in pixels that Keras builds without the classifier
+    num_features: int  # channels of the output
+    num_params: int  # of the network without classifier, moving statistics included
+    stages: tuple[Stage, ...]  # from input to output
+    finetune_from: str  # stage that phase 2 unfreezes by default: where the last resolution (stride 32) starts
+    weights_url: str  # ImageNet weights without classifier; `{size}` stands for one of `weights_sizes`
+    weights_hash: str | None  # MD5 (32 digits) or SHA-256 (64 digits) of that file; None where Keras has none
+    weights_sizes: tuple[int, ...] = ()  # image sizes that have a weight file of their own; other sizes use 224
+    weights_name: str | None = None  # file name in Keras' cache where it is not the one of the URL
     constructor_args: dict[str, float] = field(default_factory=dict, hash=False)
-    bundled_hash: str | None = None
-    max_size: int | None = None
-    modality: str | None = "image"
-    digest: str | None = None
+    bundled_hash: str | None = None  # SHA-256 of `NAME.weights.h5` in `backbones/bundled`, if it is there
+    max_size: int | None = None  # maximum side in pixels, if there is one
+    modality: str | None = "image"  # name of what it takes, see `tlkeras.modalities.base`; None while not known
+    digest: str | None = None  # SHA-256 of whatever defines the network beyond its name; none of Keras Applications
 
     provider: ClassVar[str] = "applications"
     own_options: ClassVar[tuple[str, ...]] = ()  # config fields that are for this provider alone
@@ -84,11 +61,7 @@ class BackboneSpec:
         return self.weights_name or url.rpartition("/")[2], url
 
     def configure(self, **options: Any) -> Self:
-        """Return the spec with `own_options` applied.
-
-        Raises:
-            UserError: an option is not for this backbone.
-        """
+        """Return the spec with `own_options` applied; refuse options that are not for this backbone."""
         for name in options:
             if name not in self.own_options:
                 raise UserError(f"{name} was {options[name]}, but {self.name} has no such option; leave it out.")
@@ -99,11 +72,7 @@ class BackboneSpec:
         return weights
 
     def check(self, weights: str, image_size: int | None) -> None:
-        """Refuse options that can be refused before any file is opened.
-
-        Raises:
-            UserError: the backbone does not take them.
-        """
+        """Refuse options that can be refused before any file is opened."""
         check_image_size(self, image_size)
 
     def resolve(self) -> Self:
@@ -111,12 +80,8 @@ class BackboneSpec:
         return self
 
     def check_weights(self, weights: str, image_size: int) -> None:
-        """Refuse weights that cannot be had or do not fit, before TensorFlow loads.
-
-        Raises:
-            UserError: with what to do.
-        """
-        from tlkeras.backbones.weight_files import check_weights_option  # which knows the table
+        """Refuse weights that cannot be had or do not fit, before TensorFlow loads."""
+        from tlkeras.backbones.weights import check_weights_option  # which knows the table
 
         check_weights_option(self, weights, image_size)
 
@@ -126,11 +91,7 @@ class BackboneSpec:
 
 
 def check_image_size(spec: BackboneSpec, image_size: int | None) -> int:
-    """Return the size to build with in pixels: the backbone's own where None is given.
-
-    Raises:
-        UserError: the backbone cannot take it.
-    """
+    """Return the size to build with in pixels, the backbone's own where None is given; refuse what it cannot take."""
     size = spec.default_size if image_size is None else image_size
     if size < spec.min_size:
         raise UserError(f"--image-size was {size}; {spec.name} needs at least {spec.min_size} pixels.")

@@ -22,14 +22,7 @@ def build_inputs_and_features(
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """Build the lower part of an image model: resizing, scaling, backbone of Keras Applications.
 
-    Args:
-        spec: of the table.
-        weights: "imagenet", "bundled", "none" (random) or a weight file.
-        image_size: in pixels; None is the backbone's own.
-        precision: dtype policy of the backbone's layers.
-
-    Returns:
-        Pixels `(B, H, W, 3)`, 0–255, and features `(B, h, w, C)`.
+    That is from pixels `(B, H, W, 3)`, 0–255, to features `(B, h, w, C)`.
     """
     size = check_image_size(spec, image_size)
     inputs, x = resized_input(size)
@@ -44,22 +37,10 @@ def resized_input(size: int) -> tuple[keras.KerasTensor, keras.KerasTensor]:
 
 
 def build_backbone(spec: BackboneSpec, size: int, weights: str, precision: str = "float32") -> keras.Model:
-    """Build the backbone alone, frozen, with nothing random in it.
+    """Build the backbone alone, frozen: pixels `(B, size, size, 3)`, scaled as the spec says, to `(B, h, w, C)`.
 
     The rate of dropout and stochastic depth inside the backbone is set to zero: a frozen backbone must give the same
     features for the same pixels, and Keras leaves them active during `fit`.
-
-    Args:
-        spec: of the table.
-        size: in pixels.
-        weights: "imagenet", "bundled", "none" (random) or a weight file; see `tlkeras.models.weights`.
-        precision: dtype policy of its layers.
-
-    Returns:
-        A functional model from pixels `(B, size, size, 3)`, scaled as the spec says, to features `(B, h, w, C)`.
-
-    Raises:
-        UserError: the weights cannot be used.
     """
     previous = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
@@ -80,14 +61,9 @@ def build_backbone(spec: BackboneSpec, size: int, weights: str, precision: str =
 
 
 def preprocess_input(x: keras.KerasTensor, mode: str) -> keras.KerasTensor:
-    """Scale pixels to what the backbone's weights were trained on, with built-in layers.
+    """Scale RGB pixels `(B, H, W, 3)`, 0–255, to what the backbone was trained on, float32, with built-in layers.
 
-    Args:
-        x: RGB, 0–255, `(B, H, W, 3)`.
-        mode: see `BackboneSpec.preprocess_mode`.
-
-    Returns:
-        The same shape, float32.
+    For the modes see `BackboneSpec.preprocess_mode`.
     """
     if mode == "tf":
         return layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="scale")(x)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from tlkeras.backbones.spec import Stage
 from tlkeras.backbones.unfreeze import parse_unfreeze
 from tlkeras.errors import UserError
 from tlkeras.io.hashing import array_digest, stream_hash
@@ -13,36 +14,20 @@ from tlkeras.models.keras_private import flatten_layers
 
 
 def first_trainable_index(model: keras.Model, unfreeze: str | int | float) -> int:
-    """Return the index into the backbone's layers from which they are trainable.
-
-    Args:
-        model: a model from `build_classifier`.
-        unfreeze: a stage's name (that stage and all above it), a number of layers counted from the top (`30` or
-            "30"), a fraction of the layers (`0.3` or "30%"), "all" or "none".
-
-    Raises:
-        UserError: for anything else, with the stages that are known.
-    """
+    """Return the index into the backbone's layers from which they are trainable, see `set_trainable`."""
     backbone = get_backbone(model)
     count, wanted = len(backbone.layers), parse_unfreeze(get_spec(model), unfreeze)
-    if wanted.stage:
-        return [layer.name for layer in backbone.layers].index(wanted.stage.first_layer) + wanted.stage.after
-    if wanted.fraction is not None:
-        return count - round(wanted.fraction * count)
-    assert wanted.layers is not None  # one of the three is given
-    if wanted.layers > count:
+    if isinstance(wanted, Stage):
+        return [layer.name for layer in backbone.layers].index(wanted.first_layer) + wanted.after
+    layers = round(wanted * count) if isinstance(wanted, float) else wanted
+    if layers > count:
         raise UserError(f"--unfreeze was {unfreeze}; {backbone.name} has {count} layers, so give 0 to {count}.")
-    return count - wanted.layers
+    return count - layers
 
 
 @dataclass(frozen=True)
 class ParameterCount:
-    """How much of a model is trainable.
-
-    Attributes:
-        trainable: parameters that are trainable.
-        total: all parameters.
-    """
+    """How many parameters of a model are trainable, and how many there are."""
 
     trainable: int
     total: int
@@ -59,7 +44,8 @@ def set_trainable(model: keras.Model, unfreeze: str | int | float) -> ParameterC
 
     Args:
         model: a model from `build_classifier`.
-        unfreeze: see `first_trainable_index`.
+        unfreeze: a stage's name (that stage and all above it), a number of layers counted from the top (`30` or
+            "30"), a fraction of the layers (`0.3` or "30%"), "all" or "none".
 
     Returns:
         The count of parameters that are now trainable.
@@ -103,11 +89,7 @@ class FrozenWeights:
         return stream_hash(self._before)
 
     def check(self) -> None:
-        """Compare with now.
-
-        Raises:
-            RuntimeError: a single bit of a frozen weight has changed: the run must not continue.
-        """
+        """Raise a RuntimeError where a single bit of a frozen weight has changed: the run must not continue."""
         pairs = zip(self._frozen, self._before, self._hashes(), strict=True)
         moved = [variable.path for variable, before, now in pairs if before != now]
         if moved:

@@ -7,28 +7,19 @@ from keras import layers
 
 
 def pool(x: keras.KerasTensor, pooling: str, precision: str) -> keras.KerasTensor:
-    """Make one vector of a feature map, or of a sequence of features.
+    """Make one vector of a feature map `(B, h, w, C)` or a sequence `(B, T, C)`; vectors `(B, C)` stay as they are.
 
-    Args:
-        x: features `(B, h, w, C)` or `(B, T, C)`; vectors `(B, C)` stay as they are.
-        pooling: "avg" (Lin et al. 2014, arXiv:1312.4400), "max", or "both", side by side.
-        precision: dtype policy of the layers.
-
-    Returns:
-        `(B, C)`, or `(B, 2C)` for "both".
+    `pooling` is "avg" (Lin et al. 2014, arXiv:1312.4400), "max", or "both", side by side: `(B, 2C)`.
     """
     if len(x.shape) == 2:
         return layers.Identity(dtype=precision, name="pool")(x)
-    means, maxima = layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D
-    if len(x.shape) == 3:
-        means, maxima = layers.GlobalAveragePooling1D, layers.GlobalMaxPooling1D
-    if pooling == "avg":
-        return means(dtype=precision, name="pool")(x)
-    if pooling == "max":
-        return maxima(dtype=precision, name="pool")(x)
-    average = means(dtype=precision, name="average")(x)
-    maximum = maxima(dtype=precision, name="maximum")(x)
-    return layers.Concatenate(dtype=precision, name="pool")([average, maximum])
+    rank = len(x.shape) - 2
+    average = getattr(layers, f"GlobalAveragePooling{rank}D")
+    maximum = getattr(layers, f"GlobalMaxPooling{rank}D")
+    if pooling == "both":
+        parts = [average(dtype=precision, name="average")(x), maximum(dtype=precision, name="maximum")(x)]
+        return layers.Concatenate(dtype=precision, name="pool")(parts)
+    return (average if pooling == "avg" else maximum)(dtype=precision, name="pool")(x)
 
 
 def add_head(
@@ -40,31 +31,14 @@ def add_head(
     l2: float,
     precision: str,
 ) -> keras.KerasTensor:
-    """Add the head to pooled features: hidden layers, dropout (arXiv:1207.0580) before each, output layer.
+    """Add the head to pooled features `(B, C)`: hidden ReLU layers, dropout (arXiv:1207.0580) before each, output.
 
-    Args:
-        x: pooled features `(B, C)`.
-        num_outputs: units of the output layer, which starts at zero.
-        activation: of the output layer, a name of Keras.
-        hidden_units: units of each hidden ReLU layer.
-        dropout: rate, 0 to 1.
-        l2: penalty on the kernels; 0 is none.
-        precision: dtype policy of the hidden layers; the output is float32.
-
-    Returns:
-        Outputs `(B, num_outputs)`, float32.
+    The output layer is float32 and starts at zero; `l2` is a penalty on all kernels, `precision` a dtype policy.
     """
     penalty = keras.regularizers.L2(l2) if l2 else None
     for index, units in enumerate(hidden_units, start=1):
         x = layers.Dropout(dropout, name=f"dropout_{index}")(x)
-        hidden = {"kernel_regularizer": penalty, "dtype": precision, "name": f"hidden_{index}"}
-        x = layers.Dense(units, activation="relu", **hidden)(x)
+        x = layers.Dense(units, "relu", kernel_regularizer=penalty, dtype=precision, name=f"hidden_{index}")(x)
     x = layers.Dropout(dropout, dtype="float32", name="dropout")(x)
-    return layers.Dense(
-        num_outputs,
-        activation=activation,
-        kernel_initializer="zeros",
-        kernel_regularizer=penalty,
-        dtype="float32",
-        name="output",
-    )(x)
+    output = {"kernel_initializer": "zeros", "kernel_regularizer": penalty, "dtype": "float32", "name": "output"}
+    return layers.Dense(num_outputs, activation, **output)(x)

@@ -5,6 +5,7 @@ optimizer's `update_step` is given, or to give a layer that is built already wei
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 import keras
@@ -16,15 +17,10 @@ def flatten_layers(model: keras.Model) -> list[keras.layers.Layer]:
 
 
 def nested_io(model: keras.Model, nested: keras.Model) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """Return the tensor that a model hands to a nested model, and the one that it gets back.
-
-    Raises:
-        ValueError: the nested model is not part of the model.
-    """
-    for nodes in model._nodes_by_depth.values():
-        for node in nodes:
-            if node.operation is nested:
-                return node.input_tensors[0], node.output_tensors[0]
+    """Return the tensor that a model hands to a nested model, and the one that it gets back."""
+    for node in chain.from_iterable(model._nodes_by_depth.values()):
+        if node.operation is nested:
+            return node.input_tensors[0], node.output_tensors[0]
     raise ValueError(f"{nested.name} is not a layer of {model.name}")
 
 

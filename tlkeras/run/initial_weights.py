@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlkeras.backbones.spec import BackboneSpec
-from tlkeras.backbones.weight_files import bundled_file, weight_file
+from tlkeras.backbones.weights import find_weights
 from tlkeras.io.hashing import file_hash
 
 
@@ -30,9 +30,9 @@ def initial_weights(spec: BackboneSpec, weights: str) -> InitialWeights | None:
     Raises:
         UserError: there is no such file.
     """
-    if weights in spec.named_weights:
+    file = None if weights in spec.named_weights else find_weights(spec, weights)
+    if file is None:
         return None
-    file = bundled_file(spec) if weights == "bundled" else weight_file(weights)
     card = card_path(file, spec)
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
     return InitialWeights(file.name, file_hash(file), text)

@@ -99,7 +99,6 @@ def build(config: TrainConfig, spec: BackboneSpec, task: Task, train: "SplitData
         task: what a label is.
         train: the training split, which calibrates random weights and, for regression, the unit of the output.
     """
-    from tlkeras.models.batch_norm import calibrate_batch_norm
     from tlkeras.models.builders import build_classifier
 
     unit = {}
@@ -120,6 +119,8 @@ def build(config: TrainConfig, spec: BackboneSpec, task: Task, train: "SplitData
     )
     if config.weights == "none":
         log.info("Note: the backbone has random weights, so this trains from scratch; nothing is transferred.")
+        from tlkeras.models.batch_norm import calibrate_batch_norm
+
         calibrate_batch_norm(model, train.spread(128)[0])
     return model
 
