@@ -89,6 +89,7 @@ def summary() -> None:
     print(stage_table(options.name) if options.name else backbone_table())
 
 
+# [part: feature-cache]
 def cache() -> None:
     """List the features that runs have cached on disk for the next run, or remove them."""
     parser = CliParser(description=COMMANDS["cache"].__doc__)
@@ -99,6 +100,7 @@ def cache() -> None:
     print(clear_cache() if options.clear else cache_table())
 
 
+# [/part]
 # [part: pretrain]
 def pretrain() -> None:
     """Train all layers of a backbone, from scratch or from other weights: the result is a weight file and a run."""
@@ -128,7 +130,9 @@ COMMANDS = {
     "evaluate": evaluate,
     "predict": predict,
     "summary": summary,
+    # [part: feature-cache]
     "cache": cache,
+    # [/part]
     # [part: pretrain]
     "pretrain": pretrain,
     # [/part]

@@ -1,5 +1,6 @@
 """Features that are computed once must change the time of a run and nothing else."""
 
+import dataclasses
 import logging
 
 import keras
@@ -9,8 +10,7 @@ import tensorflow as tf
 
 from tlkeras.config.train import TrainingOptions
 from tlkeras.data.pipeline import SplitData
-from tlkeras.features.batches import training_features
-from tlkeras.features.extract import Features, extract
+from tlkeras.features.extract import ExtractionJob, Features
 from tlkeras.features.split_model import boundary_tensors
 from tlkeras.models.builders import build_classifier
 from tlkeras.models.freezing import first_trainable_index
@@ -90,7 +90,7 @@ def test_half_precision_training_can_use_cached_features(tiny, precision):
 def pixels_as_features(data: SplitData, options: TrainingOptions, views: int) -> Features:
     """Return the features of a backbone that does nothing."""
     arrays = [np.empty((views * len(data), 32, 32, 3), "float32")]
-    extract(lambda inputs: inputs, data, options, views, options.seed, arrays)
+    ExtractionJob(data, dataclasses.replace(options, views=views), augmented=True).fill(lambda inputs: inputs, arrays)
     return Features(arrays, data.targets, views)
 
 
@@ -100,18 +100,18 @@ def test_each_view_is_augmented_differently_and_repeatably():
         pixels_as_features(data, TrainingOptions(min_crop_area=0.5, seed=seed), 3) for seed in (5, 5, 6)
     )
     np.testing.assert_array_equal(first.arrays[0], again.arrays[0])
-    everyone = np.arange(len(data))
-    assert np.abs(first.rows(0, everyone)[0] - first.rows(1, everyone)[0]).mean() > 5
+    one_view, other_view, _ = np.split(first.arrays[0], 3)
+    assert np.abs(one_view - other_view).mean() > 5
     assert np.abs(first.arrays[0] - other.arrays[0]).mean() > 5
 
 
 def test_epochs_take_turns_through_the_views():
     data, _ = make_data()
     features = pixels_as_features(data, TrainingOptions(), views=2)
-    batches = list(training_features(features, batch_size=16, first_epoch=0, last_epoch=4, seed=0))
+    batches = list(features.training_batches(batch_size=16, first_epoch=0, last_epoch=4, seed=0))
     views = [sorted(inputs.numpy().sum(axis=(1, 2, 3)).tolist()) for inputs, _ in batches]
-    everyone = np.arange(len(data))
-    expected = [sorted(features.rows(view, everyone)[0].sum(axis=(1, 2, 3)).tolist()) for view in (0, 1, 0, 1)]
+    sums = np.split(features.arrays[0].sum(axis=(1, 2, 3)), 2)
+    expected = [sorted(sums[view].tolist()) for view in (0, 1, 0, 1)]
     np.testing.assert_allclose(views, expected, rtol=1e-5)
 
 

@@ -13,7 +13,7 @@ import pytest
 from tlkeras.config.train import TrainingOptions
 from tlkeras.data.augment import augment
 from tlkeras.data.pipeline import SplitData
-from tlkeras.features.get_features import get_features
+from tlkeras.features.extract import get_features
 from tlkeras.features.split_model import split_model
 from tlkeras.io.arrays import FileArray
 from tlkeras.models.builders import build_classifier
@@ -51,7 +51,7 @@ def test_a_change_of_the_augmentation_code_makes_other_features(features, folder
     changed = tmp_path / "augment.py"
     changed.write_text(Path(inspect.getfile(augment)).read_text() + "# mine\n")
     files = {augment: str(changed)}
-    monkeypatch.setattr("tlkeras.features.extract.inspect", SimpleNamespace(getfile=files.get))
+    monkeypatch.setattr("tlkeras.features.cache.inspect", SimpleNamespace(getfile=files.get))
     features()
     assert len(entries(folder) - before) == 1  # those of validation are as they were
 

@@ -146,10 +146,14 @@ def test_a_scaled_loss_is_resumed_too(tiny, colored, finished, tmp_path):
     expected.check_same(*train(colored, expected.stopped_after(4, tmp_path), **options))
 
 
+# [part: feature-cache]
 def test_without_the_room_that_features_had_it_does_not_resume(tiny, colored, finished, tmp_path):
     checkpoints = finished(colored).stopped_after(2, tmp_path)
     with pytest.raises(UserError, match=r"another amount of room .* --memory-gb and --cache-gb"):
         train(colored, checkpoints, memory_gb=0.0, cache_gb=0.0)
+
+
+# [/part]
 
 
 def test_other_frozen_weights_are_refused(tiny, colored, finished, tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ EXTRAS = "tlkeras.extras"
 
 
 def get_backbone_spec(backbone: str | BackboneSpec) -> BackboneSpec:
-    """Return the spec of a backbone: by its name in the table, or `PREFIX:REST` for one of `tlkeras.extras.PREFIX`."""
+    """Return the spec of a backbone: of the table, or, as `PREFIX:REST`, of the package PREFIX of the extras."""
     if isinstance(backbone, BackboneSpec):
         return backbone
     prefix, colon, rest = backbone.partition(":")

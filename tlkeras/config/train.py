@@ -25,9 +25,11 @@ class MemoryOptions:
 class CacheOptions(MemoryOptions):
     """Cached features."""
 
+    # [part: feature-cache]
     cache_gb: float = option(
         10.0, "disk space in GB for features kept for the next run, see scripts/cache.py; 0 keeps none", 0.0, 1e6
     )
+    # [/part]
     feature_dtype: Literal["float32", "float16"] = option("float32", "dtype of cached features; float16 takes half")
     engine: Literal[
         "tensorflow",

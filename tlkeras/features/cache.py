@@ -1,42 +1,51 @@
 """Features on disk: an entry is a folder of arrays with checksums, which appears when it is complete."""
 
 import contextlib
+import inspect
 import json
+import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tlkeras.config.train import AugmentOptions, TrainingOptions
+from tlkeras.data.augment import augment
+from tlkeras.data.loading import available_cores
 from tlkeras.io.arrays import FileArray
-from tlkeras.io.hashing import json_hash, stream_hash
+from tlkeras.io.hashing import array_digest, file_hash, json_hash, stream_hash
+from tlkeras.io.paths import cache_dir
+
+if TYPE_CHECKING:
+    import keras
+
+    from tlkeras.features.engines import Engine
+    from tlkeras.features.extract import ExtractionJob
+
+log = logging.getLogger("tlkeras")
 
 FORMAT = 2  # of the files and of what is in them: another one never reads these
 INFO = "info.json"
+CHUNK_ROWS = 32  # examples that are hashed at a time
 CHUNK_BYTES = 2**20  # that are hashed at a time, by each core
 RESERVE = 2**30  # bytes of the disk that are left free
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known of an entry from its `info.json` and from its folder.
-
-    Attributes:
-        folder: of the entry.
-        key: what the features depend on.
-        nbytes: of all its files.
-        used: when it was last used, in seconds since 1970.
-    """
+    """What is known of an entry from its `info.json` and from its folder."""
 
     folder: Path
-    key: dict[str, Any]
+    key: dict[str, Any]  # what the features depend on
     nbytes: int
-    used: float
+    used: float  # when it was last used, in seconds since 1970
 
 
 class FeatureCache:
@@ -81,16 +90,7 @@ class FeatureCache:
 
     @contextlib.contextmanager
     def writing(self, key: dict[str, Any], shapes: list[list[int]], dtype: str) -> Iterator[list[FileArray]]:
-        """Make arrays to fill; they are an entry when the block ends well, and nothing is left when it does not.
-
-        Args:
-            key: what the features depend on.
-            shapes: of each array, rows first.
-            dtype: of all of them.
-
-        Raises:
-            OSError: the disk has no room.
-        """
+        """Make arrays to fill; they are an entry when the block ends well, and nothing is left when it does not."""
         self._make_room(sum(int(np.prod(shape)) for shape in shapes) * np.dtype(dtype).itemsize)
         folder = self._folder_of(key, dtype)
         partial = self.folder / f".partial-{os.getpid()}-{folder.name}"
@@ -126,6 +126,77 @@ class FeatureCache:
             oldest = entries.pop()
             shutil.rmtree(oldest.folder, ignore_errors=True)
             total -= oldest.nbytes
+
+
+class KeptFeatures:
+    """The features of one model in the cache.
+
+    Attributes:
+        hits: how many splits were read.
+        written: how many splits were computed and kept.
+    """
+
+    def __init__(self, cache: FeatureCache, common: dict[str, Any], model: "keras.Model", dtype: str) -> None:
+        """Take the cache, and what the features of all splits depend on."""
+        self.cache, self.common, self.model, self.dtype = cache, common, model, dtype
+        self.hits = self.written = 0
+
+    def read_or_fill(
+        self, job: "ExtractionJob", engine: Callable[[], "Engine"], fits_memory: bool
+    ) -> Sequence[np.ndarray | FileArray] | None:
+        """Return the features of a split, read or computed; None where memory will do, as the disk does not."""
+        key = self.common | job_key(job)
+        arrays = self.cache.read(key, self.dtype)
+        if arrays is not None:
+            self.hits += 1
+        else:
+            try:
+                with self.cache.writing(key, job.shapes(self.model), self.dtype) as arrays:
+                    job.fill(engine(), arrays)
+            except OSError as error:
+                if not fits_memory:
+                    raise
+                log.info("Note: features are not kept for the next run; %s: %s.", self.cache.folder, error.strerror)
+                return None
+            self.written += 1
+        return [np.asarray(array[:]) for array in arrays] if fits_memory else arrays
+
+
+def open_cache(model: "keras.Model", name: str, options: TrainingOptions, nbytes: int) -> KeptFeatures | None:
+    """Return the part of the cache that is of one model; None where `nbytes` are more than may be written."""
+    cache = FeatureCache(cache_dir(), int(options.cache_gb * 1e9))
+    if not cache.has_room(nbytes):
+        return None
+    packages = sorted({"tensorflow", "keras", "pillow", options.engine.partition("_")[0]})
+    common = {"features": name, "model": digest_model(model), "engine": options.engine, "cores": available_cores()}
+    return KeptFeatures(cache, common | {name: version(name) for name in packages}, model, options.feature_dtype)
+
+
+def digest_model(model: "keras.Model") -> str:
+    """Return the hash of what a model computes: its layers without their names, its outputs' shapes, its weights."""
+    import keras
+
+    from tlkeras.models.keras_private import flatten_layers
+
+    leaves = [layer for layer in flatten_layers(model) if not isinstance(layer, keras.Model)]
+    layers = [(type(layer).__name__, layer.get_config() | {"name": ""}) for layer in leaves]
+    described = json_hash([layers, [tensor.shape for tensor in model.outputs]])
+    return array_digest(model.get_weights(), described)
+
+
+def job_key(job: "ExtractionJob") -> dict[str, Any]:
+    """Return what the features of a split depend on, the model aside."""
+    rows, inputs = job.data.rows, job.data.inputs
+    chunks = (inputs[rows[start : start + CHUNK_ROWS]] for start in range(0, len(rows), CHUNK_ROWS))
+    digest = stream_hash([str(inputs.shape[1:])], chunks)
+    key: dict[str, Any] = {"examples": len(rows), "inputs": digest, "views": job.views}
+    if job.augmented:
+        names = [entry.name for entry in fields(AugmentOptions)]
+        key |= {name: value for name, value in asdict(job.options).items() if name in [*names, "seed"]}
+        key["code"] = file_hash(
+            Path(inspect.getfile(augment))
+        )  # so that whoever changes it does not get stale features
+    return key
 
 
 def array_files(folder: Path, shapes: list[list[int]]) -> list[tuple[Path, list[int]]]:

@@ -17,10 +17,8 @@ Engine = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
 def make_engine(model: keras.Model, name: str) -> Engine:
     """Return a function from arrays for the inputs of a model to float32 arrays for its outputs.
 
-    Args:
-        model: any Keras model; its weights as they are now become constants.
-        name: "tensorflow": a frozen graph, in which TensorFlow folds what is constant, BatchNormalization into the
-            convolutions among it. Another name is the module beside this one that makes the engine, up to a "_".
+    "tensorflow" is a frozen graph: the weights are constants, and TensorFlow folds BatchNormalization into the
+    convolutions. Another name is the module beside this one that makes the engine, up to a "_".
     """
 
     @tf.function(input_signature=[tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in model.inputs])

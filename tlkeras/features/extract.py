@@ -1,95 +1,133 @@
-"""Run each image once through what stays frozen, and keep what comes out.
+"""Run each image once through what stays frozen, and train on what comes out.
 
 A frozen layer gives the same output for the same pixels, so running it again in every epoch is waste. With augmentation
 a few views of each training image are kept, and the epochs take turns through them.
 """
 
-import inspect
+import functools
+import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tlkeras.config.train import AugmentOptions
+from tlkeras.config.train import TrainingOptions
 from tlkeras.data.augment import augment
-from tlkeras.data.loading import available_cores
-from tlkeras.data.pipeline import SplitData, stream
+from tlkeras.data.loading import available_cores, memory_budget
+from tlkeras.data.pipeline import (
+    SplitData,
+    add_sample_weights,
+    batch_indices,
+    epoch_order,
+    numpy_batches,
+    steps_per_epoch,
+    stream,
+)
 from tlkeras.errors import UserError
-from tlkeras.features.engines import BATCH_SIZE, Engine
+from tlkeras.features.engines import BATCH_SIZE, Engine, make_engine, unwrap_single
 from tlkeras.io.arrays import FileArray
-from tlkeras.io.hashing import array_digest, file_hash, json_hash, stream_hash
-from tlkeras.models.keras_private import flatten_layers
 from tlkeras.notebook import progress
+
+log = logging.getLogger("tlkeras")
 
 
 @dataclass(frozen=True)
 class Features:
-    """What came out of some tensors of a model.
-
-    Attributes:
-        arrays: for each tensor an array `(views * N, …)`, float32 or float16, in memory or on disk; view by view.
-        targets: float32 `(N, K)`.
-        views: how many there are of each example.
-    """
+    """What came out of some tensors of a model: for each an array `(views * N, …)`, view by view; targets `(N, K)`."""
 
     arrays: Sequence[np.ndarray | FileArray]
     targets: np.ndarray
-    views: int
+    views: int  # of each example
 
     def __len__(self) -> int:
         return len(self.targets)
-
-    def rows(self, view: int, indices: np.ndarray) -> list[np.ndarray]:
-        """Return the features of examples at some indices `(m,)` in one view: for each tensor float32 `(m, …)`."""
-        return [np.asarray(array[view * len(self) + indices], "float32") for array in self.arrays]
 
     def only(self, tensors: slice) -> "Features":
         """Return the features of some of the tensors."""
         return Features(self.arrays[tensors], self.targets, self.views)
 
+    def training_batches(
+        self, *, batch_size: int, first_epoch: int, last_epoch: int, seed: int, class_weights: np.ndarray | None = None
+    ) -> tf.data.Dataset:
+        """Return what `tlkeras.data.pipeline.training_batches` does, in the same order, with features for images."""
+        steps = steps_per_epoch(len(self), batch_size)
 
-def extract(
-    engine: Engine,
-    data: SplitData,
-    options: AugmentOptions | None,
-    views: int,
-    seed: int,
-    arrays: Sequence[np.ndarray | FileArray],
-) -> None:
-    """Run one pass over the examples for each view; the next batch is augmented while one is computed.
+        def choose(step: np.int64) -> tuple[int, np.ndarray]:
+            epoch, index = divmod(int(step), steps)
+            return epoch % self.views, batch_indices(epoch_order(seed, epoch, len(self)), index, batch_size)
 
-    Args:
-        engine: from decoded examples to some tensors.
-        data: the examples.
-        options: the augmentation; None for none.
-        views: how many augmented views of each example.
-        seed: of the augmentation.
-        arrays: take the outputs; for each tensor `(views * N, …)`.
+        batches = self._batches(tf.data.Dataset.range(first_epoch * steps, last_epoch * steps), choose)
+        return add_sample_weights(batches, class_weights)
 
-    Raises:
-        UserError: features are not finite.
-    """
-    done = 0
-    with progress(views * len(data), f"Computing features of {data.modality.plural}") as bar:
-        for inputs in view_batches(data, options, views, seed):
-            parts = engine([inputs])
-            check_finite(parts, data)
-            for array, part in zip(arrays, parts, strict=True):
-                array[done : done + len(inputs)] = part
-            done += len(inputs)
-            bar.update(len(inputs))
+    def evaluation_batches(self, batch_size: int) -> tf.data.Dataset:
+        """Return every example once, in order, first view."""
+        return self._batches(tf.data.Dataset.range(len(self)).batch(batch_size), lambda chosen: (0, chosen))
+
+    def _batches(self, steps: tf.data.Dataset, choose: Callable) -> tf.data.Dataset:
+        """Return features, one float32 array `(B, …)` or a tuple of such, and targets `(B, K)` of what is chosen."""
+
+        def make(step: np.ndarray) -> tuple[np.ndarray, ...]:
+            view, chosen = choose(step)
+            rows = view * len(self) + chosen
+            return *(np.asarray(array[rows], "float32") for array in self.arrays), self.targets[chosen]
+
+        parts = [(tf.float32, array.shape[1:]) for array in (*self.arrays, self.targets)]
+        return numpy_batches(steps, make, parts).map(lambda *all: (unwrap_single(all[:-1]), all[-1]))
+
+
+@dataclass(frozen=True)
+class ExtractionJob:
+    """A split whose features are wanted: of `options.views` augmented views of each example, or of each as it is."""
+
+    data: SplitData
+    options: TrainingOptions
+    augmented: bool
+
+    @property
+    def views(self) -> int:
+        """Return how often each example goes through."""
+        return self.options.views if self.augmented else 1
+
+    def shapes(self, model: keras.Model) -> list[list[int]]:
+        """Return the shape of each array of features."""
+        return [[self.views * len(self.data), *tensor.shape[1:]] for tensor in model.outputs]
+
+    def fill(self, engine: Engine, arrays: Sequence[np.ndarray | FileArray]) -> None:
+        """Compute the features into arrays; the next batch is augmented while one is computed."""
+        done, count = 0, self.views * len(self.data)
+        with progress(count, f"Computing features of {self.data.modality.plural}") as bar:
+            for inputs in self.batches():
+                parts = engine([inputs])
+                check_finite(parts, self.data)
+                for array, part in zip(arrays, parts, strict=True):
+                    array[done : done + len(inputs)] = part
+                done += len(inputs)
+                bar.update(len(inputs))
+
+    def batches(self) -> Iterator[np.ndarray]:
+        """Yield all examples as they go through the frozen part, such as float32 `(B, S, S, 3)`, view by view."""
+        chunks = np.split(np.arange(len(self.data)), range(BATCH_SIZE, len(self.data), BATCH_SIZE))
+        threads = ThreadPoolExecutor(available_cores())
+
+        def make(step: np.int64) -> tuple[np.ndarray, np.ndarray]:
+            view, index = divmod(int(step), len(chunks))
+            inputs, targets = self.data.take(chunks[index])
+            if not self.augmented:
+                return inputs, targets
+            rng = np.random.default_rng([self.options.seed, view, index])
+            return augment(inputs, targets, self.options, rng, threads)
+
+        for inputs, _ in stream(tf.data.Dataset.range(self.views * len(chunks)), make, self.data):
+            yield inputs.numpy()
 
 
 def check_finite(outputs: Sequence[np.ndarray], data: SplitData) -> None:
-    """Refuse features or outputs that are infinite or no number.
-
-    Raises:
-        UserError: with what to do.
-    """
+    """Refuse features or outputs that are infinite or no number."""
     if not all(np.isfinite(part).all() for part in outputs):
         raise UserError(
             f"The backbone gives no finite features for {data.modality.plural} of shape {data.inputs.shape[1:]}. "
@@ -97,36 +135,44 @@ def check_finite(outputs: Sequence[np.ndarray], data: SplitData) -> None:
         )
 
 
-def view_batches(data: SplitData, options: AugmentOptions | None, views: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield all examples as they go through the frozen part, such as float32 `(B, S, S, 3)`, view by view."""
-    chunks = np.split(np.arange(len(data)), range(BATCH_SIZE, len(data), BATCH_SIZE))
-    threads = ThreadPoolExecutor(available_cores())
+def get_features(
+    model: keras.Model, name: str, train: SplitData, validation: SplitData, options: TrainingOptions
+) -> tuple[Features, Features] | None:
+    """Return what `below` of `split_model` gives for both splits; None, and a note, where there is no room for it.
 
-    def make(step: np.int64) -> tuple[np.ndarray, np.ndarray]:
-        view, index = divmod(int(step), len(chunks))
-        inputs, targets = data.take(chunks[index])
-        if options is None:
-            return inputs, targets
-        return augment(inputs, targets, options, np.random.default_rng([seed, view, index]), threads)
+    `train` has `options.views` augmented views of each example, one where nothing is augmented; `validation` is as it
+    is. They are in memory where they fit, else on disk; a line is logged that says where, and why.
+    """
+    start = time.perf_counter()
+    augmented = train.modality.augmentable and options.changes_images()
+    jobs = [ExtractionJob(train, options, augmented), ExtractionJob(validation, options, False)]
+    shapes = [shape for job in jobs for shape in job.shapes(model)]
+    nbytes = sum(int(np.prod(shape)) for shape in shapes) * np.dtype(options.feature_dtype).itemsize
+    memory = memory_budget(options.memory_gb)
+    fits, allowed = nbytes <= memory, f"--memory-gb ({memory / 1e9:.1f}) allows"
+    engine = functools.cache(lambda: make_engine(model, options.engine))
+    cache: Any = None
+    # [part: feature-cache]
+    allowed = f"--memory-gb ({memory / 1e9:.1f}) and --cache-gb ({options.cache_gb:.1f}) allow"
+    if options.cache_gb:
+        from tlkeras.features.cache import open_cache
 
-    for inputs, _ in stream(tf.data.Dataset.range(views * len(chunks)), make, data):
-        yield inputs.numpy()
-
-
-def digest_inputs(data: SplitData) -> str:
-    """Return the hash of the examples of a split, in order."""
-    chunks = (data.inputs[data.rows[start : start + BATCH_SIZE]] for start in range(0, len(data), BATCH_SIZE))
-    return stream_hash([str(data.inputs.shape[1:])], chunks)
-
-
-def digest_code(function: Callable) -> str:
-    """Return the hash of the file that a function is written in."""
-    return file_hash(Path(inspect.getfile(function)))
-
-
-def digest_model(model: keras.Model) -> str:
-    """Return the hash of what a model computes: its layers without their names, its outputs' shapes, its weights."""
-    leaves = [layer for layer in flatten_layers(model) if not isinstance(layer, keras.Model)]
-    layers = [(type(layer).__name__, layer.get_config() | {"name": ""}) for layer in leaves]
-    described = json_hash([layers, [tensor.shape for tensor in model.outputs]])
-    return array_digest(model.get_weights(), described)
+        cache = open_cache(model, name, options, nbytes)
+    # [/part]
+    if not (fits or cache):
+        log.info("Note: features (%s) would take %.2f GB, more than %s, so they are computed anew in each epoch.",
+                 name, nbytes / 1e9, allowed)  # fmt: skip
+        return None
+    found = []
+    for job in jobs:
+        arrays = cache and cache.read_or_fill(job, engine, fits)
+        if arrays is None:
+            arrays = [np.empty(shape, options.feature_dtype) for shape in job.shapes(model)]
+            job.fill(engine(), arrays)
+        found.append(Features(arrays, job.data.targets, job.views))
+    how = "read from the cache" if cache and cache.hits == len(jobs) else "computed"
+    where = "in memory" if fits else f"on disk, as more than {memory / 1e9:.1f} GB (--memory-gb)"
+    kept = f"; kept for the next run in {cache.cache.folder}" if cache and cache.written else ""
+    seconds, megabytes = time.perf_counter() - start, f"{nbytes / 1e6:,.1f}"
+    log.info("Features (%s): %s in %.1f s, %s MB, %s%s.", name, how, seconds, megabytes, where, kept)
+    return found[0], found[1]

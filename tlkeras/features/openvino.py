@@ -10,13 +10,7 @@ from tlkeras.features.engines import BATCH_SIZE, Engine
 
 
 def make_engine(step: Any, model: keras.Model, name: str) -> Engine:
-    """Return a function from arrays for the inputs of a model to float32 arrays for its outputs.
-
-    Args:
-        step: the model as a `tf.function`.
-        model: tells the shapes of the inputs.
-        name: "openvino" computes in float32, "openvino_bf16" in bfloat16.
-    """
+    """Return the engine of a model that is given as a `tf.function` too; "openvino_bf16" computes in bfloat16."""
     import openvino
 
     precision = "bf16" if name.endswith("_bf16") else "f32"

@@ -12,17 +12,14 @@ from tlkeras.models.keras_private import nested_io, nodes_in_order, source_of
 class Parts:
     """A model in parts that share its layers.
 
-    Attributes:
-        below: decoded examples, such as resized pixels `(B, S, S, 3)`, 0–255, to the pooled features `(B, C)` and,
-            where the model is split, the tensors at the split: one, in NASNet two or three. The layers between the
-            split and the pooling are in it too, as phase 1 needs what comes out of them.
-        head: pooled features to the model's output.
-        upper: the tensors at the split to the model's output; None without a split.
+    `below` goes from decoded examples, such as resized pixels `(B, S, S, 3)`, 0–255, to the pooled features `(B, C)`
+    and, where the model is split, the tensors at the split: one, in NASNet two or three. The layers between the split
+    and the pooling are in it too, as phase 1 needs what comes out of them.
     """
 
     below: keras.Model
-    head: keras.Model
-    upper: keras.Model | None
+    head: keras.Model  # pooled features to the model's output
+    upper: keras.Model | None  # the tensors at the split to the model's output; None without a split
 
 
 def split_model(model: keras.Model, first: int) -> Parts:
@@ -44,14 +41,9 @@ def split_model(model: keras.Model, first: int) -> Parts:
 
 
 def boundary_tensors(backbone: keras.Model, first: int) -> keras.KerasTensor | tuple[keras.KerasTensor, ...]:
-    """Return what the layers from `first` on, and all that depends on them, take from below.
+    """Return what the backbone layers from `first` on, and all that depends on them, take from below.
 
-    Args:
-        backbone: the nested backbone.
-        first: index into its layers.
-
-    Returns:
-        One symbolic tensor, such as `(None, h, w, C)`, or a tuple of them where layers skip over the split.
+    That is one symbolic tensor, such as `(None, h, w, C)`, or a tuple of them where layers skip over the split.
     """
     upper = {id(layer) for layer in backbone.layers[first:]}
     crossing: dict[int, keras.KerasTensor] = {}

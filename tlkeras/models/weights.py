@@ -8,7 +8,13 @@ import keras
 import numpy as np
 
 from tlkeras.backbones.spec import BackboneSpec
-from tlkeras.backbones.weights import cache_paths, cannot_download, check_published, check_weights_option, find_weights
+from tlkeras.backbones.weights import (
+    cache_paths,
+    cannot_download,
+    check_published,
+    check_weights_option,
+    find_weights,
+)
 from tlkeras.errors import UserError
 from tlkeras.io.hashing import file_hash
 

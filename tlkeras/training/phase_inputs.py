@@ -10,9 +10,7 @@ import tensorflow as tf
 
 from tlkeras.config.train import TrainingOptions
 from tlkeras.data.pipeline import SplitData, evaluation_batches, training_batches
-from tlkeras.features.batches import evaluation_features, training_features
-from tlkeras.features.extract import Features, check_finite
-from tlkeras.features.get_features import get_features
+from tlkeras.features.extract import Features, check_finite, get_features
 from tlkeras.features.split_model import split_model
 from tlkeras.models.freezing import first_trainable_index
 from tlkeras.models.introspect import backbone_title, get_backbone, without_resizing
@@ -79,8 +77,8 @@ def cached_inputs(
 ) -> PhaseInputs:
     """Return the inputs of a part of the model that runs on some tensors of the features."""
     train, validation = (of_split.only(tensors) for of_split in features)
-    training = partial(training_features, train, batch_size=options.batch_size, seed=options.seed)
-    return PhaseInputs(part, training, evaluation_features(validation, options.batch_size), cached=True)
+    training = partial(train.training_batches, batch_size=options.batch_size, seed=options.seed)
+    return PhaseInputs(part, training, validation.evaluation_batches(options.batch_size), cached=True)
 
 
 def split_index(model: keras.Model, options: TrainingOptions) -> int:

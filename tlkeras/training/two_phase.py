@@ -108,7 +108,11 @@ def check_same(frozen: FrozenWeights, inputs: dict[str, PhaseInputs], saved: Che
     if cached(inputs) != saved.state["cached"]:
         raise UserError(
             "When this run started, there was another amount of room for features in memory or on disk. Give "
-            "--memory-gb and --cache-gb as much as then."
+            "--memory-gb "
+            # [part: feature-cache]
+            "and --cache-gb "
+            # [/part]
+            "as much as then."
         )
 
 
