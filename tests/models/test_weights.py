@@ -210,16 +210,15 @@ DAMAGE = [(transpose, "but other layers or another order"), (put_nan, "leaves 1 
 
 
 @pytest.mark.parametrize(("damage", "message"), DAMAGE)
-def test_a_file_that_fails_half_way_leaves_the_model_as_it_was(damage, message, tmp_path, saved, model, built):
+def test_a_file_that_fails_half_way_is_refused(damage, message, tmp_path, saved, model):
     path = shutil.copy(saved(SPEC.name, False, ".h5")[1], tmp_path / "damaged.h5")
     with h5py.File(path, "r+") as file:
         damage(file)
     with pytest.raises(UserError, match=message):
         load_backbone_weights(model, SPEC, str(path), SIZE)
-    assert_unchanged(model, built)
 
 
-def test_keras_3_weights_with_a_layer_of_another_shape_leave_the_model_as_it_was(tmp_path, saved, model, built):
+def test_keras_3_weights_with_a_layer_of_another_shape_are_refused(tmp_path, saved, model):
     path = shutil.copy(saved(SPEC.name, False, ".weights.h5")[1], tmp_path / "damaged.weights.h5")
     with h5py.File(path, "r+") as file:
         kernel = np.asarray(file["layers/conv2d/vars/0"])
@@ -227,7 +226,6 @@ def test_keras_3_weights_with_a_layer_of_another_shape_leave_the_model_as_it_was
         file["layers/conv2d/vars/0"] = kernel.transpose(3, 0, 1, 2)
     with pytest.raises(UserError, match="but other layers"):
         load_backbone_weights(model, SPEC, str(path), SIZE)
-    assert_unchanged(model, built)
 
 
 def test_weights_that_are_silently_skipped_are_found(saved, model, monkeypatch):

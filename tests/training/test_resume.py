@@ -154,8 +154,6 @@ def test_without_the_room_that_features_had_it_does_not_resume(tiny, colored, fi
 
 
 # [/part]
-
-
 def test_other_frozen_weights_are_refused(tiny, colored, finished, tmp_path, monkeypatch):
     """The weight file was replaced by another between the stop and the resume."""
 

@@ -45,7 +45,7 @@ class BackboneSpec:
     constructor_args: dict[str, float] = field(default_factory=dict, hash=False)
     bundled_hash: str | None = None  # SHA-256 of `NAME.weights.h5` in `backbones/bundled`, if it is there
     max_size: int | None = None  # maximum side in pixels, if there is one
-    modality: str | None = "image"  # name of what it takes, see `tlkeras.modalities.base`; None while not known
+    modality: str | None = "image"  # name of what it takes; None while that is not known
     digest: str | None = None  # SHA-256 of whatever defines the network beyond its name; none of Keras Applications
 
     provider: ClassVar[str] = "applications"

@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,12 +48,12 @@ class Entry:
     used: float  # when it was last used, in seconds since 1970
 
 
+@dataclass(frozen=True)
 class FeatureCache:
     """A folder of features that is bounded in size; the least recently used ones go first."""
 
-    def __init__(self, folder: Path, bound: int) -> None:
-        """Take the folder, which need not exist, and the bytes that its entries may take together."""
-        self.folder, self.bound = folder, bound
+    folder: Path  # need not exist
+    bound: int  # bytes that its entries may take together
 
     def entries(self) -> list[Entry]:
         """Return all entries, the most recently used ones first."""
@@ -128,18 +128,16 @@ class FeatureCache:
             total -= oldest.nbytes
 
 
+@dataclass
 class KeptFeatures:
-    """The features of one model in the cache.
+    """The features of one model in the cache."""
 
-    Attributes:
-        hits: how many splits were read.
-        written: how many splits were computed and kept.
-    """
-
-    def __init__(self, cache: FeatureCache, common: dict[str, Any], model: "keras.Model", dtype: str) -> None:
-        """Take the cache, and what the features of all splits depend on."""
-        self.cache, self.common, self.model, self.dtype = cache, common, model, dtype
-        self.hits = self.written = 0
+    cache: FeatureCache
+    common: dict[str, Any]  # what the features of all splits depend on
+    model: "keras.Model"
+    dtype: str
+    hits: int = 0  # splits that were read
+    written: int = 0  # splits that were computed and kept
 
     def read_or_fill(
         self, job: "ExtractionJob", engine: Callable[[], "Engine"], fits_memory: bool
@@ -169,7 +167,9 @@ def open_cache(model: "keras.Model", name: str, options: TrainingOptions, nbytes
         return None
     packages = sorted({"tensorflow", "keras", "pillow", options.engine.partition("_")[0]})
     common = {"features": name, "model": digest_model(model), "engine": options.engine, "cores": available_cores()}
-    return KeptFeatures(cache, common | {name: version(name) for name in packages}, model, options.feature_dtype)
+    return KeptFeatures(
+        cache, common | {package: version(package) for package in packages}, model, options.feature_dtype
+    )
 
 
 def digest_model(model: "keras.Model") -> str:
@@ -191,11 +191,10 @@ def job_key(job: "ExtractionJob") -> dict[str, Any]:
     digest = stream_hash([str(inputs.shape[1:])], chunks)
     key: dict[str, Any] = {"examples": len(rows), "inputs": digest, "views": job.views}
     if job.augmented:
-        names = [entry.name for entry in fields(AugmentOptions)]
-        key |= {name: value for name, value in asdict(job.options).items() if name in [*names, "seed"]}
-        key["code"] = file_hash(
-            Path(inspect.getfile(augment))
-        )  # so that whoever changes it does not get stale features
+        names = ["seed", *(entry.name for entry in fields(AugmentOptions))]
+        key |= {name: getattr(job.options, name) for name in names}
+        # so that whoever changes it does not get stale features
+        key["code"] = file_hash(Path(inspect.getfile(augment)))
     return key
 
 
@@ -208,17 +207,14 @@ def checksum(array: FileArray) -> str:
     """Return the hash of an array's content, made of those of its chunks, which all cores compute."""
     rows = max(1, CHUNK_BYTES * len(array) // max(1, array.nbytes))
     with ThreadPoolExecutor() as pool:
-        return stream_hash(
-            pool.map(lambda start: stream_hash([array[start : start + rows]]), range(0, len(array), rows))
-        )
+        starts = range(0, len(array), rows)
+        return stream_hash(pool.map(lambda start: stream_hash([array[start : start + rows]]), starts))
 
 
 def is_alive(process: int) -> bool:
     """Return whether a process of this number runs."""
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass
+    except OSError as error:
+        return not isinstance(error, ProcessLookupError)
     return True

@@ -54,7 +54,7 @@ class Features:
     def training_batches(
         self, *, batch_size: int, first_epoch: int, last_epoch: int, seed: int, class_weights: np.ndarray | None = None
     ) -> tf.data.Dataset:
-        """Return what `tlkeras.data.pipeline.training_batches` does, in the same order, with features for images."""
+        """Return what `training_batches` of images does, in the same order; epochs take turns through the views."""
         steps = steps_per_epoch(len(self), batch_size)
 
         def choose(step: np.int64) -> tuple[int, np.ndarray]:

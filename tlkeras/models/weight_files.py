@@ -1,7 +1,5 @@
-"""Load a weight file of one's own, checked by `tlkeras.backbones.weight_files`: all of its weights, or none."""
+"""Load a weight file of one's own that was checked by the module of this name in `tlkeras.backbones`."""
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -10,44 +8,36 @@ import numpy as np
 
 from tlkeras.backbones.weight_files import is_legacy, legacy_layers, open_hdf5
 from tlkeras.errors import UserError
+from tlkeras.models.keras_private import flatten_layers
 
 
 def load_own_file(model: keras.Model, path: Path) -> None:
-    """Load a file of any kind into a backbone; refuse one that does not fit, with the weights as they were before."""
-    with restore_on_failure(model, path):
-        if path.suffix == ".keras":
-            assign(model, weights_of_saved_model(model, path))
+    """Load a file of any kind into a backbone; refuse one that does not fit, or does not give each weight a value."""
+    assign(model, [np.full(old.shape, -1 if "int" in old.dtype else np.nan) for old in weights_in_order(model)])
+    read_into(model, path)
+    bad = [weight.path for weight in weights_in_order(model) if is_unset(keras.ops.convert_to_numpy(weight))]
+    if bad:
+        raise UserError(f"{path} leaves {len(bad)} weights without a finite value, first {bad[0]}. Get it again.")
+
+
+def is_unset(value: np.ndarray) -> bool:
+    """Return whether part of a weight is not finite or, where it is an integer, negative."""
+    return bool((value < 0).any() if value.dtype.kind == "i" else not np.isfinite(value).all())
+
+
+def read_into(model: keras.Model, path: Path) -> None:
+    """Read a file of any kind into a backbone."""
+    if path.suffix == ".keras":
+        assign(model, weights_of_saved_model(model, path))
+        return
+    with open_hdf5(path) as file:
+        if is_legacy(file):
+            assign(model, legacy_weights(model, path, file))
             return
-        with open_hdf5(path) as file:
-            if is_legacy(file):
-                assign(model, legacy_weights(model, path, file))
-                return
-        try:
-            model.load_weights(path)
-        except Exception as error:  # ValueError where layers differ, others where the file is damaged
-            raise UserError(f"{path} has as many parameters as {model.name}, but other layers: {error}") from error
-
-
-@contextlib.contextmanager
-def restore_on_failure(model: keras.Model, path: Path) -> Iterator[None]:
-    """Check that the block assigns every weight of the model; if it does not, restore the former weights.
-
-    Each weight is set to NaN (or -1 where it is an integer) beforehand and must not be afterwards.
-    """
-    before = list(map(keras.ops.convert_to_numpy, weights_in_order(model)))
     try:
-        assign(model, [np.full_like(value, -1 if value.dtype.kind == "i" else np.nan) for value in before])
-        yield
-        after = {weight.path: keras.ops.convert_to_numpy(weight) for weight in weights_in_order(model)}
-        bad = [
-            name for name, value in after.items()
-            if not (value >= 0 if value.dtype.kind == "i" else np.isfinite(value)).all()
-        ]  # fmt: skip
-        if bad:
-            raise UserError(f"{path} leaves {len(bad)} weights without a finite value, first {bad[0]}. Get it again.")
-    except BaseException:
-        assign(model, before)
-        raise
+        model.load_weights(path)
+    except Exception as error:  # ValueError where layers differ, others where the file is damaged
+        raise UserError(f"{path} has as many parameters as {model.name}, but other layers: {error}") from error
 
 
 def legacy_weights(model: keras.Model, path: Path, file: h5py.File) -> list[np.ndarray]:
@@ -65,19 +55,11 @@ def weights_of_saved_model(model: keras.Model, path: Path) -> list[np.ndarray]:
     except Exception as error:  # Keras raises errors of many kinds here.
         raise UserError(f"{path} cannot be opened as a Keras model in safe mode: {error}") from error
     wanted = [weight.shape for weight in weights_in_order(model)]
-    for part in models_in(saved):
-        weights = weights_in_order(part)[: len(wanted)]
+    for part in flatten_layers(saved):
+        weights = weights_in_order(part)[: len(wanted)] if isinstance(part, keras.Model) else []
         if [weight.shape for weight in weights] == wanted:
             return list(map(keras.ops.convert_to_numpy, weights))
     raise UserError(f"{path} holds no model with the layers of {model.name}.")
-
-
-def models_in(model: keras.Model) -> Iterator[keras.Model]:
-    """Yield a model and all models nested in it."""
-    yield model
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from models_in(layer)
 
 
 def weights_in_order(model: keras.Model) -> list[keras.Variable]:
