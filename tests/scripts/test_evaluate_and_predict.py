@@ -157,7 +157,7 @@ def test_a_run_of_an_earlier_version(call, trained, made):
     old_names = {new: old for old, new in NEW_NAMES.items()}
     config = yaml.safe_load(Path("old/config.yaml").read_text())
     config = {old_names.get(name, name): value for name, value in config.items()}
-    assert {"frozen_rate", "validation_share", "colour", "cache_disk"} <= set(config)
+    assert {"frozen_rate", "validation_share", "colour", "memory"} <= set(config)
     Path("old/config.yaml").write_text(yaml.safe_dump(config))
     logged = json.loads((trained.path / "metrics.json").read_text())["test"]
     metrics = json.loads(call("evaluate.py", "old", "--json").out)["test"]
