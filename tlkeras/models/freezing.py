@@ -61,10 +61,7 @@ def set_trainable(model: keras.Model, unfreeze: str | int | float) -> ParameterC
     backbone.trainable = first < len(backbone.layers)
     for index, layer in enumerate(backbone.layers):
         for part in flatten_layers(layer):  # Keras hands nothing down where the value stays the same
-            part.trainable = index >= first
-    for layer in flatten_layers(backbone):
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.trainable = False
+            part.trainable = index >= first and not isinstance(part, keras.layers.BatchNormalization)
     if model.compiled:
         model.compile_from_config(model.get_compile_config())
     return ParameterCount(trainable=count_params(model.trainable_weights), total=count_params(model.weights))
