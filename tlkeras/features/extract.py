@@ -76,8 +76,9 @@ class Features:
             rows = view * len(self) + chosen
             return *(np.asarray(array[rows], "float32") for array in self.arrays), self.targets[chosen]
 
-        parts = [(tf.float32, array.shape[1:]) for array in (*self.arrays, self.targets)]
-        return numpy_batches(steps, make, parts).map(lambda *all: (unwrap_single(all[:-1]), all[-1]))
+        shapes = [array.shape[1:] for array in (*self.arrays, self.targets)]
+        batches = numpy_batches(steps, make, [(tf.float32, shape) for shape in shapes])
+        return batches.map(lambda *parts: (unwrap_single(parts[:-1]), parts[-1]))
 
 
 @dataclass(frozen=True)
@@ -151,28 +152,28 @@ def get_features(
     memory = memory_budget(options.memory_gb)
     fits, allowed = nbytes <= memory, f"--memory-gb ({memory / 1e9:.1f}) allows"
     engine = functools.cache(lambda: make_engine(model, options.engine))
-    cache: Any = None
+    kept: Any = None
     # [part: feature-cache]
     allowed = f"--memory-gb ({memory / 1e9:.1f}) and --cache-gb ({options.cache_gb:.1f}) allow"
     if options.cache_gb:
         from tlkeras.features.cache import open_cache
 
-        cache = open_cache(model, name, options, nbytes)
+        kept = open_cache(model, name, options, nbytes)
     # [/part]
-    if not (fits or cache):
+    if not (fits or kept):
         log.info("Note: features (%s) would take %.2f GB, more than %s, so they are computed anew in each epoch.",
                  name, nbytes / 1e9, allowed)  # fmt: skip
         return None
     found = []
     for job in jobs:
-        arrays = cache and cache.read_or_fill(job, engine, fits)
+        arrays = kept and kept.read_or_fill(job, engine, fits)
         if arrays is None:
             arrays = [np.empty(shape, options.feature_dtype) for shape in job.shapes(model)]
             job.fill(engine(), arrays)
         found.append(Features(arrays, job.data.targets, job.views))
-    how = "read from the cache" if cache and cache.hits == len(jobs) else "computed"
+    how = "read from the cache" if kept and kept.hits == len(jobs) else "computed"
     where = "in memory" if fits else f"on disk, as more than {memory / 1e9:.1f} GB (--memory-gb)"
-    kept = f"; kept for the next run in {cache.cache.folder}" if cache and cache.written else ""
+    note = f"; kept for the next run in {kept.cache.folder}" if kept and kept.written else ""
     seconds, megabytes = time.perf_counter() - start, f"{nbytes / 1e6:,.1f}"
-    log.info("Features (%s): %s in %.1f s, %s MB, %s%s.", name, how, seconds, megabytes, where, kept)
+    log.info("Features (%s): %s in %.1f s, %s MB, %s%s.", name, how, seconds, megabytes, where, note)
     return found[0], found[1]
