@@ -23,7 +23,7 @@ from tlkeras.features.engines import BATCH_SIZE, Engine
 from tlkeras.io.arrays import FileArray
 from tlkeras.io.hashing import array_digest, file_hash, json_hash, stream_hash
 from tlkeras.models.keras_private import flatten_layers
-from tlkeras.notebook import progress
+from tlkeras.progress import progress
 
 
 @dataclass(frozen=True)
