@@ -1,7 +1,6 @@
 """A bar for what takes long: a passing line on a terminal, HTML in a notebook."""
 
 import sys
-from importlib.util import find_spec
 from typing import Any
 
 from tqdm import tqdm
@@ -10,12 +9,9 @@ DELAY = 2.0  # seconds; what takes less shows no bar
 
 
 def in_notebook() -> bool:
-    """Return whether a Jupyter kernel runs this program; IPython on a terminal, or merely imported, is none.
-
-    A project that was made without the part for notebooks shows the same there as anywhere else.
-    """
+    """Return whether a Jupyter kernel runs this program; IPython on a terminal, or merely imported, is none."""
     ipython = sys.modules.get("IPython")
-    return hasattr(ipython and ipython.get_ipython(), "kernel") and find_spec("tlkeras.notebook") is not None
+    return hasattr(ipython and ipython.get_ipython(), "kernel")
 
 
 def progress(total: int, description: str, unit: str = "it") -> tqdm:
@@ -24,8 +20,10 @@ def progress(total: int, description: str, unit: str = "it") -> tqdm:
     On a terminal it is a line that goes when it is closed; where standard error is no terminal it shows nothing.
     """
     options: dict[str, Any] = {"total": total, "desc": description, "unit": f" {unit}", "delay": DELAY}
+    # [part: notebooks]
     if in_notebook():
         from tlkeras.notebook import NotebookBar
 
         return NotebookBar(**options)
+    # [/part]
     return tqdm(**options, leave=False, disable=None)

@@ -1,7 +1,6 @@
 """Callbacks of one phase; each phase makes its own, because Keras' callbacks carry their best value over."""
 
 import logging
-import sys
 import time
 from typing import Any
 
@@ -10,7 +9,6 @@ import numpy as np
 
 from tlkeras.config.fields import Task
 from tlkeras.errors import UserError
-from tlkeras.progress import in_notebook
 from tlkeras.training.checkpoint import assign_all, to_numpy
 
 log = logging.getLogger("tlkeras")
@@ -23,11 +21,6 @@ def score(logs: dict[str, float], task: Task) -> tuple[float, ...]:
     if task == "single_label":
         return (logs["val_accuracy"], -logs["val_loss"])
     return (-logs["val_loss"],)
-
-
-def fit_verbosity() -> int:
-    """Return `verbose` of `fit`: a bar on a terminal, else a line an epoch; nothing where a notebook shows a bar."""
-    return 0 if in_notebook() else 1 if sys.stdout.isatty() else 2
 
 
 class TerminateOnNaN(keras.callbacks.Callback):

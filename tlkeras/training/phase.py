@@ -1,5 +1,6 @@
 """One call of `fit`: what it trains, on what, with which loss, and how it is compiled and shown."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,15 +11,15 @@ import tensorflow as tf
 from tlkeras.data.pipeline import SplitData, steps_per_epoch
 from tlkeras.errors import UserError
 from tlkeras.models.introspect import decoded_input, get_task, model_modality
-from tlkeras.progress import in_notebook
-from tlkeras.training.callbacks import TerminateOnNaN, Throughput, fit_verbosity
+from tlkeras.training.callbacks import TerminateOnNaN, Throughput
 from tlkeras.training.checkpoint import training_state
 
-# By the name of a phase: its title, and the option of its learning rate.
-PHASES = {
-    "frozen": ("Phase 1", "--head-learning-rate"),
-    "finetune": ("Phase 2", "--finetune-learning-rate"),
-    "scratch": ("Training", "--learning-rate"),
+# By the name of a phase.
+TITLES = {"frozen": "Phase 1", "finetune": "Phase 2", "scratch": "Training"}
+OPTIONS = {
+    "frozen": "--head-learning-rate",
+    "finetune": "--finetune-learning-rate",
+    "scratch": "--learning-rate",
 }
 
 
@@ -27,7 +28,7 @@ class Phase:
     """The epochs of one call of `fit`.
 
     Attributes:
-        name: one of `PHASES`.
+        name: one of `TITLES`.
         unfreeze: what is trainable besides the head; a stage, a number, a fraction, "all" or "none".
         learning_rate: the maximum learning rate.
         first_epoch: counted over all phases, from 0.
@@ -100,13 +101,19 @@ def fit(phase: Phase, inputs: PhaseInputs, first_epoch: int, callbacks: list[ker
 
     The callbacks see loss and metrics before the throughput is added to them.
     """
-    title, option = PHASES[phase.name]
-    callbacks = [TerminateOnNaN(f"Lower {option} (it was {phase.learning_rate})."), *callbacks]
+    advice = f"Lower {OPTIONS[phase.name]} (it was {phase.learning_rate})."
+    callbacks = [TerminateOnNaN(advice), *callbacks]
     callbacks.append(Throughput(inputs.examples, inputs.batch_size, phase.last_epoch, inputs.unit))
+    verbose = 1 if sys.stdout.isatty() else 2  # a bar, or a line an epoch
+    # [part: notebooks]
+    from tlkeras.progress import in_notebook
+
     if in_notebook():
         from tlkeras.training.notebook import NotebookProgress
 
-        callbacks.append(NotebookProgress(title, first_epoch, phase.last_epoch))
+        callbacks.append(NotebookProgress(TITLES[phase.name], first_epoch, phase.last_epoch))
+        verbose = 0
+    # [/part]
     inputs.part.fit(
         inputs.training(first_epoch=first_epoch, last_epoch=phase.last_epoch),
         validation_data=inputs.validation,
@@ -115,7 +122,7 @@ def fit(phase: Phase, inputs: PhaseInputs, first_epoch: int, callbacks: list[ker
         initial_epoch=first_epoch,
         epochs=phase.last_epoch,
         callbacks=callbacks,
-        verbose=fit_verbosity(),
+        verbose=verbose,
     )
 
 

@@ -16,7 +16,7 @@ from tlkeras.models.introspect import get_backbone, get_spec, get_task
 from tlkeras.training.callbacks import HistoryLogger, Logs, RestoreBestWeights
 from tlkeras.training.checkpoint import Checkpoint, Checkpoints, assign_all, to_numpy
 from tlkeras.training.optimizers import make_optimizer
-from tlkeras.training.phase import PHASES, Phase, PhaseInputs, check_data, compile_part, fit
+from tlkeras.training.phase import TITLES, Phase, PhaseInputs, check_data, compile_part, fit
 from tlkeras.training.phase_inputs import prepare_phases
 
 log = logging.getLogger("tlkeras")
@@ -92,7 +92,7 @@ def train_two_phases(
         if saved and phase.name == "frozen" and saved.state["phase"] == "finetune":
             continue  # it was done before the stop; the checkpoint holds its result
         state = "frozen" if phase.name == "frozen" else f"unfrozen: {phase.unfreeze}"
-        log.info("%s, backbone %s: %s.", PHASES[phase.name][0], state, count)
+        log.info("%s, backbone %s: %s.", TITLES[phase.name], state, count)
         resumed = saved if saved and saved.state["phase"] == phase.name else None
         train_phase(model, phase, inputs, options, result, checkpoints, resumed)
     set_trainable(model, "none")
