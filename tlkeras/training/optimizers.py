@@ -90,9 +90,8 @@ def lr_scales(model: keras.Model, layer_decay: float) -> dict[str, float]:
     backbone, stages = get_backbone(model), get_spec(model).stages
     names = [layer.name for layer in backbone.layers]
     starts = [names.index(stage.first_layer) + stage.after for stage in stages]
-    scales = {}
-    for index, layer in enumerate(backbone.layers):
-        above = sum(start > index for start in starts)
-        for variable in layer.trainable_weights:
-            scales[variable.path] = layer_decay**above
-    return scales
+    return {
+        variable.path: layer_decay ** sum(start > index for start in starts)
+        for index, layer in enumerate(backbone.layers)
+        for variable in layer.trainable_weights
+    }
