@@ -39,19 +39,12 @@ class TerminateOnNaN(keras.callbacks.Callback):
 
 
 class RestoreBestWeights(keras.callbacks.Callback):
-    """Keep the weights of the best epoch on validation, restore them at the end, and stop early.
-
-    Attributes:
-        best: the score of the best epoch, empty before the first, which any score is above.
-        epoch: its index, from 0.
-        weights: what the trainable weights held then.
-        done: whether the phase ended early.
-    """
+    """Keep the trainable weights of the best epoch on validation, restore them at the end, and stop early (`done`)."""
 
     def __init__(self, task: Task, patience: int) -> None:
         super().__init__()
         self._task, self._patience = task, patience
-        self.best: tuple[float, ...] = ()
+        self.best: tuple[float, ...] = ()  # which any score is above
         self.epoch, self.done = -1, False
         self.weights: list[np.ndarray] = []
 

@@ -16,52 +16,31 @@ from tlkeras.training.checkpoint import training_state
 
 # By the name of a phase.
 TITLES = {"frozen": "Phase 1", "finetune": "Phase 2", "scratch": "Training"}
-OPTIONS = {
-    "frozen": "--head-learning-rate",
-    "finetune": "--finetune-learning-rate",
-    "scratch": "--learning-rate",
-}
+OPTIONS = {"frozen": "--head-learning-rate", "finetune": "--finetune-learning-rate", "scratch": "--learning-rate"}
 
 
 @dataclass(frozen=True)
 class Phase:
-    """The epochs of one call of `fit`.
+    """The epochs of one call of `fit`: what is trainable besides the head in it, and the maximum learning rate."""
 
-    Attributes:
-        name: one of `TITLES`.
-        unfreeze: what is trainable besides the head; a stage, a number, a fraction, "all" or "none".
-        learning_rate: the maximum learning rate.
-        first_epoch: counted over all phases, from 0.
-        last_epoch: end of the range, not included.
-    """
-
-    name: str
+    name: str  # one of `TITLES`
     unfreeze: str
     learning_rate: float
-    first_epoch: int
-    last_epoch: int
+    first_epoch: int  # counted over both phases, from 0
+    last_epoch: int  # not included
 
 
 @dataclass(frozen=True)
 class PhaseInputs:
-    """The layers that run in a phase, and their inputs.
+    """The layers that run in a phase, and their inputs: every validation example once, or no validation."""
 
-    Attributes:
-        part: the layers; they are the model's own, so training them trains the model.
-        training: batches of a range of epochs; takes `first_epoch` and `last_epoch`.
-        validation: every validation example once; None for no validation.
-        examples: how many are trained on.
-        unit: of the throughput, such as "img/s".
-        cached: whether these are features that were computed once.
-    """
-
-    part: keras.Model
-    training: Callable[..., tf.data.Dataset]
+    part: keras.Model  # of the model's own layers, so training them trains the model
+    training: Callable[..., tf.data.Dataset]  # batches of the epochs from `first_epoch` to `last_epoch`
     validation: tf.data.Dataset | None
-    examples: int
+    examples: int  # of the training split
     batch_size: int
-    unit: str
-    cached: bool = False
+    unit: str  # of the throughput, such as "img/s"
+    cached: bool = False  # whether these are features that were computed once
 
     @property
     def steps(self) -> int:
