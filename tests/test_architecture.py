@@ -16,7 +16,7 @@ HEAVY = ("tensorflow", "keras")
 LAYERS = [
     ["errors"],
     ["config", "io"],
-    ["runtime", "notebook"],
+    ["runtime", "progress", "notebook"],
     ["backbones", "modalities"],
     ["data", "models"],
     ["extras"],

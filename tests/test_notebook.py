@@ -7,9 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tlkeras import notebook
+from tlkeras import progress as module
 from tlkeras.errors import UserError
-from tlkeras.notebook import Table, image_grid, in_notebook, progress
+from tlkeras.notebook import Table, image_grid
+from tlkeras.progress import in_notebook, progress
 
 ROWS = [{"name": "a<b", "count": 1200, "recall": 0.25}, {"name": "long name", "count": 7, "recall": np.float32(1)}]
 
@@ -42,7 +43,7 @@ def looks(monkeypatch) -> list[dict[str, str]]:
     shown = []
     handle = SimpleNamespace(update=lambda look, raw: shown.append(look))
     monkeypatch.setattr(ipython, "display", lambda look, raw, display_id: shown.append(look) or handle)
-    monkeypatch.setattr(notebook, "in_notebook", lambda: True)
+    monkeypatch.setattr(module, "in_notebook", lambda: True)
     return shown
 
 
@@ -55,7 +56,7 @@ def test_only_a_kernel_is_a_notebook(monkeypatch):
 
 
 def test_a_bar_and_its_table_are_redrawn_in_their_position(monkeypatch, looks, capfd):
-    monkeypatch.setattr(notebook, "DELAY", 0)
+    monkeypatch.setattr(module, "DELAY", 0)
     with progress(4, "Phase <1>", "batches") as bar:
         bar.set_postfix_str("epoch 1 of 2", refresh=False)
         for _ in range(100):
@@ -73,7 +74,7 @@ def test_a_bar_and_its_table_are_redrawn_in_their_position(monkeypatch, looks, c
 
 @pytest.mark.parametrize("delay", [0, 60])
 def test_what_takes_long_has_a_bar_in_a_notebook(monkeypatch, looks, delay):
-    monkeypatch.setattr(notebook, "DELAY", delay)
+    monkeypatch.setattr(module, "DELAY", delay)
     with progress(400, "Reading images", "images") as bar:
         for _ in range(400):
             bar.update()
@@ -82,7 +83,7 @@ def test_what_takes_long_has_a_bar_in_a_notebook(monkeypatch, looks, delay):
 
 @pytest.mark.parametrize(("delay", "terminal"), [(0, True), (60, True), (0, False)])
 def test_what_takes_long_has_a_passing_line_on_a_terminal(monkeypatch, capsys, delay, terminal):
-    monkeypatch.setattr(notebook, "DELAY", delay)
+    monkeypatch.setattr(module, "DELAY", delay)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     with progress(2000, "Reading images", "images") as bar:
         bar.update(1000)
@@ -96,8 +97,9 @@ def test_what_takes_long_has_a_passing_line_on_a_terminal(monkeypatch, capsys, d
 def test_a_training_shows_one_bar_and_no_lines_in_a_notebook(monkeypatch, capfd, in_kernel):
     """Keras' lines go where the bar is, and come back where it is not."""
     import keras
+    import tensorflow as tf
 
-    from tlkeras.training import callbacks
+    from tlkeras.training.phase import Phase, PhaseInputs, fit
 
     ipython, shown = pytest.importorskip("IPython.display"), []
     handle = SimpleNamespace(update=lambda look, raw: shown.append(look["text/plain"]))
@@ -105,9 +107,9 @@ def test_a_training_shows_one_bar_and_no_lines_in_a_notebook(monkeypatch, capfd,
     monkeypatch.setattr("IPython.get_ipython", lambda: SimpleNamespace(kernel=None) if in_kernel else None)
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
-    watching = [callbacks.Throughput(8, 4, 3), callbacks.NotebookProgress("Phase 2", 1, 3)]
-    model.fit(np.zeros((8, 4)), np.zeros((8, 1)), batch_size=4, initial_epoch=1, epochs=3, callbacks=watching,
-              verbose=callbacks.fit_verbosity())  # fmt: skip
+    data = tf.data.Dataset.from_tensors((np.zeros((4, 4)), np.zeros((4, 1)))).repeat(4)
+    inputs = PhaseInputs(model, lambda **_: data, None, examples=8, batch_size=4, unit="img/s")
+    fit(Phase("finetune", "all", 0.1, 0, 3), inputs, 1, [])
     lines = capfd.readouterr().out
     if in_kernel:
         bar, head, *rows = shown[-1].splitlines()

@@ -38,8 +38,10 @@ _HOMES = {
     "compute_metrics": "tlkeras.evaluation.metrics",
     "per_class_metrics": "tlkeras.evaluation.metrics",
     "plot_history": "tlkeras.evaluation.plots",
+    # [part: notebooks]
     "Table": "tlkeras.notebook",
     "image_grid": "tlkeras.notebook",
+    # [/part]
     "UserError": "tlkeras.errors",
 }
 __all__ = sorted(_HOMES)

@@ -1,9 +1,8 @@
-"""What is rich in a notebook and plain on a terminal: tables, images, progress bars."""
+"""What a notebook shows as HTML or as a figure: tables, images, progress bars; a training elsewhere needs none."""
 
 import html
 import io
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +11,6 @@ from tqdm import tqdm
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-DELAY = 2.0  # seconds; what takes less shows no bar
-
-
-def in_notebook() -> bool:
-    """Return whether a Jupyter kernel runs this program; IPython on a terminal, or merely imported, is none."""
-    ipython = sys.modules.get("IPython")
-    return hasattr(ipython and ipython.get_ipython(), "kernel")
 
 
 class Table:
@@ -93,23 +84,6 @@ def image_grid(images: Sequence[np.ndarray], titles: Sequence[str], columns: int
         panel.imshow(image, cmap="gray", vmin=0, vmax=255)
         panel.set_title(title, fontsize="small")
     return figure
-
-
-def progress(total: int, description: str, unit: str = "it") -> tqdm:
-    """Return a bar for what takes longer than two seconds, to be moved by `update(count)` and ended by `close()`.
-
-    On a terminal it is a line that goes when it is closed; where standard error is no terminal it shows nothing.
-
-    Args:
-        total: how many there are to do.
-        description: such as "Reading images".
-        unit: of what is counted, such as "images".
-
-    Returns:
-        A `tqdm`, which is also a context manager; in a notebook a `NotebookBar`.
-    """
-    options: dict[str, Any] = {"total": total, "desc": description, "unit": f" {unit}", "delay": DELAY}
-    return NotebookBar(**options) if in_notebook() else tqdm(**options, leave=False, disable=None)
 
 
 class NotebookBar(tqdm):

@@ -62,7 +62,5 @@ def load_tensorflow(seed: int | None = None) -> None:
         if seed is not None:
             keras.utils.set_random_seed(seed)
             tf.config.experimental.enable_op_determinism()
-        tf.zeros(1)
-        tf.transpose(
-            tf.zeros((1, 1), tf.int64)
-        )  # oneDNN logs once in a process that it leaves other types than float alone
+        # oneDNN logs once in a process that it leaves other types than float alone.
+        tf.transpose(tf.zeros((1, 1), tf.int64))

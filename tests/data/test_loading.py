@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlkeras import notebook
+from tlkeras import progress
 from tlkeras.data import loading
 from tlkeras.data.example import Example
 from tlkeras.data.loading import decode_all, sample_median
@@ -112,7 +112,7 @@ def test_no_room_on_the_disk(make, monkeypatch):
 
 
 def test_progress_is_shown_only_on_a_terminal(make, monkeypatch, capsys):
-    monkeypatch.setattr(notebook, "DELAY", 0)
+    monkeypatch.setattr(progress, "DELAY", 0)
     decode_all(make(3), ImageModality(4), 0.0)
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)

@@ -10,7 +10,7 @@ from tlkeras.config.pretrain import AllLayersOptions
 from tlkeras.errors import UserError
 from tlkeras.models.builders import build_classifier
 from tlkeras.models.introspect import get_backbone
-from tlkeras.training import all_layers
+from tlkeras.training import phase
 from tlkeras.training.all_layers import all_layers_optimizer, train_all_layers
 from tlkeras.training.checkpoint import Checkpoints
 
@@ -94,7 +94,7 @@ def test_a_loss_that_is_not_finite_is_reported(tiny, colored, monkeypatch):
     def broken(*_):
         return {"loss": lambda true, given: keras.ops.sum(given) * float("nan"), "metrics": []}
 
-    monkeypatch.setattr(all_layers, "loss_and_metrics", broken)
+    monkeypatch.setattr(phase, "loss_and_metrics", broken)
     message = r"the training loss became nan in epoch 1\. Lower --learning-rate \(it was 0\.02\)"
     with pytest.raises(UserError, match=message):
         train(colored, epochs=2)

@@ -14,7 +14,7 @@ from tlkeras.errors import UserError
 from tlkeras.models.batch_norm import calibrate_batch_norm
 from tlkeras.models.builders import build_classifier
 from tlkeras.models.introspect import get_backbone
-from tlkeras.training import phase, two_phase
+from tlkeras.training import two_phase
 from tlkeras.training.two_phase import train_two_phases
 
 # 30 images make 3 steps an epoch.
@@ -130,8 +130,8 @@ def test_each_phase_has_a_new_optimizer_with_its_own_learning_rate(tiny, colored
         made.append(real(*arguments))
         return made[-1]
 
-    real = phase.make_optimizer
-    monkeypatch.setattr(phase, "make_optimizer", make_optimizer)
+    real = two_phase.make_optimizer
+    monkeypatch.setattr(two_phase, "make_optimizer", make_optimizer)
     model, train = build(colored(30)), colored(30)
     options = {"frozen_epochs": 2, "finetune_epochs": 3, "head_learning_rate": 0.03, "finetune_learning_rate": 0.002}
     result = train_two_phases(model, train, train, TrainingOptions(**PLAIN, **options, schedule="constant", warmup=0.1))

@@ -14,7 +14,7 @@ from tlkeras.data.example import Example
 from tlkeras.errors import UserError
 from tlkeras.io.arrays import FileArray
 from tlkeras.modalities.base import DecodeError, Modality
-from tlkeras.notebook import progress
+from tlkeras.progress import progress
 
 MEMORY_FRACTION = 0.25  # of the machine's memory; larger arrays go to a temporary file
 SAMPLE_SIZE = 50  # files whose headers tell the median size

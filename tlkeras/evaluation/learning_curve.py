@@ -5,12 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
 
-import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
 from scipy import stats
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
 
 BASELINE = "random"  # what the others are compared with
 VARIANTS = {
@@ -23,15 +20,7 @@ HEADER = "percent    images  weights, training       accuracy  gain, 95% CI     
 
 @dataclass(frozen=True)
 class Run:
-    """One training of each variant on the same images.
-
-    Attributes:
-        percent: of the training set.
-        images: training images.
-        seed: of the subset, and of all trainings.
-        accuracy: of each of `VARIANTS`, on the same test images.
-        seconds: of each variant's training.
-    """
+    """One training of each of `VARIANTS` on the same images, a percentage of the training set."""
 
     percent: int
     images: int
@@ -42,12 +31,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Size:
-    """All runs with one size of the training set.
-
-    Attributes:
-        percent: of the training split.
-        runs: one for each seed.
-    """
+    """All runs, one for each seed, with one size of the training set."""
 
     percent: int
     runs: Sequence[Run]
@@ -99,11 +83,8 @@ def savings(sizes: Sequence[Size], chance: float) -> str:
     """Return how much less data and time pretrained weights need for what random ones reach with the most images.
 
     They are compared with the fewest images from which random weights reach it, too. Only sizes that were measured
-    count: nothing is interpolated. Larger sizes must reach it as well.
-
-    Args:
-        sizes: from `by_size`.
-        chance: fraction of the most common class, the accuracy of always predicting it.
+    count: nothing is interpolated. Larger sizes must reach it as well. `chance` is the accuracy of always predicting
+    the most common class.
     """
     goal, low, high = sizes[-1].accuracy(BASELINE)
     if low <= chance:
@@ -118,14 +99,7 @@ def savings(sizes: Sequence[Size], chance: float) -> str:
 
 
 def saved_by(variant: str, goal: float, own: Size, sizes: Sequence[Size]) -> str:
-    """Return what one variant needs to reach an accuracy, and how much less that is than random weights need.
-
-    Args:
-        variant: one of `VARIANTS`.
-        goal: the accuracy.
-        own: the size with which random weights reach it.
-        sizes: all of them.
-    """
+    """Return what one variant needs to reach an accuracy, and how much less that is than `own` of random weights."""
     enough = first_to_reach(goal, variant, sizes)
     if enough is None:
         return "more images than there were; transfer saves nothing here."
@@ -151,7 +125,8 @@ def relative(new: float, old: float, what: str) -> str:
 
 def plot_learning_curve(sizes: Sequence[Size], title: str, path: Path) -> None:
     """Plot the accuracy of all variants over the size of the training set, with bands of 95 %, as PNG."""
-    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
     images = [size.images for size in sizes]
     for variant, name in VARIANTS.items():
         center, low, high = np.array([size.accuracy(variant) for size in sizes]).T
@@ -164,4 +139,3 @@ def plot_learning_curve(sizes: Sequence[Size], title: str, path: Path) -> None:
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     figure.savefig(path, dpi=120)
-    plt.close(figure)

@@ -9,7 +9,7 @@ def plot_history(history: list[dict], kept_epoch: int, path: Path | None = None)
     """Plot loss and accuracy (or mean absolute error) of training and validation over the epochs of both phases.
 
     Args:
-        history: rows of `tlkeras.training.phase.TrainingResult.history`.
+        history: rows of `tlkeras.training.two_phase.TrainingResult.history`.
         kept_epoch: epoch whose weights were kept, marked in the plot.
         path: where the PNG is saved; nowhere when None.
 

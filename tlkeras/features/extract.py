@@ -31,7 +31,7 @@ from tlkeras.data.pipeline import (
 from tlkeras.errors import UserError
 from tlkeras.features.engines import BATCH_SIZE, Engine, make_engine, unwrap_single
 from tlkeras.io.arrays import FileArray
-from tlkeras.notebook import progress
+from tlkeras.progress import progress
 
 log = logging.getLogger("tlkeras")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import keras
 
     from tlkeras.data.pipeline import SplitData
-    from tlkeras.training.phase import TrainingResult
+    from tlkeras.training.two_phase import TrainingResult
 
 log = logging.getLogger("tlkeras")
 

@@ -2,28 +2,19 @@
 
 import logging
 import time
+from functools import partial
 
 import keras
 
 from tlkeras.config.fields import check_values
 from tlkeras.config.pretrain import AllLayersOptions
 from tlkeras.data.pipeline import SplitData, evaluation_batches, steps_per_epoch, training_batches
-from tlkeras.errors import UserError
-from tlkeras.models.introspect import get_backbone, get_task, without_resizing
+from tlkeras.models.introspect import get_backbone, without_resizing
 from tlkeras.models.keras_private import flatten_layers
-from tlkeras.training.callbacks import (
-    HistoryLogger,
-    Logs,
-    NotebookProgress,
-    TerminateOnNaN,
-    Throughput,
-    fit_verbosity,
-)
-from tlkeras.training.checkpoint import Checkpoints
-from tlkeras.training.losses import loss_and_metrics
+from tlkeras.training.callbacks import HistoryLogger, Logs
+from tlkeras.training.checkpoint import Checkpoints, assign_all, to_numpy
 from tlkeras.training.optimizers import loss_scaled, make_schedule
-from tlkeras.training.state import EpochCheckpoint, assign_all, to_numpy, training_state
-from tlkeras.training.two_phase import check_data
+from tlkeras.training.phase import Phase, PhaseInputs, check_data, compile_part, fit
 
 log = logging.getLogger("tlkeras")
 
@@ -39,26 +30,13 @@ def train_all_layers(
     options: AllLayersOptions,
     checkpoints: Checkpoints | None = None,
 ) -> list[dict]:
-    """Train all layers of a model from `build_classifier`, in place.
+    """Train all layers of a model from `build_classifier`, in place; return the rows of `history.csv`.
 
     AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) under a cosine with warmup, label smoothing (Szegedy et al.
     2016, arXiv:1512.00567), and at the end the moving average of the weights (Polyak and Juditsky 1992). The last epoch
-    is kept, so validation chooses nothing and its accuracy is unbiased. Unlike in two-phase training,
-    BatchNormalization is trained and updates its statistics: from random weights there are none worth keeping, and from
-    pretrained ones those of other images are given up on purpose.
-
-    Args:
-        model: from `build_classifier`, usually from random weights.
-        train: the training split.
-        validation: on which each epoch is evaluated, with the weights before averaging; None for none.
-        options: epochs, learning rate and all else.
-        checkpoints: where each epoch is saved, and where a stopped training resumes.
-
-    Returns:
-        A row for each epoch, as `history.csv` has them, with the seconds that it took.
-
-    Raises:
-        UserError: an option is not valid, the data do not fit the model, or the loss became NaN or infinite.
+    is kept, so validation, on which each epoch is evaluated before averaging, chooses nothing and its accuracy is
+    unbiased. Unlike in two-phase training, BatchNormalization is trained and updates its statistics: from random
+    weights there are none worth keeping, and from pretrained ones those of other images are given up on purpose.
     """
     check_values(options)
     check_data(model, train, validation or train)
@@ -67,34 +45,30 @@ def train_all_layers(
     get_backbone(model).trainable = False
     get_backbone(model).trainable = True  # on a backbone that is trainable already it would change nothing
     set_statistics_momentum(model, steps * options.epochs)
-    part = without_resizing(model)
+    inputs = PhaseInputs(
+        without_resizing(model),
+        partial(training_batches, train, options, batch_size=batch_size, seed=options.seed),
+        evaluation_batches(validation, options.batch_size) if validation else None,
+        len(train),
+        batch_size,
+        train.modality.throughput_unit,
+    )
     optimizer = loss_scaled(model, all_layers_optimizer(options, steps * options.epochs))
-    compiled = loss_and_metrics(model, options.label_smoothing, get_task(model))
-    part.compile(optimizer=optimizer, jit_compile=False, **compiled)
-    variables = training_state(part)
-    history = restore(variables, checkpoints) if checkpoints else []
-    callbacks = [TerminateOnNaN(), HistoryLogger(history, "scratch"), EpochSeconds(history)]
+    variables = compile_part(model, inputs.part, optimizer, options.label_smoothing)
+    saved = checkpoints.latest() if checkpoints else None
+    history = saved.state["history"] if saved else []
+    if saved:
+        assign_all(variables, saved.arrays["changing"])
+        log.info("Resuming from epoch %d.", saved.number)
+    callbacks: list[keras.callbacks.Callback] = [TimedHistory(history, "scratch")]
     if checkpoints:
-        arrays = lambda: {"changing": to_numpy(variables)}  # noqa: E731
-        callbacks.append(EpochCheckpoint(checkpoints, arrays, lambda: {"history": history}))
-    callbacks.append(Throughput(len(train), batch_size, options.epochs))
-    callbacks.append(NotebookProgress("Training", len(history), options.epochs))
-    try:
-        part.fit(
-            training_batches(
-                train, options, batch_size=batch_size, first_epoch=len(history), last_epoch=options.epochs,
-                seed=options.seed,
-            ),
-            validation_data=evaluation_batches(validation, options.batch_size) if validation else None,
-            steps_per_epoch=steps,
-            shuffle=False,
-            initial_epoch=len(history),
-            epochs=options.epochs,
-            callbacks=callbacks,
-            verbose=fit_verbosity(),
-        )  # fmt: skip
-    except FloatingPointError as error:
-        raise UserError(f"Training failed: {error}. Lower --learning-rate (it was {options.learning_rate}).") from None
+
+        def write(epoch: int, logs: Logs) -> None:
+            checkpoints.write(epoch + 1, {"changing": to_numpy(variables)}, {"history": history})
+
+        callbacks.append(keras.callbacks.LambdaCallback(on_epoch_end=write))
+    phase = Phase("scratch", "all", options.learning_rate, 0, options.epochs)
+    fit(phase, inputs, len(history), callbacks)
     return history
 
 
@@ -126,25 +100,12 @@ def momentum(steps: float) -> float:
     return 1 - 1 / max(steps, 1)
 
 
-def restore(variables: list[keras.Variable], checkpoints: Checkpoints) -> list[dict]:
-    """Restore the newest checkpoint, if there is one; return the history up to there."""
-    found = checkpoints.latest()
-    if found is None:
-        return []
-    assign_all(variables, found.arrays["changing"])
-    log.info("Resuming from epoch %d.", found.number)
-    return found.state["history"]
-
-
-class EpochSeconds(keras.callbacks.Callback):
-    """Note how long each epoch took, in its row of the history; it must come after `HistoryLogger`."""
-
-    def __init__(self, rows: list[dict]) -> None:
-        super().__init__()
-        self._rows = rows
+class TimedHistory(HistoryLogger):
+    """Note in each row how long the epoch took, too."""
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self._start = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        super().on_epoch_end(epoch, logs)
         self._rows[-1]["seconds"] = round(time.perf_counter() - self._start, 1)

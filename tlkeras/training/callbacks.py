@@ -1,7 +1,6 @@
 """Callbacks of one phase; each phase makes its own, because Keras' callbacks carry their best value over."""
 
 import logging
-import sys
 import time
 from typing import Any
 
@@ -9,7 +8,8 @@ import keras
 import numpy as np
 
 from tlkeras.config.fields import Task
-from tlkeras.notebook import NotebookBar, in_notebook
+from tlkeras.errors import UserError
+from tlkeras.training.checkpoint import assign_all, to_numpy
 
 log = logging.getLogger("tlkeras")
 
@@ -23,71 +23,50 @@ def score(logs: dict[str, float], task: Task) -> tuple[float, ...]:
     return (-logs["val_loss"],)
 
 
-def fit_verbosity() -> int:
-    """Return `verbose` of `fit`: a bar on a terminal, else a line an epoch; nothing where `NotebookProgress` shows."""
-    return 0 if in_notebook() else 1 if sys.stdout.isatty() else 2
-
-
 class TerminateOnNaN(keras.callbacks.Callback):
-    """Raise where a loss is NaN or infinite; Keras' own callback of this name sees the training loss only."""
+    """Refuse a loss that is NaN or infinite; Keras' own callback of this name sees the training loss only."""
+
+    def __init__(self, advice: str) -> None:
+        super().__init__()
+        self._advice = advice
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Check both losses; there may be no validation.
-
-        Raises:
-            FloatingPointError: one of them is infinite or no number.
-        """
-        logs = logs or {}
-        for what, name in (
-            ("training", "loss"),
-            ("validation", "val_loss"),
-        ):  # after the last step only the latter may show it
-            if not np.isfinite(logs.get(name, 0.0)):
-                self.model.stop_training = True
-                raise FloatingPointError(f"the {what} loss became {logs[name]} in epoch {epoch + 1}")
+        # After the last step only validation may show it; there may be no validation.
+        for what, name in (("training", "loss"), ("validation", "val_loss")):
+            loss = (logs or {}).get(name, 0.0)
+            if not np.isfinite(loss):
+                raise UserError(f"Training failed: the {what} loss became {loss} in epoch {epoch + 1}. {self._advice}")
 
 
 class RestoreBestWeights(keras.callbacks.Callback):
-    """Keep the weights of the best epoch on validation, restore them at the end, and stop early.
-
-    Attributes:
-        best: the score of the best epoch, empty before the first, which any score is above.
-        epoch: its index, from 0.
-        logs: its metrics.
-        weights: what the trainable weights held then.
-        done: whether the phase ended early.
-    """
+    """Keep the trainable weights of the best epoch on validation, restore them at the end, and stop early (`done`)."""
 
     def __init__(self, task: Task, patience: int) -> None:
         super().__init__()
-        self.best: tuple[float, ...] = ()
-        self.epoch = -1
-        self.logs: dict[str, float] = {}
         self._task, self._patience = task, patience
+        self.best: tuple[float, ...] = ()  # which any score is above
+        self.epoch, self.done = -1, False
         self.weights: list[np.ndarray] = []
-        self.done = False
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         current = score(logs or {}, self._task)
         if current > self.best:
-            self.best, self.epoch, self.logs = current, epoch, dict(logs or {})
-            self.weights = [keras.ops.convert_to_numpy(weight).copy() for weight in self.model.trainable_weights]
+            self.best, self.epoch, self.weights = current, epoch, to_numpy(self.model.trainable_weights)
         elif epoch - self.epoch >= self._patience:
             log.info("Early stopping: no better validation result for %d epochs.", self._patience)
             self.model.stop_training = self.done = True
 
+    def on_train_end(self, logs: Logs = None) -> None:
+        assign_all(self.model.trainable_weights, self.weights)
+
     def state(self) -> dict[str, Any]:
         """Return all but the weights, for JSON."""
-        return {"best": list(self.best), "epoch": self.epoch, "logs": self.logs, "done": self.done}
+        return {"best": self.best, "epoch": self.epoch, "done": self.done}
 
     def restore(self, state: dict[str, Any], weights: list[np.ndarray]) -> None:
         """Take over the state and the weights of another callback."""
-        self.best, self.epoch, self.logs, self.done = tuple(state["best"]), state["epoch"], state["logs"], state["done"]
+        self.best, self.epoch, self.done = tuple(state["best"]), state["epoch"], state["done"]
         self.weights = weights
-
-    def on_train_end(self, logs: Logs = None) -> None:
-        for variable, value in zip(self.model.trainable_weights, self.weights, strict=True):
-            variable.assign(value)
 
 
 class Throughput(keras.callbacks.Callback):
@@ -120,36 +99,6 @@ class Throughput(keras.callbacks.Callback):
             logs[self._unit] = self._speed
             if seconds_left:  # Keras prints zero as 0.0000e+00
                 logs["s left"] = seconds_left
-
-
-class NotebookProgress(keras.callbacks.Callback):
-    """Show a bar and a table of the epochs in a notebook, in place of Keras' lines; elsewhere nothing.
-
-    It must come after `Throughput`, whose numbers it shows.
-    """
-
-    def __init__(self, title: str, first_epoch: int, last_epoch: int) -> None:
-        super().__init__()
-        self._title, self._epochs = title, last_epoch - first_epoch
-        self._bar: NotebookBar | None = None
-
-    def on_train_begin(self, logs: Logs = None) -> None:
-        if in_notebook():
-            self._bar = NotebookBar(total=self._epochs * self.params["steps"], desc=self._title, unit=" steps")
-
-    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        if self._bar is not None:
-            self._bar.update()
-
-    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        if self._bar is not None and logs:
-            speed, unit = next((value, name) for name, value in logs.items() if name.endswith("/s"))
-            kept = {name: float(value) for name, value in logs.items() if name not in ("s left", unit)}
-            self._bar.add_row({"epoch": epoch + 1} | kept | {"speed": f"{speed:,} {unit}"})
-
-    def on_train_end(self, logs: Logs = None) -> None:
-        if self._bar is not None:
-            self._bar.close()
 
 
 class HistoryLogger(keras.callbacks.Callback):

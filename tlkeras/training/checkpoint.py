@@ -1,4 +1,4 @@
-"""Checkpoints: written atomically, and a damaged one is told by the checksum in its name."""
+"""What a stopped training needs to resume bit for bit, in checkpoints that are written atomically, with a checksum."""
 
 import io
 import json
@@ -6,12 +6,15 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tlkeras.io.atomic import write_atomic
 from tlkeras.io.hashing import stream_hash
+
+if TYPE_CHECKING:
+    import keras
 
 log = logging.getLogger("tlkeras")
 
@@ -20,13 +23,7 @@ KEPT = 2  # so that a damaged one costs one step, not the run
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What was saved.
-
-    Attributes:
-        number: of the checkpoint; later ones have greater numbers.
-        arrays: lists of arrays by name, as they were given.
-        state: everything else, as JSON can hold it.
-    """
+    """What was saved: later ones have greater numbers; lists of arrays by name; all else, as JSON can hold it."""
 
     number: int
     arrays: dict[str, list[np.ndarray]]
@@ -40,11 +37,7 @@ class Checkpoints:
         self._folder = folder
 
     def write(self, number: int, arrays: Mapping[str, Sequence[np.ndarray]], state: dict[str, Any]) -> None:
-        """Write a checkpoint, and remove all but the last two.
-
-        Raises:
-            OSError: the disk is full; the earlier checkpoints are untouched.
-        """
+        """Write a checkpoint and remove all but the last two, which stay untouched where the disk is full."""
         counts = {name: len(group) for name, group in arrays.items()}
         content = io.BytesIO()
         np.savez(
@@ -84,3 +77,36 @@ class Checkpoints:
 def checksum(content: bytes | memoryview) -> str:
     """Return the first half of the SHA-256."""
     return stream_hash([content])[:32]
+
+
+def training_state(part: "keras.Model") -> list["keras.Variable"]:
+    """Return all that a training step of a compiled model changes, frozen weights aside; builds the optimizer.
+
+    These are weights, the moving statistics that are updated, the states of random layers, and what the optimizer
+    keeps.
+    """
+    import keras
+
+    from tlkeras.models.keras_private import flatten_layers
+
+    part.optimizer.build(part.trainable_variables)
+    statistics = {
+        id(weight)
+        for layer in flatten_layers(part)
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+        for weight in layer.non_trainable_weights
+    }
+    states = [variable for variable in part.non_trainable_variables
+              if id(variable) in statistics or variable.name == "seed_generator_state"]  # fmt: skip
+    return [*part.trainable_variables, *states, *part.optimizer.variables]
+
+
+def to_numpy(variables: Sequence["keras.Variable"]) -> list[np.ndarray]:
+    """Return copies of what variables hold."""
+    return [np.asarray(variable).copy() for variable in variables]
+
+
+def assign_all(variables: Sequence["keras.Variable"], arrays: Sequence[np.ndarray]) -> None:
+    """Assign an array to each variable, the opposite of `to_numpy`."""
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)

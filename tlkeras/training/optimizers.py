@@ -45,14 +45,7 @@ class StagedSGD(StagewiseLearningRate, keras.optimizers.SGD):
 def make_optimizer(
     model: keras.Model, options: TrainingOptions, learning_rate: float, steps: int
 ) -> keras.optimizers.Optimizer:
-    """Return a new optimizer for one phase.
-
-    Args:
-        model: a model from `build_classifier`, its trainable layers already set.
-        options: which optimizer, schedule, decay and factor for each stage, which must be given.
-        learning_rate: the maximum learning rate.
-        steps: steps of the phase, over which the schedule runs.
-    """
+    """Return a new optimizer for one phase of a model, whose trainable layers are set already."""
     schedule = make_schedule(learning_rate, steps, options.warmup, constant=options.schedule == "constant")
     assert options.layer_decay is not None  # see `TrainingOptions.with_defaults`
     scales = lr_scales(model, options.layer_decay)
@@ -74,13 +67,9 @@ def loss_scaled(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> ke
 def make_schedule(
     learning_rate: float, steps: int, warmup: float, constant: bool = False
 ) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Return a rise from zero over a fraction of the steps, then half a cosine to zero (arXiv:1608.03983), or constant.
+    """Return a rise from zero over a fraction of the steps (`warmup`) to the maximum, then half a cosine to zero.
 
-    Args:
-        learning_rate: the maximum.
-        steps: of the whole schedule.
-        warmup: fraction of the steps in which the learning rate rises.
-        constant: stay at the maximum after the warmup.
+    See Loshchilov and Hutter 2017, arXiv:1608.03983. With `constant` it stays at the maximum.
     """
     rise = min(round(warmup * steps), steps - 1)
     return keras.optimizers.schedules.CosineDecay(
@@ -101,9 +90,8 @@ def lr_scales(model: keras.Model, layer_decay: float) -> dict[str, float]:
     backbone, stages = get_backbone(model), get_spec(model).stages
     names = [layer.name for layer in backbone.layers]
     starts = [names.index(stage.first_layer) + stage.after for stage in stages]
-    scales = {}
-    for index, layer in enumerate(backbone.layers):
-        above = sum(start > index for start in starts)
-        for variable in layer.trainable_weights:
-            scales[variable.path] = layer_decay**above
-    return scales
+    return {
+        variable.path: layer_decay ** sum(start > index for start in starts)
+        for index, layer in enumerate(backbone.layers)
+        for variable in layer.trainable_weights
+    }

@@ -1,177 +1,122 @@
-"""One phase: compile, fit, restore the best epoch; after a stop, resume after the last epoch."""
+"""One call of `fit`: what it trains, on what, with which loss, and how it is compiled and shown."""
 
-import dataclasses
-import logging
-import time
-from dataclasses import dataclass, field
-from typing import Any, Literal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import keras
-import numpy as np
+import tensorflow as tf
 
-from tlkeras.config.train import TrainingOptions
 from tlkeras.data.pipeline import SplitData, steps_per_epoch
-from tlkeras.data.targets import balanced_class_weights
 from tlkeras.errors import UserError
-from tlkeras.models.freezing import first_trainable_index
-from tlkeras.models.introspect import get_backbone, get_task
-from tlkeras.training.callbacks import (
-    HistoryLogger,
-    NotebookProgress,
-    RestoreBestWeights,
-    TerminateOnNaN,
-    Throughput,
-    fit_verbosity,
-)
-from tlkeras.training.checkpoint import Checkpoint, Checkpoints
-from tlkeras.training.losses import loss_and_metrics
-from tlkeras.training.optimizers import make_optimizer
-from tlkeras.training.phase_inputs import PhaseInputs
-from tlkeras.training.state import EpochCheckpoint, assign_all, to_numpy, training_state
+from tlkeras.models.introspect import decoded_input, get_task, model_modality
+from tlkeras.training.callbacks import TerminateOnNaN, Throughput
+from tlkeras.training.checkpoint import training_state
 
-log = logging.getLogger("tlkeras")
+# By the name of a phase.
+TITLES = {"frozen": "Phase 1", "finetune": "Phase 2", "scratch": "Training"}
+OPTIONS = {"frozen": "--head-learning-rate", "finetune": "--finetune-learning-rate", "scratch": "--learning-rate"}
 
 
 @dataclass(frozen=True)
 class Phase:
-    """One call of `fit`.
+    """The epochs of one call of `fit`: what is trainable besides the head in it, and the maximum learning rate."""
 
-    Attributes:
-        name: "frozen" is phase 1, "finetune" phase 2.
-        unfreeze: what is trainable besides the head; a stage, a number, a fraction, "all" or "none".
-        learning_rate: the maximum learning rate.
-        first_epoch: counted over both phases, from 0.
-        last_epoch: end of the range, not included.
-    """
-
-    name: Literal["frozen", "finetune"]
+    name: str  # one of `TITLES`
     unfreeze: str
     learning_rate: float
-    first_epoch: int
-    last_epoch: int
-
-    def __str__(self) -> str:
-        return "Phase 1, backbone frozen" if self.name == "frozen" else f"Phase 2, backbone unfrozen: {self.unfreeze}"
+    first_epoch: int  # counted over both phases, from 0
+    last_epoch: int  # not included
 
 
-@dataclass
-class TrainingResult:
-    """The result of a training.
+@dataclass(frozen=True)
+class PhaseInputs:
+    """The layers that run in a phase, and their inputs: every validation example once, or no validation."""
 
-    Attributes:
-        history: a row for each epoch of both phases: phase, epoch, learning_rate, loss, metrics, and the same for
-            validation.
-        seconds: of the pass that computes features, and of each phase, by its name.
-        kept: the phase whose model was kept.
-        epoch: number of the epoch whose weights were kept, from 1.
-        best: the score of that epoch, empty before the first; see `tlkeras.training.callbacks.score`.
+    part: keras.Model  # of the model's own layers, so training them trains the model
+    training: Callable[..., tf.data.Dataset]  # batches of the epochs from `first_epoch` to `last_epoch`
+    validation: tf.data.Dataset | None
+    examples: int  # of the training split
+    batch_size: int
+    unit: str  # of the throughput, such as "img/s"
+    cached: bool = False  # whether these are features that were computed once
+
+    @property
+    def steps(self) -> int:
+        """Return the steps of an epoch."""
+        return steps_per_epoch(self.examples, self.batch_size)
+
+
+def loss_and_metrics(model: keras.Model, label_smoothing: float) -> dict[str, Any]:
+    """Return loss and metrics of a model's task, as arguments of `compile`.
+
+    The loss is cross-entropy for labels, of which a fraction may be spread over all classes (Szegedy et al. 2016,
+    arXiv:1512.00567), and the squared error for numbers.
     """
-
-    history: list[dict] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-    kept: str = ""
-    epoch: int = 0
-    best: tuple[float, ...] = ()
-
-    def __post_init__(self) -> None:
-        self.best = tuple(self.best)  # a checkpoint holds a list
-
-
-def plan_phases(model: keras.Model, options: TrainingOptions) -> list[Phase]:
-    """Return the phases that the options ask for; no second one where it would unfreeze nothing."""
-    unfreeze, head, finetune = options.unfreeze, options.head_learning_rate, options.finetune_learning_rate
-    assert unfreeze is not None and head is not None and finetune is not None  # see `TrainingOptions.with_defaults`
-    first, last = options.frozen_epochs, options.frozen_epochs + options.finetune_epochs
-    phases = [Phase("frozen", "none", head, 0, first)]
-    if options.finetune_epochs and first_trainable_index(model, unfreeze) < len(get_backbone(model).layers):
-        phases.append(Phase("finetune", unfreeze, finetune, first, last))
-    return phases
+    task = get_task(model)
+    if task == "single_label":
+        loss = keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing)
+        return {"loss": loss, "metrics": [keras.metrics.CategoricalAccuracy(name="accuracy")]}
+    if task == "multi_label":
+        loss = keras.losses.BinaryCrossentropy(label_smoothing=label_smoothing)
+        return {"loss": loss, "metrics": [keras.metrics.BinaryAccuracy(name="accuracy")]}
+    # In units of the targets' own variance, so that learning rates and penalties mean the same for any unit.
+    std = float(model.get_layer("units").scale)
+    return {"loss": "mse", "loss_weights": std**-2, "metrics": [keras.metrics.MeanAbsoluteError(name="mae")]}
 
 
-class PhaseTrainer:
-    """Train one phase.
+def compile_part(
+    model: keras.Model, part: keras.Model, optimizer: keras.optimizers.Optimizer, label_smoothing: float
+) -> list[keras.Variable]:
+    """Compile the part of a model that runs, and return all that a training step changes."""
+    # XLA on the CPU made MobileNetV2 fifteen times slower, and deterministic mode goes without it anyway.
+    part.compile(optimizer=optimizer, jit_compile=False, **loss_and_metrics(model, label_smoothing))
+    return training_state(part)
 
-    Attributes:
-        before: what the trainable weights held when the phase started.
-        best: tracks the best epoch.
+
+def fit(phase: Phase, inputs: PhaseInputs, first_epoch: int, callbacks: list[keras.callbacks.Callback]) -> None:
+    """Train a compiled part to the end of the phase; refuse a loss that becomes NaN or infinite.
+
+    The callbacks see loss and metrics before the throughput is added to them.
     """
+    advice = f"Lower {OPTIONS[phase.name]} (it was {phase.learning_rate})."
+    callbacks = [TerminateOnNaN(advice), *callbacks]
+    callbacks.append(Throughput(inputs.examples, inputs.batch_size, phase.last_epoch, inputs.unit))
+    verbose = 1 if sys.stdout.isatty() else 2  # a bar, or a line an epoch
+    # [part: notebooks]
+    from tlkeras.progress import in_notebook
 
-    def __init__(
-        self, model: keras.Model, inputs: PhaseInputs, phase: Phase, train: SplitData, options: TrainingOptions,
-        result: TrainingResult,
-    ) -> None:  # fmt: skip
-        """Compile the part of the model that runs; its trainable layers are set already."""
-        task, self._steps = get_task(model), steps_per_epoch(len(train), options.batch_size)
-        steps = self._steps * (phase.last_epoch - phase.first_epoch)
-        # XLA on the CPU made MobileNetV2 fifteen times slower, and deterministic mode goes without it anyway.
-        inputs.part.compile(
-            optimizer=make_optimizer(model, options, phase.learning_rate, steps),
-            jit_compile=False,
-            **loss_and_metrics(model, options.label_smoothing, task),
-        )
-        self._inputs, self._phase, self._train, self._options, self._result = inputs, phase, train, options, result
-        self._first, self._spent = phase.first_epoch, 0.0
-        self.before = to_numpy(model.trainable_weights)
-        self.best = RestoreBestWeights(task, options.patience)
-        self._variables = training_state(inputs.part)
+    if in_notebook():
+        from tlkeras.training.notebook import NotebookProgress
 
-    def restore(self, saved: Checkpoint) -> None:
-        """Return to where a checkpoint of this phase was written."""
-        assign_all(self._variables, saved.arrays["changing"])
-        self.best.restore(saved.state["best"], saved.arrays["best"])
-        self.before, self._first = saved.arrays["before"], saved.number
-        self._spent = saved.state["seconds"]
-        log.info("Resuming from epoch %d.", saved.number)
+        callbacks.append(NotebookProgress(TITLES[phase.name], first_epoch, phase.last_epoch))
+        verbose = 0
+    # [/part]
+    inputs.part.fit(
+        inputs.training(first_epoch=first_epoch, last_epoch=phase.last_epoch),
+        validation_data=inputs.validation,
+        steps_per_epoch=inputs.steps,
+        shuffle=False,  # the pipeline has done it
+        initial_epoch=first_epoch,
+        epochs=phase.last_epoch,
+        callbacks=callbacks,
+        verbose=verbose,
+    )
 
-    def fit(self, checkpoints: Checkpoints | None, fingerprint: dict[str, Any]) -> None:
-        """Train to the end of the phase; the model then holds the weights of its best epoch.
 
-        Args:
-            checkpoints: where each epoch is saved.
-            fingerprint: goes into each checkpoint.
-
-        Raises:
-            UserError: the loss became NaN or infinite.
-        """
-        phase, options, start = self._phase, self._options, time.perf_counter()
-        callbacks = [TerminateOnNaN(), self.best, HistoryLogger(self._result.history, phase.name)]
-        if checkpoints:
-            callbacks.append(EpochCheckpoint(checkpoints, self._arrays, lambda: fingerprint | self._state(start)))
-        unit = self._train.modality.throughput_unit
-        callbacks.append(Throughput(len(self._train), options.batch_size, phase.last_epoch, unit))
-        callbacks.append(
-            NotebookProgress("Phase 1" if phase.name == "frozen" else "Phase 2", self._first, phase.last_epoch)
-        )
-        try:
-            if self._first < phase.last_epoch and not self.best.done:
-                self._fit(callbacks)
-            else:  # the stop came after the last epoch
-                self.best.set_model(self._inputs.part)
-                self.best.on_train_end()
-        except FloatingPointError as error:
-            option = "--head-learning-rate" if phase.name == "frozen" else "--finetune-learning-rate"
-            raise UserError(f"Training failed: {error}. Lower {option} (it was {phase.learning_rate}).") from None
-        self._result.seconds[phase.name] = self._state(start)["seconds"]
-
-    def _fit(self, callbacks: list[keras.callbacks.Callback]) -> None:
-        inputs, phase = self._inputs, self._phase
-        balanced = self._options.class_weights == "balanced"
-        weights = balanced_class_weights(self._train.targets) if balanced else None
-        inputs.part.fit(
-            inputs.training(first_epoch=self._first, last_epoch=phase.last_epoch, class_weights=weights),
-            validation_data=inputs.validation,
-            steps_per_epoch=self._steps,
-            shuffle=False,  # the pipeline has done it
-            initial_epoch=self._first,
-            epochs=phase.last_epoch,
-            callbacks=callbacks,
-            verbose=fit_verbosity(),
-        )
-
-    def _arrays(self) -> dict[str, list[np.ndarray]]:
-        return {"changing": to_numpy(self._variables), "best": self.best.weights, "before": self.before}
-
-    def _state(self, start: float) -> dict[str, Any]:
-        seconds = self._spent + time.perf_counter() - start
-        result = dataclasses.asdict(self._result)
-        return {"phase": self._phase.name, "result": result, "best": self.best.state(), "seconds": seconds}
+def check_data(model: keras.Model, train: SplitData, validation: SplitData) -> None:
+    """Refuse examples and targets that do not fit the model."""
+    modality, wanted, outputs = model_modality(model), decoded_input(model).shape[1:], model.output_shape[-1]
+    for data in (train, validation):
+        if data.modality is not modality:
+            raise UserError(
+                f"The model takes {modality.plural}, and {data.modality.plural} were given. Build it with another "
+                "backbone."
+            )
+        modality.check_shape(data.inputs.shape[1:], wanted)
+        if data.targets.shape[1] != outputs:
+            raise UserError(
+                f"The targets have {data.targets.shape[1]} columns and the model has {outputs} outputs: build it with "
+                "as many outputs as there are classes."
+            )

@@ -1,7 +1,9 @@
 """Two-phase transfer learning: the head on a frozen backbone, then the top of the backbone at a lower learning rate."""
 
+import dataclasses
 import logging
 import time
+from dataclasses import dataclass, field
 
 import keras
 
@@ -9,14 +11,38 @@ from tlkeras.config.fields import check_values
 from tlkeras.config.train import TrainingOptions
 from tlkeras.data.pipeline import SplitData
 from tlkeras.errors import UserError
-from tlkeras.models.freezing import FrozenWeights, set_trainable
-from tlkeras.models.introspect import decoded_input, get_spec, model_modality
-from tlkeras.training.checkpoint import Checkpoint, Checkpoints
-from tlkeras.training.phase import PhaseTrainer, TrainingResult, plan_phases
-from tlkeras.training.phase_inputs import PhaseInputs, prepare_phases
-from tlkeras.training.state import assign_all
+from tlkeras.models.freezing import FrozenWeights, first_trainable_index, set_trainable
+from tlkeras.models.introspect import get_backbone, get_spec, get_task
+from tlkeras.training.callbacks import HistoryLogger, Logs, RestoreBestWeights
+from tlkeras.training.checkpoint import Checkpoint, Checkpoints, assign_all, to_numpy
+from tlkeras.training.optimizers import make_optimizer
+from tlkeras.training.phase import TITLES, Phase, PhaseInputs, check_data, compile_part, fit
+from tlkeras.training.phase_inputs import prepare_phases
 
 log = logging.getLogger("tlkeras")
+
+
+@dataclass
+class TrainingResult:
+    """The result of a training.
+
+    Attributes:
+        history: a row for each epoch of both phases: phase, epoch, learning_rate, loss, metrics, and the same for
+            validation.
+        seconds: of the pass that computes features, and of each phase, by its name.
+        kept: the phase whose model was kept.
+        epoch: number of the epoch whose weights were kept, from 1.
+        best: the score of that epoch, empty before the first; see `tlkeras.training.callbacks.score`.
+    """
+
+    history: list[dict] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    kept: str = ""
+    epoch: int = 0
+    best: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.best = tuple(self.best)  # a checkpoint holds a list
 
 
 def train_two_phases(
@@ -65,47 +91,79 @@ def train_two_phases(
         count = set_trainable(model, phase.unfreeze)
         if saved and phase.name == "frozen" and saved.state["phase"] == "finetune":
             continue  # it was done before the stop; the checkpoint holds its result
-        log.info("%s: %s.", phase, count)
-        frozen = FrozenWeights(model)
-        trainer = PhaseTrainer(model, inputs[phase.name], phase, train, options, result)
-        if saved and saved.state["phase"] == phase.name:
-            check_same(frozen, inputs, saved)
-            trainer.restore(saved)
-        try:
-            trainer.fit(checkpoints, {"frozen": frozen.digest(), "cached": cached(inputs)})
-        except UserError as error:  # the loss became infinite
-            if not result.best:
-                raise
-            log.warning("%s Phase 1's model is kept.", error)
-            assign_all(model.trainable_weights, trainer.before)
-            break
-        frozen.check()
-        if trainer.best.best > result.best:
-            result.best, result.kept, result.epoch = trainer.best.best, phase.name, trainer.best.epoch + 1
-        else:
-            assign_all(model.trainable_weights, trainer.before)
-            log.info("Phase 2 did not beat phase 1 on validation: phase 1's model is kept.")
+        state = "frozen" if phase.name == "frozen" else f"unfrozen: {phase.unfreeze}"
+        log.info("%s, backbone %s: %s.", TITLES[phase.name], state, count)
+        resumed = saved if saved and saved.state["phase"] == phase.name else None
+        train_phase(model, phase, inputs, options, result, checkpoints, resumed)
     set_trainable(model, "none")
     return result
 
 
-def cached(inputs: dict[str, PhaseInputs]) -> dict[str, bool]:
-    """Return which phases run on features that were computed once."""
-    return {name: of_phase.cached for name, of_phase in inputs.items()}
+def plan_phases(model: keras.Model, options: TrainingOptions) -> list[Phase]:
+    """Return the phases that the options ask for; no second one where it would unfreeze nothing."""
+    unfreeze, head, finetune = options.unfreeze, options.head_learning_rate, options.finetune_learning_rate
+    assert unfreeze is not None and head is not None and finetune is not None  # see `TrainingOptions.with_defaults`
+    first, last = options.frozen_epochs, options.frozen_epochs + options.finetune_epochs
+    phases = [Phase("frozen", "none", head, 0, first)]
+    if options.finetune_epochs and first_trainable_index(model, unfreeze) < len(get_backbone(model).layers):
+        phases.append(Phase("finetune", unfreeze, finetune, first, last))
+    return phases
 
 
-def check_same(frozen: FrozenWeights, inputs: dict[str, PhaseInputs], saved: Checkpoint) -> None:
-    """Refuse to resume with other frozen weights or other inputs than the training started with.
+def train_phase(
+    model: keras.Model, phase: Phase, inputs: dict[str, PhaseInputs], options: TrainingOptions, result: TrainingResult,
+    checkpoints: Checkpoints | None, saved: Checkpoint | None,
+) -> None:  # fmt: skip
+    """Train one phase, or resume it where a checkpoint was saved; keep its best epoch if it beats the result so far."""
+    frozen, before = FrozenWeights(model), to_numpy(model.trainable_weights)
+    fingerprint = {"frozen": frozen.digest(), "cached": {name: of_phase.cached for name, of_phase in inputs.items()}}
+    ran = inputs[phase.name]
+    steps = ran.steps * (phase.last_epoch - phase.first_epoch)
+    optimizer = make_optimizer(model, options, phase.learning_rate, steps)
+    variables = compile_part(model, ran.part, optimizer, options.label_smoothing)
+    best, first_epoch, spent = RestoreBestWeights(get_task(model), options.patience), phase.first_epoch, 0.0
+    if saved:
+        check_same(fingerprint, saved)
+        assign_all(variables, saved.arrays["changing"])
+        best.restore(saved.state["best"], saved.arrays["best"])
+        before, spent = saved.arrays["before"], saved.state["seconds"]
+        first_epoch = phase.last_epoch if best.done else saved.number
+        log.info("Resuming from epoch %d.", saved.number)
+    start = time.perf_counter() - spent
+    callbacks: list[keras.callbacks.Callback] = [best, HistoryLogger(result.history, phase.name)]
+    if checkpoints:
 
-    Raises:
-        UserError: they are others.
-    """
-    if frozen.digest() != saved.state["frozen"]:
+        def write(epoch: int, logs: Logs) -> None:
+            arrays = {"changing": to_numpy(variables), "best": best.weights, "before": before}
+            state = {"phase": phase.name, "result": dataclasses.asdict(result), "best": best.state()}
+            checkpoints.write(epoch + 1, arrays, fingerprint | state | {"seconds": time.perf_counter() - start})
+
+        callbacks.append(keras.callbacks.LambdaCallback(on_epoch_end=write))
+    try:
+        fit(phase, ran, first_epoch, callbacks)
+    except UserError as error:  # the loss became infinite
+        if not result.best:
+            raise
+        log.warning("%s Phase 1's model is kept.", error)
+        assign_all(model.trainable_weights, before)
+        return
+    result.seconds[phase.name] = time.perf_counter() - start
+    frozen.check()
+    if best.best > result.best:
+        result.best, result.kept, result.epoch = best.best, phase.name, best.epoch + 1
+    else:
+        assign_all(model.trainable_weights, before)
+        log.info("Phase 2 did not beat phase 1 on validation: phase 1's model is kept.")
+
+
+def check_same(fingerprint: dict, saved: Checkpoint) -> None:
+    """Refuse to resume with other frozen weights or other inputs than the training started with."""
+    if fingerprint["frozen"] != saved.state["frozen"]:
         raise UserError(
             "The backbone's weights are not those that this run started with: the weight file has changed. Put it back "
             "to resume, or start over."
         )
-    if cached(inputs) != saved.state["cached"]:
+    if fingerprint["cached"] != saved.state["cached"]:
         raise UserError(
             "When this run started, there was another amount of room for features in memory or on disk. Give "
             "--memory-gb "
@@ -114,24 +172,3 @@ def check_same(frozen: FrozenWeights, inputs: dict[str, PhaseInputs], saved: Che
             # [/part]
             "as much as then."
         )
-
-
-def check_data(model: keras.Model, train: SplitData, validation: SplitData) -> None:
-    """Refuse examples and targets that do not fit the model.
-
-    Raises:
-        UserError: with both sizes.
-    """
-    modality, wanted, outputs = model_modality(model), decoded_input(model).shape[1:], model.output_shape[-1]
-    for data in (train, validation):
-        if data.modality is not modality:
-            raise UserError(
-                f"The model takes {modality.plural}, and {data.modality.plural} were given. Build it with another "
-                "backbone."
-            )
-        modality.check_shape(data.inputs.shape[1:], wanted)
-        if data.targets.shape[1] != outputs:
-            raise UserError(
-                f"The targets have {data.targets.shape[1]} columns and the model has {outputs} outputs: build it with "
-                "as many outputs as there are classes."
-            )

@@ -1,0 +1,29 @@
+"""A bar for what takes long: a passing line on a terminal, HTML in a notebook."""
+
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+DELAY = 2.0  # seconds; what takes less shows no bar
+
+
+def in_notebook() -> bool:
+    """Return whether a Jupyter kernel runs this program; IPython on a terminal, or merely imported, is none."""
+    ipython = sys.modules.get("IPython")
+    return hasattr(ipython and ipython.get_ipython(), "kernel")
+
+
+def progress(total: int, description: str, unit: str = "it") -> tqdm:
+    """Return a bar for what takes longer than two seconds, to be moved by `update(count)` and ended by `close()`.
+
+    On a terminal it is a line that goes when it is closed; where standard error is no terminal it shows nothing.
+    """
+    options: dict[str, Any] = {"total": total, "desc": description, "unit": f" {unit}", "delay": DELAY}
+    # [part: notebooks]
+    if in_notebook():
+        from tlkeras.notebook import NotebookBar
+
+        return NotebookBar(**options)
+    # [/part]
+    return tqdm(**options, leave=False, disable=None)
