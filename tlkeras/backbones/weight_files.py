@@ -16,7 +16,6 @@ from tlkeras.backbones.table import BACKBONES
 from tlkeras.errors import UserError
 from tlkeras.io.archives import check_model_file
 from tlkeras.io.hashing import file_hash
-from tlkeras.io.network import check_reachable
 
 BUNDLED = Path(__file__).parent / "bundled"
 SUFFIXES = (".h5", ".keras")
@@ -127,6 +126,8 @@ def check_online(backbone: BackboneSpec, image_size: int) -> None:
     Raises:
         UserError: it cannot be reached.
     """
+    from tlkeras.io.network import check_reachable
+
     url = backbone.weights_file(image_size)[1]
     try:
         check_reachable(url)

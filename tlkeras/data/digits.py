@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tlkeras.io.paths import cache_dir
+from tlkeras.io import cache_dir
 
 
 def digits_folder() -> Path:
     """Return the built-in dataset as a folder of classes, written on the first call.
 
     Returns:
-        A folder in the cache (see `tlkeras.io.paths`) of 1,797 gray 8x8 PNG images in the classes 0 to 9.
+        A folder in the cache (see `tlkeras.io.cache_dir`) of 1,797 gray 8x8 PNG images in the classes 0 to 9.
 
     Example:
         >>> images = sorted(tlkeras.digits_folder().rglob("*.png"))

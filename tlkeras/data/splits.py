@@ -39,9 +39,6 @@ def split_examples(
 
     Returns:
         For each split an ascending int64 array of indices into `examples`.
-
-    Raises:
-        UserError: the fractions are impossible, or a class has too few examples for one in every split.
     """
     validation, test = fractions
     if min(fractions) < 0 or sum(fractions) >= 1:
@@ -130,18 +127,7 @@ def save_split(path: Path, examples: Sequence[Example], indices: Mapping[str, np
 
 
 def load_split(path: Path, examples: Sequence[Example]) -> dict[str, np.ndarray]:
-    """Read a saved split back, for the examples of the same source.
-
-    Args:
-        path: what `save_split` wrote.
-        examples: the examples; any that the file does not name are in no split.
-
-    Returns:
-        As `split_examples`.
-
-    Raises:
-        UserError: there is no such file, or it names examples that are not there.
-    """
+    """Read a saved split back, for examples of the same source; those that the file does not name are in no split."""
     if not path.is_file():
         raise UserError(f"There is no {path}. Give the folder of a finished run; training writes the file there.")
     try:

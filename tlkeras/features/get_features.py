@@ -18,8 +18,8 @@ from tlkeras.data.pipeline import SplitData
 from tlkeras.features.cache import FeatureCache
 from tlkeras.features.engines import Engine, make_engine
 from tlkeras.features.extract import Features, digest_code, digest_inputs, digest_model, extract
+from tlkeras.io import cache_dir
 from tlkeras.io.arrays import FileArray
-from tlkeras.io.paths import cache_dir
 
 log = logging.getLogger("tlkeras")
 

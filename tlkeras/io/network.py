@@ -14,15 +14,9 @@ MAX_HOSTS = 8
 
 
 def check_reachable(url: str, timeout: float = 5.0, method: str = "HEAD") -> None:
-    """Ask a server for a URL, through the proxy that the environment names.
+    """Ask a server for a URL, through the proxy that the environment names; an OSError says that it has no such file.
 
-    Args:
-        url: such as `https://example.org/weights.h5`.
-        timeout: seconds to wait for it.
-        method: "GET" for servers that do not answer "HEAD"; the content is not read.
-
-    Raises:
-        OSError: it does not answer, or has no such file.
+    Give "GET" for servers that do not answer "HEAD"; the content is not read. `timeout` is in seconds.
     """
     try:
         request = urllib.request.Request(url, method=method)
@@ -32,11 +26,9 @@ def check_reachable(url: str, timeout: float = 5.0, method: str = "HEAD") -> Non
 
 
 def any_reachable(urls: Iterable[str], timeout: float = 5.0) -> bool:
-    """Return whether one of the servers of some URLs answers, whatever it answers.
+    """Return whether one of the servers of some URLs answers, whatever it answers, within seconds.
 
-    Args:
-        urls: one of each host is asked, at the same time, for the first `MAX_HOSTS` hosts.
-        timeout: seconds for all of them together, look-up of names included.
+    One URL of each host is asked, at the same time, for the first `MAX_HOSTS` hosts.
     """
     asked = list({urlsplit(url).netloc: url for url in urls}.values())[:MAX_HOSTS]
     answers: queue.SimpleQueue[bool] = queue.SimpleQueue()

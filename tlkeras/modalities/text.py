@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 from tlkeras.backbones.spec import BackboneSpec
 from tlkeras.errors import UserError
-from tlkeras.modalities.base import DecodeError, Modality
+from tlkeras.modalities.base import DecodeError, Modality, read_bytes
 
 MAX_BYTES = 1_000_000  # of a text; longer ones are books, or not text at all
 
@@ -59,18 +59,8 @@ class TextModality(Modality):
 
 
 def read_text(source: Path | bytes) -> str:
-    """Decode a text in UTF-8, without a byte order mark and without white space around it.
-
-    Args:
-        source: a file, or its content.
-
-    Raises:
-        DecodeError: it is not UTF-8, is empty, or has more than `MAX_BYTES`.
-    """
-    try:
-        content = source if isinstance(source, bytes) else _read(source)
-    except OSError as error:
-        raise DecodeError((error.strerror or str(error)).lower()) from error
+    """Decode a text in UTF-8, without a byte order mark and without white space around it."""
+    content = source if isinstance(source, bytes) else read_bytes(source, count=MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise DecodeError(f"longer than {MAX_BYTES:,} bytes")
     try:
@@ -80,8 +70,3 @@ def read_text(source: Path | bytes) -> str:
     if not text:
         raise DecodeError("empty")
     return text
-
-
-def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(MAX_BYTES + 1)

@@ -58,7 +58,7 @@ def evaluate(
         name: decode_all(examples, run.modality, run.config["max_unreadable"]) for name, examples in splits.items()
     }
     load_tensorflow()
-    from tlkeras.data.targets import make_targets
+    from tlkeras.data.pipeline import make_targets
     from tlkeras.evaluation.metrics import compute_metrics, per_class_metrics
     from tlkeras.run.model_file import load_model
 

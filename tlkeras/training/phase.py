@@ -10,8 +10,7 @@ import keras
 import numpy as np
 
 from tlkeras.config.train import TrainingOptions
-from tlkeras.data.pipeline import SplitData, steps_per_epoch
-from tlkeras.data.targets import balanced_class_weights
+from tlkeras.data.pipeline import SplitData, balanced_class_weights, steps_per_epoch
 from tlkeras.errors import UserError
 from tlkeras.models.freezing import first_trainable_index
 from tlkeras.models.introspect import get_backbone, get_task
