@@ -39,13 +39,12 @@ def read_config_file(path: str, names: Collection[str]) -> dict[str, Any]:
 def parse_options(text: str, names: Collection[str] = ()) -> Any:
     """Return what a YAML text holds, options by today's names; where all are among `names`, they have them already."""
     values = yaml.safe_load(text)
-    if not isinstance(values, dict):
-        return values
-    values = {str(name).replace("-", "_"): value for name, value in values.items()}
-    # [part: template]
-    if not values.keys() <= set(names):
-        from tlkeras.config.old_names import with_new_names
+    if isinstance(values, dict):
+        values = {str(name).replace("-", "_"): value for name, value in values.items()}
+        # [part: template]
+        if not values.keys() <= set(names):
+            from tlkeras.config.old_names import with_new_names
 
-        values = with_new_names(values)
-    # [/part]
+            values = with_new_names(values)
+        # [/part]
     return values

@@ -61,7 +61,7 @@ def find_examples(
 
 
 def source_package(data: str) -> ModuleType | None:
-    """Return the package `tlkeras.data.PREFIX` that finds `PREFIX:REST`, None for a path; refuse what has none."""
+    """Return the package `tlkeras.data.PREFIX` of `PREFIX:REST`, None for a path; refuse what has none."""
     prefix = re.match(r"([a-z]{2,}):", data)
     if prefix is None:
         return None
