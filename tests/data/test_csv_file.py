@@ -153,6 +153,5 @@ def test_missing_table(tmp_path):
 
 def test_project_without_the_csv_part(table, monkeypatch):
     monkeypatch.setitem(sys.modules, "tlkeras.data.csv_file", None)
-    assert "this project has no CSV part: tlkeras.data lacks csv_file.py. Give a folder" in refusal(
-        table("path,label\n")
-    )
+    said = "this project has no CSV part: tlkeras.data lacks csv_file.py. Give a folder"
+    assert said in refusal(table("path,label\na.png,x\nb.png,y\n"))

@@ -1,5 +1,6 @@
 """Decode all examples once, on all cores, into one array; skip the files that cannot be decoded."""
 
+import logging
 import os
 import shutil
 import tempfile
@@ -16,6 +17,7 @@ from tlkeras.io.arrays import FileArray
 from tlkeras.modalities.base import DecodeError, Modality, read_bytes
 from tlkeras.notebook import progress
 
+log = logging.getLogger("tlkeras")
 MEMORY_FRACTION = 0.25  # of the machine's memory; larger arrays go to a temporary file
 SAMPLE_SIZE = 50  # files whose headers tell the median size
 
@@ -27,7 +29,6 @@ class DecodedExamples:
     inputs: np.ndarray | FileArray  # of each of `examples`, such as images, uint8 `(N, size, size, 3)`, RGB 0–255
     examples: list[Example]
     unreadable: list[tuple[Example, str]]  # the other ones, each with the reason
-    notes: list[str]  # what the user should know, one sentence each
 
 
 def decode_all(
@@ -37,8 +38,7 @@ def decode_all(
 
     Refuse, as soon as it is certain, more unreadable ones than a fraction, or unreadable ones alone.
     """
-    notes: list[str] = []
-    inputs = _allocate(len(examples), modality, memory_budget(memory_gb), notes)
+    inputs = _allocate(len(examples), modality, memory_budget(memory_gb))
     reasons: dict[int, str] = {}
 
     def read(index: int) -> tuple[int, str | None]:
@@ -64,7 +64,9 @@ def decode_all(
             inputs[target] = inputs[index]
     inputs = inputs.shortened(len(readable)) if isinstance(inputs, FileArray) else inputs[: len(readable)]
     unreadable = [(examples[index], reasons[index]) for index in sorted(reasons)]
-    return DecodedExamples(inputs, [examples[index] for index in readable], unreadable, notes)
+    for example, reason in unreadable:
+        log.warning("Skipped, unreadable: %s (%s)", example.name, reason)
+    return DecodedExamples(inputs, [examples[index] for index in readable], unreadable)
 
 
 def sample_median(examples: Sequence[Example], measure: Callable[[Path | bytes], float]) -> float | None:
@@ -87,8 +89,8 @@ def content_of(example: Example) -> Path | bytes:
     return read_bytes(example.path, *example.span)
 
 
-def _allocate(count: int, modality: Modality, budget: int, notes: list[str]) -> np.ndarray | FileArray:
-    """Return an empty array, in a temporary file if it is larger than the budget in bytes; say so in `notes`."""
+def _allocate(count: int, modality: Modality, budget: int) -> np.ndarray | FileArray:
+    """Return an empty array, in a temporary file if it is larger than the budget in bytes."""
     shape, dtype = (count, *modality.shape), np.dtype(modality.dtype)
     needed = int(np.prod(shape)) * dtype.itemsize
     if needed <= budget or dtype.hasobject:  # of objects nobody knows the size
@@ -99,9 +101,9 @@ def _allocate(count: int, modality: Modality, budget: int, notes: list[str]) -> 
             f"{count} {modality} take {gigabytes:.1f} GB, too much for the memory and for the disk at {folder}. "
             f"{modality.size_hint}, or set TMPDIR to a folder with room."
         )
-    notes.append(
-        f"The decoded {modality.plural} take {gigabytes:.1f} GB, more than the {budget / 1e9:.1f} GB of memory for "
-        f"them (--memory-gb), so they are in a temporary file in {folder} (set TMPDIR for another folder)."
+    log.info(
+        f"Note: The decoded {modality.plural} take {gigabytes:.1f} GB, more than the {budget / 1e9:.1f} GB of memory "
+        f"for them (--memory-gb), so they are in a temporary file in {folder} (set TMPDIR for another folder)."
     )
     return FileArray.temporary(shape, dtype)
 

@@ -117,10 +117,6 @@ def decode_data(found: FoundData, options: DataOptions, seed: int) -> PreparedDa
     """Do the second half of `prepare_data`."""
     listing, modality = found.listing, found.modality
     decoded = decode_all(listing.examples, modality, options.max_unreadable, options.memory_gb)
-    for note in decoded.notes:
-        log.info("Note: %s", note)
-    for example, reason in decoded.unreadable:
-        log.warning("Skipped, unreadable: %s (%s)", example.name, reason)
     fractions = options.validation_split, options.test_split
     splits = split_examples(decoded.examples, listing.task, fractions, seed, listing.modality)
     counts = ", ".join(f"{name} {len(indices):,}" for name, indices in splits.items())

@@ -28,14 +28,10 @@ def find_examples(
 ) -> DatasetListing:
     """List the examples of a dataset with their labels; open none of them.
 
-    Args:
-        data: a folder with one subfolder per class, or with `train`, `validation`, `test` folders of such subfolders;
-            a `.csv` file with the columns `path`, `label` and optionally `split`; `digits`, a built-in dataset of small
-            images; or `PREFIX:NAME` for what the package `tlkeras.data.PREFIX` finds.
-        task: what the labels are; `auto` lets the source decide.
-        training: refuse also what can be evaluated but not trained on, such as images of one class only.
-        data_dir: where such a package keeps its datasets, if not where it usually does.
-        modality: what is wanted; None where that is not known. What is found may be another one.
+    The data are a folder of class folders, or of `train`, `validation`, `test` folders with them; a `.csv` file;
+    `digits`, a built-in dataset; or `PREFIX:NAME` for what a package PREFIX beside this module finds, which keeps its
+    datasets in `data_dir`. The modality is what is wanted, if that is known; another one may be found. For training,
+    what can only be evaluated is refused too.
     """
     if task not in ("auto", *get_args(Task)):
         raise UserError(f"The task is {task!r}. Give auto, {', '.join(get_args(Task))}.")
@@ -115,15 +111,9 @@ def _check_trainable(listing: DatasetListing) -> None:
         raise UserError(
             f"No {singular} of {listing.name} has a label. Give at least one class name in the label column."
         )
-    _check_classes_in_train(listing)
-
-
-def _check_classes_in_train(listing: DatasetListing) -> None:
-    """Refuse a class that is validated or tested but never trained: a mistake in the data."""
     classes: dict[Split | None, set[str]] = {}
     for example in listing.examples:
         classes.setdefault(example.split, set()).update(class_names(example.label))
-    plural = listing.modality.plural
     for split in ("validation", "test"):
         if missing := sorted(classes.get(split, set()) - classes.get("train", set())):
             raise UserError(

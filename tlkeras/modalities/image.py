@@ -129,15 +129,10 @@ def decode(source: Path | bytes, size: int) -> np.ndarray:
         return np.asarray(_upright(reduced))
 
 
-def read_size(source: Path | bytes) -> tuple[int, int]:
-    """Return width and height in pixels from the header, before EXIF orientation."""
-    with _opened(source) as image:
-        return image.size
-
-
 def short_side(source: Path | bytes) -> int:
     """Return the lesser of width and height in pixels, from the header."""
-    return min(read_size(source))
+    with _opened(source) as image:
+        return min(image.size)
 
 
 @contextmanager

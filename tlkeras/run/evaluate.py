@@ -65,8 +65,6 @@ def evaluate(
     model = load_model(run.path / "model.keras", outputs=len(run.classes) or 1)
     metrics = {}
     for name, part in decoded.items():
-        for example, reason in part.unreadable:
-            log.warning("Skipped, unreadable: %s (%s)", example.name, reason)
         targets = make_targets(part.examples, run.task, run.classes)
         outputs = predict_inputs(model, part.inputs, batch_size)
         metrics[name] = compute_metrics(outputs, targets, run.task)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import tensorflow_datasets as tfds
 
-from tlkeras.data.tfds.name import DatasetName, prepared_folders
+from tlkeras.data.tfds import DatasetName, prepared_folders
 from tlkeras.errors import UserError
 from tlkeras.io.network import any_reachable
 from tlkeras.runtime import quiet_stderr
@@ -18,11 +18,7 @@ TIMEOUT = 3.0  # seconds for a network to answer
 
 
 def open_builder(wanted: DatasetName, data_dir: str | None) -> tfds.core.DatasetBuilder:
-    """Return the builder of a dataset whose files lie on this machine, after preparing them if need be.
-
-    Raises:
-        UserError: there is no such dataset, it is damaged, or it is not prepared and cannot be.
-    """
+    """Return the builder of a dataset whose files lie on this machine, after preparing them if need be."""
     if wanted.folder:
         return _open_folder(wanted.folder)
     given = data_dir or os.environ.get("TFDS_DATA_DIR")
