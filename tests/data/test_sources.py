@@ -3,6 +3,8 @@
 import builtins
 import importlib.util
 import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -42,6 +44,19 @@ def refusal(data, task="auto") -> str:
 
 
 # Folders
+
+
+def test_a_folder_of_images_loads_no_other_source(write):
+    root = write("a/1.png", "b/1.png")
+    code = f"""
+import sys
+import tlkeras.cli, tlkeras.run.job
+from tlkeras.data.sources import find_examples
+find_examples({str(root)!r})
+others = ("data.csv_file", "data.digits", "io.network", "config.old_names")
+print([name for name in others if f"tlkeras.{{name}}" in sys.modules])"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_folder_of_class_folders(write):

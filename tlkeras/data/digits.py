@@ -22,25 +22,20 @@ def digits_folder() -> Path:
     target = cache / "digits"
     if target.is_dir():
         return target
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache, prefix=".digits-") as partial:
-        finished = Path(partial, "digits")
-        _write(finished)
-        try:
-            finished.rename(target)
-        except OSError:
-            # Another process was faster; its folder is as good as ours.
-            if not target.is_dir():
-                raise
-    return target
-
-
-def _write(root: Path) -> None:
     from sklearn.datasets import load_digits  # here, as the import takes a second that later runs can save
 
     data = load_digits()
     pixels = np.round(data.images * (255 / 16)).astype(np.uint8)
-    for index, (image, digit) in enumerate(zip(pixels, data.target, strict=True)):
-        path = root / str(digit) / f"{index:04d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(path)
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache, prefix=".digits-") as partial:
+        finished = Path(partial, "digits")
+        for index, (image, digit) in enumerate(zip(pixels, data.target, strict=True)):
+            path = finished / str(digit) / f"{index:04d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(path)
+        try:
+            finished.rename(target)
+        except OSError:
+            if not target.is_dir():  # else another process was faster; its folder is as good as ours
+                raise
+    return target
