@@ -1,11 +1,10 @@
 """Texts: decode a file or its bytes to a string. The only place that opens text files."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
-from tlkeras.backbones.spec import BackboneSpec
 from tlkeras.errors import UserError
 from tlkeras.modalities.base import DecodeError, Modality, read_bytes
 
@@ -35,19 +34,6 @@ class TextModality(Modality):
 
     def read(self, source: Path | bytes) -> str:
         return read_text(source)
-
-    def options(self) -> dict[str, Any]:
-        return {}
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        return cls()
-
-    @classmethod
-    def resolve(
-        cls, spec: BackboneSpec, options: Mapping[str, Any], median: Callable[[Callable], float | None]
-    ) -> Self:
-        return cls()
 
     @classmethod
     def check_files(cls, files: Iterable[Path], given: str) -> None:
