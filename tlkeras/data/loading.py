@@ -1,5 +1,6 @@
 """Decode all examples once, on all cores, into one array; skip the files that cannot be decoded."""
 
+import contextlib
 import logging
 import os
 import shutil
@@ -73,10 +74,8 @@ def sample_median(examples: Sequence[Example], measure: Callable[[Path | bytes],
     """Return the median of a function over about 50 examples; None if not one of them could be read."""
     found = []
     for index in np.unique(np.linspace(0, len(examples) - 1, SAMPLE_SIZE).astype(int)):
-        try:
+        with contextlib.suppress(DecodeError):
             found.append(measure(content_of(examples[index])))
-        except DecodeError:
-            continue
     return float(np.median(found)) if found else None
 
 
