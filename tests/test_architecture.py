@@ -29,7 +29,10 @@ LAYERS = [
     ["scripts", "__init__"],
 ]
 # What a project may lack: the core names these packages, if at all, in a text that is imported when it is needed.
-PARTS = ("tlkeras.extras", "tlkeras.modalities.text", "tlkeras.modalities.audio", "tlkeras.data.tfds")
+PARTS = (
+    "tlkeras.extras", "tlkeras.modalities.text", "tlkeras.modalities.audio", "tlkeras.data.csv_file",
+    "tlkeras.data.tfds",
+)  # fmt: skip
 LIGHT = ("errors", "config", "io", "backbones", "modalities", "cli", "commands", "scripts")
 # Modules of the other layers that find and decode the examples, without TensorFlow.
 LIGHT_MODULES = (

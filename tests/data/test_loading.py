@@ -44,7 +44,7 @@ def test_images_come_in_order(make):
     assert decoded.inputs.shape == (100, 6, 6, 3)
     assert decoded.inputs.dtype == np.uint8
     assert (decoded.inputs == np.arange(100).reshape(-1, 1, 1, 1)).all()
-    assert (decoded.examples, decoded.unreadable, decoded.notes) == (examples, [], [])
+    assert (decoded.examples, decoded.unreadable) == (examples, [])
 
 
 @pytest.mark.parametrize("in_memory", [True, False])
@@ -93,14 +93,15 @@ def test_stops_as_soon_as_the_limit_is_passed(make, monkeypatch):
     assert len(read) < 500
 
 
-def test_large_data_go_to_a_file_that_leaves_nothing_behind(make, monkeypatch, tmp_path):
+def test_large_data_go_to_a_file_that_leaves_nothing_behind(make, monkeypatch, tmp_path, caplog):
+    caplog.set_level("INFO", logger="tlkeras")
     (tmp_path / "large").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "large"))
     monkeypatch.setattr(loading, "MEMORY_FRACTION", 0)
     decoded = decode_all(make(20), ImageModality(4), 0.0)
     assert isinstance(decoded.inputs, FileArray)
     assert decoded.inputs[:, 0, 0, 0].tolist() == list(range(20))
-    assert "temporary file" in decoded.notes[0]
+    assert "temporary file" in caplog.text
     assert list((tmp_path / "large").iterdir()) == []
 
 

@@ -6,8 +6,13 @@ import tensorflow as tf
 
 from tlkeras.config.train import AugmentOptions
 from tlkeras.data.example import Example
-from tlkeras.data.pipeline import SplitData, evaluation_batches, training_batches
-from tlkeras.data.targets import balanced_class_weights, make_targets
+from tlkeras.data.pipeline import (
+    SplitData,
+    balanced_class_weights,
+    evaluation_batches,
+    make_targets,
+    training_batches,
+)
 
 PLAIN = AugmentOptions(flip="none", min_crop_area=1.0, color_jitter=0.0)
 BUSY = AugmentOptions(flip="both", min_crop_area=0.5, rotation=20.0, color_jitter=0.3, mixup=0.2, cutmix=1.0)

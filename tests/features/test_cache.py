@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tlkeras.features.cache import FeatureCache
-from tlkeras.io.paths import cache_dir
+from tlkeras.io import cache_dir
 
 KEY = {"features": "made"}
 ROWS = 50

@@ -2,14 +2,12 @@
 
 import http.server
 import threading
-import time
 import urllib.error
 import urllib.request
 
 import pytest
 
-from tlkeras.io import network
-from tlkeras.io.network import any_reachable, check_reachable
+from tlkeras.io.network import check_reachable
 
 
 @pytest.fixture
@@ -47,14 +45,12 @@ def test_a_file_that_is_there(server, method):
 def test_a_file_that_is_not_there(server):
     with pytest.raises(urllib.error.HTTPError, match="404"):
         check_reachable(f"{server.url}/other")
-    assert any_reachable([f"{server.url}/other"])
 
 
 @pytest.mark.parametrize("url", ["no url", "http://", "nothing://host/file", "http://a b/", "http://127.0.0.1:9/"])
 def test_what_cannot_be_had_is_an_os_error(server, url):
     with pytest.raises(OSError):
         check_reachable(url)
-    assert not any_reachable([url])
 
 
 def test_the_proxy_is_asked(server, monkeypatch):
@@ -62,22 +58,3 @@ def test_the_proxy_is_asked(server, monkeypatch):
     monkeypatch.setenv("no_proxy", "")
     check_reachable("http://nowhere.invalid/file")
     assert server.asked == ["HEAD http://nowhere.invalid/file"]
-
-
-def test_one_server_of_several_is_enough(server, monkeypatch):
-    asked = []
-
-    def ask(url, timeout):
-        asked.append(url)
-        if "slow" in url:
-            time.sleep(60)  # no answer at all, not even from the look-up of names
-        if "down" in url:
-            raise OSError("down")
-
-    monkeypatch.setattr(network, "check_reachable", ask)
-    begin = time.monotonic()
-    assert any_reachable(["http://slow/1", "http://slow/2", "http://down/1", "http://up/1"])
-    assert not any_reachable(["http://down/1"]) and not any_reachable([])
-    assert not any_reachable(["http://slow/1"], timeout=0.2)
-    assert time.monotonic() - begin < 2
-    assert len(asked) == 5

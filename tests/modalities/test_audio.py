@@ -156,7 +156,7 @@ def test_the_default_length_is_at_most_ten_seconds():
     def resolve(median: float | None) -> AudioModality:
         return AudioModality.resolve(HUB, {}, lambda measure: median)
 
-    assert [resolve(median).seconds for median in (60.0, 2.0, 0.0, None)] == [10.0, 2.0, 1.0, 1.0]
+    assert [resolve(median).options()["seconds"] for median in (60.0, 2.0, 0.0, None)] == [10.0, 2.0, 1.0, 1.0]
 
 
 def test_audio_is_refused_where_the_backbone_takes_images(tones):

@@ -25,19 +25,7 @@ def option(
     modality: str | None = None,
     provider: str | None = None,
 ) -> Any:
-    """Make a dataclass field that is an option of the command line.
-
-    Args:
-        default: its value where nothing is given; a list is copied for each config.
-        help: what the option is, for `--help`.
-        min: the minimum that is accepted; None where there is no range.
-        max: the maximum that is accepted, likewise.
-        modality: the only one that the option is for; None for all.
-        provider: the only provider of backbones that the option is for; None for all.
-
-    Returns:
-        A field of `dataclasses`, with all but the default in its metadata.
-    """
+    """Make a dataclass field that is an option of the command line, perhaps for one modality or provider only."""
     metadata = {"help": help, "min": min, "max": max, "modality": modality, "provider": provider}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
@@ -58,11 +46,7 @@ def range_text(entry: Field) -> str:
 
 
 def check_values(config: Any) -> None:
-    """Refuse values of a wrong type, that are not among the choices, or outside the range of their option.
-
-    Raises:
-        UserError: naming the option, its value and what was expected.
-    """
+    """Refuse values of a wrong type, that are not among the choices, or outside the range of their option."""
     hints = get_type_hints(type(config))
     for entry in fields(config):
         given = getattr(config, entry.name)
@@ -74,14 +58,7 @@ def check_values(config: Any) -> None:
 def check_applicable(config: Any, kind: Literal["modality", "provider"], own: str, what: str) -> None:
     """Refuse options that are for another modality, or for another provider of backbones.
 
-    Args:
-        config: options, of any dataclass.
-        kind: which of the two is checked.
-        own: the modality, or the provider.
-        what: the data or the backbone, as a sentence goes on: "photos holds images".
-
-    Raises:
-        UserError: an option for others does not have its default.
+    The sentence goes on with `what`, the data or the backbone: "photos holds images".
     """
     for entry in fields(config):
         given, only_for = getattr(config, entry.name), entry.metadata.get(kind)

@@ -1,13 +1,12 @@
-"""Options in YAML files: which files a command line names, and what they hold."""
+"""Options in YAML files: which files a command line names, and what they or a run's config.yaml hold."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tlkeras.config.old_names import with_new_names
 from tlkeras.errors import UserError, unknown
 
 
@@ -18,15 +17,11 @@ def config_files(arguments: Sequence[str]) -> list[str]:
     return [path for path in scout.parse_known_args(arguments)[0].config if path]
 
 
-def read_config_file(path: str, names: Sequence[str]) -> dict[str, Any]:
-    """Return the options in a YAML file by their names with underscores; names of earlier versions are translated.
-
-    Raises:
-        UserError: there is no such file, it is not a YAML mapping, or it has an option that is not among `names`.
-    """
+def read_config_file(path: str, names: Collection[str]) -> dict[str, Any]:
+    """Return the options in a YAML file by their names with underscores; refuse those that are not among `names`."""
     hint = "Give a YAML file of options, such as a run's config.yaml or what --print_config prints"
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = parse_options(Path(path).read_text(encoding="utf-8"), names)
     except OSError as error:
         raise UserError(f"--config {path} cannot be read: {error.strerror}. {hint}.") from None
     except (UnicodeDecodeError, yaml.YAMLError) as error:
@@ -35,8 +30,21 @@ def read_config_file(path: str, names: Sequence[str]) -> dict[str, Any]:
         raise UserError(f"--config {path} is not YAML{line}. {hint}.") from None
     if not isinstance(values, dict):
         raise UserError(f"--config {path} holds no options. {hint}, with lines such as 'batch_size: 16'.")
-    values = with_new_names({str(name).replace("-", "_"): value for name, value in values.items()})
     for name in values:
         if name not in names:
             raise UserError(unknown("option", f"{name}, which {path} sets", name, sorted(names)))
+    return values
+
+
+def parse_options(text: str, names: Collection[str] = ()) -> Any:
+    """Return what a YAML text holds, options by today's names; where all are among `names`, they have them already."""
+    values = yaml.safe_load(text)
+    if isinstance(values, dict):
+        values = {str(name).replace("-", "_"): value for name, value in values.items()}
+        # [part: template]
+        if not values.keys() <= set(names):
+            from tlkeras.config.old_names import with_new_names
+
+            values = with_new_names(values)
+        # [/part]
     return values

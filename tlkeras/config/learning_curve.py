@@ -26,11 +26,7 @@ class LearningCurveConfig(TrainConfig):
     all_layers_steps: int = option(500, "minimum number of steps where all layers are trained", 1, 10**7)
 
     def check(self) -> None:
-        """Refuse what a training run refuses, and what leaves nothing to compare.
-
-        Raises:
-            UserError: a sentence about the first value found that is not valid.
-        """
+        """Refuse what a training run refuses, and what leaves nothing to compare."""
         super().check()
         if self.task in ("regression", "multi_label"):
             raise UserError(f"The task was {self.task}; a learning curve compares accuracies, so give one class each.")

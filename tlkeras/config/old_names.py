@@ -1,4 +1,4 @@
-"""Read the options of runs that earlier versions wrote."""
+"""What earlier versions called options and modalities, in the configs, runs and models that they wrote."""
 
 from typing import Any
 
@@ -21,6 +21,7 @@ NEW_NAMES = {
     "scratch_epochs": "all_layers_epochs",
     "scratch_steps": "all_layers_steps",
 }
+MODALITIES = {"pictures": "image", "texts": "text", "sounds": "audio", "sound": "audio"}
 
 
 def with_new_names(options: dict[str, Any]) -> dict[str, Any]:

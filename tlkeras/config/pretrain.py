@@ -50,11 +50,7 @@ class PretrainConfig(RunOptions, AllLayersOptions, DataOptions):
     data_description: str = option("", "what the data are, where they come from, their license: for the model card")
 
     def check(self) -> None:
-        """Refuse values that are not valid.
-
-        Raises:
-            UserError: a sentence about the first one found.
-        """
+        """Refuse values that are not valid."""
         check_values(self)
         self.check_run()
         self.check_data()

@@ -54,9 +54,12 @@ class DataOptions(MemoryOptions):
 
     data: str = option(
         "",
-        "folder with one subfolder per class, folder with train/validation/test, CSV of path,label, "
+        "folder with one subfolder per class, folder with train/validation/test, "
+        # [part: csv]
+        "CSV of path,label, "
         # [part: text]
         "CSV of text,label, "
+        # [/part]
         # [/part]
         # [part: tfds]
         "tfds:NAME, "
@@ -85,14 +88,13 @@ class DataOptions(MemoryOptions):
     # [/part]
 
     def check_data(self) -> None:
-        """Refuse a missing dataset, a folder of datasets that is not used, and splits that leave too little.
-
-        Raises:
-            UserError: with what to give.
-        """
+        """Refuse a missing dataset, a folder of datasets that is not used, and splits that leave too little."""
         if not self.data:
             raise UserError(
-                "Nothing was given for --data: give a folder with one subfolder per class, a CSV file, "
+                "Nothing was given for --data: give a folder with one subfolder per class, "
+                # [part: csv]
+                "a CSV file, "
+                # [/part]
                 # [part: tfds]
                 "tfds:NAME, "
                 # [/part]
@@ -205,10 +207,6 @@ class TrainingOptions(AugmentOptions, CacheOptions):
 
         Pretrained weights are changed with care: the top only, slowly, earlier stages slower still. Random weights
         hold nothing worth keeping, so all of them are trained, at a normal rate.
-
-        Args:
-            finetune_from: the stage from which the backbone is unfrozen by default.
-            pretrained: whether the backbone starts from pretrained weights.
         """
         defaults: dict[str, Any] = {
             "unfreeze": finetune_from if pretrained else "all",
@@ -228,11 +226,7 @@ class RunOptions:
     resume: bool = option(False, "resume the run that this command started and did not finish, if there is one")
 
     def check_run(self) -> None:
-        """Refuse options that contradict each other.
-
-        Raises:
-            UserError: both were given.
-        """
+        """Refuse options that contradict each other."""
         if self.overwrite and self.resume:
             raise UserError("Both --overwrite and --resume were given; start over, or resume: give one of them.")
 
@@ -242,11 +236,7 @@ class TrainConfig(RunOptions, TrainingOptions, ModelOptions, DataOptions):
     """All options of `scripts/train.py`."""
 
     def check(self) -> None:
-        """Refuse values that are not valid and options that contradict each other; `task` may be known by now.
-
-        Raises:
-            UserError: a sentence about the first one found.
-        """
+        """Refuse values that are not valid and options that contradict each other; `task` may be known by now."""
         check_values(self)
         self.check_run()
         # [part: openvino]

@@ -20,39 +20,21 @@ GRAY = np.array([0.299, 0.587, 0.114])  # weights of red, green and blue in brig
 def augment(
     images: np.ndarray, targets: np.ndarray, options: AugmentOptions, rng: np.random.Generator, threads: Executor
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Augment one batch.
-
-    Args:
-        images: uint8 `(B, S, S, 3)`, RGB.
-        targets: float32 `(B, K)`; MixUp and CutMix mix them along with the images.
-        options: what is done, and how much.
-        rng: the source of all randomness.
-        threads: run the images of a batch in parallel.
-
-    Returns:
-        uint8 images and float32 targets of the same shapes.
-    """
+    """Augment one batch: uint8 images `(B, S, S, 3)`, RGB, and float32 targets `(B, K)`, which are mixed along."""
     random = rng.uniform(size=(len(images), 10))
     changed = np.stack(list(threads.map(augment_image, images, random, [options] * len(images))))
-    mixes = [mix for mix, alpha in ((mixup, options.mixup), (cutmix, options.cutmix)) if alpha > 0]
-    if mixes:
-        mix = mixes[rng.integers(len(mixes))]
-        return mix(changed, targets, options.mixup if mix is mixup else options.cutmix, rng)
-    return changed, targets
+    mixes = [(mix, alpha) for mix, alpha in ((mixup, options.mixup), (cutmix, options.cutmix)) if alpha > 0]
+    if not mixes:
+        return changed, targets
+    mix, alpha = mixes[rng.integers(len(mixes))]
+    return mix(changed, targets, alpha, rng)
 
 
 def augment_image(pixels: np.ndarray, random: np.ndarray, options: AugmentOptions) -> np.ndarray:
     """Flip, rotate, crop and resize, and color-jitter one image, in this order.
 
-    An augmentation of your own goes here. It runs where `AugmentOptions.changes_images` says so.
-
-    Args:
-        pixels: uint8 `(S, S, 3)`, RGB 0–255.
-        random: ten numbers from 0 to 1, the source of all randomness.
-        options: what is done, and how much.
-
-    Returns:
-        uint8 of the same shape.
+    An augmentation of your own goes here, from uint8 `(S, S, 3)`, RGB 0–255, to the same. Its randomness comes from ten
+    numbers from 0 to 1, and it runs where `AugmentOptions.changes_images` says so.
     """
     image = Image.fromarray(pixels)
     if options.flip != "none" and random[0] < 0.5:
@@ -103,17 +85,7 @@ def color_jitter(image: Image.Image, factors: Sequence[float] | np.ndarray) -> I
 def mixup(
     images: np.ndarray, targets: np.ndarray, alpha: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Blend each image with another of the batch (Zhang et al. 2018, arXiv:1710.09412).
-
-    Args:
-        images: uint8 `(B, S, S, 3)`, 0–255.
-        targets: float32 `(B, K)`.
-        alpha: both parameters of the Beta distribution of the fractions; greater than 0.
-        rng: the source of the fractions.
-
-    Returns:
-        Images and targets of the same shapes and dtypes.
-    """
+    """Blend each image with another of the batch (Zhang et al. 2018, arXiv:1710.09412), by Beta(alpha, alpha)."""
     fraction = rng.beta(alpha, alpha, size=len(images)).astype("float32")
     pixels = fraction[:, None, None, None]
     blended = np.rint(pixels * images + (1 - pixels) * images[::-1]).astype("uint8")
@@ -123,17 +95,7 @@ def mixup(
 def cutmix(
     images: np.ndarray, targets: np.ndarray, alpha: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Paste a rectangle of another image (Yun et al. 2019, arXiv:1905.04899); targets mix by the pixels shown.
-
-    Args:
-        images: uint8 `(B, S, S, 3)`, 0–255.
-        targets: float32 `(B, K)`.
-        alpha: both parameters of the Beta distribution of the areas; greater than 0.
-        rng: the source of areas and positions.
-
-    Returns:
-        Images and targets of the same shapes and dtypes.
-    """
+    """Paste a rectangle of another image (Yun et al. 2019, arXiv:1905.04899); targets mix by the pixels shown."""
     count, size = images.shape[:2]
     half = np.sqrt(1 - rng.beta(alpha, alpha, size=count)) * size / 2
     centers = rng.uniform(0, size, size=(count, 2))

@@ -3,9 +3,9 @@
 import csv
 import math
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from tlkeras.config.fields import Task, TaskOption
 from tlkeras.data.example import SPLIT_WORDS, DatasetListing, Example, Label, Split, class_names
@@ -13,13 +13,13 @@ from tlkeras.errors import UserError
 from tlkeras.modalities.base import Modality, count_modalities, known_modalities, majority
 from tlkeras.modalities.image import ImageModality
 
+Labels = Iterator[tuple[Label, Split | None]]
 JOINER = "|"  # between the labels of one example
 NAME_LENGTH = 40  # characters of a text that name it
 MAX_CELL = 10_000_000  # characters; a text that is too long is skipped like a file
 
 
-@dataclass(frozen=True)
-class _Row:
+class _Row(NamedTuple):
     line: int
     cell: str
     label: str
@@ -29,14 +29,8 @@ class _Row:
 def find(table: Path, task: TaskOption, modality: type[Modality] | None = ImageModality) -> DatasetListing:
     """List the examples of a CSV file: files sorted by path, texts of cells in their order.
 
-    Args:
-        table: the file, in UTF-8, with commas, semicolons or tabs. Paths are relative to its folder; a label cell holds
-            one class name, several joined by `|`, or a number. A cell of the column text holds a text.
-        task: how to read the labels; `auto` decides by their looks and says so in the notes.
-        modality: what is wanted; None where that is not known. Paths with other suffixes may be something else.
-
-    Raises:
-        UserError: the file cannot be read, lacks a column, or a cell cannot be used; the line is named.
+    It is in UTF-8, with commas, semicolons or tabs. Paths are relative to its folder; a cell holds one class name,
+    several joined by `|`, or a number. The task `auto` is decided by the looks of these labels.
     """
     inline, rows = _rows(table, modality)
     if not rows:
@@ -44,32 +38,26 @@ def find(table: Path, task: TaskOption, modality: type[Modality] | None = ImageM
         raise UserError(f"{table} has no lines below its header. Write one line per {one_line} label.")
     notes: list[str] = []
     chosen = _choose_task(rows, inline, notes) if task == "auto" else task
-    with_split = any(row.split for row in rows)
+    labels, read = _labels(table, rows, chosen), _files
     # [part: text]
-    if inline:
-        found = _texts(table, rows, chosen, with_split, notes)
-        return DatasetListing(str(table), found, chosen, _classes(found, chosen), notes, inline)
+    read = _texts if inline else _files
     # [/part]
-    examples: dict[str, tuple[Example, int]] = {}
-    for row in rows:
-        example = _example(table, row, chosen, with_split)
-        earlier, line = examples.setdefault(example.name, (example, row.line))
-        if earlier != example:
-            raise UserError(
-                f"{table} lists {example.name} twice, with different labels or splits, on lines {line} and {row.line}. "
-                f"Keep one of them; several labels of one file go into one cell, joined by {JOINER}."
-            )
-    if len(examples) < len(rows):
-        notes.append(_skipped_repeats(len(rows) - len(examples)))
-    found = sorted((example for example, _ in examples.values()), key=lambda example: example.name)
-    own = _modality_of(table, found, modality)
-    paths = [example.path for example in found if example.path]
-    if not any(path.exists() for path in paths):
+    examples = read(table, rows, labels)
+    if repeats := len(rows) - len(examples):
+        notes.append(
+            f"Skipped {repeats} {'line that repeats' if repeats == 1 else 'lines that repeat'} an earlier line."
+        )
+    if inline and (again := len(examples) - len({row.cell for row in rows})):
+        notes.append(f"Kept {again} {inline.singular if again == 1 else inline.plural} with more than one label.")
+    own = inline or _modality_of(table, examples, modality)
+    paths = [example.path for example in examples if example.path]
+    if paths and not any(path.exists() for path in paths):
         raise UserError(
             f"None of the {own.plural} in {table} exists, the first would be {paths[0]}. "
             "Write paths relative to the folder of the CSV file."
         )
-    return DatasetListing(str(table), found, chosen, _classes(found, chosen), notes, own)
+    names = {name for example in examples for name in class_names(example.label)}
+    return DatasetListing(str(table), examples, chosen, [] if chosen == "regression" else sorted(names), notes, own)
 
 
 def _rows(table: Path, modality: type[Modality] | None) -> tuple[type[Modality] | None, list[_Row]]:
@@ -110,78 +98,34 @@ def _row(table: Path, line: int, cells: dict[str | None, Any], column: str) -> _
     return _Row(line, cell, label, split) if cell or label or split else None
 
 
-# [part: text]
-def _texts(table: Path, rows: list[_Row], task: str, with_split: bool, notes: list[str]) -> list[Example]:
-    """Return the texts of cells, each once with one label, named by their line and their beginning.
-
-    Raises:
-        UserError: a text is in two splits, so that it would be evaluated by what was memorized.
-    """
-    found: dict[tuple, Example] = {}
-    splits: dict[str, tuple[Split | None, int]] = {}
-    for row in rows:
-        label, split = _label(table, row, task), _split(table, row) if with_split else None
-        name = f"line {row.line}: {' '.join(row.cell.split())[:NAME_LENGTH]}"
-        found.setdefault((row.cell, label), Example(name, label, split, content=row.cell.encode()))
-        earlier, line = splits.setdefault(row.cell, (split, row.line))
-        if earlier != split:
-            raise UserError(
-                f"{table} has the same text twice in different splits, {earlier} and {split}, on lines {line} and "
-                f"{row.line}. Keep one of them."
-            )
-    if len(found) < len(rows):
-        notes.append(_skipped_repeats(len(rows) - len(found)))
-    if again := len(found) - len(splits):
-        notes.append(f"Kept {again} {'text' if again == 1 else 'texts'} with more than one label.")
-    return list(found.values())
-
-
-# [/part]
-def _modality_of(table: Path, examples: list[Example], wanted: type[Modality] | None) -> type[Modality]:
-    """Tell by the suffixes what the files are; all that are of no other modality are taken for images."""
-    counts = count_modalities(Counter(example.path.suffix.lower() for example in examples if example.path))
-    counts[ImageModality] += len(examples) - counts.total()
-    return wanted if wanted and wanted.skips_others and counts[wanted] else majority(counts, str(table))
-
-
-def _skipped_repeats(count: int) -> str:
-    return f"Skipped {count} {'line that repeats' if count == 1 else 'lines that repeat'} an earlier line."
-
-
 def _choose_task(rows: list[_Row], inline: type[Modality] | None, notes: list[str]) -> Task:
     suffix = Path(rows[0].cell).suffix.lower()
     of_suffix = next((one for one in known_modalities() if suffix in one.suffixes), ImageModality)
-    unit = (inline or of_suffix).singular
     labels = [row.label for row in rows]
+    task: Task = "single_label"
+    how = f"one class per {(inline or of_suffix).singular} (single_label)"
     if any(JOINER in label for label in labels):
-        notes.append(f"Labels are read as several per {unit} (multi_label), as cells contain {JOINER}.")
-        return "multi_label"
-    if all(_is_number(label) for label in labels):
+        task = "multi_label"
+        how = f"several per {(inline or of_suffix).singular} (multi_label), as cells contain {JOINER}"
+    elif all(_is_number(label) for label in labels):
+        how = "classes (single_label), as all cells are whole numbers"
         if any("." in label for label in labels):
-            notes.append("Labels are read as quantities (regression), as all cells are numbers, some with a point.")
-            return "regression"
-        notes.append("Labels are read as classes (single_label), as all cells are whole numbers.")
-        return "single_label"
-    notes.append(f"Labels are read as one class per {unit} (single_label).")
-    return "single_label"
+            task, how = "regression", "quantities (regression), as all cells are numbers, some with a point"
+    notes.append(f"Labels are read as {how}.")
+    return task
 
 
-def _example(table: Path, row: _Row, task: str, with_split: bool) -> Example:
-    if not row.cell:
-        raise UserError(f"Line {row.line} of {table} has no path. Write where the file is, or delete the line.")
-    name = PurePosixPath(row.cell.replace("\\", "/")).as_posix()
-    split = _split(table, row) if with_split else None
-    return Example(name, _label(table, row, task), split, table.parent / name)
+def _is_number(cell: str) -> bool:
+    try:
+        return math.isfinite(float(cell))
+    except ValueError:
+        return False
 
 
-def _split(table: Path, row: _Row) -> Split:
-    split = SPLIT_WORDS.get(row.split.lower())
-    if split is None:
-        raise UserError(
-            f"The split on line {row.line} of {table} is {row.split!r}. Write train, validation or test on every "
-            "line, or leave the column out."
-        )
-    return split
+def _labels(table: Path, rows: list[_Row], task: str) -> Labels:
+    """Yield the label and the split of each line; no line has a split, or each has one."""
+    with_split = any(row.split for row in rows)
+    return ((_label(table, row, task), _split(table, row) if with_split else None) for row in rows)
 
 
 def _label(table: Path, row: _Row, task: str) -> Label:
@@ -196,14 +140,56 @@ def _label(table: Path, row: _Row, task: str) -> Label:
     return float(row.label) if task == "regression" else row.label
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        return math.isfinite(float(cell))
-    except ValueError:
-        return False
+def _split(table: Path, row: _Row) -> Split:
+    split = SPLIT_WORDS.get(row.split.lower())
+    if split is None:
+        raise UserError(
+            f"The split on line {row.line} of {table} is {row.split!r}. Write train, validation or test on every "
+            "line, or leave the column out."
+        )
+    return split
 
 
-def _classes(examples: list[Example], task: str) -> list[str]:
-    if task == "regression":
-        return []
-    return sorted({name for example in examples for name in class_names(example.label)})
+def _files(table: Path, rows: list[_Row], labels: Labels) -> list[Example]:
+    """Return the files of lines, each once; refuse one with two labels or splits."""
+    found: dict[str, tuple[Example, int]] = {}
+    for row, (label, split) in zip(rows, labels, strict=True):
+        if not row.cell:
+            raise UserError(f"Line {row.line} of {table} has no path. Write where the file is, or delete the line.")
+        name = PurePosixPath(row.cell.replace("\\", "/")).as_posix()
+        example = Example(name, label, split, table.parent / name)
+        earlier, line = found.setdefault(name, (example, row.line))
+        if earlier != example:
+            raise UserError(
+                f"{table} lists {name} twice, with different labels or splits, on lines {line} and {row.line}. "
+                f"Keep one of them; several labels of one file go into one cell, joined by {JOINER}."
+            )
+    return sorted((example for example, _ in found.values()), key=lambda example: example.name)
+
+
+# [part: text]
+def _texts(table: Path, rows: list[_Row], labels: Labels) -> list[Example]:
+    """Return the texts of cells, each once with one label, named by their line and their beginning.
+
+    Refuse a text in two splits, as it would be evaluated by what was memorized.
+    """
+    found: dict[tuple[str, Label], Example] = {}
+    splits: dict[str, tuple[Split | None, int]] = {}
+    for row, (label, split) in zip(rows, labels, strict=True):
+        name = f"line {row.line}: {' '.join(row.cell.split())[:NAME_LENGTH]}"
+        found.setdefault((row.cell, label), Example(name, label, split, content=row.cell.encode()))
+        earlier, line = splits.setdefault(row.cell, (split, row.line))
+        if earlier != split:
+            raise UserError(
+                f"{table} has the same text twice in different splits, {earlier} and {split}, on lines {line} and "
+                f"{row.line}. Keep one of them."
+            )
+    return list(found.values())
+
+
+# [/part]
+def _modality_of(table: Path, examples: list[Example], wanted: type[Modality] | None) -> type[Modality]:
+    """Tell by the suffixes what the files are; all that are of no other modality are taken for images."""
+    counts = count_modalities(Counter(example.path.suffix.lower() for example in examples if example.path))
+    counts[ImageModality] += len(examples) - counts.total()
+    return wanted if wanted and wanted.skips_others and counts[wanted] else majority(counts, str(table))

@@ -11,7 +11,6 @@ from tlkeras.modalities.image import ImageModality
 
 Split = Literal["train", "validation", "test"]
 Label = str | tuple[str, ...] | float | None
-Span = tuple[int, int]  # first byte and count of bytes
 
 # The words people use for the three splits, in folder names and in CSV cells, in lower case.
 SPLIT_WORDS: dict[str, Split] = {
@@ -27,25 +26,14 @@ SPLIT_WORDS: dict[str, Split] = {
 
 @dataclass(frozen=True)
 class Example:
-    """One example and what is known about it; exactly one of `path` and `content` is set.
+    """One example and what is known about it; exactly one of `path` and `content` is set."""
 
-    Attributes:
-        name: unique in its source; printed, and written to split.csv. The path relative to the source's root in POSIX
-            form, or for example `beans/0.1.0/train#17` where it has no file of its own.
-        label: a class name (single_label), a sorted tuple of class names, possibly empty (multi_label), or a number
-            (regression).
-        split: the split that the source itself assigns.
-        path: the example's file, or one that holds many.
-        content: the encoded example (JPEG, PNG, ...), or what reads it, where there is no file.
-        span: position in the file, where the file holds many.
-    """
-
-    name: str
-    label: Label
-    split: Split | None = None
-    path: Path | None = None
-    content: bytes | Callable[[], bytes] | None = field(default=None, repr=False)
-    span: Span | None = None
+    name: str  # unique in its source: the path relative to its root in POSIX form, or such as `beans/0.1.0/train#17`
+    label: Label  # a class name; a sorted tuple of class names, possibly empty (multi_label); a number (regression)
+    split: Split | None = None  # the one that the source itself assigns
+    path: Path | None = None  # the example's file, or one that holds many
+    content: bytes | Callable[[], bytes] | None = field(default=None, repr=False)  # encoded, or what reads it
+    span: tuple[int, int] | None = None  # first byte and count of bytes, where the file holds many
 
 
 def class_names(label: Label) -> tuple[str, ...]:
@@ -57,20 +45,11 @@ def class_names(label: Label) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class DatasetListing:
-    """All examples of one dataset, in an order that does not depend on the file system.
+    """All examples of one dataset, none opened yet, in an order that does not depend on the file system."""
 
-    Attributes:
-        name: what the user gave, for messages.
-        examples: all of them, none opened yet.
-        task: what the labels mean.
-        classes: class names; their order gives the model's output index. Empty for regression.
-        notes: what was skipped or decided, one sentence each.
-        modality: what the examples are.
-    """
-
-    name: str
+    name: str  # what the user gave, for messages
     examples: list[Example]
     task: Task
-    classes: list[str]
-    notes: list[str]
+    classes: list[str]  # in the order of the model's outputs; empty for regression
+    notes: list[str]  # what was skipped or decided, one sentence each
     modality: type[Modality] = ImageModality

@@ -15,15 +15,8 @@ from tlkeras.modalities.image import ImageModality
 def find(root: Path, name: str, modality: type[Modality] | None = ImageModality) -> DatasetListing:
     """List the examples below a folder, sorted by name; the first folder of a path is the class.
 
-    Args:
-        root: the folder. Hidden files and folders and `__MACOSX` are ignored; classes may have subfolders.
-        name: what to call the dataset in messages.
-        modality: what to look for. Where it is images, all other files are skipped, with a note; else the files
-            themselves tell what they are, and few others are skipped.
-
-    Raises:
-        UserError: there is no such folder, it holds nothing of any modality or a mixture, or none of it lies in a class
-            folder.
+    Hidden files and folders and `__MACOSX` are ignored; classes may have subfolders. Where images are looked for, all
+    other files are skipped, with a note; else the files themselves tell what they are, and few others are skipped.
     """
     if not root.exists():
         raise UserError(f"There is no folder or file {root}. Give a folder of images, a .csv file or digits.")
@@ -62,7 +55,7 @@ def _expected_layout(modality: type[Modality]) -> str:
 
 
 def _modality_of(root: Path, wanted: type[Modality] | None) -> type[Modality]:
-    """Tell from the files in a folder's subfolders what they are; where there are none of any modality, `wanted`."""
+    """Tell from the files in subfolders what they are; where there are none of any modality, what is wanted."""
     suffixes: Counter[str] = Counter()
     for folder in _visible_folders(root):
         list(_files(folder, frozenset(), suffixes))
@@ -79,17 +72,12 @@ def _modality_of(root: Path, wanted: type[Modality] | None) -> type[Modality]:
 def _split_folders(root: Path, notes: list[str]) -> list[tuple[Split | None, Path]]:
     """Return the train, validation and test folders, or the root alone where it has class folders at once."""
     found: dict[Split, Path] = {}
-    others: list[str] = []
-    for folder in _visible_folders(root):
+    folders = _visible_folders(root)
+    others = [folder.name for folder in folders if folder.name.lower() not in SPLIT_WORDS]
+    for folder in folders:
         split = SPLIT_WORDS.get(folder.name.lower())
-        if split is None:
-            others.append(folder.name)
-        elif split in found:
-            raise UserError(
-                f"{root} has two folders for {split}: {found[split].name} and {folder.name}. Keep one of them."
-            )
-        else:
-            found[split] = folder
+        if split and (first := found.setdefault(split, folder)) != folder:
+            raise UserError(f"{root} has two folders for {split}: {first.name} and {folder.name}. Keep one of them.")
     # A lone "train" among other folders is a class (beside plane and bus), unless it holds folders of its own.
     if "train" not in found or (others and len(found) == 1 and not _visible_folders(found["train"])):
         return [(None, root)]

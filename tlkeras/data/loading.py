@@ -1,5 +1,7 @@
 """Decode all examples once, on all cores, into one array; skip the files that cannot be decoded."""
 
+import contextlib
+import logging
 import os
 import shutil
 import tempfile
@@ -13,29 +15,21 @@ import numpy as np
 from tlkeras.data.example import Example
 from tlkeras.errors import UserError
 from tlkeras.io.arrays import FileArray
-from tlkeras.modalities.base import DecodeError, Modality
+from tlkeras.modalities.base import DecodeError, Modality, read_bytes
 from tlkeras.progress import progress
 
+log = logging.getLogger("tlkeras")
 MEMORY_FRACTION = 0.25  # of the machine's memory; larger arrays go to a temporary file
 SAMPLE_SIZE = 50  # files whose headers tell the median size
 
 
 @dataclass(frozen=True)
 class DecodedExamples:
-    """The examples that could be decoded, and those that could not.
+    """The examples that could be decoded, in the order given, and those that could not."""
 
-    Attributes:
-        inputs: such as images, uint8 `(N, size, size, 3)`, RGB 0–255; in memory or in a temporary file that disappears
-            with the array.
-        examples: the N examples, in the order given; `inputs[i]` is `examples[i]`.
-        unreadable: the other examples, each with the reason.
-        notes: what the user should know, one sentence each.
-    """
-
-    inputs: np.ndarray | FileArray
+    inputs: np.ndarray | FileArray  # of each of `examples`, such as images, uint8 `(N, size, size, 3)`, RGB 0–255
     examples: list[Example]
-    unreadable: list[tuple[Example, str]]
-    notes: list[str]
+    unreadable: list[tuple[Example, str]]  # the other ones, each with the reason
 
 
 def decode_all(
@@ -43,17 +37,9 @@ def decode_all(
 ) -> DecodedExamples:
     """Decode every example, with a thread per core (Pillow decodes without the GIL).
 
-    Args:
-        examples: of a source.
-        modality: how they are decoded.
-        max_unreadable: the maximum fraction of them that may be unreadable, from 0 to 1.
-        memory_gb: memory that they may take; see `memory_budget`.
-
-    Raises:
-        UserError: more of them are unreadable, or all are (raised as soon as it is certain), or the disk is full.
+    Refuse, as soon as it is certain, more unreadable ones than a fraction, or unreadable ones alone.
     """
-    notes: list[str] = []
-    inputs = _allocate(len(examples), modality, memory_budget(memory_gb), notes)
+    inputs = _allocate(len(examples), modality, memory_budget(memory_gb))
     reasons: dict[int, str] = {}
 
     def read(index: int) -> tuple[int, str | None]:
@@ -79,47 +65,34 @@ def decode_all(
             inputs[target] = inputs[index]
     inputs = inputs.shortened(len(readable)) if isinstance(inputs, FileArray) else inputs[: len(readable)]
     unreadable = [(examples[index], reasons[index]) for index in sorted(reasons)]
-    return DecodedExamples(inputs, [examples[index] for index in readable], unreadable, notes)
+    for example, reason in unreadable:
+        log.warning("Skipped, unreadable: %s (%s)", example.name, reason)
+    return DecodedExamples(inputs, [examples[index] for index in readable], unreadable)
 
 
 def sample_median(examples: Sequence[Example], measure: Callable[[Path | bytes], float]) -> float | None:
     """Return the median of a function over about 50 examples; None if not one of them could be read."""
     found = []
     for index in np.unique(np.linspace(0, len(examples) - 1, SAMPLE_SIZE).astype(int)):
-        try:
+        with contextlib.suppress(DecodeError):
             found.append(measure(content_of(examples[index])))
-        except DecodeError:
-            continue
     return float(np.median(found)) if found else None
 
 
 def content_of(example: Example) -> Path | bytes:
-    """Return what `Modality.read` takes: the file, or its content where the example has no file of its own.
-
-    Raises:
-        DecodeError: the file that holds the example among others cannot be read.
-    """
+    """Return what `Modality.read` takes: the file, or its content where the example has no file of its own."""
     if example.path is None:
         return example.content() if callable(example.content) else example.content or b""
     if example.span is None:
         return example.path
-    first, count = example.span
-    try:
-        with example.path.open("rb") as file:
-            file.seek(first)
-            return file.read(count)
-    except OSError as error:
-        raise DecodeError((error.strerror or str(error)).lower()) from error
+    return read_bytes(example.path, *example.span)
 
 
-def _allocate(count: int, modality: Modality, budget: int, notes: list[str]) -> np.ndarray | FileArray:
-    """Return an empty array, in a temporary file if it is larger than the budget; say so in `notes`.
-
-    Arrays of Python objects, whose size nobody knows, are always in memory.
-    """
+def _allocate(count: int, modality: Modality, budget: int) -> np.ndarray | FileArray:
+    """Return an empty array, in a temporary file if it is larger than the budget in bytes."""
     shape, dtype = (count, *modality.shape), np.dtype(modality.dtype)
     needed = int(np.prod(shape)) * dtype.itemsize
-    if needed <= budget or dtype.hasobject:
+    if needed <= budget or dtype.hasobject:  # of objects nobody knows the size
         return np.empty(shape, dtype)
     folder, gigabytes = tempfile.gettempdir(), needed / 1e9
     if shutil.disk_usage(folder).free < needed:
@@ -127,9 +100,9 @@ def _allocate(count: int, modality: Modality, budget: int, notes: list[str]) -> 
             f"{count} {modality} take {gigabytes:.1f} GB, too much for the memory and for the disk at {folder}. "
             f"{modality.size_hint}, or set TMPDIR to a folder with room."
         )
-    notes.append(
-        f"The decoded {modality.plural} take {gigabytes:.1f} GB, more than the {budget / 1e9:.1f} GB of memory for "
-        f"them (--memory-gb), so they are in a temporary file in {folder} (set TMPDIR for another folder)."
+    log.info(
+        f"Note: The decoded {modality.plural} take {gigabytes:.1f} GB, more than the {budget / 1e9:.1f} GB of memory "
+        f"for them (--memory-gb), so they are in a temporary file in {folder} (set TMPDIR for another folder)."
     )
     return FileArray.temporary(shape, dtype)
 

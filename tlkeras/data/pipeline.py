@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from tlkeras.config.fields import Task
 from tlkeras.config.train import AugmentOptions
 from tlkeras.data.augment import augment
+from tlkeras.data.example import Example, class_names
 from tlkeras.data.loading import available_cores
 from tlkeras.data.prepare import PreparedData
-from tlkeras.data.targets import make_targets
 from tlkeras.io.arrays import FileArray
 from tlkeras.modalities.base import Modality
 from tlkeras.modalities.image import ImageModality
@@ -42,11 +43,7 @@ class SplitData:
         return len(self.rows)
 
     def take(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return examples and targets at some indices `(m,)` of this split, each from 0 to less than `len(self)`.
-
-        Returns:
-            Rows of `inputs`, such as uint8 `(m, S, S, 3)`, RGB 0–255, and float32 `(m, K)`.
-        """
+        """Return rows of `inputs` and float32 targets `(m, K)` at some indices `(m,)` of this split."""
         return self.inputs[self.rows[indices]], self.targets[indices]
 
     def spread(self, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -76,6 +73,29 @@ def split_data(data: PreparedData) -> dict[str, SplitData]:
     return {name: SplitData(data.inputs, rows, targets[rows], modality) for name, rows in data.splits.items()}
 
 
+def make_targets(examples: Sequence[Example], task: Task, classes: Sequence[str]) -> np.ndarray:
+    """Return labels as float32 `(N, K)`: one-hot, multi-hot for multi_label; `(N, 1)` numbers for regression.
+
+    One-hot rather than integers because label smoothing, MixUp and Keras' F1 and AUC need it.
+    """
+    if task == "regression":
+        return np.array([[example.label] for example in examples], dtype="float32")
+    index = {name: number for number, name in enumerate(classes)}
+    targets = np.zeros((len(examples), len(classes)), dtype="float32")
+    for row, example in enumerate(examples):
+        targets[row, [index[name] for name in class_names(example.label)]] = 1.0
+    return targets
+
+
+def balanced_class_weights(targets: np.ndarray) -> np.ndarray:
+    """Return weights `(K,)` that let every class count the same in sum, with mean 1 over the examples.
+
+    The rule is scikit-learn's "balanced": count of examples / (count of classes x count of the class).
+    """
+    counts = targets.sum(axis=0)
+    return (len(targets) / (len(counts) * np.maximum(counts, 1.0))).astype("float32")
+
+
 def training_batches(
     data: SplitData,
     options: AugmentOptions,
@@ -88,20 +108,8 @@ def training_batches(
 ) -> tf.data.Dataset:
     """Return batches of all epochs from `first_epoch` up to, not including, `last_epoch`, shuffled and augmented.
 
-    A batch depends on nothing but the seed, its epoch and its index in it, so any epoch can be repeated exactly. An
-    epoch has `ceil(len(data) / batch_size)` batches: give that as `steps_per_epoch`.
-
-    Args:
-        data: the training split.
-        options: the augmentation, which is for images only.
-        batch_size: examples in a batch; the last one of an epoch may be smaller.
-        first_epoch: counted over both phases, from 0.
-        last_epoch: end of the range.
-        seed: of order and augmentation.
-        class_weights: `(K,)`; each example then has a weight, by its target's fraction of each class.
-
-    Returns:
-        `(inputs, targets)` or `(inputs, targets, weights)`: inputs as of `stream`, float32 `(B, K)` and `(B,)`.
+    A batch `(inputs, targets)`, with weights `(B,)` where there are `class_weights` `(K,)`, depends on nothing but the
+    seed, its epoch, counted over both phases, and its index in it, so any epoch can be repeated exactly.
     """
     steps = steps_per_epoch(len(data), batch_size)
     threads = ThreadPoolExecutor(available_cores())
@@ -146,15 +154,9 @@ def evaluation_batches(data: SplitData, batch_size: int) -> tf.data.Dataset:
 
 
 def stream(steps: tf.data.Dataset, make: Callable, data: SplitData) -> tf.data.Dataset:
-    """Return batches of examples and targets made by a NumPy function for each element of `steps`.
+    """Return batches for each element of `steps`, of which `make` makes rows of `data.inputs` and targets `(B, K)`.
 
-    Args:
-        steps: what the function is called with.
-        make: returns rows of `data.inputs` and float32 targets `(B, K)`.
-        data: tells their shapes.
-
-    Returns:
-        Inputs, such as float32 images `(B, S, S, 3)`, 0–255, or strings `(B,)`; and targets.
+    Images become float32 `(B, S, S, 3)`, 0–255.
     """
     kind = data.inputs.dtype.kind
     dtype = tf.string if kind in "OU" else tf.dtypes.as_dtype(data.inputs.dtype)
@@ -167,12 +169,9 @@ def stream(steps: tf.data.Dataset, make: Callable, data: SplitData) -> tf.data.D
 def numpy_batches(
     steps: tf.data.Dataset, make: Callable, parts: Sequence[tuple[tf.DType, tuple[int, ...]]]
 ) -> tf.data.Dataset:
-    """Return tuples of arrays made by a NumPy function for each element of `steps`, two of them ahead of time.
+    """Return tuples of arrays that a NumPy function makes of each element of `steps`, two of them ahead of time.
 
-    Args:
-        steps: what the function is called with.
-        make: returns an array `(B, …)` for each part.
-        parts: dtype and shape without the first axis of each.
+    Each part is the dtype of an array `(B, …)` and its shape without the first axis.
     """
 
     def load(step: tf.Tensor) -> tuple[tf.Tensor, ...]:

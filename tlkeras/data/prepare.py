@@ -25,25 +25,15 @@ log = logging.getLogger("tlkeras")
 
 @dataclass(frozen=True)
 class PreparedData:
-    """Decoded examples of a dataset and the split of each.
-
-    Attributes:
-        task: what a label is.
-        classes: class names in the order of the model's outputs; empty for regression.
-        modality: what `inputs` are and how they were decoded.
-        inputs: images: uint8 `(N, S, S, 3)`, RGB 0–255; else what the modality decodes; in memory or in a file.
-        examples: the N examples in the same order.
-        splits: for "train", "validation" and, where there is one, "test", indices into `examples`.
-        unreadable: examples that were skipped, with the reason.
-    """
+    """Decoded examples of a dataset and the split of each."""
 
     task: Task
-    classes: list[str]
+    classes: list[str]  # in the order of the model's outputs; empty for regression
     modality: Modality
-    inputs: np.ndarray | FileArray
-    examples: list[Example]
-    splits: dict[str, np.ndarray]
-    unreadable: list[tuple[Example, str]]
+    inputs: np.ndarray | FileArray  # images: uint8 `(N, S, S, 3)`, RGB 0–255; else what the modality decodes
+    examples: list[Example]  # in the order of `inputs`
+    splits: dict[str, np.ndarray]  # indices for "train", "validation" and, where there is one, "test"
+    unreadable: list[tuple[Example, str]]  # those that were skipped, each with the reason
 
     @property
     def image_size(self) -> int | None:
@@ -53,17 +43,11 @@ class PreparedData:
 
 @dataclass(frozen=True)
 class FoundData:
-    """Examples that were found, none of them decoded yet.
-
-    Attributes:
-        listing: the examples and what they are.
-        spec: the backbone, resolved.
-        modality: how they will be decoded.
-    """
+    """Examples that were found, none of them decoded yet."""
 
     listing: DatasetListing
-    spec: BackboneSpec
-    modality: Modality
+    spec: BackboneSpec  # resolved
+    modality: Modality  # how they will be decoded
 
 
 def prepare_data(
@@ -92,17 +76,7 @@ def prepare_data(
 
 
 def find_data(options: DataOptions, spec: BackboneSpec, image_size: int | None, seed: int) -> FoundData:
-    """Do the first, quick half of `prepare_data`: all that can be told without decoding.
-
-    Args:
-        options: which examples, and the fractions of the splits.
-        spec: the backbone.
-        image_size: in pixels; None is the backbone's own, or less where the images are tiny.
-        seed: of the split.
-
-    Raises:
-        UserError: for whatever is wrong with the data, or they are not what the backbone takes.
-    """
+    """Do the first, quick half of `prepare_data`: refuse all that can be told without decoding."""
     wanted = get_modality(spec.modality) if spec.modality else None
     listing = find_examples(
         options.data,
@@ -113,7 +87,8 @@ def find_data(options: DataOptions, spec: BackboneSpec, image_size: int | None, 
         # [/part]
     )
     check_taken(listing, spec, options, image_size)
-    split_listing(listing, listing.examples, options, seed)
+    fractions = options.validation_split, options.test_split
+    split_examples(listing.examples, listing.task, fractions, seed, listing.modality)  # whether that can be done
     for note in listing.notes:
         log.info("Note: %s", note)
     spec = spec.resolve()
@@ -124,11 +99,7 @@ def find_data(options: DataOptions, spec: BackboneSpec, image_size: int | None, 
 
 
 def check_taken(listing: DatasetListing, spec: BackboneSpec, options: DataOptions, image_size: int | None) -> None:
-    """Refuse data that a backbone does not take, and options that say nothing about them.
-
-    Raises:
-        UserError: with what takes such data.
-    """
+    """Refuse data that a backbone does not take, and options that say nothing about them."""
     found, plural = listing.modality.name, listing.modality.plural
     for given in (options, ModelOptions(image_size=image_size)):
         check_applicable(given, "modality", found, f"{listing.name} holds {plural}")
@@ -142,32 +113,15 @@ def check_taken(listing: DatasetListing, spec: BackboneSpec, options: DataOption
         )
 
 
-def split_listing(
-    listing: DatasetListing, examples: list[Example], options: DataOptions, seed: int
-) -> dict[str, np.ndarray]:
-    """Split some examples of a listing as the options say."""
-    fractions = options.validation_split, options.test_split
-    return split_examples(examples, listing.task, fractions, seed, listing.modality)
-
-
 def decode_data(found: FoundData, options: DataOptions, seed: int) -> PreparedData:
     """Do the second half of `prepare_data`."""
     listing, modality = found.listing, found.modality
     decoded = decode_all(listing.examples, modality, options.max_unreadable, options.memory_gb)
-    for note in decoded.notes:
-        log.info("Note: %s", note)
-    for example, reason in decoded.unreadable:
-        log.warning("Skipped, unreadable: %s (%s)", example.name, reason)
-    splits = split_listing(listing, decoded.examples, options, seed)
+    fractions = options.validation_split, options.test_split
+    splits = split_examples(decoded.examples, listing.task, fractions, seed, listing.modality)
     counts = ", ".join(f"{name} {len(indices):,}" for name, indices in splits.items())
     kind = "regression" if listing.task == "regression" else f"{len(listing.classes)} classes"
     log.info("Data: %s, %s %s, %s (%s).", listing.name, f"{len(decoded.examples):,}", modality.plural, kind, counts)
     return PreparedData(
-        task=listing.task,
-        classes=listing.classes,
-        modality=modality,
-        inputs=decoded.inputs,
-        examples=decoded.examples,
-        splits=splits,
-        unreadable=decoded.unreadable,
+        listing.task, listing.classes, modality, decoded.inputs, decoded.examples, splits, decoded.unreadable
     )

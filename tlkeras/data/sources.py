@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import get_args
 
 from tlkeras.config.fields import Task, TaskOption
-from tlkeras.data import csv_file, digits, folder
+from tlkeras.data import folder
 from tlkeras.data.example import DatasetListing, Split, class_names
 from tlkeras.errors import UserError
 from tlkeras.modalities.base import Modality
@@ -28,68 +28,64 @@ def find_examples(
 ) -> DatasetListing:
     """List the examples of a dataset with their labels; open none of them.
 
-    Args:
-        data: a folder with one subfolder per class, or with `train`, `validation`, `test` folders of such subfolders;
-            a `.csv` file with the columns `path`, `label` and optionally `split`; `digits`, a built-in dataset of small
-            images; or `PREFIX:NAME` for what the package `tlkeras.data.PREFIX` finds.
-        task: `single_label`, `multi_label`, `regression`, or `auto` to let the source decide.
-        training: refuse also what can be evaluated but not trained on, such as images of one class only.
-        data_dir: where such a package keeps its datasets, if not where it usually does.
-        modality: what is wanted; None where that is not known. What is found may be another one.
-
-    Raises:
-        UserError: `data` cannot be used, or not for this task. The message says why and what to do.
+    The data are a folder of class folders, or of `train`, `validation`, `test` folders with them; a `.csv` file;
+    `digits`, a built-in dataset; or `PREFIX:NAME` for what a package PREFIX beside this module finds, which keeps its
+    datasets in `data_dir`. The modality is what is wanted, if that is known; another one may be found. For training,
+    what can only be evaluated is refused too.
     """
     if task not in ("auto", *get_args(Task)):
         raise UserError(f"The task is {task!r}. Give auto, {', '.join(get_args(Task))}.")
     package = source_package(data)
     if data == "digits":
-        listing = folder.find(digits.digits_folder(), name="digits")
+        from tlkeras.data.digits import digits_folder
+
+        listing = folder.find(digits_folder(), name="digits")
     elif package:
         listing = package.find(data.partition(":")[2], data_dir)
     elif data.lower().endswith(".csv"):
-        listing = csv_file.find(Path(data).expanduser(), task, modality)
+        listing = _csv_part(data).find(Path(data).expanduser(), task, modality)
     else:
         listing = folder.find(Path(data).expanduser(), data, modality)
-    _check_task(listing, task)
+    if task not in ("auto", listing.task):
+        raise UserError(
+            f"The task is {task}, but {listing.name} holds {listing.task} labels. Leave the task at auto, or list the "
+            f"{listing.modality.plural} in a CSV file with the columns path and label."
+        )
     if training:
         _check_trainable(listing)
     return listing
 
 
 def source_package(data: str) -> ModuleType | None:
-    """Return the package `tlkeras.data.PREFIX` that finds data given as `PREFIX:REST`; None for a path.
-
-    Raises:
-        UserError: this project has no such package.
-    """
+    """Return the package `tlkeras.data.PREFIX` of `PREFIX:REST`, None for a path; refuse what has none."""
     prefix = re.match(r"([a-z]{2,}):", data)
     if prefix is None:
         return None
     package = f"tlkeras.data.{prefix[1]}"
     spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:  # none, or a module that is not a package
-        if Path(data).exists():
-            return None
+    if spec and spec.submodule_search_locations:  # else a module that is not a package
+        return importlib.import_module(package)
+    if Path(data).exists():
+        return None
+    raise UserError(
+        f"--data was {data}, but this project has no package {package} that finds it. Give a folder or a CSV file."
+    )
+
+
+def _csv_part(data: str) -> ModuleType:
+    try:
+        return importlib.import_module(f"{__package__}.csv_file")
+    except ModuleNotFoundError:
         raise UserError(
-            f"--data was {data}, but this project has no package {package} that finds it. Give a folder or a CSV file."
-        )
-    return importlib.import_module(package)
+            f"--data was {data}, but this project has no CSV part: {__package__} lacks csv_file.py. Give a folder with "
+            "one subfolder per class."
+        ) from None
 
 
 def short_name(data: str) -> str:
     """Return what to call a run on this data: the name of a file or folder, or what its package says."""
     package = source_package(data)
     return package.short_name(data.partition(":")[2]) if package else Path(data).stem
-
-
-def _check_task(listing: DatasetListing, task: str) -> None:
-    """Refuse labels of another kind than the task needs."""
-    if task not in ("auto", listing.task):
-        raise UserError(
-            f"The task is {task}, but {listing.name} holds {listing.task} labels. Leave the task at auto, or list the "
-            f"{listing.modality.plural} in a CSV file with the columns path and label."
-        )
 
 
 def _check_trainable(listing: DatasetListing) -> None:
@@ -99,10 +95,10 @@ def _check_trainable(listing: DatasetListing) -> None:
     if splits != {None} and "train" not in splits:
         raise UserError(f"{listing.name} has no training {plural}, only {' and '.join(sorted(map(str, splits)))}.")
     if listing.task == "regression":
-        training = [example for example in listing.examples if example.split in (None, "train")]
-        if len({example.label for example in training}) == 1:
+        training = {example.label for example in listing.examples if example.split in (None, "train")}
+        if len(training) == 1:
             raise UserError(
-                f"All training {plural} of {listing.name} have the label {training[0].label}: there is nothing to "
+                f"All training {plural} of {listing.name} have the label {training.pop()}: there is nothing to "
                 f"predict. Give {plural} with other numbers too."
             )
         return
@@ -115,15 +111,9 @@ def _check_trainable(listing: DatasetListing) -> None:
         raise UserError(
             f"No {singular} of {listing.name} has a label. Give at least one class name in the label column."
         )
-    _check_classes_in_train(listing)
-
-
-def _check_classes_in_train(listing: DatasetListing) -> None:
-    """Refuse a class that is validated or tested but never trained: a mistake in the data."""
     classes: dict[Split | None, set[str]] = {}
     for example in listing.examples:
         classes.setdefault(example.split, set()).update(class_names(example.label))
-    plural = listing.modality.plural
     for split in ("validation", "test"):
         if missing := sorted(classes.get(split, set()) - classes.get("train", set())):
             raise UserError(

@@ -1,7 +1,7 @@
 """Split examples into train, validation and test: seeded, stratified, and saved so that a run can be repeated."""
 
 import csv
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
@@ -15,6 +15,7 @@ from tlkeras.io.atomic import open_atomic
 from tlkeras.modalities.base import Modality
 from tlkeras.modalities.image import ImageModality
 
+NO_LABEL = "(no label)"
 REGRESSION_BINS = 10
 
 
@@ -27,21 +28,9 @@ def split_examples(
 ) -> dict[str, np.ndarray]:
     """Assign every example to a split; the same examples in the same order and the same seed give the same splits.
 
-    Splits that the source has are kept. If it has none, train, validation and test are made; if it has some, only a
-    missing validation split is made, from its training examples.
-
-    Args:
-        examples: of a source.
-        task: says how to stratify: by class, by class of several, or by up to ten bins of the number.
-        fractions: for validation and for test; 0 makes no such split.
-        seed: any whole number from 0.
-        modality: what the examples are, for messages.
-
-    Returns:
-        For each split an ascending int64 array of indices into `examples`.
-
-    Raises:
-        UserError: the fractions are impossible, or a class has too few examples for one in every split.
+    Splits that the source has are kept. If it has none, train, validation and test are made, by the fractions for the
+    last two; if it has some, only a missing validation split is made, from its training examples. All are stratified by
+    class or by up to ten bins of the number. Each is an ascending int64 array of indices into `examples`.
     """
     validation, test = fractions
     if min(fractions) < 0 or sum(fractions) >= 1:
@@ -50,32 +39,35 @@ def split_examples(
             "some for training, such as 0.15 and 0.15."
         )
     own = np.array([example.split or "" for example in examples])
-    kept = {split: np.flatnonzero(own == split) for split in get_args(Split) if (own == split).any()}
-    parts: dict[Split, float] = {"train": 1 - sum(fractions), "validation": validation, "test": test}
-    if "validation" in kept:
-        return kept
-    if kept:
-        parts = {"train": 1 - validation, "validation": validation}
-    pool = kept.get("train", np.arange(len(examples)))
+    splits = {split: np.flatnonzero(own == split) for split in get_args(Split) if (own == split).any()}
+    if "validation" in splits:
+        return splits
+    test = 0.0 if splits else test
+    parts: dict[Split, float] = {"train": 1 - (validation + test), "validation": validation, "test": test}
     parts = {split: part for split, part in parts.items() if part > 0}
+    pool = splits.get("train", np.arange(len(examples)))
     label_sets = _label_sets([examples[index].label for index in pool.tolist()], task)
-    choice = _stratify(label_sets, np.array(list(parts.values())), np.random.default_rng(seed))
-    _check(label_sets, choice, list(parts), task, modality)
-    made = {split: pool[choice == index] for index, split in enumerate(parts)}
-    return {split: {**kept, **made}[split] for split in get_args(Split) if split in {**kept, **made}}
+    choice, counts = _stratify(label_sets, np.array(list(parts.values())), np.random.default_rng(seed))
+    _check(counts, list(parts), task, modality)
+    splits |= {split: pool[choice == index] for index, split in enumerate(parts)}
+    return {split: splits[split] for split in get_args(Split) if split in splits}
 
 
 def _label_sets(labels: list[Label], task: Task) -> list[tuple[str, ...]]:
     """Return the classes of each example; for numbers, the one of the equally large bins it falls into."""
     if task != "regression":
-        return [class_names(label) or ("(no label)",) for label in labels]
+        return [class_names(label) or (NO_LABEL,) for label in labels]
     ranks = np.argsort(np.argsort(np.array(labels, dtype="float64"), kind="stable"))
     bins = np.clip(len(labels) // 20, 1, REGRESSION_BINS)
     return [(f"bin {number}",) for number in ranks * bins // len(labels)]
 
 
-def _stratify(label_sets: list[tuple[str, ...]], parts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return the index of a split for each example, so that each class is spread over the splits in these fractions.
+def _stratify(
+    label_sets: list[tuple[str, ...]], parts: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return the index of a split for each example, and how many of each class each split has.
+
+    Each class is spread over the splits in these fractions.
 
     Iterative stratification (Sechidis et al. 2011): the rarest class first, each of its examples goes to the split that
     has none of the class yet, else to the one that is furthest from its fraction of the class, and among equals from
@@ -97,21 +89,19 @@ def _stratify(label_sets: list[tuple[str, ...]], parts: np.ndarray, rng: np.rand
                 total_missing[choice[index]] -= 1
                 for other in label_sets[index]:
                     have[other][choice[index]] += 1
-    return choice
+    return choice, have
 
 
-def _check(
-    label_sets: list[tuple[str, ...]], choice: np.ndarray, splits: list[Split], task: Task, modality: type[Modality]
-) -> None:
+def _check(counts: dict[str, np.ndarray], splits: list[Split], task: Task, modality: type[Modality]) -> None:
     """Refuse a split that lacks a class."""
-    counts = Counter(label for labels in label_sets for label in labels)
-    seen = {(label, number) for labels, number in zip(label_sets, choice, strict=True) for label in labels}
-    lacking = [label for label in counts if any((label, number) not in seen for number in range(len(splits)))]
-    lacking = sorted(set(lacking) - ({"(no label)"} if task == "multi_label" else set()))
+    free = {NO_LABEL} if task == "multi_label" else set()
+    lacking = sorted(label for label in counts.keys() - free if not counts[label].all())
+    totals = {label: int(numbers.sum()) for label, numbers in counts.items()}
     if lacking and task == "regression":
-        raise UserError(f"{len(choice)} {modality.plural} are too few to split into {', '.join(splits)}. Add some.")
+        count = sum(totals.values())
+        raise UserError(f"{count} {modality.plural} are too few to split into {', '.join(splits)}. Add some.")
     if lacking:
-        named = ", ".join(f"{label} ({counts[label]})" for label in lacking[:5]) + (", ..." if lacking[5:] else "")
+        named = ", ".join(f"{label} ({totals[label]})" for label in lacking[:5]) + (", ..." if lacking[5:] else "")
         raise UserError(
             f"Each class needs at least one {modality.singular} in each of {', '.join(splits)}, and these have too few "
             f"readable ones: {named}. Add {modality.plural} to them, or leave these classes out."
@@ -130,18 +120,7 @@ def save_split(path: Path, examples: Sequence[Example], indices: Mapping[str, np
 
 
 def load_split(path: Path, examples: Sequence[Example]) -> dict[str, np.ndarray]:
-    """Read a saved split back, for the examples of the same source.
-
-    Args:
-        path: what `save_split` wrote.
-        examples: the examples; any that the file does not name are in no split.
-
-    Returns:
-        As `split_examples`.
-
-    Raises:
-        UserError: there is no such file, or it names examples that are not there.
-    """
+    """Read a saved split back, for examples of the same source; those that the file does not name are in no split."""
     if not path.is_file():
         raise UserError(f"There is no {path}. Give the folder of a finished run; training writes the file there.")
     try:

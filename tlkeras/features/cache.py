@@ -19,9 +19,9 @@ import numpy as np
 from tlkeras.config.train import AugmentOptions, TrainingOptions
 from tlkeras.data.augment import augment
 from tlkeras.data.loading import available_cores
+from tlkeras.io import cache_dir
 from tlkeras.io.arrays import FileArray
 from tlkeras.io.hashing import array_digest, file_hash, json_hash, stream_hash
-from tlkeras.io.paths import cache_dir
 
 if TYPE_CHECKING:
     import keras

@@ -9,12 +9,7 @@ MAX_MODEL_BYTES = 8_000_000_000  # the largest backbone of the table takes 1.4 G
 
 
 def check_model_file(path: Path) -> None:
-    """Refuse a file that cannot be a Keras model, as far as the list of files in the archive tells.
-
-    Raises:
-        UserError: the file is missing, is no zip archive, has no configuration or no weights, would write outside of
-            its folder, or is too large when it is unpacked.
-    """
+    """Refuse a file that cannot be a Keras model, as far as the list of files in the archive tells."""
     if not path.is_file():
         raise UserError(f"There is no model file {path}. Give a .keras file, or a folder that scripts/train.py wrote.")
     what = "a .keras file is a zip archive with config.json and model.weights.h5 inside"

@@ -15,10 +15,6 @@ class FileArray:
     Rows are read as copies, so resident memory does not grow with the file. They are written through the file, so a
     full disk is an OSError. `np.lib.format.open_memmap` gives neither: what it has touched stays resident (1.9 GB of a
     2 GB file), a full disk is a SIGBUS, and it takes no file without a name.
-
-    Attributes:
-        shape: `(rows, …)`.
-        dtype: of the elements.
     """
 
     def __init__(self, file: BinaryIO, shape: Sequence[int], dtype: str | np.dtype) -> None:
@@ -29,11 +25,7 @@ class FileArray:
 
     @classmethod
     def create(cls, file: BinaryIO, shape: Sequence[int], dtype: str | np.dtype) -> "FileArray":
-        """Return a new array in an empty file that is open for reading and writing.
-
-        Raises:
-            OSError: the disk has no room for all of it.
-        """
+        """Return a new array in an empty file that is open for reading and writing; OSError if the disk has no room."""
         array = cls(file, shape, dtype)
         if array.nbytes and hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, array.nbytes)
@@ -43,11 +35,7 @@ class FileArray:
 
     @classmethod
     def temporary(cls, shape: Sequence[int], dtype: str | np.dtype) -> "FileArray":
-        """Return a new array in a file without a name: nothing is left behind, even if the program is killed.
-
-        Raises:
-            OSError: the disk at `tempfile.gettempdir()` has no room for all of it.
-        """
+        """Return a new array in a file without a name: nothing is left behind, even if the program is killed."""
         return cls.create(tempfile.TemporaryFile(), shape, dtype)  # closed with the array
 
     @property

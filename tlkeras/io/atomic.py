@@ -11,13 +11,8 @@ from typing import IO, Any
 def open_atomic(path: Path, mode: str = "wb", **options: Any) -> Iterator[IO]:
     """Open a temporary file beside `path`, which replaces it, flushed to the disk, when the block ends well.
 
-    Args:
-        path: of the file; its folder exists.
-        mode: "wb", or "w" for text in UTF-8.
-        **options: of `open`, such as `newline=""` for the `csv` module.
-
-    Raises:
-        OSError: the disk is full; a file that was there is untouched, and nothing else is left.
+    Text (mode "w") is in UTF-8; `options` are those of `open`. Whatever fails, a file that was there is untouched, and
+    nothing else is left.
     """
     partial = path.with_name(f".{path.name}.partial")
     try:

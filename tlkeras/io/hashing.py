@@ -1,6 +1,7 @@
 """Hashes of files, arrays and JSON, all of them hexadecimal SHA-256 unless said otherwise."""
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,25 +17,14 @@ def file_hash(path: Path, algorithm: str = "sha256") -> str:
 
 
 def tree_hash(folder: Path, paths: Iterable[Path], prefix: bytes = b"") -> str:
-    """Return the hash of files in a folder, of their contents and of their names relative to it.
-
-    Args:
-        folder: that holds them.
-        paths: in the order in which they are hashed; what is no file is left out.
-        prefix: is hashed first.
-    """
+    """Return the hash of files, of their contents and of their names in a folder; what is no file is left out."""
     files = (path for path in paths if path.is_file())
     named = (part for path in files for part in (f"{path.relative_to(folder).as_posix()}\0", path.read_bytes()))
     return stream_hash([prefix], named)
 
 
 def array_digest(arrays: Iterable[Any], prefix: str = "") -> str:
-    """Return the hash of the exact bits of arrays or Keras variables, of their dtypes and shapes.
-
-    Args:
-        arrays: in the order in which they are hashed.
-        prefix: is hashed first.
-    """
+    """Return the hash of the exact bits of arrays or Keras variables, of their dtypes and shapes."""
     taken = map(np.asarray, arrays)
     return stream_hash([prefix], (part for array in taken for part in (f"{array.dtype}{array.shape}", array)))
 
@@ -45,23 +35,12 @@ def json_hash(value: Any) -> str:
 
 
 def stream_hash(*streams: Iterable[str | bytes | memoryview | np.ndarray]) -> str:
-    """Return the hash of pieces one after the other, each of which may be gone from memory when the next one comes.
-
-    Args:
-        *streams: of text, bytes and arrays; arrays of strings (dtype object) count by their content.
-    """
+    """Return the hash of pieces one after the other, each of which may be gone from memory when the next one comes."""
     result = hashlib.sha256()
-    for stream in streams:
-        for piece in stream:
-            result.update(_as_bytes(piece))
+    for piece in itertools.chain.from_iterable(streams):
+        if isinstance(piece, np.ndarray) and piece.dtype == object:  # strings, which count by their content
+            piece = repr(piece.tolist())
+        elif isinstance(piece, np.ndarray):
+            piece = np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data  # bfloat16 too, which gives no buffer
+        result.update(piece.encode() if isinstance(piece, str) else piece)
     return result.hexdigest()
-
-
-def _as_bytes(piece: str | bytes | memoryview | np.ndarray) -> Any:
-    if isinstance(piece, np.ndarray):
-        return repr(piece.tolist()).encode() if piece.dtype == object else _raw(piece)
-    return piece.encode() if isinstance(piece, str) else piece
-
-
-def _raw(array: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)  # bfloat16 too, which gives no buffer

@@ -15,15 +15,7 @@ NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)  # the 
 
 @contextlib.contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock on a file, which is made for it and removed afterwards.
-
-    Args:
-        path: of the file.
-        what: is written under this lock, for the message.
-
-    Raises:
-        UserError: another program holds the lock, or the file cannot be made.
-    """
+    """Hold a lock on a file, which is made for it and removed afterwards; refuse to write `what` where it is taken."""
     lock = FileLock(path, timeout=0)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

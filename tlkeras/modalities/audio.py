@@ -12,7 +12,7 @@ import numpy as np
 
 from tlkeras.backbones.spec import BackboneSpec
 from tlkeras.errors import UserError
-from tlkeras.modalities.base import DecodeError, Modality
+from tlkeras.modalities.base import DecodeError, Modality, read_bytes
 
 SAMPLE_RATE = 16_000  # samples per second, what most audio modules were trained on
 SECONDS = (0.01, 600.0)  # minimum and maximum length of a clip
@@ -50,23 +50,18 @@ class AudioModality(Modality):
     def shape(self) -> tuple[int, ...]:
         return (self.samples,)
 
-    @property
-    def seconds(self) -> float:
-        """Return the length of a clip in seconds."""
-        return self.samples / self.rate
-
     def read(self, source: Path | bytes) -> np.ndarray:
         return read_audio(source, self.samples, self.rate)
 
     def options(self) -> dict[str, Any]:
-        return {"sample_rate": self.rate, "seconds": self.seconds}
+        return {"sample_rate": self.rate, "seconds": self.samples / self.rate}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         seconds, rate = config["seconds"], config["sample_rate"]
-        if not (isinstance(seconds, float | int) and 0 < seconds <= SECONDS[1]):
+        if not (isinstance(seconds, float | int) and 0 < seconds <= SECONDS[1] and isinstance(rate, int)):
             raise TypeError
-        if not (isinstance(rate, int) and 0 < rate < 10**6):
+        if not 0 < rate < 10**6:
             raise TypeError
         return cls(round(seconds * rate), rate)
 
@@ -74,11 +69,7 @@ class AudioModality(Modality):
     def resolve(
         cls, spec: BackboneSpec, options: Mapping[str, Any], median: Callable[[Callable], float | None]
     ) -> Self:
-        """Take the backbone's length, else the one that was asked for, else the median, at most ten seconds.
-
-        Raises:
-            UserError: the backbone takes another length than was asked for, or one that no clip may have.
-        """
+        """Take the backbone's length, else the one that was asked for, else the median, at most ten seconds."""
         rate, seconds, samples = options.get("sample_rate") or SAMPLE_RATE, options.get("seconds"), spec.max_size
         if samples is None:
             default = min(MAX_DEFAULT_SECONDS, max(SECONDS[0], median(read_seconds) or 1.0))
@@ -103,18 +94,9 @@ class AudioModality(Modality):
 
 
 def read_audio(source: Path | bytes, samples: int, rate: int) -> np.ndarray:
-    """Decode the beginning of an audio clip: channels averaged, resampled, zeros behind it where it is short.
+    """Decode the beginning of a WAV file as float32 `(samples,)`, -1 to 1, at `rate` samples per second.
 
-    Args:
-        source: a WAV file, or its content: integers of 8, 16, 24 or 32 bits, or floating-point numbers.
-        samples: wanted.
-        rate: samples per second, wanted.
-
-    Returns:
-        A float32 array `(samples,)` with values from -1 to 1.
-
-    Raises:
-        DecodeError: the clip cannot be decoded, is empty, or has more than `MAX_BYTES`.
+    Channels are averaged; there are zeros behind what is short.
     """
     own_rate, values = _decode(source)
     values = _mono(values[: ceil(samples * own_rate / rate) + 1])
@@ -129,11 +111,7 @@ def read_audio(source: Path | bytes, samples: int, rate: int) -> np.ndarray:
 
 
 def read_seconds(source: Path | bytes) -> float:
-    """Return the length of an audio clip in seconds.
-
-    Raises:
-        DecodeError: as `read_audio`.
-    """
+    """Return the length of an audio clip in seconds."""
     rate, values = _decode(source)
     return len(values) / rate
 
@@ -142,10 +120,7 @@ def _decode(source: Path | bytes) -> tuple[int, np.ndarray]:
     """Return the samples per second and the samples, `(N,)` or `(N, channels)`, as they are in the file."""
     from scipy.io import wavfile
 
-    try:
-        content = source if isinstance(source, bytes) else _read(source)
-    except OSError as error:
-        raise DecodeError((error.strerror or str(error)).lower()) from error
+    content = source if isinstance(source, bytes) else read_bytes(source, count=MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise DecodeError(f"larger than {MAX_BYTES // 10**6} MB")
     if not content:
@@ -163,11 +138,6 @@ def _decode(source: Path | bytes) -> tuple[int, np.ndarray]:
     if not len(values):
         raise DecodeError("empty")
     return rate, values
-
-
-def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(MAX_BYTES + 1)
 
 
 def _mono(values: np.ndarray) -> np.ndarray:

@@ -4,7 +4,6 @@ Images are built in; others are modules of this package that are imported when t
 """
 
 import importlib
-import importlib.util
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -26,17 +25,6 @@ CLASSES = {
     "audio": "AudioModality",
     # [/part]
 }
-# What models and run folders of earlier versions call them.
-OLD_NAMES = {
-    "pictures": "image",
-    # [part: text]
-    "texts": "text",
-    # [/part]
-    # [part: audio]
-    "sounds": "audio",
-    "sound": "audio",
-    # [/part]
-}
 MAX_MIXTURE = 0.1  # fraction of files that are of another modality than the rest
 
 
@@ -46,37 +34,21 @@ class DecodeError(Exception):
 
 @dataclass(frozen=True)
 class Modality:
-    """How the examples of a dataset are decoded.
+    """How the examples of a dataset are decoded."""
 
-    Attributes:
-        name: for options, run folders and the input layer of a model.
-        singular: for messages.
-        plural: for messages.
-        dtype: of an array of decoded examples.
-        suffixes: of files, in lower case.
-        folder_example: two paths of an example folder.
-        glob_example: a pattern of files.
-        throughput_unit: such as "img/s".
-        size_hint: how to have smaller examples, as a sentence begins.
-        finite_hint: what to do where a backbone gives features that are not finite.
-        augmentable: whether `tlkeras.data.augment` applies.
-        skips_others: whether files of other modalities among them are skipped where these are wanted.
-        inline: whether examples may be given on the command line instead of in files.
-    """
-
-    name: ClassVar[str]
+    name: ClassVar[str]  # for options, run folders and the input layer of a model
     singular: ClassVar[str]
     plural: ClassVar[str]
-    dtype: ClassVar[str]
-    suffixes: ClassVar[frozenset[str]]
-    folder_example: ClassVar[str]
-    glob_example: ClassVar[str]
+    dtype: ClassVar[str]  # of an array of decoded examples
+    suffixes: ClassVar[frozenset[str]]  # of files, in lower case
+    folder_example: ClassVar[str]  # two paths of an example folder
+    glob_example: ClassVar[str]  # a pattern of files
     throughput_unit: ClassVar[str]
-    size_hint: ClassVar[str] = ""
-    finite_hint: ClassVar[str] = "Give other weights."
-    augmentable: ClassVar[bool] = False
-    skips_others: ClassVar[bool] = False
-    inline: ClassVar[bool] = False
+    size_hint: ClassVar[str] = ""  # how to have smaller examples, as a sentence begins
+    finite_hint: ClassVar[str] = "Give other weights."  # what to do where features are not finite
+    augmentable: ClassVar[bool] = False  # whether `tlkeras.data.augment` applies
+    skips_others: ClassVar[bool] = False  # whether files of other modalities are skipped where these are wanted
+    inline: ClassVar[bool] = False  # whether examples may be given on the command line instead of in files
 
     @property
     @abstractmethod
@@ -85,41 +57,26 @@ class Modality:
 
     @abstractmethod
     def read(self, source: Path | bytes) -> Any:
-        """Decode a file, or its content.
+        """Decode a file, or its content; where that cannot be done, raise a `DecodeError`."""
 
-        Raises:
-            DecodeError: it cannot be decoded.
-        """
-
-    @abstractmethod
     def options(self) -> dict[str, Any]:
         """Return the options of a run that say how its examples are decoded."""
+        return {}
 
     @classmethod
-    @abstractmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Return the modality of a run from its `options`.
-
-        Raises:
-            KeyError: an option is missing.
-            TypeError: an option has no possible value.
-        """
+        """Return the modality of a run from its `options`; raise KeyError or TypeError where they are damaged."""
+        return cls()
 
     @classmethod
-    @abstractmethod
     def resolve(
         cls, spec: "BackboneSpec", options: Mapping[str, Any], median: Callable[[Callable], float | None]
     ) -> Self:
-        """Choose how the examples of a dataset are decoded for a backbone.
+        """Choose how examples are decoded for a backbone; refuse options that it does not take.
 
-        Args:
-            spec: the backbone.
-            options: of the run.
-            median: returns the median of a function of a file over a sample of the examples.
-
-        Raises:
-            UserError: the backbone does not take what the options say.
+        `median` returns the median of a function of a file over a sample of the examples.
         """
+        return cls()
 
     @classmethod
     def count_noun(cls, count: int) -> str:
@@ -128,29 +85,23 @@ class Modality:
 
     @classmethod
     def check_shape(cls, given: tuple[int, ...], wanted: tuple[int | None, ...]) -> None:
-        """Refuse decoded examples of another shape than a model takes; both without the batch axis.
-
-        Raises:
-            UserError: they differ.
-        """
+        """Refuse decoded examples of another shape than a model takes; both without the batch axis."""
 
     @classmethod
     def check_files(cls, files: Iterable[Path], given: str) -> None:
-        """Refuse files to predict that cannot be single examples.
-
-        Raises:
-            UserError: with what to do instead.
-        """
+        """Refuse files to predict that cannot be single examples."""
 
 
 def get_modality(name: str) -> type[Modality]:
-    """Return the modality of this name.
+    """Return the modality of this name; raise KeyError where this project has none."""
+    # [part: template]
+    if name not in CLASSES:  # what models and run folders of earlier versions call it
+        from tlkeras.config.old_names import MODALITIES
 
-    Raises:
-        KeyError: this project has no such modality.
-    """
-    name = OLD_NAMES.get(name, name)
-    return getattr(importlib.import_module(f"tlkeras.modalities.{name}"), CLASSES[name])
+        name = MODALITIES[name]
+    # [/part]
+    class_name = CLASSES[name]
+    return getattr(importlib.import_module(f"tlkeras.modalities.{name}"), class_name)
 
 
 def known_modalities() -> list[type[Modality]]:
@@ -164,13 +115,19 @@ def count_modalities(suffixes: Mapping[str, int]) -> Counter[type[Modality]]:
 
 
 def majority(counts: Counter[type[Modality]], path: str) -> type[Modality]:
-    """Return the modality of nearly all files in `path`.
-
-    Raises:
-        UserError: there are too many others among them.
-    """
+    """Return the modality of nearly all files in `path`; refuse a mixture."""
     modality, count = counts.most_common(1)[0]
     if counts.total() - count > MAX_MIXTURE * counts.total():
         found = " and ".join(other.count_noun(number) for other, number in counts.most_common() if number)
         raise UserError(f"{path} holds {found}. Separate them, and give one kind.")
     return modality
+
+
+def read_bytes(path: Path, start: int = 0, count: int = -1) -> bytes:
+    """Return the content of a file, or at most `count` bytes of it, for decoding."""
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            return file.read(count)
+    except OSError as error:
+        raise DecodeError((error.strerror or str(error)).lower()) from error

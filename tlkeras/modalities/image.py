@@ -92,24 +92,15 @@ def read_rgb(source: Path | bytes) -> Image.Image:
     Transparency is composited on white, of an animation the first frame is taken, the EXIF orientation is applied.
     16-bit gray keeps its upper 8 bits, as 16-bit color does; floating-point gray is taken as 0–1 where no value is
     larger, else as 0–255.
-
-    Args:
-        source: a file, or its content, in one of `FORMATS`.
-
-    Raises:
-        DecodeError: the image cannot be decoded, or has more than `MAX_MEGAPIXELS`.
     """
     with _opened(source) as image:
         return _rgb(_upright(image))
 
 
 def center_crop_resize(image: Image.Image, size: int) -> np.ndarray:
-    """Resize the largest center square of an RGB image, bilinear with antialiasing.
+    """Resize the largest center square of an RGB image to uint8 `(size, size, 3)`, bilinear with antialiasing.
 
     Equal to `keras.layers.Resizing(size, size, crop_to_aspect_ratio=True, antialias=True)` but for rounding.
-
-    Returns:
-        A uint8 array `(size, size, 3)`, 0–255.
     """
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
@@ -123,16 +114,6 @@ def decode(source: Path | bytes, size: int) -> np.ndarray:
 
     A JPEG decodes at 1/2, 1/4 or 1/8 of its size for a fraction of the time. The smallest of these that keeps the
     shorter side at twice `size` or more is used: about one gray level from the full decode on photographs.
-
-    Args:
-        source: a file, or its content, in one of `FORMATS`.
-        size: pixels a side.
-
-    Returns:
-        A uint8 array `(size, size, 3)`, RGB 0–255.
-
-    Raises:
-        DecodeError: as `read_rgb`.
     """
     with _opened(source) as image:
         width, height = image.size
@@ -148,23 +129,10 @@ def decode(source: Path | bytes, size: int) -> np.ndarray:
         return np.asarray(_upright(reduced))
 
 
-def read_size(source: Path | bytes) -> tuple[int, int]:
-    """Return width and height in pixels from the header, before EXIF orientation.
-
-    Raises:
-        DecodeError: the header cannot be read.
-    """
-    with _opened(source) as image:
-        return image.size
-
-
 def short_side(source: Path | bytes) -> int:
-    """Return the lesser of width and height in pixels, from the header.
-
-    Raises:
-        DecodeError: the header cannot be read.
-    """
-    return min(read_size(source))
+    """Return the lesser of width and height in pixels, from the header."""
+    with _opened(source) as image:
+        return min(image.size)
 
 
 @contextmanager

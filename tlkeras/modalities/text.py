@@ -1,13 +1,12 @@
 """Texts: decode a file or its bytes to a string. The only place that opens text files."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
-from tlkeras.backbones.spec import BackboneSpec
 from tlkeras.errors import UserError
-from tlkeras.modalities.base import DecodeError, Modality
+from tlkeras.modalities.base import DecodeError, Modality, read_bytes
 
 MAX_BYTES = 1_000_000  # of a text; longer ones are books, or not text at all
 
@@ -36,19 +35,6 @@ class TextModality(Modality):
     def read(self, source: Path | bytes) -> str:
         return read_text(source)
 
-    def options(self) -> dict[str, Any]:
-        return {}
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        return cls()
-
-    @classmethod
-    def resolve(
-        cls, spec: BackboneSpec, options: Mapping[str, Any], median: Callable[[Callable], float | None]
-    ) -> Self:
-        return cls()
-
     @classmethod
     def check_files(cls, files: Iterable[Path], given: str) -> None:
         if any(file.suffix.lower() == ".csv" for file in files):
@@ -59,18 +45,8 @@ class TextModality(Modality):
 
 
 def read_text(source: Path | bytes) -> str:
-    """Decode a text in UTF-8, without a byte order mark and without white space around it.
-
-    Args:
-        source: a file, or its content.
-
-    Raises:
-        DecodeError: it is not UTF-8, is empty, or has more than `MAX_BYTES`.
-    """
-    try:
-        content = source if isinstance(source, bytes) else _read(source)
-    except OSError as error:
-        raise DecodeError((error.strerror or str(error)).lower()) from error
+    """Decode a text in UTF-8, without a byte order mark and without white space around it."""
+    content = source if isinstance(source, bytes) else read_bytes(source, count=MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise DecodeError(f"longer than {MAX_BYTES:,} bytes")
     try:
@@ -80,8 +56,3 @@ def read_text(source: Path | bytes) -> str:
     if not text:
         raise DecodeError("empty")
     return text
-
-
-def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(MAX_BYTES + 1)

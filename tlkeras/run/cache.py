@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 
 from tlkeras.features.cache import Entry, FeatureCache
-from tlkeras.io.paths import cache_dir
+from tlkeras.io import cache_dir
 
 
 def cache_table() -> str:

@@ -58,15 +58,13 @@ def evaluate(
         name: decode_all(examples, run.modality, run.config["max_unreadable"]) for name, examples in splits.items()
     }
     load_tensorflow()
-    from tlkeras.data.targets import make_targets
+    from tlkeras.data.pipeline import make_targets
     from tlkeras.evaluation.metrics import compute_metrics, per_class_metrics
     from tlkeras.run.model_file import load_model
 
     model = load_model(run.path / "model.keras", outputs=len(run.classes) or 1)
     metrics = {}
     for name, part in decoded.items():
-        for example, reason in part.unreadable:
-            log.warning("Skipped, unreadable: %s (%s)", example.name, reason)
         targets = make_targets(part.examples, run.task, run.classes)
         outputs = predict_inputs(model, part.inputs, batch_size)
         metrics[name] = compute_metrics(outputs, targets, run.task)

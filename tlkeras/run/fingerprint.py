@@ -5,10 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tlkeras.config.fields import flag_name
-from tlkeras.config.old_names import with_new_names
+from tlkeras.config.files import parse_options
 from tlkeras.data.loading import available_cores
 from tlkeras.data.prepare import PreparedData
 from tlkeras.errors import UserError
@@ -70,7 +68,7 @@ def check_finished(file: Path, config: Any) -> None:
     Raises:
         UserError: they are others.
     """
-    before = with_new_names(yaml.safe_load(file.read_text(encoding="utf-8")))
+    before = parse_options(file.read_text(encoding="utf-8"))
     given = {name: value for name, value in dataclasses.asdict(config).items()
              if name not in MAY_CHANGE and value not in (None, "auto")}  # fmt: skip
     if changes := [f"{flag_name(name)} {before.get(name)}" for name in given if before.get(name) != given[name]]:

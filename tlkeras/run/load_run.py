@@ -9,7 +9,7 @@ import yaml
 
 from tlkeras.backbones.registry import custom_layers
 from tlkeras.config.fields import Task
-from tlkeras.config.old_names import with_new_names
+from tlkeras.config.files import parse_options
 from tlkeras.errors import UserError
 from tlkeras.io.archives import check_model_file
 from tlkeras.modalities.base import Modality, get_modality
@@ -47,7 +47,7 @@ def load_run(path: str | Path) -> Run:
         raise UserError(f"There is no run folder {folder}. Give a folder that scripts/train.py wrote.")
     try:
         labels = json.loads(read_text(folder / "labels.json"))
-        config = with_new_names(yaml.safe_load(read_text(folder / "config.yaml")))
+        config = parse_options(read_text(folder / "config.yaml"))
         modality = get_modality(labels.get("modality", labels.get("form", "image"))).from_config(config)
         run = Run(folder, labels["task"], labels["classes"], config, modality)
         check_types(run)

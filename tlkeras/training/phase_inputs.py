@@ -8,8 +8,7 @@ from typing import Any
 import keras
 
 from tlkeras.config.train import TrainingOptions
-from tlkeras.data.pipeline import SplitData, evaluation_batches, training_batches
-from tlkeras.data.targets import balanced_class_weights
+from tlkeras.data.pipeline import SplitData, balanced_class_weights, evaluation_batches, training_batches
 from tlkeras.features.extract import Features, check_finite, get_features
 from tlkeras.features.split_model import split_model
 from tlkeras.models.freezing import first_trainable_index

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tlkeras.data.tfds import public_name, short_name
-from tlkeras.data.tfds.name import parse_name
+from tlkeras.data.tfds import parse_name, public_name, short_name
 from tlkeras.errors import UserError
 
 

@@ -1,6 +1,7 @@
 """Datasets of TensorFlow Datasets, prepared on the spot; no network is used."""
 
 import time
+import urllib.error
 import urllib.request
 
 import numpy as np
@@ -445,3 +446,28 @@ class TestPreparing:
         monkeypatch.setattr(serve, "download_and_prepare", fail)
         with pytest.raises(UserError, match=r"could not be downloaded and prepared \(checksum differs and more\)"):
             find("tiny")
+
+
+def test_one_server_of_several_is_enough(monkeypatch):
+    pytest.importorskip("tensorflow_datasets")
+    from tlkeras.data.tfds.builder import any_reachable
+
+    asked = []
+
+    def ask(url, timeout):
+        asked.append(url)
+        if "slow" in url:
+            time.sleep(60)  # no answer at all, not even from the look-up of names
+        if "down" in url:
+            raise OSError("down")
+        if "other" in url:
+            raise urllib.error.HTTPError(url, 404, "Not Found", {}, None)
+
+    monkeypatch.setattr(network, "check_reachable", ask)
+    begin = time.monotonic()
+    assert any_reachable(["http://slow/1", "http://slow/2", "http://down/1", "http://up/1"])
+    assert not any_reachable(["http://down/1"]) and not any_reachable([])
+    assert not any_reachable(["http://slow/1"], timeout=0.2)
+    assert time.monotonic() - begin < 2
+    assert len(asked) == 5
+    assert any_reachable(["http://other/1"])

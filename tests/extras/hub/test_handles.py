@@ -13,7 +13,7 @@ import pytest
 
 from tlkeras.errors import UserError
 from tlkeras.extras.hub.handles import check_handle, fetch, hub_cache
-from tlkeras.io.paths import cache_dir
+from tlkeras.io import cache_dir
 
 
 def test_a_folder_is_used_in_place(module):

@@ -2,27 +2,29 @@
 
 import contextlib
 import os
+import queue
 import re
+import threading
+import time
+import urllib.error
 import urllib.request
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import tensorflow_datasets as tfds
 
-from tlkeras.data.tfds.name import DatasetName, prepared_folders
+from tlkeras.data.tfds import DatasetName, prepared_folders
 from tlkeras.errors import UserError
-from tlkeras.io.network import any_reachable
+from tlkeras.io import network
 from tlkeras.runtime import quiet_stderr
 
 TIMEOUT = 3.0  # seconds for a network to answer
+MAX_HOSTS = 8
 
 
 def open_builder(wanted: DatasetName, data_dir: str | None) -> tfds.core.DatasetBuilder:
-    """Return the builder of a dataset whose files lie on this machine, after preparing them if need be.
-
-    Raises:
-        UserError: there is no such dataset, it is damaged, or it is not prepared and cannot be.
-    """
+    """Return the builder of a dataset whose files lie on this machine, after preparing them if need be."""
     if wanted.folder:
         return _open_folder(wanted.folder)
     given = data_dir or os.environ.get("TFDS_DATA_DIR")
@@ -107,3 +109,26 @@ def _prepare(builder: tfds.core.DatasetBuilder, name: str, root: Path) -> None:
             f"tfds:{name} could not be downloaded and prepared ({one_line(error)}). Run `{command}` to see the "
             "details; some datasets need files fetched by hand first."
         ) from error
+
+
+def any_reachable(urls: Iterable[str], timeout: float = 5.0) -> bool:
+    """Return whether one of the servers of some URLs answers, whatever it answers, within seconds.
+
+    One URL of each host is asked, at the same time, for the first `MAX_HOSTS` hosts.
+    """
+    asked = list({urlsplit(url).netloc: url for url in urls}.values())[:MAX_HOSTS]
+    answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
+
+    def ask(url: str) -> None:
+        try:
+            network.check_reachable(url, timeout)
+            answers.put(True)
+        except OSError as error:
+            answers.put(isinstance(error, urllib.error.HTTPError))
+
+    for url in asked:  # not a pool, which would wait for a look-up of names that hangs
+        threading.Thread(target=ask, args=(url,), daemon=True).start()
+    end = time.monotonic() + timeout
+    with contextlib.suppress(queue.Empty):
+        return any(answers.get(timeout=max(0.0, end - time.monotonic())) for _ in asked)
+    return False

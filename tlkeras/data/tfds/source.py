@@ -13,8 +13,8 @@ import tensorflow_datasets as tfds
 
 from tlkeras.config.fields import Task
 from tlkeras.data.example import SPLIT_WORDS, DatasetListing, Example, Label, Split
+from tlkeras.data.tfds import parse_name
 from tlkeras.data.tfds.builder import one_line, open_builder
-from tlkeras.data.tfds.name import parse_name
 from tlkeras.errors import UserError
 from tlkeras.modalities.base import DecodeError
 from tlkeras.modalities.image import ImageModality
@@ -38,9 +38,6 @@ def list_examples(text: str, data_dir: str | None) -> DatasetListing:
 
     Nothing is copied: in TFRecord files, which TFDS writes unless told otherwise, the images are read where they lie.
     From array_record files they are read when they are asked for; of other formats, the encoded images are in memory.
-
-    Raises:
-        UserError: as `tlkeras.data.tfds.find`.
     """
     wanted = parse_name(text)
     builder = open_builder(wanted, data_dir)

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tlkeras.errors import UserError
-from tlkeras.io import network
+from tlkeras.io import cache_dir, network
 from tlkeras.io.hashing import file_hash, tree_hash
-from tlkeras.io.paths import cache_dir
 from tlkeras.runtime import load_tensorflow
 
 PREFIX = "hub:"
