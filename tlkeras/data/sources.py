@@ -5,12 +5,13 @@ To add a kind of source, write a module beside `folder.py` that returns a `Datas
 """
 
 import importlib
-import importlib.util
+import pkgutil
 import re
 from pathlib import Path
 from types import ModuleType
 from typing import get_args
 
+from tlkeras.backbones.registry import unknown_prefix
 from tlkeras.config.fields import Task, TaskOption
 from tlkeras.data import csv_file, digits, folder
 from tlkeras.data.example import DatasetListing, Split, class_names
@@ -63,18 +64,14 @@ def source_package(data: str) -> ModuleType | None:
     Raises:
         UserError: this project has no such package.
     """
-    prefix = re.match(r"([a-z]{2,}):", data)
-    if prefix is None:
+    prefix, colon, _ = data.partition(":")
+    known = [module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]) if module.ispkg]
+    if colon and prefix in known:
+        return importlib.import_module(f"tlkeras.data.{prefix}")
+    if not re.match(r"[a-z]{2,}:", data) or Path(data).exists():
         return None
-    package = f"tlkeras.data.{prefix[1]}"
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:  # none, or a module that is not a package
-        if Path(data).exists():
-            return None
-        raise UserError(
-            f"--data was {data}, but this project has no package {package} that finds it. Give a folder or a CSV file."
-        )
-    return importlib.import_module(package)
+    choices = ["a folder", "a CSV file", "digits", *(f"{name}:NAME" for name in known)]
+    raise unknown_prefix("--data", data, choices)
 
 
 def short_name(data: str) -> str:

@@ -49,7 +49,7 @@ def load_backbone_weights(model: keras.Model, spec: BackboneSpec, weights: str, 
         return "random weights"
     if weights == "bundled":
         path = bundled_file(spec)
-        source = f"weights of the repository ({path.name}, see its model card)"
+        source = f"bundled weights ({path.name}, see its model card)"
     elif weights == "imagenet":
         path = imagenet_file(spec, image_size) or download(spec, image_size)
         source = f"ImageNet ({path.name})"
