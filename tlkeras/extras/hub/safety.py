@@ -27,14 +27,7 @@ NOT_PURE = re.compile(r"\w*PyFunc\w*|ReadFile|MatchingFiles|\w*Dataset\w*|Debug\
 
 
 def check_graph(file: Path) -> None:
-    """Refuse a SavedModel that is damaged, or does more than compute.
-
-    Args:
-        file: its `saved_model.pb`.
-
-    Raises:
-        UserError: it is damaged, of TensorFlow 1, or could access files or run Python.
-    """
+    """Refuse a `saved_model.pb` that is damaged, of TensorFlow 1, or could access files or run Python."""
     saved = SavedModel()
     try:
         saved.ParseFromString(file.read_bytes())

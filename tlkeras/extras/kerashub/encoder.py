@@ -31,17 +31,7 @@ MAX_DEFAULT_LENGTH = 128  # tokens of a text, where nothing else is asked for
 def build_inputs_and_features(
     spec: EncoderSpec, *, weights: str, image_size: int | None, precision: str
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """Build the lower part of a text model: tokenizer and encoder.
-
-    Args:
-        spec: resolved.
-        weights: "preset", or "none" (random).
-        image_size: None, as there are no images.
-        precision: dtype policy of the encoder's layers.
-
-    Returns:
-        Texts `(B,)` and their vectors `(B, C)`.
-    """
+    """Build the lower part of a text model, from texts `(B,)` to their vectors `(B, C)`; there is no image size."""
     inputs = keras.Input((), dtype="string", name="text")
     tokens, encoder = build_encoder(spec, weights, precision)
     return inputs, encoder(tokens(inputs))
@@ -50,20 +40,10 @@ def build_inputs_and_features(
 def build_encoder(
     spec: EncoderSpec, weights: str = "preset", precision: str = "float32"
 ) -> tuple[TextTokens, keras.Model]:
-    """Build a tokenizer and a frozen encoder, with nothing random in it.
+    """Build a layer from strings `(B,)` to tokens `(B, T)`, and a frozen model from those to vectors `(B, C)`.
 
-    Without a sequence length texts have the length that 95 % of the training texts need, 128 tokens at most.
-
-    Args:
-        spec: resolved.
-        weights: "preset", or "none" (random).
-        precision: dtype policy of the encoder's layers.
-
-    Returns:
-        A layer from strings `(B,)` to tokens `(B, T)`, and a functional model from those to vectors `(B, C)`.
-
-    Raises:
-        UserError: it cannot be used, does not take so many tokens, or has no training texts and needs them.
+    Weights are those of the "preset" or "none" (random). Without a sequence length texts have the length that 95 % of
+    the training texts need, 128 tokens at most.
     """
     if spec.folder:
         encoder, tokenizer = load_preset(spec.folder, weights, precision)
@@ -83,11 +63,7 @@ def build_encoder(
 
 
 def load_preset(folder: Path, weights: str, precision: str) -> tuple[keras.Model, keras.layers.Layer]:
-    """Build the encoder and the tokenizer of a preset from plain values, without dropout.
-
-    Raises:
-        UserError: its parts do not fit together.
-    """
+    """Build the encoder and the tokenizer of a preset from plain values, without dropout."""
     preset = read_preset(folder)
     try:
         numbers = preset.numbers | {"dropout": 0.0}
@@ -135,14 +111,7 @@ def nested_model(encoder: keras.Model, length: int, padding: int) -> keras.Model
     """Put the layers of an encoder side by side in one functional model, so that it can be split between them.
 
     The vector of a text is what KerasHub's own classifiers use: the first token's, in BERT through its dense layer.
-
-    Args:
-        encoder: of KerasHub.
-        length: tokens of a text.
-        padding: the padding token.
-
-    Returns:
-        A frozen model from tokens `(B, length)` to vectors `(B, C)`.
+    `padding` is the padding token; the model is frozen.
     """
     tokens = keras.Input((length,), dtype="int32", name=INPUT)
     mask = ops.cast(ops.not_equal(tokens, padding), "int32")

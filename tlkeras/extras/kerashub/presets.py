@@ -35,29 +35,17 @@ INPUT, LAYER = "token_ids", "transformer_layer_"  # names of its input and, with
 
 @dataclass(frozen=True)
 class Preset:
-    """What a preset's configuration says.
-
-    Attributes:
-        folder: of the preset.
-        encoder: class of `keras_hub.models`.
-        numbers: arguments of that class.
-        tokenizer: class of `keras_hub.tokenizers`.
-        settings: arguments of that class.
-    """
+    """What a preset's configuration says."""
 
     folder: Path
-    encoder: str
-    numbers: dict[str, int | float]
-    tokenizer: str
-    settings: dict[str, Any]
+    encoder: str  # class of `keras_hub.models`
+    numbers: dict[str, int | float]  # its arguments
+    tokenizer: str  # class of `keras_hub.tokenizers`
+    settings: dict[str, Any]  # its arguments
 
 
 def check_installed() -> None:
-    """Refuse encoders where KerasHub is missing.
-
-    Raises:
-        UserError: with what to install.
-    """
+    """Refuse encoders where KerasHub is missing."""
     missing = [name for name in ("keras_hub", "tensorflow_text") if importlib.util.find_spec(name) is None]
     if missing:
         verb = "is" if len(missing) == 1 else "are"
@@ -65,11 +53,7 @@ def check_installed() -> None:
 
 
 def download_preset(preset: str) -> Path:
-    """Return the folder of a preset that is known by its name; load TensorFlow, and download the preset if necessary.
-
-    Raises:
-        UserError: there is no such preset, or it cannot be downloaded.
-    """
+    """Return the folder of a preset that is known by its name; download it if necessary, which loads TensorFlow."""
     load_tensorflow()
     import kagglehub
     import keras_hub
@@ -94,11 +78,7 @@ def download_preset(preset: str) -> Path:
 
 
 def read_preset(folder: Path) -> Preset:
-    """Read the configuration of a preset, and nothing but plain values of it.
-
-    Raises:
-        UserError: it is incomplete, or of an encoder that is not listed here.
-    """
+    """Read the configuration of a preset, and nothing but plain values of it."""
     config, tokenizer_config = read_json(folder / "config.json"), read_json(folder / "tokenizer.json")
     encoder = str(config.get("class_name"))
     if encoder not in TOKENIZERS:
@@ -129,11 +109,7 @@ def constructor_args(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object of a preset.
-
-    Raises:
-        UserError: it is missing, too large or damaged.
-    """
+    """Read a JSON object of a preset."""
     try:
         found = json.loads(path.read_text(encoding="utf-8")) if path.stat().st_size <= MAX_JSON_BYTES else None
     except (OSError, ValueError, RecursionError):

@@ -28,18 +28,11 @@ from tlkeras.extras.kerashub.presets import (
 
 @dataclass(frozen=True)
 class EncoderSpec(BackboneSpec):
-    """A text encoder of KerasHub.
+    """A text encoder of KerasHub; training texts give the sequence length and, without a preset, the vocabulary."""
 
-    Attributes:
-        preset: a folder, a name of KerasHub, or one of `SIZES`.
-        folder: where the preset is; None for a size, and for a name until it is resolved.
-        sequence_length: tokens of a text that the encoder sees; None for what the training texts need.
-        texts: training texts, which give that length and, without a preset, the vocabulary.
-    """
-
-    preset: str = ""
-    folder: Path | None = None
-    sequence_length: int | None = None
+    preset: str = ""  # a folder, a name of KerasHub, or one of `SIZES`
+    folder: Path | None = None  # None for a size, and for a name until it is resolved
+    sequence_length: int | None = None  # in tokens; None for what the training texts need
     texts: Sequence[str] | None = field(default=None, repr=False, compare=False)
 
     provider: ClassVar[str] = "kerashub"
@@ -49,11 +42,7 @@ class EncoderSpec(BackboneSpec):
     can_build_untrained: ClassVar[bool] = False  # without texts there is no vocabulary
 
     def configure(self, sequence_length: int | None = None, texts: Sequence[str] | None = None, **options: Any) -> Self:
-        """Return the spec with a sequence length, or with training texts; what is None stays as it is.
-
-        Raises:
-            UserError: no text may have such a length, or an option is not for this backbone.
-        """
+        """Return the spec with a sequence length, or with training texts; what is None stays as it is."""
         super().configure(**options)
         check_values(ModelOptions(sequence_length=sequence_length))
         return dataclasses.replace(
@@ -67,11 +56,7 @@ class EncoderSpec(BackboneSpec):
         return self.configure(texts=inputs())
 
     def resolve_weights(self, weights: str) -> str:
-        """Return "preset" or "none" (random); "imagenet", the default, stands for the first.
-
-        Raises:
-            UserError: the encoder has no such weights.
-        """
+        """Return "preset" or "none" (random); "imagenet", the default, stands for the first."""
         if weights not in ("imagenet", "preset", "none"):
             raise UserError(f"--weights was {weights}; {self.name} has its own (preset), or random ones (none).")
         if self.preset in SIZES and not self.folder and weights != "none":
@@ -82,42 +67,26 @@ class EncoderSpec(BackboneSpec):
         return "none" if weights == "none" else "preset"
 
     def check(self, weights: str, image_size: int | None) -> None:
-        """Refuse weights that the encoder does not have, and more tokens than it takes, if that is known yet.
-
-        Raises:
-            UserError: with what it takes.
-        """
+        """Refuse weights that the encoder does not have, and more tokens than it takes, if that is known yet."""
         self.resolve_weights(weights)
         if image_size is not None:
             raise UserError(f"--image-size was {image_size}, but {self.name} takes text; leave it out.")
         if self.sequence_length and self.stages:
-            self.check_length(self.max_length())
+            numbers = read_preset(self.folder).numbers if self.folder else {}
+            self.check_length(int(numbers.get("max_sequence_length", MAX_POSITIONS)))
 
     def check_length(self, max_length: int) -> None:
-        """Refuse more tokens than the encoder takes.
-
-        Raises:
-            UserError: with the maximum.
-        """
+        """Refuse more tokens than the encoder takes."""
         if self.sequence_length and self.sequence_length > max_length:
             raise UserError(
                 f"--sequence-length was {self.sequence_length}; {self.name} takes {max_length} tokens at most."
             )
 
-    def max_length(self) -> int:
-        """Return the number of tokens that the encoder takes at most."""
-        numbers = read_preset(self.folder).numbers if self.folder else {}
-        return int(numbers.get("max_sequence_length", MAX_POSITIONS))
-
     def check_weights(self, weights: str, image_size: int) -> None:
         """Do nothing: the weights are part of the preset, which is resolved."""
 
     def resolve(self) -> Self:
-        """Return the spec with the folder and the stages of a preset that was given by name; download it if necessary.
-
-        Raises:
-            UserError: there is no such preset, or it cannot be downloaded.
-        """
+        """Return the spec with folder and stages of a preset that was given by name; download it if necessary."""
         return self if self.stages else self.with_preset(read_preset(download_preset(self.preset)))
 
     def with_preset(self, preset: Preset) -> Self:
@@ -134,14 +103,7 @@ class EncoderSpec(BackboneSpec):
 
 
 def find_spec(preset: str) -> EncoderSpec:
-    """Return the spec of an encoder as far as it is known without TensorFlow; without stages for a preset's name.
-
-    Args:
-        preset: a folder, a name of KerasHub, or one of `SIZES`.
-
-    Raises:
-        UserError: KerasHub is not installed, or there is no such preset.
-    """
+    """Return the spec of an encoder as far as it is known without TensorFlow; without stages for a preset's name."""
     name = f"{PREFIX}{preset}"
     if not preset.strip():
         raise UserError(f'The backbone was "{name}" without a preset: add {", ".join(SIZES)}, or the name of a preset.')

@@ -22,11 +22,9 @@ class TextTokens(keras.layers.Layer):
     def __init__(
         self, tokenizer: keras.layers.Layer, length: int, source: str, digest: str | None = None, **kwargs: Any
     ) -> None:
-        """Wrap a tokenizer.
+        """Wrap a tokenizer of `keras_hub.tokenizers`; `length` counts the start and the end of a text too.
 
         Args:
-            tokenizer: of `keras_hub.tokenizers`.
-            length: tokens of each text, including start and end.
             source: where the tokenizer came from, for messages.
             digest: SHA-256 of its vocabulary, computed if not given.
             kwargs: of `keras.layers.Layer`; the dtype is always int32.
