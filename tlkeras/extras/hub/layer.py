@@ -74,12 +74,8 @@ class HubModule(keras.layers.Layer):
     ) -> None:
         """Load a module, or leave that to `load_assets` where Keras reads a saved model.
 
-        Args:
-            input_size: shape of the inputs without the batch axis.
-            output_size: shape of the features without the batch axis; read from the module where there is a folder.
-            digest: SHA-256 of the graph and the assets, compared if given.
-            source: where the module came from, for messages.
-            kwargs: of `keras.layers.Layer`; the dtype is always float32, as that of modules is.
+        Sizes are shapes without the batch axis; that of the outputs is read from the module where there is a folder.
+        The digest, SHA-256 of graph and assets, is compared if given; the source is for messages.
         """
         super().__init__(autocast=False, **(kwargs | {"dtype": "float32"}))
         self.input_size, self.output_size, self.digest = tuple(input_size), tuple(output_size), digest

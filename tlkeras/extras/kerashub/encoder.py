@@ -11,16 +11,16 @@ import tensorflow as tf
 from keras import ops
 
 from tlkeras.errors import UserError
-from tlkeras.extras.kerashub.presets import (
+from tlkeras.extras.kerashub.spec import (
     INPUT,
     MAX_POSITIONS,
     MODEL_NAME,
     SIZES,
     VOCABULARY_SIZE,
     WEIGHTS_FILE,
+    EncoderSpec,
     read_preset,
 )
-from tlkeras.extras.kerashub.spec import EncoderSpec
 from tlkeras.extras.kerashub.tokens import TextTokens
 
 log = logging.getLogger("tlkeras")
@@ -31,19 +31,9 @@ MAX_DEFAULT_LENGTH = 128  # tokens of a text, where nothing else is asked for
 def build_inputs_and_features(
     spec: EncoderSpec, *, weights: str, image_size: int | None, precision: str
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """Build the lower part of a text model, from texts `(B,)` to their vectors `(B, C)`; there is no image size."""
-    inputs = keras.Input((), dtype="string", name="text")
-    tokens, encoder = build_encoder(spec, weights, precision)
-    return inputs, encoder(tokens(inputs))
+    """Build the lower part of a text model, from texts `(B,)` to their vectors `(B, C)`; there is no image size.
 
-
-def build_encoder(
-    spec: EncoderSpec, weights: str = "preset", precision: str = "float32"
-) -> tuple[TextTokens, keras.Model]:
-    """Build a layer from strings `(B,)` to tokens `(B, T)`, and a frozen model from those to vectors `(B, C)`.
-
-    Weights are those of the "preset" or "none" (random). Without a sequence length texts have the length that 95 % of
-    the training texts need, 128 tokens at most.
+    Without a sequence length texts have the length that 95 % of the training texts need, 128 tokens at most.
     """
     if spec.folder:
         encoder, tokenizer = load_preset(spec.folder, weights, precision)
@@ -54,12 +44,15 @@ def build_encoder(
     else:
         encoder, tokenizer = from_scratch(spec, spec.texts, precision)
     spec.check_length(encoder.max_sequence_length)
-    max_default = min(MAX_DEFAULT_LENGTH, encoder.max_sequence_length)
-    length = spec.sequence_length or default_length(tokenizer, spec.texts, max_default)
+    length = spec.sequence_length or min(MAX_DEFAULT_LENGTH, encoder.max_sequence_length)
+    if spec.texts is not None and not spec.sequence_length:
+        counts = tf.function(lambda part: tokenizer(part).row_lengths())(tf.constant(list(spec.texts)))
+        length = int(min(length, np.ceil(np.percentile(counts, 95)) + 2))  # with start and end
     description = "random weights" if weights == "none" else "weights of the preset"
     log.info("Backbone: %s at %d tokens, %s.", spec.name, length, description)
-    tokens = TextTokens(tokenizer, length, spec.name, name="tokens")
-    return tokens, nested_model(encoder, length, tokenizer.pad_token_id)
+    inputs = keras.Input((), dtype="string", name="text")
+    tokens = TextTokens(tokenizer, length, spec.name, name="tokens")(inputs)
+    return inputs, nested_model(encoder, length, tokenizer.pad_token_id)(tokens)
 
 
 def load_preset(folder: Path, weights: str, precision: str) -> tuple[keras.Model, keras.layers.Layer]:
@@ -97,14 +90,6 @@ def from_scratch(spec: EncoderSpec, texts: Sequence[str], precision: str) -> tup
         intermediate_dim=4 * width, dropout=0.0, max_sequence_length=MAX_POSITIONS, dtype=precision,
     )  # fmt: skip
     return encoder, tokenizer
-
-
-def default_length(tokenizer: keras.layers.Layer, texts: Sequence[str] | None, max_length: int) -> int:
-    """Return the tokens that 95 % of the texts need, including start and end, but `max_length` at most."""
-    if texts is None:
-        return max_length
-    counts = tf.function(lambda part: tokenizer(part).row_lengths())(tf.constant(list(texts)))
-    return int(min(max_length, np.ceil(np.percentile(counts, 95)) + 2))
 
 
 def nested_model(encoder: keras.Model, length: int, padding: int) -> keras.Model:
