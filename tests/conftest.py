@@ -14,13 +14,6 @@ import pytest
 from tlkeras.backbones.spec import BackboneSpec, Stage
 from tlkeras.backbones.table import BACKBONES
 
-# Files with the longest of the slow tests. They start first, so that no worker is left with them at the end.
-LONGEST = ("test_contract.py", "test_notebooks.py", "test_new_project.py")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.name not in LONGEST)
-
 
 def tiny_spec() -> BackboneSpec:
     return BackboneSpec(
@@ -38,6 +31,16 @@ def tiny_spec() -> BackboneSpec:
     )
 
 
+# [part: template]
+# Files with the longest of the slow tests. They start first, so that no worker is left with them at the end.
+LONGEST = ("test_contract.py", "test_notebooks.py", "test_new_project.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
+# [/part]
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_the_tests(tmp_path_factory) -> None:
     """Put the cached features of test runs, those of scripts too, into a folder of their own."""

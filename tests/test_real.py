@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.real,
     pytest.mark.skipif(
         not (os.environ.get("TLKERAS_REAL_DATA") and os.environ.get("TLKERAS_REAL_WEIGHTS")),

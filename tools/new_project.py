@@ -2,8 +2,8 @@
 
     python tools/new_project.py "../My Flowers" --data photos/flowers
 
-`tools/parts.toml` says which files belong to which part; in those that come along, lines between `# [part: NAME]` and
-`# [/part]` stay if that part was chosen, or one of several with commas. It needs nothing but Python.
+`tools/parts.toml` says which files belong to which part; lines of them between `# [part: NAME]` and `# [/part]` stay if
+that part was chosen, or one of several with commas. It needs nothing but Python.
 """
 
 import argparse
@@ -44,25 +44,24 @@ def check_name(name: str) -> None:
     pins = "\n".join((ROOT / file).read_text(encoding="utf-8") for file in ("requirements.txt", "constraints.txt"))
     needed = {pin.lower().replace("-", "_") for pin in re.findall(r"^([\w-]+)==", pins, re.MULTILINE)} | OTHER_NAMES
     own = {path.stem for pattern in ("*", "scripts/*", "tests/*") for path in ROOT.glob(pattern)} | {TEMPLATE}
-    whose = {
-        "not a letter and up to 15 more letters and digits": not NAME.fullmatch(name),
-        "a keyword or a module of Python": keyword.iskeyword(name) or name in sys.stdlib_module_names,
-        "a package that the project needs": name in needed,
-        "a folder or script of the project": name in own,
+    wrong = {
+        "a name has 2 to 16 characters, a-z, 0-9 and _, and begins with a letter": not NAME.fullmatch(name),
+        "that is a keyword or a module of Python": keyword.iskeyword(name) or name in sys.stdlib_module_names,
+        "that is a package that the project needs": name in needed,
+        "that is a folder or script of the project": name in own,
     }
-    for reason in [reason for reason, holds in whose.items() if holds]:
-        raise UserError(f'The package would be called "{name}", which is {reason}. Give another name with --name.')
+    for reason in [reason for reason, holds in wrong.items() if holds]:
+        raise UserError(f'The package would be called "{name}", but {reason}. Give another name with --name.')
 
 
 def check_target(target: Path) -> None:
     """Refuse a folder in use; the template itself may be replaced where git keeps all of it."""
     place, status = target.resolve(), git(ROOT, "status", "--porcelain")
-    if place == ROOT:
-        if status.returncode or status.stdout:
-            raise UserError(f"The files of {target} would be replaced. Commit them first, so that git keeps them.")
-    elif place.is_relative_to(ROOT):
+    if place == ROOT and (status.returncode or status.stdout):
+        raise UserError(f"The files of {target} would be replaced. Commit them first, so that git keeps them.")
+    if ROOT in place.parents:
         raise UserError(f"The folder {target} lies inside the template. Give one beside it.")
-    elif place.exists() and not (place.is_dir() and not any(place.iterdir())):
+    if place != ROOT and place.exists() and not (place.is_dir() and not any(place.iterdir())):
         raise UserError(f"There is something at {target} already. Give a folder that is empty or not there yet.")
 
 
@@ -80,7 +79,8 @@ def choose_parts(words: str, parts: dict[str, dict]) -> set[str]:
 
 def choose_files(files: dict[str, list[str]], chosen: set[str]) -> list[Path]:
     """Return the files that come along, relative to the template; of several claims on one the longest path counts."""
-    claims = {Path(path): set(parts.split("+")) <= chosen for parts, paths in files.items() for path in paths}
+    wanted = {key: any(set(parts.split("+")) <= chosen for parts in key.split(",")) for key in files}
+    claims = {Path(path): wanted[key] for key, paths in files.items() for path in paths}
     listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     walked = (path.relative_to(ROOT) for path in ROOT.rglob("*") if "__pycache__" not in path.parts)
     found = list(walked) if listed.returncode else [Path(at) for at in listed.stdout.split("\0")]
@@ -107,22 +107,18 @@ def without_blocks(text: str, chosen: set[str], known: set[str], where: Path) ->
     return "".join(kept)
 
 
-def renamed(text: str, name: str) -> str:
-    """Return a text with the project's name, in environment variables too."""
-    return text.replace(TEMPLATE, name).replace(TEMPLATE.upper(), name.upper())
-
-
 def write_project(folder: Path, fields: dict[str, str], chosen: set[str]) -> None:
     """Write all files of the project, renamed, with README, config and metadata of its own."""
     name, known = fields["package"], {*TABLE["parts"], "template"}
     own = {Path("tools/README.project.md"): "README.md", Path("tools/config.project.yaml"): f"configs/{name}.yaml"}
     for source in [*choose_files(TABLE["files"], chosen), *own]:
-        target = folder / own.get(source, renamed(source.as_posix(), name))
+        target = folder / own.get(source, source.as_posix().replace(TEMPLATE, name))
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / source, target)
         if UNCHANGED & set(source.parts):
             continue
-        text = renamed(without_blocks(target.read_bytes().decode("utf-8"), chosen, known, source), name)
+        text = without_blocks(target.read_bytes().decode("utf-8"), chosen, known, source)
+        text = text.replace(TEMPLATE, name).replace(TEMPLATE.upper(), name.upper())  # in environment variables too
         if source in own:
             text = re.sub(r"\{(\w+)\}", lambda field: fields[field[1]], text)
         if source.name == "pyproject.toml":
@@ -151,14 +147,16 @@ def commit(folder: Path, message: str) -> str:
     return "Git keeps all of it in a commit."
 
 
-def new_project(target: Path, title: str, description: str, data: str, parts: str) -> str:
+def new_project(target: Path, title: str, description: str, data: str | None, parts: str) -> str:
     """Make a project in an empty folder or in place of the template; return what was made and the next commands."""
     name, place, chosen = slug(title), target.resolve(), choose_parts(parts, TABLE["parts"])
     check_name(name)
     check_target(target)
-    data = str(Path(data).resolve()) if Path(data).exists() else data
-    fields = {"title": title, "package": name, "description": description, "data": shlex.quote(data)}
-    fields["yaml_data"] = json.dumps(data, ensure_ascii=False)  # a string of JSON is one of YAML and of TOML
+    if data and (found := Path(data).expanduser().resolve()).exists():
+        near = found.is_relative_to(place.parent)  # in the project or beside it
+        data = Path(os.path.relpath(found, place)).as_posix() if near else str(found)
+    data = data or "photos"  # in the files as JSON, which is YAML too
+    fields = {"title": title, "package": name, "description": description, "data": json.dumps(data, ensure_ascii=False)}
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=place.parent) as hidden:
         made = Path(hidden, "project")
@@ -172,7 +170,9 @@ def new_project(target: Path, title: str, description: str, data: str, parts: st
             made.rename(place)
     code, tests = ("".join(path.read_text("utf-8") for path in place.glob(f"{at}/**/*.py")) for at in (name, "tests"))
     size = f"{len(code.splitlines()):,} lines of Python in {name}/ and {tests.count('def test_')} tests"
+    absent = "" if Path(place, data).exists() or re.match("digits$|[a-z]{2,}:", data) else ", which does not exist yet"
     said = f"Project: {title} in {target}, {size}\nParts: {', '.join(sorted(chosen))}\n"
+    said += f"Data: {data} in README.md and configs/{name}.yaml{absent}\n"
     said += f"{commit(place, f'{name}, made from {TEMPLATE}')}\nNext:\n  cd {shlex.quote(str(target))}\n"
     return f"{said}  pip install -r requirements.txt\n  python scripts/train.py --config configs/{name}.yaml"
 
@@ -184,7 +184,7 @@ def main() -> None:
     parser.add_argument("target", type=Path, help="folder, empty or not there yet; . replaces the template's files")
     parser.add_argument("--name", help="title of the project (default: the folder's name)")
     parser.add_argument("--description", default="An image classifier, trained by transfer learning with Keras.")
-    parser.add_argument("--data", default="photos", help="your data: a folder with one subfolder per class")
+    parser.add_argument("--data", help="a folder with one subfolder per class (default: photos, in the project)")
     parser.add_argument("--with", dest="parts", default="", help=f"parts beside core, with commas, or all. {known}")
     options = parser.parse_args()
     title, description = options.name or options.target.resolve().name, " ".join(options.description.split())

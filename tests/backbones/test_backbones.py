@@ -65,8 +65,8 @@ def test_lookup_in_other_spellings(written, name):
     assert get_backbone_spec(written).name == name
 
 
-def test_unknown_backbone_suggests_close_names_and_lists_all():
-    with pytest.raises(UserError, match=r'"resnet51".*Did you mean ResNet50.*Known are: VGG16, .*ConvNeXtXLarge\.'):
+def test_unknown_backbone_suggests_close_names():
+    with pytest.raises(UserError, match=r'"resnet51"\. Did you mean ResNet50.*\? tlkeras summary lists all\.$'):
         get_backbone_spec("resnet51")
 
 
@@ -156,14 +156,21 @@ def test_weight_file_is_the_one_keras_uses(spec, monkeypatch):
 
 def test_table_only_lookup_refuses_other_providers():
     """Pretraining starts from random weights, which a hub module does not have."""
-    with pytest.raises(UserError, match=r"hub:module cannot be used here, .*scripts/summary\.py"):
+    with pytest.raises(UserError, match=r"hub:module cannot be used here\..*tlkeras summary prints"):
         get_application_spec("hub:module")
 
 
 def test_unknown_provider():
-    said = r"no backbones nonsense:… .*no package tlkeras\.extras\.nonsense.* hub:….*scripts/summary\.py"
+    said = r"nonsense:…, but nothing in this project begins with nonsense:\. Give .*tlkeras summary lists, hub:… or ker"
     with pytest.raises(UserError, match=said):
         get_backbone_spec("nonsense:x")
+
+
+def test_a_provider_that_the_project_was_made_without(monkeypatch):
+    monkeypatch.setattr("tlkeras.backbones.registry.EXTRAS", "tlkeras.nowhere")
+    said = r"without modules of TensorFlow Hub; .* --with hub .* Give a name that tlkeras summary lists\.$"
+    with pytest.raises(UserError, match=said):
+        get_backbone_spec("hub:module")
 
 
 def test_a_spec_is_returned_as_it_is():

@@ -22,7 +22,7 @@ SPECS = {"hub": module_spec("hub:any"), "kerashub": encoder_spec("kerashub:any")
 
 def test_the_packages_are_found():
     assert {package.__name__.rpartition(".")[2] for package in providers()} == set(SPECS)
-    with pytest.raises(UserError, match="There are no backbones timm:… in this project"):
+    with pytest.raises(UserError, match="timm:…, but nothing in this project begins with timm:"):
         get_backbone_spec("timm:resnet50")
 
 

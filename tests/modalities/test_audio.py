@@ -160,7 +160,7 @@ def test_the_default_length_is_at_most_ten_seconds():
 
 
 def test_audio_is_refused_where_the_backbone_takes_images(tones):
-    with pytest.raises(UserError, match="holds no images, but 21 audio clips"):
+    with pytest.raises(UserError, match="holds 21 audio clips, but no images"):
         find_data(DataOptions(data=tones), get_backbone_spec("MobileNetV2"), None, 0)
 
 

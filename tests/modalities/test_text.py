@@ -107,7 +107,7 @@ class TestFolders:
         assert len(find_examples(folder).examples) == 2
 
     def test_texts_where_images_are_wanted(self, write):
-        with pytest.raises(UserError, match=r"holds no images, but 2 texts, which other backbones \(hub:"):
+        with pytest.raises(UserError, match=r"holds 2 texts, but no images\. Give a backbone that takes them \(hub:"):
             find_examples(write({"a/1.txt": "", "b/1.txt": ""}))
 
     def test_files_of_no_modality_where_any_would_do(self, write):

@@ -405,6 +405,7 @@ def test_files_with_top_of_other_families_are_loaded(name, tmp_path):
         assert_same_weights(model, saved)
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_real_mobilenet_v2_weights():
     folder = os.environ.get("TLKERAS_REAL_WEIGHTS")

@@ -108,7 +108,7 @@ def test_an_encoder_from_scratch(run_script, reviews, tmp_path):
 )
 def test_mistakes_are_refused_before_tensorflow_loads(call, reviews, preset, monkeypatch, arguments, words):
     arguments = [f"kerashub:{preset}" if word == "PRESET" else word for word in arguments]
-    for module in ("run.job", "extras.hub.spec", "extras.kerashub.presets"):
+    for module in ("run.job", "extras.hub.spec", "extras.kerashub.spec"):
         monkeypatch.setattr(f"tlkeras.{module}.load_tensorflow", lambda *_: pytest.fail("too late"))
     answer = call("train.py", "--data", reviews, *arguments)
     assert answer.code == 2 and words in answer.err and answer.err.count("\n") == 1

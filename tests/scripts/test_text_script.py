@@ -149,7 +149,7 @@ def test_audio_from_training_to_predictions(run_script, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--data", "REVIEWS"), "holds no images, but 41 texts, which other backbones (hub:"),
+        (("--data", "REVIEWS"), "holds 41 texts, but no images. Give a backbone that takes them (hub:"),
         (("--data", "TABLE"), "MobileNetV2 takes images, and"),
         (("--data", "REVIEWS", "--backbone", "HANDLE", "--image-size", "64"), "it is for image only, and"),
         (("--data", "REVIEWS", "--backbone", "HANDLE", "--pixel-range", "0..1"), "it is for image only, and"),

@@ -139,10 +139,13 @@ def test_a_title_becomes_a_package_name(title, name):
     assert tool.slug(title) == name
 
 
+LETTERS = "a name has 2 to 16 characters, a-z, 0-9 and _, and begins with a letter"
+
+
 @pytest.mark.parametrize(
     ("title", "reason"),
     [
-        ("2 flowers", "not a letter"), ("f", "not a letter"), ("f" * 17, "not a letter"), ("花", "not a letter"),
+        ("2 flowers", LETTERS), ("f", LETTERS), ("f" * 17, LETTERS), ("花", LETTERS), ("123", LETTERS),
         ("lambda", "a keyword or a module of Python"), ("Random", "a keyword or a module of Python"),
         ("keras", "a package that the project needs"), ("Scikit Learn", "a package that the project needs"),
         ("sklearn", "a package that the project needs"), ("build", "a package that the project needs"),
@@ -153,7 +156,10 @@ def test_a_title_becomes_a_package_name(title, name):
 def test_names_that_would_not_work(tmp_path, title, reason):
     answer = new_project("new", "--name", title, cwd=tmp_path)
     assert (answer.code, answer.out) == (2, "") and answer.err.count("\n") == 1
-    assert f'new_project.py: The package would be called "{tool.slug(title)}", which is {reason}' in answer.err
+    assert (
+        f'new_project.py: The package would be called "{tool.slug(title)}", but ' in answer.err
+        and f"{reason}. Give" in answer.err
+    )
     assert not any(tmp_path.iterdir())
 
 
@@ -170,6 +176,7 @@ def test_what_is_said_and_made(tmp_path):
     )
     assert rest == [
         "Parts: core",
+        "Data: ../photos in README.md and configs/my_flowers.yaml",
         "Git keeps all of it in a commit.",
         "Next:",
         "  cd 'My Flowers'",
@@ -181,18 +188,41 @@ def test_what_is_said_and_made(tmp_path):
     assert (metadata["name"], metadata["description"]) == ("my_flowers", 'Roses, "red" \\ blue')
     readme = (made / "README.md").read_text()
     assert readme.startswith('# My Flowers\n\nRoses, "red" \\ blue\n')
-    assert f"python scripts/train.py --data {tmp_path / 'photos'}" in readme
-    assert yaml.safe_load((made / "configs" / "my_flowers.yaml").read_text())["data"] == str(tmp_path / "photos")
+    assert '`data: "../photos"`' in readme
+    assert yaml.safe_load((made / "configs" / "my_flowers.yaml").read_text())["data"] == "../photos"
     assert git(made, "log", "--format=%an: %s") == "Somebody: my_flowers, made from tlkeras\n"
     assert git(made, "status", "--short", "--ignored") == ""
     assert {path.name for path in tmp_path.iterdir()} == {"My Flowers", "photos"}
 
 
-def test_data_that_are_no_path_here_stay_as_they_were_given(tmp_path):
-    assert new_project("new", "--name", "flowers", "--data", "on the server/a: b", cwd=tmp_path).code == 0
-    assert "train.py --data 'on the server/a: b'" in (tmp_path / "new" / "README.md").read_text()
-    config = yaml.safe_load((tmp_path / "new" / "configs" / "flowers.yaml").read_text())
-    assert config["data"] == "on the server/a: b"
+@pytest.mark.parametrize(
+    ("given", "written", "exist"),
+    [
+        ([], "photos", False),  # in the project, though there are others where the command was given
+        (["--data", "photos"], "../photos", True),
+        (["--data", "{}/photos/."], "../photos", True),
+        (["--data", "{}/../far"], "{}/../far", True),
+        (["--data", "new/photos"], "new/photos", False),
+        (["--data", 'on the server/a: "b"'], 'on the server/a: "b"', False),
+        (["--data", "tfds:beans"], "tfds:beans", True),
+        (["--data", "digits"], "digits", True),
+    ],
+)
+def test_where_the_data_are(tmp_path, given, written, exist):
+    place = tmp_path / "here"
+    for folder in (place / "photos", tmp_path / "far"):
+        folder.mkdir(parents=True)
+    answer = new_project("new", "--name", "flowers", *[word.replace("{}", str(place)) for word in given], cwd=place)
+    written = str(Path(written.replace("{}", str(place))).resolve()) if "{}" in written else written
+    said = f"\nData: {written} in README.md and configs/flowers.yaml"
+    assert f"{said}\n" in answer.out if exist else f"{said}, which does not exist yet\n" in answer.out
+    assert yaml.safe_load((place / "new" / "configs" / "flowers.yaml").read_text())["data"] == written
+    line = re.search("`data: (.*?)`", (place / "new" / "README.md").read_text())[1]
+    assert yaml.safe_load(line) == written
+
+
+def test_help_names_the_default_of_the_data(tmp_path):
+    assert "(default: photos, in the project)" in " ".join(new_project("--help", cwd=tmp_path).out.split())
 
 
 def test_an_empty_folder_is_filled_and_stays_the_same_one(tmp_path):
@@ -328,7 +358,7 @@ def test_it_is_said_of_every_file_whether_it_comes_along():
     claimed = [path for path in listed if any(path == claim or path.startswith(f"{claim}/") for claim in claims)]
     assert sorted(set(listed) - set(claimed)) == []
     assert [claim for claim in claims if not (ROOT / claim).exists()] == []
-    parts = {part for parts in tool.TABLE["files"] for part in parts.split("+")}
+    parts = {part for parts in tool.TABLE["files"] for part in re.split("[+,]", parts)}
     assert parts <= {*PARTS, "core", "template"}
 
 
@@ -344,7 +374,7 @@ def test_every_import_finds_a_file_that_came_along(project, choice):
     }
     missing = {
         f"{name}: {wanted}" for name, text in texts.items() for wanted in imported(text) if not there(wanted, modules)
-    }
+    } - {"my_flowers/backbones/registry.py: my_flowers.extras"}  # which is looked for first
     assert not missing, "\n".join(sorted(missing))
 
 
@@ -366,9 +396,18 @@ def test_the_image_core_mentions_no_other_part(project):
         f"{name}: {line.strip()[:100]}"
         for name, text in own_texts(project()).items()
         for line in text.splitlines()
-        if name != "constraints.txt" and words.search(line.replace("github", ""))
+        if words.search(line.replace("github", "")) and not line.startswith("PARTS = ")  # which says what is left out
     ]
     assert not found, "\n".join(found)
+
+
+def test_the_image_core_has_nothing_of_what_other_parts_need(project):
+    files = files_of(project())
+    assert [name for name in files if "extras" in name] == []
+    assert "LONGEST" not in (project() / "tests" / "conftest.py").read_text()
+    assert "notebooks" not in (project() / ".gitignore").read_text()
+    pins = (project() / "constraints.txt").read_text()
+    assert not re.search("^(huggingface_hub|openvino|ipython|kagglesdk|tensorflow-metadata)", pins, re.MULTILINE)
 
 
 def test_the_image_core_is_small(project):

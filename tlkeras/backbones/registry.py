@@ -15,6 +15,8 @@ from tlkeras.errors import UserError
 
 Found = TypeVar("Found")
 EXTRAS = "tlkeras.extras"
+# What a project may have been made without: by the prefix of a backbone or of data, which is also the part's name.
+PARTS = {"hub": "modules of TensorFlow Hub", "kerashub": "encoders of KerasHub", "tfds": "TensorFlow Datasets"}
 
 
 def get_backbone_spec(backbone: str | BackboneSpec) -> BackboneSpec:
@@ -28,23 +30,26 @@ def get_backbone_spec(backbone: str | BackboneSpec) -> BackboneSpec:
 def get_application_spec(name: str) -> BackboneSpec:
     """Return the spec of a backbone of the table; case, `-`, `_` and `.` do not matter."""
     if ":" in name:
-        raise UserError(
-            f"{name} cannot be used here, as it is not in the table of backbones. Give a name from the table, which "
-            "scripts/summary.py prints."
-        )
-    return _find("backbone", name, BACKBONES)
+        raise UserError(f"{name} cannot be used here. Give a name from the table that tlkeras summary prints.")
+    return _find("backbone", name, BACKBONES, "tlkeras summary lists all.")
 
 
 def get_provider(name: str) -> ModuleType:
     """Return the package of `tlkeras.extras` that provides the backbones `NAME:…`."""
     known = prefixes()
     if f"{name}:…" not in known:
-        others = f"one of {', '.join(known)}, or " if known else ""
-        raise UserError(
-            f"There are no backbones {name}:… in this project: it has no package {EXTRAS}.{name}. Give {others}a name "
-            "from the table that scripts/summary.py prints."
-        )
+        raise unknown_prefix("--backbone", f"{name}:…", ["a name that tlkeras summary lists", *known])
     return importlib.import_module(f"{EXTRAS}.{name}")
+
+
+def unknown_prefix(option: str, given: str, choices: list[str]) -> UserError:
+    """Return what to tell the user about a backbone or data `PREFIX:…` that this project cannot find."""
+    prefix, last = given.partition(":")[0], " or ".join(choices[-2:])
+    reason = f"nothing in this project begins with {prefix}:"
+    if prefix in PARTS:
+        reason = f"this project was made without {PARTS[prefix]}; the template's tools/new_project.py --with {prefix} "
+        reason += "makes one with them"
+    return UserError(f"{option} was {given}, but {reason}. Give {', '.join([*choices[:-2], last])}.")
 
 
 def prefixes() -> list[str]:
@@ -83,10 +88,11 @@ def custom_layers(path: Path) -> list[str]:
 
 def find_stage(spec: BackboneSpec, name: str) -> Stage:
     """Return the stage called `name`; case, `-`, `_` and `.` do not matter."""
-    return _find(f"stage of {spec.name}", name, {stage.name: stage for stage in spec.stages})
+    known = {stage.name: stage for stage in spec.stages}
+    return _find(f"stage of {spec.name}", name, known, f"Known are: {', '.join(known)}.")
 
 
-def _find(what: str, name: str, known: dict[str, Found]) -> Found:
+def _find(what: str, name: str, known: dict[str, Found], others: str) -> Found:
     for spelling in (str, str.lower, _plain):  # the strictest first: MobileNetV2 has a stage Conv1 and a stage Conv_1
         same = [key for key in known if spelling(key) == spelling(name)]
         if len(same) == 1:
@@ -94,7 +100,7 @@ def _find(what: str, name: str, known: dict[str, Found]) -> Found:
     plain = {_plain(key): key for key in known}
     close = [plain[match] for match in difflib.get_close_matches(_plain(name), plain, n=3)]
     hint = f" Did you mean {' or '.join(close)}?" if close else ""
-    raise UserError(f'There is no {what} called "{name}".{hint} Known are: {", ".join(known)}.')
+    raise UserError(f'There is no {what} called "{name}".{hint} {others}')
 
 
 def _plain(name: str) -> str:

@@ -33,7 +33,10 @@ def find_weights(spec: BackboneSpec, weights: str, image_size: int = 0) -> Path 
             check_published(path, spec, image_size)
         return path
     if find_spec(OWN_FILES) is None:
-        raise UserError(f'Weights were "{weights}"; give imagenet, bundled or none: there is no {OWN_FILES} here.')
+        raise UserError(
+            f"--weights was {weights}, and this project was made without weight files of one's own; the template's "
+            "tools/new_project.py --with weight-files makes one with them. Give imagenet, bundled or none."
+        )
     return resolve_name(f"{OWN_FILES}:own_file")(spec, weights)
 
 

@@ -31,9 +31,10 @@ def find(root: Path, name: str, modality: type[Modality] | None = ImageModality)
         examples += _class_examples(root, folder, split, modality, notes, skipped)
     if not examples:
         others = [other.count_noun(count) for other, count in count_modalities(skipped).items() if count]
-        takers = ", ".join(prefixes()) or "of another project"
-        but = f", but {' and '.join(others)}, which other backbones ({takers}) may take" if others else ""
-        raise UserError(f"{root} holds no {modality.plural}{but}. {_expected_layout(modality)}")
+        found = f"{' and '.join(others)}, but " if others else ""
+        takers = f"a backbone that takes them ({', '.join(prefixes())}), or " if prefixes() else ""
+        advice = f" Give {takers}{modality.plural}." if others else ""
+        raise UserError(f"{root} holds {found}no {modality.plural}.{advice} {_expected_layout(modality)}")
     if skipped:
         kinds = ", ".join(f"{extension} ({count})" for extension, count in sorted(skipped.items()))
         notes.append(f"Skipped files with other extensions: {kinds}.")

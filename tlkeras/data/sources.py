@@ -5,12 +5,13 @@ To add a kind of source, write a module beside `folder.py` that returns a `Datas
 """
 
 import importlib
-import importlib.util
+import pkgutil
 import re
 from pathlib import Path
 from types import ModuleType
 from typing import get_args
 
+from tlkeras.backbones.registry import unknown_prefix
 from tlkeras.config.fields import Task, TaskOption
 from tlkeras.data import folder
 from tlkeras.data.example import DatasetListing, Split, class_names
@@ -58,18 +59,14 @@ def find_examples(
 
 def source_package(data: str) -> ModuleType | None:
     """Return the package `tlkeras.data.PREFIX` of `PREFIX:REST`, None for a path; refuse what has none."""
-    prefix = re.match(r"([a-z]{2,}):", data)
-    if prefix is None:
+    prefix, colon, _ = data.partition(":")
+    known = [module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]) if module.ispkg]
+    if colon and prefix in known:
+        return importlib.import_module(f"tlkeras.data.{prefix}")
+    if not re.match(r"[a-z]{2,}:", data) or Path(data).exists():
         return None
-    package = f"tlkeras.data.{prefix[1]}"
-    spec = importlib.util.find_spec(package)
-    if spec and spec.submodule_search_locations:  # else a module that is not a package
-        return importlib.import_module(package)
-    if Path(data).exists():
-        return None
-    raise UserError(
-        f"--data was {data}, but this project has no package {package} that finds it. Give a folder or a CSV file."
-    )
+    choices = ["a folder", "a CSV file", "digits", *(f"{name}:NAME" for name in known)]
+    raise unknown_prefix("--data", data, choices)
 
 
 def _csv_part(data: str) -> ModuleType:
@@ -77,8 +74,8 @@ def _csv_part(data: str) -> ModuleType:
         return importlib.import_module(f"{__package__}.csv_file")
     except ModuleNotFoundError:
         raise UserError(
-            f"--data was {data}, but this project has no CSV part: {__package__} lacks csv_file.py. Give a folder with "
-            "one subfolder per class."
+            f"--data was {data}, and this project was made without CSV files; the template's tools/new_project.py "
+            "--with csv makes one with them. Give a folder with one subfolder per class."
         ) from None
 
 

@@ -23,22 +23,13 @@ REF_VARIABLE = b"VariableV2"  # the name of the operation, as a graph has it
 
 
 def check_handle(handle: str) -> None:
-    """Refuse, before TensorFlow loads, what cannot be a module or cannot be downloaded.
-
-    Args:
-        handle: a URL, a folder that holds `saved_model.pb`, or a `.tar`, `.tar.gz` or `.tgz` of one.
-
-    Raises:
-        UserError: there is nothing of that kind; or the URL is not in the cache and does not answer.
-    """
+    """Refuse, before TensorFlow loads, what cannot be a module or cannot be downloaded."""
+    path = Path(handle).expanduser()
     if not handle.strip():
         raise UserError(f'The backbone was "{PREFIX}" without a handle: add a URL, a folder or an archive.')
     if is_url(handle):
-        if not is_cached(handle):
-            check_reachable(handle)
-        return
-    path = Path(handle).expanduser()
-    if path.is_dir():
+        check_cached_or_reachable(handle)
+    elif path.is_dir():
         check_folder(path)
     elif not (path.is_file() and path.name.endswith(ARCHIVES)):
         raise UserError(
@@ -48,11 +39,7 @@ def check_handle(handle: str) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder that does not hold a module of TensorFlow 2.
-
-    Raises:
-        UserError: with what it is instead.
-    """
+    """Refuse a folder that does not hold a module of TensorFlow 2."""
     if not (folder / "saved_model.pb").is_file():
         raise UserError(
             f"{folder} is not a TensorFlow Hub module: it has no saved_model.pb. Give the folder that does."
@@ -62,14 +49,7 @@ def check_folder(folder: Path) -> None:
 
 
 def tensorflow_1_error(folder: Path, what: str, tags: Sequence[str], key: str) -> UserError:
-    """Return what to tell the user about a file of TensorFlow 1.
-
-    Args:
-        folder: of the file.
-        what: the file is.
-        tags: of its graph.
-        key: of the signature that gives features.
-    """
+    """Return what to tell the user about a file of TensorFlow 1 with these tags, whose signature `key` has features."""
     start = f"{folder} is {what}, which cannot be fine-tuned in TensorFlow 2. Use its TF2 version"
     if REF_VARIABLE in (folder / "saved_model.pb").read_bytes():
         return UserError(f"{start}; this one keeps its weights in ref variables (VariableV2) and cannot be converted.")
@@ -84,22 +64,15 @@ def is_url(handle: str) -> bool:
     return handle.startswith(("http://", "https://"))
 
 
-def is_cached(handle: str) -> bool:
-    """Return whether tensorflow_hub has downloaded a URL before."""
-    return (hub_cache() / hashlib.sha1(handle.encode()).hexdigest() / "saved_model.pb").is_file()
-
-
 def hub_cache() -> Path:
     """Return the folder of tensorflow_hub's downloads: `TFHUB_CACHE_DIR`, or one that outlives a restart."""
     return Path(os.environ.get("TFHUB_CACHE_DIR") or cache_dir() / "hub")
 
 
-def check_reachable(handle: str) -> None:
-    """Ask for a URL as tensorflow_hub will.
-
-    Raises:
-        UserError: it does not answer.
-    """
+def check_cached_or_reachable(handle: str) -> None:
+    """Refuse a URL that tensorflow_hub has not downloaded before and that does not answer."""
+    if (hub_cache() / hashlib.sha1(handle.encode()).hexdigest() / "saved_model.pb").is_file():
+        return
     try:
         address = urllib.parse.urlsplit(handle)
         query = "&".join(filter(None, [address.query, "tf-hub-format=compressed"]))
@@ -119,11 +92,7 @@ def cannot_download(handle: str, error: Exception) -> UserError:
 
 
 def fetch(handle: str) -> Path:
-    """Return the folder of a module; download or unpack it first if necessary.
-
-    Raises:
-        UserError: it cannot be downloaded, or is not a module.
-    """
+    """Return the folder of a module; download or unpack it first if necessary."""
     check_handle(handle)
     path = Path(handle).expanduser()
     if is_url(handle):
@@ -135,11 +104,7 @@ def fetch(handle: str) -> Path:
 
 
 def download(handle: str) -> Path:
-    """Let tensorflow_hub download a module into its cache, or find it there.
-
-    Raises:
-        UserError: the package is missing, or the download fails.
-    """
+    """Let tensorflow_hub download a module into its cache, or find it there."""
     os.environ["TFHUB_CACHE_DIR"] = str(hub_cache())
     load_tensorflow()  # here, as tensorflow_hub would load it with all its startup logs
     try:
@@ -161,11 +126,7 @@ def download(handle: str) -> Path:
 
 
 def unpack(archive: Path) -> Path:
-    """Unpack an archive into the cache, once for each content.
-
-    Raises:
-        UserError: it is damaged, or would write outside its folder.
-    """
+    """Unpack an archive into the cache, once for each content."""
     folder = hub_cache() / f"file-{file_hash(archive)}"
     if folder.is_dir():
         return folder
@@ -176,7 +137,7 @@ def unpack(archive: Path) -> Path:
                 file.extractall(partial, filter="data")
         except (tarfile.TarError, EOFError, OSError, ValueError) as error:
             raise UserError(f"{archive} cannot be unpacked ({error}). Get it again.") from error
-        found = sorted(Path(partial).rglob("saved_model.pb"), key=lambda path: (len(path.parts), path))
+        found = list(Path(partial).rglob("saved_model.pb"))
         if len(found) != 1:
             raise UserError(
                 f"{archive} holds {len(found)} files called saved_model.pb; an archive of a module holds one. Give the "

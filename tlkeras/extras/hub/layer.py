@@ -1,5 +1,6 @@
-"""A TensorFlow Hub module as a Keras 3 layer, which tensorflow_hub's own `KerasLayer` cannot be."""
+"""A TensorFlow Hub module as a Keras 3 layer, which tensorflow_hub's own `KerasLayer` cannot be, and a model on it."""
 
+import logging
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -10,10 +11,45 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tlkeras.backbones.spec import check_image_size
 from tlkeras.errors import UserError
 from tlkeras.extras.hub.handles import digest_module
 from tlkeras.extras.hub.module import Module, open_module
+from tlkeras.extras.hub.spec import INPUT, MODEL_NAME, STAGE, HubSpec
+from tlkeras.models.backbone import preprocess_input, resized_input
 from tlkeras.models.keras_private import add_variables
+
+log = logging.getLogger("tlkeras")
+
+
+def build_inputs_and_features(
+    spec: HubSpec, *, weights: str, image_size: int | None, precision: str
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Build the lower part of a model: for images resizing, scaling and the module; for text and audio the module.
+
+    From pixels `(B, H, W, 3)`, 0–255, texts `(B,)`, or audio `(B, samples)` to features, such as `(B, C)`. A module has
+    weights of its own and always computes in float32.
+    """
+    if spec.modality == "image":
+        size = check_image_size(spec, image_size)
+        inputs, x = resized_input(size)
+        return inputs, build_module(spec, (size, size, 3))(preprocess_input(x, spec.preprocess_mode))
+    if spec.modality == "text":
+        inputs = keras.Input((), dtype="string", name="text")
+    else:
+        inputs = keras.Input((spec.max_size,), name="audio")  # None where it takes any number of samples
+    return inputs, build_module(spec, inputs.shape[1:])(inputs)
+
+
+def build_module(spec: HubSpec, input_size: tuple[int | None, ...]) -> keras.Model:
+    """Build a module alone: inputs `(B, *input_size)` to features; frozen, in inference mode."""
+    inputs = keras.Input(input_size, name=INPUT, dtype="string" if spec.modality == "text" else "float32")
+    module = HubModule(spec.folder, input_size, source=spec.name, name=STAGE)
+    backbone = keras.Model(inputs, module(inputs), name=MODEL_NAME)
+    size = f" at {input_size[0]} px" if spec.modality == "image" else ""
+    log.info("Backbone: %s%s, weights of the module.", spec.name, size)
+    backbone.trainable = False
+    return backbone
 
 
 @keras.saving.register_keras_serializable(package="tlkeras")
@@ -38,16 +74,8 @@ class HubModule(keras.layers.Layer):
     ) -> None:
         """Load a module, or leave that to `load_assets` where Keras reads a saved model.
 
-        Args:
-            folder: holds `saved_model.pb`.
-            input_size: shape of the inputs without the batch axis.
-            output_size: shape of the features without the batch axis; read from the module where there is a folder.
-            digest: SHA-256 of the graph and the assets, compared if given.
-            source: where the module came from, for messages.
-            kwargs: of `keras.layers.Layer`; the dtype is always float32, as that of modules is.
-
-        Raises:
-            UserError: there is no module, or it cannot be used.
+        Sizes are shapes without the batch axis; that of the outputs is read from the module where there is a folder.
+        The digest, SHA-256 of graph and assets, is compared if given; the source is for messages.
         """
         super().__init__(autocast=False, **(kwargs | {"dtype": "float32"}))
         self.input_size, self.output_size, self.digest = tuple(input_size), tuple(output_size), digest
@@ -86,11 +114,7 @@ class HubModule(keras.layers.Layer):
         return module
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Compute float32 features `(B, *output_size)` of inputs `(B, …)`.
-
-        Raises:
-            RuntimeError: the module's files are missing, as in a layer that was made from a config alone.
-        """
+        """Compute float32 features `(B, *output_size)` of inputs `(B, …)`."""
         if self._module is None:
             raise RuntimeError(
                 f"The layer of {self.source} has no files: they come with keras.models.load_model, not with a config "
@@ -111,10 +135,8 @@ class HubModule(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return all but the files."""
-        return super().get_config() | {
-            "input_size": self.input_size, "output_size": self.output_size, "digest": self.digest,
-            "source": self.source,
-        }  # fmt: skip
+        own = {name: getattr(self, name) for name in ("input_size", "output_size", "digest", "source")}
+        return super().get_config() | own
 
     def save_assets(self, folder: str) -> None:
         """Write the module's files into a saved model."""

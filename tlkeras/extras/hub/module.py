@@ -1,8 +1,7 @@
 """Open a SavedModel by the conventions of TensorFlow Hub: a function from inputs to features, its weights, its losses.
 
-They are in https://www.tensorflow.org/hub/reusable_saved_models: `__call__` with an optional `training`, `variables`,
-`trainable_variables`, `regularization_losses`. What Keras 3 exports has `serve` instead of `__call__`, and other files
-have signatures only; all three are supported.
+They are in https://www.tensorflow.org/hub/reusable_saved_models. What Keras 3 exports has `serve` instead of
+`__call__`, and other files have signatures only; all three are supported.
 """
 
 import re
@@ -30,7 +29,6 @@ class Module:
     """A SavedModel, loaded.
 
     Attributes:
-        name: its folder's.
         root: what TensorFlow loaded; it must live as long as the others.
         run: from a batch of inputs to features, in inference mode.
         spec: shape and dtype of the input, batch axis first.
@@ -48,11 +46,7 @@ class Module:
     losses: list[Callable[[], tf.Tensor]]
 
     def output_size(self, input_size: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return the shape of the features of inputs of a shape, both without the batch axis.
-
-        Raises:
-            UserError: they are neither a vector `(C,)`, a sequence `(T, C)` nor a map `(h, w, C)`, or of unknown size.
-        """
+        """Return the shape of the features of inputs of a shape, both without the batch axis."""
         step = tf.function(self.run).get_concrete_function(tf.TensorSpec((None, *input_size), self.spec.dtype))
         shape = step.structured_outputs.shape
         if shape.rank not in (2, 3, 4) or shape[-1] is None:
@@ -64,17 +58,13 @@ class Module:
 
 
 def open_module(folder: Path) -> Module:
-    """Load a module from its folder.
-
-    Raises:
-        UserError: the file is damaged, is in TensorFlow 1's format, has operations that access files, or no function
-            that takes one tensor.
-    """
+    """Load a module from its folder."""
     check_graph(folder / "saved_model.pb")
     try:
         root = tf.saved_model.load(str(folder))
     except Exception as error:  # of many kinds where files are damaged
-        raise UserError(f"{folder} cannot be loaded as a SavedModel ({first_line(error)}). Get it again.") from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{folder} cannot be loaded as a SavedModel ({reason}). Get it again.") from error
     run, traces = feature_function(root, folder)
     inputs = [tensor_inputs(trace) for trace in traces]
     if not all(len(specs) == 1 for specs in inputs):
@@ -86,24 +76,22 @@ def open_module(folder: Path) -> Module:
         trainable = [variable for variable in variables if variable.trainable]
     trainable = [variable for variable in trainable if variable.dtype.is_floating]
     losses = list(getattr(root, "regularization_losses", None) or [])
-    run, spec = on_batches(run, most_general([specs[0] for specs in inputs]))
+    shape = inputs[0][0].shape
+    for (spec,) in inputs[1:]:  # None where the traces differ, such as (None, 224, 224, 3)
+        shape = shape.most_specific_compatible_shape(spec.shape)
+    run, spec = on_batches(run, tf.TensorSpec(shape, inputs[0][0].dtype))
     return Module(folder.name, root, run, spec, variables, trainable, losses)
 
 
 def on_batches(run: Run, spec: tf.TensorSpec) -> tuple[Run, tf.TensorSpec]:
     """Return a function of batches of examples, and what it takes; that is what most modules have anyway.
 
-    Args:
-        run: of a module.
-        spec: what the module takes.
-
-    Returns:
-        For a column of texts `(None, 1)`, as in Keras 2, a function of `(None,)`; for one audio clip, `(None,)` or
-        `(samples,)`, as in many audio modules, a function of `(None, samples)`, one clip after the other.
+    For a column of texts `(None, 1)`, as in Keras 2, it takes `(None,)`; for one audio clip, `(None,)` or `(samples,)`,
+    as in many audio modules, `(None, samples)`, one clip after the other.
     """
     if spec.dtype == tf.string and spec.shape.rank == 2 and spec.shape[1] == 1:
         return lambda texts: run(texts[:, None]), tf.TensorSpec(spec.shape[:1], tf.string)
-    if spec.dtype.is_floating and spec.shape.rank == 1:
+    if is_one_clip(spec):
         features = tf.function(run).get_concrete_function(spec).structured_outputs
         result = tf.TensorSpec(features.shape, features.dtype)
         return lambda clips: tf.map_fn(run, clips, fn_output_signature=result), tf.TensorSpec((None, *spec.shape))
@@ -111,50 +99,39 @@ def on_batches(run: Run, spec: tf.TensorSpec) -> tuple[Run, tf.TensorSpec]:
 
 
 def feature_function(root: Any, folder: Path) -> tuple[Run, list[Any]]:
-    """Return the function from inputs to features, in inference mode, and the concrete functions that it may run.
-
-    Raises:
-        UserError: there is none, or it does not take its input as its first argument.
-    """
+    """Return the function from inputs to features, in inference mode, and the concrete functions that it may run."""
     function = root.__call__ if callable(root) else getattr(root, "serve", None)
     if function is not None and getattr(function, "concrete_functions", None):
         names = function.function_spec.fullargspec
-        options = {"training": False} if "training" in [*names.args, *names.kwonlyargs] else {}
-        call = partial(function, **options)
+        call = partial(function, **({"training": False} if "training" in [*names.args, *names.kwonlyargs] else {}))
         traces = list(function.concrete_functions)
         firsts = [(trace.structured_input_signature[0] or (None,))[0] for trace in traces]
         if not all(isinstance(first, tf.TensorSpec) for first in firsts):
             raise UserError(f"{folder} takes its input by name or in a dictionary; a module takes one tensor.")
-        return lambda inputs: pick_features(call(inputs), folder, takes_one_clip(traces[0])), traces
-    signatures = {key: root.signatures[key] for key in root.signatures if not key.startswith("__")}
-    key = next((key for key in SIGNATURES if key in signatures), None)
+        of_one_clip = [is_one_clip(spec) for spec in tensor_inputs(traces[0])] == [True]
+        return lambda inputs: pick_features(call(inputs), folder, of_one_clip), traces
+    key = next((key for key in SIGNATURES if key in root.signatures), None)
     if key is None:
         raise UserError(f"{folder} has no function to call: neither __call__, serve nor a signature. Is it a module?")
-    trace = signatures[key]
+    trace = root.signatures[key]
     name = next(iter(trace.structured_input_signature[1]))
     return lambda inputs: pick_features(trace(**{name: inputs}), folder), [trace]
 
 
-def takes_one_clip(trace: Any) -> bool:
-    """Return whether a concrete function takes the samples of one audio clip rather than a batch."""
-    return [spec.dtype.is_floating and spec.shape.rank == 1 for spec in tensor_inputs(trace)] == [True]
+def is_one_clip(spec: tf.TensorSpec) -> bool:
+    """Return whether an input is the samples of one audio clip rather than a batch."""
+    return spec.dtype.is_floating and spec.shape.rank == 1
 
 
 def pick_features(outputs: Any, folder: Path, of_one_clip: bool = False) -> tf.Tensor:
     """Return the features `(B, …)` among a module's outputs: the only one, or the one with a common name.
 
-    Args:
-        outputs: of a module: a tensor, a sequence or a dictionary.
-        folder: the module's, for messages.
-        of_one_clip: in a sequence of three they are then the second, as YAMNet returns scores, features and a
-            spectrogram (https://www.kaggle.com/models/google/yamnet).
-
-    Raises:
-        UserError: there are several, none of them with a common name.
+    Of one clip they are the second of three, as YAMNet returns scores, features and a spectrogram
+    (https://www.kaggle.com/models/google/yamnet).
     """
-    if isinstance(outputs, list | tuple) and len(outputs) in ((1, 3) if of_one_clip else (1,)):
-        return outputs[len(outputs) // 2]
     if isinstance(outputs, list | tuple):
+        if len(outputs) in ((1, 3) if of_one_clip else (1,)):
+            return outputs[len(outputs) // 2]
         raise UserError(f"{folder} returns a sequence of {len(outputs)} outputs; a feature module returns one.")
     if not isinstance(outputs, dict):
         return outputs
@@ -170,21 +147,8 @@ def tensor_inputs(trace: Any) -> list[tf.TensorSpec]:
     return [spec for spec in specs if isinstance(spec, tf.TensorSpec) and spec.dtype != tf.bool]
 
 
-def most_general(specs: list[tf.TensorSpec]) -> tf.TensorSpec:
-    """Return one spec for all traces of a function, such as `(None, 224, 224, 3)`: None where they differ."""
-    shape = specs[0].shape
-    for spec in specs[1:]:
-        shape = shape.most_specific_compatible_shape(spec.shape)
-    return tf.TensorSpec(shape, specs[0].dtype)
-
-
 def rescales_pixels(folder: Path) -> bool:
     """Return whether a network that Keras 2 saved says that it scales pixels of 0 to 255 itself."""
     file = folder / "keras_metadata.pb"
     found = RESCALING.search(file.read_bytes()) if file.is_file() else None
     return found is not None and float(found[1]) < MAX_SCALE
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's message."""
-    return (str(error).splitlines() or [type(error).__name__])[0]

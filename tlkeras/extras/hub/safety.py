@@ -27,14 +27,7 @@ NOT_PURE = re.compile(r"\w*PyFunc\w*|ReadFile|MatchingFiles|\w*Dataset\w*|Debug\
 
 
 def check_graph(file: Path) -> None:
-    """Refuse a SavedModel that is damaged, or does more than compute.
-
-    Args:
-        file: its `saved_model.pb`.
-
-    Raises:
-        UserError: it is damaged, of TensorFlow 1, or could access files or run Python.
-    """
+    """Refuse a `saved_model.pb` that is damaged, of TensorFlow 1, or could access files or run Python."""
     saved = SavedModel()
     try:
         saved.ParseFromString(file.read_bytes())
@@ -68,18 +61,12 @@ def suspicious(graph: MetaGraphDef) -> Iterator[str]:
         seen.add(name)
         waiting.append(gradients.get(name, ""))
         for node in functions[name].node_def:
-            waiting += called_by(node)
+            waiting.append(node.op)
+            for value in node.attr.values():  # which may be functions that the operation calls
+                waiting += [value.func.name, *(function.name for function in value.list.func)]
             if node.op not in functions and not is_safe_op(node, functions[name]):
                 yield node.op
     yield from (asset.filename for asset in graph.asset_file_def if Path(asset.filename).name != asset.filename)
-
-
-def called_by(node: NodeDef) -> Iterator[str]:
-    """Yield names of functions that an operation may call."""
-    yield node.op
-    for value in node.attr.values():
-        yield value.func.name
-        yield from (function.name for function in value.list.func)
 
 
 def is_safe_op(node: NodeDef, function: FunctionDef) -> bool:

@@ -25,28 +25,19 @@ STAGE, INPUT = "module", "inputs"  # names of the layer in it and of its input
 
 @dataclass(frozen=True)
 class HubSpec(BackboneSpec):
-    """A TensorFlow Hub module; `max_size` is the number of samples where it takes audio of one length only.
+    """A TensorFlow Hub module; `max_size` is the number of samples where it takes audio of one length only."""
 
-    Attributes:
-        handle: a URL, a folder or an archive.
-        folder: where the module is; None until it is resolved.
-    """
-
-    handle: str = ""
-    folder: Path | None = None
+    handle: str = ""  # a URL, a folder or an archive
+    folder: Path | None = None  # None until it is resolved
 
     provider: ClassVar[str] = "hub"
     own_options: ClassVar[tuple[str, ...]] = ("pixel_range",)
-    builder: ClassVar[str] = "tlkeras.extras.hub.build:build_inputs_and_features"
+    builder: ClassVar[str] = "tlkeras.extras.hub.layer:build_inputs_and_features"
     untrained_weights: ClassVar[str] = "module"
     named_weights: ClassVar[tuple[str, ...]] = ("module",)
 
     def configure(self, pixel_range: PixelRange = "auto", **options: Any) -> Self:
-        """Return the spec with the pixel range that the module takes: "0..1", "-1..1", "0..255" or "auto".
-
-        Raises:
-            UserError: there is no such range, or an option is not for this backbone.
-        """
+        """Return the spec with the pixel range that the module takes."""
         super().configure(**options)
         check_values(ModelOptions(pixel_range=pixel_range))
         if pixel_range == "auto":
@@ -54,21 +45,13 @@ class HubSpec(BackboneSpec):
         return dataclasses.replace(self, preprocess_mode=PREPROCESS_MODES[pixel_range], folder=None)
 
     def resolve_weights(self, weights: str) -> str:
-        """Return "module", the only weights there are; "imagenet", the default, stands for them too.
-
-        Raises:
-            UserError: others were given.
-        """
+        """Return "module", the only weights there are; "imagenet", the default, stands for them too."""
         if weights not in ("imagenet", "module"):
             raise UserError(f"--weights was {weights}, but {self.name} has its own; leave it out.")
         return "module"
 
     def check(self, weights: str, image_size: int | None) -> None:
-        """Refuse other weights than the module's, and an image size that it does not take.
-
-        Raises:
-            UserError: with what it takes.
-        """
+        """Refuse other weights than the module's, and an image size that it does not take."""
         self.resolve_weights(weights)
         if self.modality in ("image", None):
             check_image_size(self, image_size)
@@ -83,10 +66,6 @@ class HubSpec(BackboneSpec):
 
         The pixel range, where it is not given, is 0 to 255 if the module takes uint8 or starts with a layer that scales
         pixels, else 0 to 1, as https://www.tensorflow.org/hub/common_signatures/images has it.
-
-        Raises:
-            UserError: the module cannot be downloaded or opened, takes neither square RGB images nor text nor audio, or
-                takes no images and a pixel range was given.
         """
         if self.folder:
             return self
@@ -105,11 +84,7 @@ class HubSpec(BackboneSpec):
 
 
 def find_spec(handle: str) -> HubSpec:
-    """Return the spec of a module as far as it is known without TensorFlow.
-
-    Raises:
-        UserError: there is no such module.
-    """
+    """Return the spec of a module as far as it is known without TensorFlow."""
     check_handle(handle)
     return module_spec(f"{PREFIX}{handle}", handle)
 
@@ -124,11 +99,7 @@ def module_spec(name: str, handle: str = "") -> HubSpec:
 
 
 def input_fields(spec: HubSpec, module: "Module", folder: Path) -> dict[str, Any]:
-    """Return the fields of a spec that say what a module takes: modality, size, pixel range.
-
-    Raises:
-        UserError: it takes something else; or a pixel range was given that it does not take.
-    """
+    """Return the fields of a spec that say what a module takes: modality, size, pixel range."""
     inputs = module.spec
     if inputs.dtype != "string" and not (inputs.dtype.is_floating and inputs.shape.rank == 2):
         return image_fields(spec, module, folder)
@@ -145,39 +116,22 @@ def input_fields(spec: HubSpec, module: "Module", folder: Path) -> dict[str, Any
 
 
 def image_fields(spec: HubSpec, module: "Module", folder: Path) -> dict[str, Any]:
-    """Return the fields of a spec for a module that takes images; a pixel range that was given is kept.
+    """Return the fields of a spec for a module that takes images; a pixel range that was given is kept."""
+    from tlkeras.extras.hub.module import rescales_pixels
 
-    Raises:
-        UserError: it takes something else, or another range.
-    """
-    size = image_side(module, spec.name)
-    if module.spec.dtype.is_integer and spec.preprocess_mode not in ("", "inside"):
-        raise UserError(f"{spec.name} takes whole numbers, so its pixel range is 0..255; leave --pixel-range out.")
-    return {
-        "modality": "image", "preprocess_mode": spec.preprocess_mode or own_preprocess_mode(module, folder),
-        "default_size": size or DEFAULT_SIZE, "min_size": size or 1, "max_size": size,
-    }  # fmt: skip
-
-
-def image_side(module: "Module", name: str) -> int | None:
-    """Return the image size in pixels that a module takes; None where it takes any.
-
-    Raises:
-        UserError: it does not take square RGB images.
-    """
-    shape = module.spec.shape
+    shape, dtype = module.spec.shape, module.spec.dtype
     if shape.rank != 4 or shape[3] != 3 or shape[1] != shape[2]:
         raise UserError(
-            f"{name} takes {module.spec.dtype.name} of shape {shape}; a backbone takes square RGB images, "
+            f"{spec.name} takes {dtype.name} of shape {shape}; a backbone takes square RGB images, "
             "(None, S, S, 3), text, strings of shape (None,), or audio, (None,) or (None, samples)."
         )
     if shape[0] is not None:
-        raise UserError(f"{name} takes {shape[0]} images at a time; a backbone must take batches of any size.")
-    return shape[1]
-
-
-def own_preprocess_mode(module: "Module", folder: Path) -> Mode:
-    """Return the `preprocess_mode` for the pixel range that a module says it takes."""
-    from tlkeras.extras.hub.module import rescales_pixels
-
-    return "inside" if module.spec.dtype == "uint8" or rescales_pixels(folder) else "unit"
+        raise UserError(f"{spec.name} takes {shape[0]} images at a time; a backbone must take batches of any size.")
+    if dtype.is_integer and spec.preprocess_mode not in ("", "inside"):
+        raise UserError(f"{spec.name} takes whole numbers, so its pixel range is 0..255; leave --pixel-range out.")
+    own_mode: Mode = "inside" if dtype == "uint8" or rescales_pixels(folder) else "unit"
+    size = shape[1]  # None where it takes images of any size
+    return {
+        "modality": "image", "preprocess_mode": spec.preprocess_mode or own_mode,
+        "default_size": size or DEFAULT_SIZE, "min_size": size or 1, "max_size": size,
+    }  # fmt: skip

@@ -3,8 +3,7 @@
 from typing import TYPE_CHECKING
 
 from tlkeras.backbones.spec import BackboneSpec
-from tlkeras.extras.kerashub.presets import LAYER, MODEL_NAME, check_installed
-from tlkeras.extras.kerashub.spec import encoder_spec, find_spec
+from tlkeras.extras.kerashub.spec import LAYER, MODEL_NAME, check_installed, encoder_spec, find_spec
 
 if TYPE_CHECKING:
     import keras

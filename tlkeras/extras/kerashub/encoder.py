@@ -11,16 +11,16 @@ import tensorflow as tf
 from keras import ops
 
 from tlkeras.errors import UserError
-from tlkeras.extras.kerashub.presets import (
+from tlkeras.extras.kerashub.spec import (
     INPUT,
     MAX_POSITIONS,
     MODEL_NAME,
     SIZES,
     VOCABULARY_SIZE,
     WEIGHTS_FILE,
+    EncoderSpec,
     read_preset,
 )
-from tlkeras.extras.kerashub.spec import EncoderSpec
 from tlkeras.extras.kerashub.tokens import TextTokens
 
 log = logging.getLogger("tlkeras")
@@ -31,39 +31,9 @@ MAX_DEFAULT_LENGTH = 128  # tokens of a text, where nothing else is asked for
 def build_inputs_and_features(
     spec: EncoderSpec, *, weights: str, image_size: int | None, precision: str
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """Build the lower part of a text model: tokenizer and encoder.
-
-    Args:
-        spec: resolved.
-        weights: "preset", or "none" (random).
-        image_size: None, as there are no images.
-        precision: dtype policy of the encoder's layers.
-
-    Returns:
-        Texts `(B,)` and their vectors `(B, C)`.
-    """
-    inputs = keras.Input((), dtype="string", name="text")
-    tokens, encoder = build_encoder(spec, weights, precision)
-    return inputs, encoder(tokens(inputs))
-
-
-def build_encoder(
-    spec: EncoderSpec, weights: str = "preset", precision: str = "float32"
-) -> tuple[TextTokens, keras.Model]:
-    """Build a tokenizer and a frozen encoder, with nothing random in it.
+    """Build the lower part of a text model, from texts `(B,)` to their vectors `(B, C)`; there is no image size.
 
     Without a sequence length texts have the length that 95 % of the training texts need, 128 tokens at most.
-
-    Args:
-        spec: resolved.
-        weights: "preset", or "none" (random).
-        precision: dtype policy of the encoder's layers.
-
-    Returns:
-        A layer from strings `(B,)` to tokens `(B, T)`, and a functional model from those to vectors `(B, C)`.
-
-    Raises:
-        UserError: it cannot be used, does not take so many tokens, or has no training texts and needs them.
     """
     if spec.folder:
         encoder, tokenizer = load_preset(spec.folder, weights, precision)
@@ -74,20 +44,19 @@ def build_encoder(
     else:
         encoder, tokenizer = from_scratch(spec, spec.texts, precision)
     spec.check_length(encoder.max_sequence_length)
-    max_default = min(MAX_DEFAULT_LENGTH, encoder.max_sequence_length)
-    length = spec.sequence_length or default_length(tokenizer, spec.texts, max_default)
+    length = spec.sequence_length or min(MAX_DEFAULT_LENGTH, encoder.max_sequence_length)
+    if spec.texts is not None and not spec.sequence_length:
+        counts = tf.function(lambda part: tokenizer(part).row_lengths())(tf.constant(list(spec.texts)))
+        length = int(min(length, np.ceil(np.percentile(counts, 95)) + 2))  # with start and end
     description = "random weights" if weights == "none" else "weights of the preset"
     log.info("Backbone: %s at %d tokens, %s.", spec.name, length, description)
-    tokens = TextTokens(tokenizer, length, spec.name, name="tokens")
-    return tokens, nested_model(encoder, length, tokenizer.pad_token_id)
+    inputs = keras.Input((), dtype="string", name="text")
+    tokens = TextTokens(tokenizer, length, spec.name, name="tokens")(inputs)
+    return inputs, nested_model(encoder, length, tokenizer.pad_token_id)(tokens)
 
 
 def load_preset(folder: Path, weights: str, precision: str) -> tuple[keras.Model, keras.layers.Layer]:
-    """Build the encoder and the tokenizer of a preset from plain values, without dropout.
-
-    Raises:
-        UserError: its parts do not fit together.
-    """
+    """Build the encoder and the tokenizer of a preset from plain values, without dropout."""
     preset = read_preset(folder)
     try:
         numbers = preset.numbers | {"dropout": 0.0}
@@ -123,26 +92,11 @@ def from_scratch(spec: EncoderSpec, texts: Sequence[str], precision: str) -> tup
     return encoder, tokenizer
 
 
-def default_length(tokenizer: keras.layers.Layer, texts: Sequence[str] | None, max_length: int) -> int:
-    """Return the tokens that 95 % of the texts need, including start and end, but `max_length` at most."""
-    if texts is None:
-        return max_length
-    counts = tf.function(lambda part: tokenizer(part).row_lengths())(tf.constant(list(texts)))
-    return int(min(max_length, np.ceil(np.percentile(counts, 95)) + 2))
-
-
 def nested_model(encoder: keras.Model, length: int, padding: int) -> keras.Model:
     """Put the layers of an encoder side by side in one functional model, so that it can be split between them.
 
     The vector of a text is what KerasHub's own classifiers use: the first token's, in BERT through its dense layer.
-
-    Args:
-        encoder: of KerasHub.
-        length: tokens of a text.
-        padding: the padding token.
-
-    Returns:
-        A frozen model from tokens `(B, length)` to vectors `(B, C)`.
+    `padding` is the padding token; the model is frozen.
     """
     tokens = keras.Input((length,), dtype="int32", name=INPUT)
     mask = ops.cast(ops.not_equal(tokens, padding), "int32")

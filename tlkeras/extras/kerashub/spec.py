@@ -1,45 +1,58 @@
-"""A text encoder of KerasHub as a backbone spec. Nothing here loads TensorFlow until a preset is downloaded."""
+"""A text encoder of KerasHub as a backbone spec, and the preset that it comes from, without loading TensorFlow.
+
+A preset is a folder of configuration, vocabulary and weights (https://keras.io/keras_hub/presets/). It may be
+untrusted: it is read as plain numbers and files, and only the classes of KerasHub listed here are ever made from it.
+TensorFlow is loaded for downloads only.
+"""
 
 import dataclasses
+import importlib.util
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from tlkeras.backbones.spec import BackboneSpec, Stage
+from tlkeras.backbones.weight_files import open_hdf5
 from tlkeras.config.fields import check_values
 from tlkeras.config.train import ModelOptions
 from tlkeras.errors import UserError
-from tlkeras.extras.kerashub.presets import (
-    INPUT,
-    LAYER,
-    MAX_POSITIONS,
-    PREFIX,
-    SIZES,
-    VOCABULARY_SIZE,
-    WEIGHTS_FILE,
-    Preset,
-    check_installed,
-    digest_preset,
-    download_preset,
-    read_preset,
-)
+from tlkeras.io.hashing import tree_hash
+from tlkeras.runtime import load_tensorflow
+
+PREFIX = "kerashub:"
+INSTALL = "pip install keras-hub tensorflow-text"
+MAX_JSON_BYTES = 1_000_000
+MAX_LAYERS = 100
+WEIGHTS_FILE = "model.weights.h5"
+# Layers, width and heads of small BERTs (Turc et al. 2019, arXiv:1908.08962).
+SIZES = {"bert_tiny": (2, 128, 2), "bert_mini": (4, 256, 4), "bert_small": (4, 512, 8), "bert_medium": (8, 512, 8)}
+VOCABULARY_SIZE = 8000  # maximum number of words and word pieces in the vocabulary of a size
+MAX_POSITIONS = 512  # maximum number of tokens of a text
+ENCODERS = ("BertBackbone", "DistilBertBackbone", "RobertaBackbone")
+MODEL_NAME = "encoder"  # of the nested model
+INPUT, LAYER = "token_ids", "transformer_layer_"  # names of its input and, with a number, of its layers
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What a preset's configuration says."""
+
+    folder: Path
+    encoder: str  # class of `keras_hub.models`
+    numbers: dict[str, int | float]  # its arguments
+    tokenizer: str  # class of `keras_hub.tokenizers`
+    settings: dict[str, Any]  # its arguments
 
 
 @dataclass(frozen=True)
 class EncoderSpec(BackboneSpec):
-    """A text encoder of KerasHub.
+    """A text encoder of KerasHub; training texts give the sequence length and, without a preset, the vocabulary."""
 
-    Attributes:
-        preset: a folder, a name of KerasHub, or one of `SIZES`.
-        folder: where the preset is; None for a size, and for a name until it is resolved.
-        sequence_length: tokens of a text that the encoder sees; None for what the training texts need.
-        texts: training texts, which give that length and, without a preset, the vocabulary.
-    """
-
-    preset: str = ""
-    folder: Path | None = None
-    sequence_length: int | None = None
+    preset: str = ""  # a folder, a name of KerasHub, or one of `SIZES`
+    folder: Path | None = None  # None for a size, and for a name until it is resolved
+    sequence_length: int | None = None  # in tokens; None for what the training texts need
     texts: Sequence[str] | None = field(default=None, repr=False, compare=False)
 
     provider: ClassVar[str] = "kerashub"
@@ -49,11 +62,7 @@ class EncoderSpec(BackboneSpec):
     can_build_untrained: ClassVar[bool] = False  # without texts there is no vocabulary
 
     def configure(self, sequence_length: int | None = None, texts: Sequence[str] | None = None, **options: Any) -> Self:
-        """Return the spec with a sequence length, or with training texts; what is None stays as it is.
-
-        Raises:
-            UserError: no text may have such a length, or an option is not for this backbone.
-        """
+        """Return the spec with a sequence length, or with training texts; what is None stays as it is."""
         super().configure(**options)
         check_values(ModelOptions(sequence_length=sequence_length))
         return dataclasses.replace(
@@ -67,11 +76,7 @@ class EncoderSpec(BackboneSpec):
         return self.configure(texts=inputs())
 
     def resolve_weights(self, weights: str) -> str:
-        """Return "preset" or "none" (random); "imagenet", the default, stands for the first.
-
-        Raises:
-            UserError: the encoder has no such weights.
-        """
+        """Return "preset" or "none" (random); "imagenet", the default, stands for the first."""
         if weights not in ("imagenet", "preset", "none"):
             raise UserError(f"--weights was {weights}; {self.name} has its own (preset), or random ones (none).")
         if self.preset in SIZES and not self.folder and weights != "none":
@@ -82,46 +87,31 @@ class EncoderSpec(BackboneSpec):
         return "none" if weights == "none" else "preset"
 
     def check(self, weights: str, image_size: int | None) -> None:
-        """Refuse weights that the encoder does not have, and more tokens than it takes, if that is known yet.
-
-        Raises:
-            UserError: with what it takes.
-        """
+        """Refuse weights that the encoder does not have, and more tokens than it takes, if that is known yet."""
         self.resolve_weights(weights)
         if image_size is not None:
             raise UserError(f"--image-size was {image_size}, but {self.name} takes text; leave it out.")
         if self.sequence_length and self.stages:
-            self.check_length(self.max_length())
+            numbers = read_preset(self.folder).numbers if self.folder else {}
+            self.check_length(int(numbers.get("max_sequence_length", MAX_POSITIONS)))
 
     def check_length(self, max_length: int) -> None:
-        """Refuse more tokens than the encoder takes.
-
-        Raises:
-            UserError: with the maximum.
-        """
+        """Refuse more tokens than the encoder takes."""
         if self.sequence_length and self.sequence_length > max_length:
             raise UserError(
                 f"--sequence-length was {self.sequence_length}; {self.name} takes {max_length} tokens at most."
             )
 
-    def max_length(self) -> int:
-        """Return the number of tokens that the encoder takes at most."""
-        numbers = read_preset(self.folder).numbers if self.folder else {}
-        return int(numbers.get("max_sequence_length", MAX_POSITIONS))
-
     def check_weights(self, weights: str, image_size: int) -> None:
         """Do nothing: the weights are part of the preset, which is resolved."""
 
     def resolve(self) -> Self:
-        """Return the spec with the folder and the stages of a preset that was given by name; download it if necessary.
-
-        Raises:
-            UserError: there is no such preset, or it cannot be downloaded.
-        """
+        """Return the spec with folder and stages of a preset that was given by name; download it if necessary."""
         return self if self.stages else self.with_preset(read_preset(download_preset(self.preset)))
 
     def with_preset(self, preset: Preset) -> Self:
         """Return the spec with what a preset's folder tells."""
+        files = [preset.folder / "config.json", preset.folder / "tokenizer.json"]
         own = encoder_spec(self.name, int(preset.numbers["num_layers"]))
         return dataclasses.replace(
             self,
@@ -129,19 +119,12 @@ class EncoderSpec(BackboneSpec):
             finetune_from=own.finetune_from,
             num_params=(preset.folder / WEIGHTS_FILE).stat().st_size // 4,
             folder=preset.folder,
-            digest=digest_preset(preset.folder),
+            digest=tree_hash(preset.folder, [*files, *sorted((preset.folder / "assets").rglob("*"))]),  # not weights
         )
 
 
 def find_spec(preset: str) -> EncoderSpec:
-    """Return the spec of an encoder as far as it is known without TensorFlow; without stages for a preset's name.
-
-    Args:
-        preset: a folder, a name of KerasHub, or one of `SIZES`.
-
-    Raises:
-        UserError: KerasHub is not installed, or there is no such preset.
-    """
+    """Return the spec of an encoder as far as it is known without TensorFlow; without stages for a preset's name."""
     name = f"{PREFIX}{preset}"
     if not preset.strip():
         raise UserError(f'The backbone was "{name}" without a preset: add {", ".join(SIZES)}, or the name of a preset.')
@@ -171,3 +154,79 @@ def encoder_spec(name: str, num_layers: int | None = None) -> EncoderSpec:
         stages=stages, finetune_from=stages[-1].name if stages else "", weights_url="", weights_hash=None,
         modality="text", preset=name.removeprefix(PREFIX),
     )  # fmt: skip
+
+
+def check_installed() -> None:
+    """Refuse encoders where KerasHub is missing."""
+    missing = [name for name in ("keras_hub", "tensorflow_text") if importlib.util.find_spec(name) is None]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        raise UserError(f"KerasHub encoders need {' and '.join(missing)}, which {verb} not installed: {INSTALL}.")
+
+
+def download_preset(preset: str) -> Path:
+    """Return the folder of a preset that is known by its name; download it if necessary, which loads TensorFlow."""
+    load_tensorflow()
+    import kagglehub
+    import keras_hub
+
+    known = {name: info for encoder in ENCODERS for name, info in getattr(keras_hub.models, encoder).presets.items()}
+    if preset not in known:
+        raise UserError(
+            f"KerasHub has no encoder preset {preset}, and there is no such folder. Among others it has "
+            f"{', '.join(list(known)[:8])}."
+        )
+    handle = known[preset]["kaggle_handle"].removeprefix("kaggle://")
+    folder = Path(kagglehub.config.get_cache_folder(), "models", *handle.split("/"))
+    try:
+        return Path(kagglehub.model_download(handle))
+    except Exception as error:  # of many kinds: the network, the archive, the disk
+        if (folder / "config.json").is_file():  # put there by hand
+            return folder
+        raise UserError(
+            f"The preset {preset} is not on this machine and cannot be downloaded ({type(error).__name__}). "
+            f"Download {handle} of kaggle.com elsewhere and unpack it to {folder}, or give --backbone {PREFIX}FOLDER."
+        ) from error
+
+
+def read_preset(folder: Path) -> Preset:
+    """Read the configuration of a preset, and nothing but plain values of it."""
+    config, tokenizer_config = read_json(folder / "config.json"), read_json(folder / "tokenizer.json")
+    encoder = str(config.get("class_name"))
+    if encoder not in ENCODERS:
+        raise UserError(f"{folder} holds a {encoder}, which is not supported; give a preset of {', '.join(ENCODERS)}.")
+    tokenizer, given = encoder.replace("Backbone", "Tokenizer"), tokenizer_config.get("class_name")
+    if given != tokenizer:
+        raise UserError(f"{folder} has a {given} and should have a {tokenizer}; get it again.")
+    with open_hdf5(folder / WEIGHTS_FILE):
+        pass
+    if not (folder / "assets" / "tokenizer").is_dir():
+        raise UserError(f"{folder} is an incomplete preset: it has no vocabulary in assets/tokenizer. Get it again.")
+    numbers = {key: value for key, value in constructor_args(config).items() if type(value) in (int, float)}
+    if type(numbers.get("num_layers")) is not int or not 1 <= numbers["num_layers"] <= MAX_LAYERS:
+        raise UserError(
+            f"{folder} is not a valid preset: num_layers in its config.json must be a number from 1 to {MAX_LAYERS}."
+        )
+    settings = {key: value for key, value in constructor_args(tokenizer_config).items() if type(value) in (bool, str)}
+    return Preset(folder, encoder, numbers, tokenizer, settings)
+
+
+def constructor_args(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments in the configuration of a Keras object, without those that every layer has, and paths."""
+    args = config.get("config")
+    ignored = ("name", "trainable", "dtype", "vocabulary", "merges", "config_file")
+    return {key: value for key, value in args.items() if key not in ignored} if isinstance(args, dict) else {}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object of a preset."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")) if path.stat().st_size <= MAX_JSON_BYTES else None
+    except (OSError, ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise UserError(
+            f"{path.parent} is not a preset of KerasHub: {path.name} is missing or damaged. Give a folder that "
+            "save_to_preset wrote."
+        )
+    return found

@@ -22,18 +22,17 @@ class TextTokens(keras.layers.Layer):
     def __init__(
         self, tokenizer: keras.layers.Layer, length: int, source: str, digest: str | None = None, **kwargs: Any
     ) -> None:
-        """Wrap a tokenizer.
+        """Wrap a tokenizer of `keras_hub.tokenizers`, which came from `source`; the digest is its vocabulary's SHA-256.
 
-        Args:
-            tokenizer: of `keras_hub.tokenizers`.
-            length: tokens of each text, including start and end.
-            source: where the tokenizer came from, for messages.
-            digest: SHA-256 of its vocabulary, computed if not given.
-            kwargs: of `keras.layers.Layer`; the dtype is always int32.
+        `length` counts the start and the end of a text too.
         """
         super().__init__(autocast=False, **(kwargs | {"dtype": "int32"}))
         self.tokenizer, self.length, self.source = tokenizer, length, source
-        self.digest = digest or digest_vocabulary(tokenizer)
+        self.digest = digest
+        if digest is None:
+            with tempfile.TemporaryDirectory() as folder:
+                tokenizer.save_assets(folder)
+                self.digest = tree_hash(Path(folder), sorted(Path(folder).iterdir()))
         self.built = True
 
     @classmethod
@@ -56,14 +55,5 @@ class TextTokens(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return all but the vocabulary, of which there is a digest."""
-        return super().get_config() | {
-            "tokenizer": keras.saving.serialize_keras_object(self.tokenizer), "length": self.length,
-            "source": self.source, "digest": self.digest,
-        }  # fmt: skip
-
-
-def digest_vocabulary(tokenizer: keras.layers.Layer) -> str:
-    """Return the hash of a tokenizer's files."""
-    with tempfile.TemporaryDirectory() as folder:
-        tokenizer.save_assets(folder)
-        return tree_hash(Path(folder), sorted(Path(folder).iterdir()))
+        own = {name: getattr(self, name) for name in ("length", "source", "digest")}
+        return super().get_config() | own | {"tokenizer": keras.saving.serialize_keras_object(self.tokenizer)}
