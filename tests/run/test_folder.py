@@ -189,6 +189,8 @@ def test_the_command_to_resume(tmp_path, monkeypatch):
     assert resume_command(tmp_path) == f"python scripts/train.py --data 'my pets' --run-dir {tmp_path} --resume"
     monkeypatch.setattr("sys.argv", ["scripts/train.py", "--run-dir=x", "--resume"])
     assert resume_command(tmp_path) == "python scripts/train.py --run-dir=x --resume"
+    monkeypatch.setattr("sys.argv", ["tlkeras train", "--run-dir", "x"])
+    assert resume_command(tmp_path) == "python -m tlkeras train --run-dir x --resume"
 
 
 def test_all_is_on_the_disk_before_checkpoints_go(tmp_path, monkeypatch):

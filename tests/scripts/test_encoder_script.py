@@ -115,7 +115,7 @@ def test_mistakes_are_refused_before_tensorflow_loads(call, reviews, preset, mon
 
 
 def test_the_stages_of_an_encoder(call, preset, monkeypatch):
-    monkeypatch.setattr("tlkeras.run.summary.load_tensorflow", lambda *_: pytest.fail("it is not needed"))
+    monkeypatch.setattr("tlkeras.commands.summary.load_tensorflow", lambda *_: pytest.fail("it is not needed"))
     for name, last in (("kerashub:bert_mini", 3), (f"kerashub:{preset}", 1)):
         lines = call("summary.py", name).out.splitlines()
         stages = ["embeddings", *(f"transformer_layer_{k}" for k in range(last)), f"transformer_layer_{last}*"]

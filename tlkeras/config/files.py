@@ -1,6 +1,5 @@
-"""Options in YAML files: which files a command line names, and what they hold."""
+"""Options in YAML files."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,14 +7,7 @@ from typing import Any
 import yaml
 
 from tlkeras.config.old_names import with_new_names
-from tlkeras.errors import UserError, unknown
-
-
-def config_files(arguments: Sequence[str]) -> list[str]:
-    """Return the config files that a command line names."""
-    scout = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    scout.add_argument("--config", nargs="?", action="append", default=[])
-    return [path for path in scout.parse_known_args(arguments)[0].config if path]
+from tlkeras.errors import UserError, unknown_option
 
 
 def read_config_file(path: str, names: Sequence[str]) -> dict[str, Any]:
@@ -38,5 +30,5 @@ def read_config_file(path: str, names: Sequence[str]) -> dict[str, Any]:
     values = with_new_names({str(name).replace("-", "_"): value for name, value in values.items()})
     for name in values:
         if name not in names:
-            raise UserError(unknown("option", f"{name}, which {path} sets", name, sorted(names)))
+            raise UserError(unknown_option(name, names, f" in {path}"))
     return values

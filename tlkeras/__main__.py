@@ -1,0 +1,43 @@
+"""`tlkeras COMMAND …` and `python -m tlkeras COMMAND …`; a command is a module of `tlkeras.commands` with a `main`."""
+
+import ast
+import difflib
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tlkeras.cli import run_main
+from tlkeras.errors import UserError
+
+FILES = {path.stem.replace("_", "-"): path for path in Path(__file__).with_name("commands").glob("[!_]*.py")}
+FIRST = ("train", "evaluate", "predict")
+NAMES = sorted(sorted(FILES), key=lambda name: (*FIRST, name).index(name))
+
+
+def main() -> None:
+    """List the commands, or run one."""
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if name in ("--help", "-h"):
+        print("usage: tlkeras COMMAND [OPTION VALUE]...\n\ncommands:")
+        for command in NAMES:
+            text = ast.get_docstring(ast.parse(FILES[command].read_text(encoding="utf-8"))) or ""
+            print(f"  {command:<15} {text.partition(':')[0].partition('.')[0]}")
+        print("\nThe options of a command: tlkeras COMMAND --help")
+        return
+    sys.argv = [f"tlkeras {name}", *sys.argv[2:]]
+    run_main(lambda: find_command(name)())
+
+
+def find_command(name: str) -> Callable[[], None]:
+    """Return the `main` of a command; refuse an unknown name."""
+    if name not in NAMES:
+        close = difflib.get_close_matches(name, NAMES, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise UserError(f"There is no command {name}.{hint} Known commands: {' '.join(NAMES)}.")
+    main: Callable[[], None] = importlib.import_module(f"tlkeras.commands.{FILES[name].stem}").main
+    return main
+
+
+if __name__ == "__main__":
+    main()
