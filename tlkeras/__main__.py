@@ -4,7 +4,6 @@ import ast
 import difflib
 import importlib
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from tlkeras.cli import run_main
@@ -26,17 +25,15 @@ def main() -> None:
         print("\nThe options of a command: tlkeras COMMAND --help")
         return
     sys.argv = [f"tlkeras {name}", *sys.argv[2:]]
-    run_main(lambda: find_command(name)())
+    run_main(lambda: run_command(name))
 
 
-def find_command(name: str) -> Callable[[], None]:
-    """Return the `main` of a command; refuse an unknown name."""
-    if name not in NAMES:
-        close = difflib.get_close_matches(name, NAMES, n=1)
-        hint = f" Did you mean {close[0]}?" if close else ""
+def run_command(name: str) -> None:
+    """Run a command; refuse an unknown name."""
+    if name not in FILES:
+        hint = "".join(f" Did you mean {close}?" for close in difflib.get_close_matches(name, NAMES, n=1))
         raise UserError(f"There is no command {name}.{hint} Known commands: {' '.join(NAMES)}.")
-    main: Callable[[], None] = importlib.import_module(f"tlkeras.commands.{FILES[name].stem}").main
-    return main
+    importlib.import_module(f"tlkeras.commands.{FILES[name].stem}").main()
 
 
 if __name__ == "__main__":

@@ -26,13 +26,10 @@ Config = TypeVar("Config")
 
 
 class PlainHelp(DefaultHelpFormatter):
-    """Help without the types, as choices and ranges say more."""
+    """Help without types and defaults, as the texts say more."""
 
     def _get_help_string(self, action: argparse.Action) -> str:
-        text = action.help or ""
-        if not action.option_strings or "default" in text or action.default in (None, False, "", [], argparse.SUPPRESS):
-            return text
-        return f"{text} (default: %(default)s)"
+        return action.help or ""
 
 
 class CliParser(ArgumentParser):

@@ -9,17 +9,15 @@ def main() -> None:
     """Run the command."""
     parser = CliParser(description=__doc__)
     parser.add_argument("run", metavar="RUN", help="folder that scripts/train.py wrote")
-    parser.add_argument(
-        "--data", type=str | None, metavar="TEXT",
-        help="data as for training, with some of the run's classes (default: the run's test split)",
-    )  # fmt: skip
+    data_help = "data as for training, with some of the run's classes (default: the run's test split)"
+    parser.add_argument("--data", type=str | None, metavar="TEXT", help=data_help)
     # [part: tfds]
     parser.add_argument(
         "--data-dir", type=str | None, metavar="TEXT",
         help="where TensorFlow Datasets keeps its datasets, if elsewhere now",
     )  # fmt: skip
     # [/part]
-    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="examples per step")
+    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="examples per step (default: 32)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
     from tlkeras.run.evaluate import evaluate

@@ -8,16 +8,16 @@ def main() -> None:
     """Run the command."""
     parser = CliParser(description=__doc__)
     parser.add_argument("run", metavar="RUN", help="folder that scripts/train.py wrote")
-    parser.add_argument(
-        "paths", metavar="PATH", nargs="*", help="files, folders of files, or patterns such as 'photos/*.jpg'"
-    )
+    path_help = "files, folders of files, or patterns such as 'photos/*.jpg'"
+    parser.add_argument("paths", metavar="PATH", nargs="*", help=path_help)
     # [part: text]
     parser.add_argument(
         "--text", action="append", type=str, default=[], metavar="TEXT",
         help="a text itself, for a run of texts; give --text again for another",
     )  # fmt: skip
     # [/part]
-    parser.add_argument("--top-k", type=int, default=3, metavar="N", help="labels for each image, most likely first")
+    top_help = "labels for each image, most likely first (default: 3)"
+    parser.add_argument("--top-k", type=int, default=3, metavar="N", help=top_help)
     formats = parser.add_mutually_exclusive_group()
     formats.add_argument("--json", action="store_true", help="print JSON")
     formats.add_argument("--csv", action="store_true", help="print CSV with the columns path,rank,label,score,error")

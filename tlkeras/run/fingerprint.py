@@ -41,9 +41,8 @@ def check_fingerprint(folder: Path, config: Any, data: PreparedData, weights: st
         changes = [f"{flag_name(name)} {value}" for name, value in before["options"].items()
                    if value != now["options"].get(name)]  # fmt: skip
         changes += [f"{name} {value}" for name, value in before["versions"].items() if value != now["versions"][name]]
-        changes += [f"{before['cores']} cores"] if before["cores"] != now["cores"] else []
-        changes += ["other examples or labels"] if before["data"] != now["data"] else []
-        changes += ["other weights"] if before.get("weights") != weights else []
+        differs = {f"{before['cores']} cores": "cores", "other examples or labels": "data", "other weights": "weights"}
+        changes += [words for words, name in differs.items() if before.get(name) != now[name]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         changes = ["a damaged record of its options"]
     if changes:

@@ -38,7 +38,7 @@ def choose_run_dir(run_dir: str | None, overwrite: bool, resume: str | None, dat
             print(f"Note: {unfinished[-1]} was started and not finished; this command with --resume would resume it.")
         return free_path(RUNS / name)
     path = Path(run_dir).expanduser()
-    started = has_checkpoints(hidden(path))
+    started = checkpoints(hidden(path))
     if path.exists() and not (overwrite or (resume and (started or (path / resume).exists()))):
         raise UserError(f"--run-dir {path} exists already. Give another folder, or --overwrite to replace it.")
     if path.exists() and not (path.is_dir() and (not any(path.iterdir()) or (path / "config.yaml").exists())):
@@ -53,14 +53,14 @@ def choose_run_dir(run_dir: str | None, overwrite: bool, resume: str | None, dat
 
 def is_complete(path: Path, file: str) -> bool:
     """Return whether the run is finished, as its last file tells, and there is nothing to resume."""
-    return (path / file).exists() and not has_checkpoints(hidden(path))
+    return (path / file).exists() and not checkpoints(hidden(path))
 
 
 def unfinished_runs(name: str) -> list[Path]:
     """Return the runs of a default name that can be resumed and that nobody writes now, the last written one last."""
     pattern = re.compile(rf"\.({re.escape(name)}(-\d+)?)\.partial")
     paths = [RUNS / match[1] for partial in RUNS.glob(".*.partial") if (match := pattern.fullmatch(partial.name))]
-    paths = [path for path in paths if has_checkpoints(hidden(path)) and not is_locked(hidden(path, "lock"))]
+    paths = [path for path in paths if checkpoints(hidden(path)) and not is_locked(hidden(path, "lock"))]
     return sorted(paths, key=lambda path: max(file.stat().st_mtime for file in checkpoints(hidden(path))))
 
 
@@ -70,20 +70,15 @@ def hidden(path: Path, kind: str = "partial") -> Path:
 
 
 def checkpoints(partial: Path) -> list[Path]:
-    """Return the checkpoints of a run."""
+    """Return the checkpoints from which a run can be resumed."""
     return list((partial / CHECKPOINTS).glob("*.npz"))
-
-
-def has_checkpoints(partial: Path) -> bool:
-    """Return whether a run can be resumed."""
-    return bool(checkpoints(partial))
 
 
 def free_path(path: Path) -> Path:
     """Return the path, or the first of path-2, path-3, …, where no run is finished, unfinished or being written."""
     for number in itertools.count(1):
         free = path if number == 1 else path.with_name(f"{path.name}-{number}")
-        if not (free.exists() or has_checkpoints(hidden(free)) or is_locked(hidden(free, "lock"))):
+        if not (free.exists() or checkpoints(hidden(free)) or is_locked(hidden(free, "lock"))):
             break
     return free
 
@@ -100,7 +95,7 @@ def run_directory(path: Path, overwrite: bool = False, resume: bool = False) -> 
     partial = hidden(path)
     try:
         with locked(hidden(path, "lock"), f"The run folder {path}"):
-            resumed = resume and has_checkpoints(partial)
+            resumed = resume and bool(checkpoints(partial))
             if not resumed:
                 shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(exist_ok=True)
@@ -121,7 +116,7 @@ def keep_on_interrupt(partial: Path, path: Path, resumed: bool) -> Iterator[None
     except BaseException as error:
         mistake = isinstance(error, UserError)
         how = f"resume it with: {resume_command(path)}"
-        if not has_checkpoints(partial) or (mistake and not resumed):
+        if not checkpoints(partial) or (mistake and not resumed):
             shutil.rmtree(partial, ignore_errors=True)
         elif isinstance(error, KeyboardInterrupt):
             raise type(error)(how) from None

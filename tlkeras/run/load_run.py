@@ -61,18 +61,11 @@ def read_text(path: Path) -> str:
 
 def check_types(run: Run) -> None:
     """Fail where labels and options are not what they should be, before anything is built from them."""
-    batch, config = run.config["batch_size"], run.config
-    valid = (
-        run.task in get_args(Task)
-        and isinstance(run.classes, list)
-        and all(isinstance(name, str) for name in run.classes)
-        and isinstance(batch, int)
-        and 1 <= batch <= 65536
-        and isinstance(config["max_unreadable"], int | float)
-        and isinstance(config["data"], str)
-        and isinstance(config.get("data_dir"), str | None)
-    )
-    if not valid:
+    config = {"data_dir": None} | run.config
+    types: dict[str, Any] = {"batch_size": int, "max_unreadable": int | float, "data": str, "data_dir": str | None}
+    valid = all(isinstance(config[name], hint) for name, hint in types.items()) and 1 <= config["batch_size"] <= 65536
+    named = isinstance(run.classes, list) and all(isinstance(name, str) for name in run.classes)
+    if not (valid and named and run.task in get_args(Task)):
         raise TypeError
 
 
