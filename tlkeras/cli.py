@@ -161,6 +161,8 @@ def run_main(main: Callable[[], Any]) -> NoReturn:
     except UserError as error:
         fail(name, str(error), 2)
     except KeyboardInterrupt as stop:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # what stops a program that stops leaves a traceback
         how, code = ("SIGTERM", 143) if isinstance(stop, Terminated) else ("Ctrl-C", 130)
         fail(name, f"stopped by {how}; {stop.args[0] if stop.args else 'nothing was written.'}", code)
     except BrokenPipeError:

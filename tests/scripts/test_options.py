@@ -151,7 +151,7 @@ def test_old_names_are_not_options_of_the_command_line(call):
 def console(monkeypatch, capfd, tmp_path):
     """Return `console("train", …)`, which is `tlkeras train …` in this process: its exit code, output and errors."""
     monkeypatch.chdir(tmp_path)
-    handler = signal.getsignal(signal.SIGTERM)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["/usr/bin/tlkeras", *arguments])
@@ -163,7 +163,8 @@ def console(monkeypatch, capfd, tmp_path):
         return code, *capfd.readouterr()
 
     yield run
-    signal.signal(signal.SIGTERM, handler)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])

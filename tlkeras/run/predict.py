@@ -106,21 +106,23 @@ def find_files(paths: Sequence[str | Path], modality: type[Modality]) -> list[Pa
 
 def predict_chunk(model: Any, run: Run, inputs: Sequence[Path | str], top_k: int) -> list[Prediction]:
     """Predict files, or texts themselves as strings, in their order, the unreadable ones included."""
-    errors: dict[int, str] = {}
-    decoded = []
-    for index, item in enumerate(inputs):
+    decoded: list[Any] = []
+    errors: list[str | None] = []
+    for item in inputs:
         try:
             decoded.append(run.modality.read(item.encode() if isinstance(item, str) else item))
+            errors.append(None)
         except DecodeError as error:
-            errors[index] = str(error)
+            errors.append(str(error))
     batch = np.array(decoded, run.modality.dtype).reshape(-1, *run.modality.shape)
     outputs = iter(predict_inputs(model, batch, run.config["batch_size"]))
-    predictions = []
-    for index, item in enumerate(inputs):
-        scores = [] if index in errors else rank(run, next(outputs), top_k)
-        source: Literal["path", "text"] = "text" if isinstance(item, str) else "path"
-        predictions.append(Prediction(str(item), scores, errors.get(index), source))
-    return predictions
+    return [
+        Prediction(
+            str(item), [] if error else rank(run, next(outputs), top_k), error,
+            "text" if isinstance(item, str) else "path",
+        )
+        for item, error in zip(inputs, errors, strict=True)
+    ]  # fmt: skip
 
 
 def rank(run: Run, output: np.ndarray, top_k: int) -> list[tuple[str, float]]:
