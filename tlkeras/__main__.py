@@ -1,4 +1,4 @@
-"""`tlkeras COMMAND …` and `python -m tlkeras COMMAND …`; a command is a module of `tlkeras.commands` with a `main`."""
+"""Run `tlkeras COMMAND …`: each module of `tlkeras.commands` is a command, by its `main`."""
 
 import ast
 import difflib

@@ -50,7 +50,7 @@ def marked_stages(spec: BackboneSpec) -> list[str]:
 
 
 def stage_table(name: str) -> str:
-    """Return the stages of a backbone, of a run's model or of a `.keras` file of tlkeras; refuse anything else."""
+    """Return the stages of a backbone, of a run's model or of a `.keras` file; refuse anything else."""
     path = Path(name).expanduser()
     if path.is_dir():
         path = load_run(name).path / "model.keras"

@@ -60,8 +60,8 @@ def save_run(model: "keras.Model", config: Any, data: PreparedData, inputs: np.n
 def save_model(model: "keras.Model", path: Path, inputs: np.ndarray) -> None:
     """Save a model as `.keras`, load it again with safe mode on, and fail where its outputs differ.
 
-    It must not be compiled, so that the file holds no optimizer; it opens without tlkeras, unless its backbone is that
-    of an extra.
+    It must not be compiled, so that the file holds no optimizer. The file opens where this package is not installed,
+    unless its backbone is that of an extra.
     """
     import keras
 

@@ -47,15 +47,15 @@ def measure_and_write(
     config: LearningCurveConfig, spec: BackboneSpec, data: PreparedData, folder: Path, weights_hash: str | None
 ) -> None:
     """Do all runs, print the metrics of each size when it is done, and write everything into the folder."""
-    from tlkeras.evaluation.learning_curve import HEADER, MIN_SEEDS, by_size, plot_learning_curve, savings, table_rows
+    from tlkeras.evaluation import learning_curve as curve
 
     write_yaml(folder / "config.yaml", dataclasses.asdict(config))
     runs: list[Run] = []
     for size in run_sizes(config, spec, data, folder):
         if not runs:
-            log.info("%s", HEADER)
+            log.info("%s", curve.HEADER)
         runs += size
-        log.info("%s", table_rows(by_size(runs)[-1]))
+        log.info("%s", curve.table_rows(curve.by_size(runs)[-1]))
     rows = [
         {"percent": run.percent, "images": run.images, "seed": run.seed}
         | {f"accuracy_{variant}": value for variant, value in run.accuracy.items()}
@@ -65,17 +65,17 @@ def measure_and_write(
     write_table(folder / TABLE, rows)
     evaluated = "test" if "test" in data.splits else "validation"
     labels = Counter(data.examples[index].label for index in data.splits[evaluated])
-    log.info("%s", savings(by_size(runs), max(labels.values()) / labels.total()))
-    few = f"Means, which have no confidence interval below {MIN_SEEDS} seeds,"
+    log.info("%s", curve.savings(curve.by_size(runs), max(labels.values()) / labels.total()))
+    few = f"Means, which have no confidence interval below {curve.MIN_SEEDS} seeds,"
     log.info(
         "%s are over %d seeds (subset, initial weights, order), all with the same %s test images.\n"
         "Seconds are those of whole trainings; nothing stops where an accuracy is reached.",
-        few if config.seeds < MIN_SEEDS else "95% confidence intervals", config.seeds, f"{labels.total():,}",
+        few if config.seeds < curve.MIN_SEEDS else "95% confidence intervals", config.seeds, f"{labels.total():,}",
     )  # fmt: skip
     title = f"{short_name(config.data)}, {labels.total():,} {evaluated} images, {config.seeds} seeds"
     weights = config.weights if config.weights in ("imagenet", "bundled") else Path(config.weights).name
     title = f"{title}\n{spec.name} at {config.image_size} px, weights {weights}"
-    plot_learning_curve(by_size(runs), title, folder / "learning_curve.png")
+    curve.plot_learning_curve(curve.by_size(runs), title, folder / "learning_curve.png")
     metadata = {"weights_sha256": weights_hash, "cpu_count": available_cores(), "versions": versions()}
     write_json(folder / "metadata.json", metadata | {"all_layers": dataclasses.asdict(all_layers_options(config))})
 
