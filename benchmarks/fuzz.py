@@ -129,7 +129,7 @@ def fuzz_models(rng: random.Random, folder: Path, count: int) -> Counter:
     from tlkeras.errors import UserError
     from tlkeras.io.archives import check_model_file
     from tlkeras.models.weights import load_backbone_weights
-    from tlkeras.run.model_file import load_model
+    from tlkeras.run.load_run import load_model
     from tlkeras.training.checkpoint import Checkpoints
 
     model = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])

@@ -26,7 +26,7 @@ LAYERS = [
     ["run", "serving"],
     ["cli"],
     ["commands"],
-    ["scripts", "__init__"],
+    ["scripts", "__init__", "__main__"],
 ]
 # What a project may lack: the core names these packages, if at all, in a text that is imported when it is needed.
 PARTS = (
@@ -136,7 +136,7 @@ def test_light_modules_do_not_load_tensorflow():
     names = {module_of(file) for file in TREES if file.startswith("tlkeras/") and layer_of(file) in LIGHT}
     names |= {f"tlkeras.{name}" for name in LIGHT_MODULES} | {"tlkeras"}
     for file, tree in TREES.items():  # what commands and scripts import at their top
-        if layer_of(file) in ("commands", "scripts"):
+        if layer_of(file) in ("commands", "scripts", "__main__"):
             found = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
             names |= {node.module for node in found if node.module.startswith("tlkeras")}
     code = f"import sys, {', '.join(sorted(names))}; print([name for name in {HEAVY} if name in sys.modules])"

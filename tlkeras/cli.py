@@ -11,39 +11,25 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import Field, fields
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn, Protocol, TypeVar, get_args, get_type_hints
+from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
 import yaml
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
 from tlkeras.config.fields import TYPE_NAMES, expected_text, flag_name, range_text
-from tlkeras.config.files import config_files, read_config_file
-from tlkeras.errors import Terminated, UserError, unknown
+from tlkeras.config.files import read_config_file
+from tlkeras.errors import Terminated, UserError, unknown_option
 
 METAVARS = {int: "N", float: "X", str: "TEXT", list[int]: "[N,...]"}
 EXAMPLE = Path(__file__).parents[1] / "configs" / "digits.yaml"  # what a command without any option runs
-
-
-class Options(Protocol):
-    """A dataclass of options that can refuse itself."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    def check(self) -> None:
-        """Refuse values that are not valid."""
-
-
-Config = TypeVar("Config", bound=Options)
+Config = TypeVar("Config")
 
 
 class PlainHelp(DefaultHelpFormatter):
-    """Help without the types, as choices and ranges say more."""
+    """Help without types and defaults, as the texts say more."""
 
     def _get_help_string(self, action: argparse.Action) -> str:
-        text = action.help or ""
-        if not action.option_strings or "default" in text or action.default in (None, False, "", [], argparse.SUPPRESS):
-            return text
-        return f"{text} (default: %(default)s)"
+        return action.help or ""
 
 
 class CliParser(ArgumentParser):
@@ -63,24 +49,21 @@ class CliParser(ArgumentParser):
         self.files: dict[str, dict[str, Any]] = {}
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Print jsonargparse's message as a sentence.
-
-        Raises:
-            SystemExit: always, with code 2.
-        """
+        """Print jsonargparse's message as a sentence and exit."""
         text = " ".join(str(message).split())
         if match := re.search(r'Parser key "(\w+)":.* (?:Got|Given) value: ?(.*)$', text):
             text = self._wrong_value(*match.groups())
         elif match := re.search(r"argument (--[\w-]+).*: expected", text):
             text = f"{match[1]} needs a value. See {self.prog} --help."
+        elif match := re.search(r"argument (--[\w-]+): not allowed with argument (--[\w-]+)", text):
+            text = f"Both {match[2]} and {match[1]} were given; give one of them."
         elif match := re.search(r"nrecognized arguments: (.*)$", text):
             text = self._unknown(match[1])
         elif match := re.search(r"following arguments are required: (.*)$", text):
             shown = {action.dest: str(action.metavar or action.dest) for action in self._actions}
             missing = " and ".join(shown.get(name, name) for name in match[1].split(", "))
             text = f"Nothing was given for {missing}. See {self.prog} --help."
-        print(f"{self.prog}: {text}", file=sys.stderr)
-        raise SystemExit(2)
+        fail(self.prog, text, 2)
 
     def _parse_known_args(self, arg_strings: list[str], namespace: Any, *rest: Any) -> tuple[Any, list[str]]:
         """Parse as argparse does, which fills PATH... at the first word and ignores more of them behind an option."""
@@ -108,66 +91,44 @@ class CliParser(ArgumentParser):
         action = group.add_argument(name, type=hint, default=default, help=text, metavar=metavar)
         action.option_strings[:] = [name]  # without jsonargparse's --hidden-units+
 
-    def with_file_contents(self, arguments: Sequence[str]) -> list[str]:
-        """Return a command line with the content of config files, as `files` has it, in place of their paths.
-
-        They come first, as later words win over earlier ones and all other options are to win over the files.
-        """
-        configs: list[str] = []
-        words: list[str] = []
-        for word in arguments:
-            path = word.removeprefix("--config=")
-            if words and words[-1] == "--config" and word in self.files:
-                words.pop()
-                configs.append(f"--config={yaml.safe_dump(self.files[word])}")
-            elif path != word and path in self.files:
-                configs.append(f"--config={yaml.safe_dump(self.files[path])}")
-            else:
-                words.append(word)
-        return [*configs, *words]
-
     def _wrong_value(self, name: str, value: str) -> str:
-        source = flag_name(name)
-        for path, values in self.files.items():
-            if str(values.get(name)) == value:
-                source = f"{name} in {path}"
+        files = [path for path, values in self.files.items() if str(values.get(name)) == value]
+        source = f"{name} in {files[-1]}" if files else flag_name(name)
         action = next(action for action in self._actions if action.dest == name)
         hint: Any = getattr(action, "_typehint", action.type)
         expected = self.accepted.get(name) or TYPE_NAMES.get(hint, "text")
         return f"{source} was {value or 'empty'}; it must be {expected}."
 
     def _unknown(self, words: str) -> str:
-        shown = [action for action in self._actions if action.help != argparse.SUPPRESS]
-        options = sorted(action.option_strings[-1] for action in shown if action.option_strings)
         option = words.partition(" ")[0].partition("=")[0]
         if not option.startswith("-"):
-            return f"{words} was not expected. Known options: {' '.join(options)}."
-        return unknown("option", words, option, options)
+            return f"{words} was not expected. See {self.prog} --help."
+        shown = [action for action in self._actions if action.help != argparse.SUPPRESS and action.option_strings]
+        return unknown_option(option, [action.option_strings[-1] for action in shown])
 
 
 def parse_config(config_class: type[Config], description: str | None, arguments: Sequence[str] | None = None) -> Config:
-    """Read a config from the command line and, with `--config`, from YAML; without any argument, `EXAMPLE`.
-
-    Raises:
-        SystemExit: code 0 after `--help` or `--print_config`, code 2 after one sentence for a mistake.
-        UserError: a config file cannot be used, or the dataclass's own `check` refuses a value.
-    """
+    """Read a config from the command line and, with `--config`, from YAML; without any argument, `EXAMPLE`."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if not arguments and EXAMPLE.is_file() and "frozen_epochs" in {entry.name for entry in fields(config_class)}:
+    if not arguments and EXAMPLE.is_file() and hasattr(config_class, "frozen_epochs"):
         print(f"No options were given: running the example, --config {EXAMPLE.parent.name}/{EXAMPLE.name}.")
         arguments = ["--config", str(EXAMPLE)]
     parser = make_parser(config_class, description)
-    names = [entry.name for entry in fields(config_class)]
-    for path in config_files(arguments):
-        parser.files[path] = read_config_file(path, names)
-    parsed = parser.parse_args(parser.with_file_contents(arguments)).as_dict()
+    scout = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    scout.add_argument("--config", nargs="?", action="append", default=[])
+    given, rest = scout.parse_known_args(arguments)
+    for path in filter(None, given.config):
+        parser.files[path] = read_config_file(path, list(get_type_hints(config_class)))
+    # Files come first, as later words win over earlier ones and all other options are to win over the files.
+    words = [f"--config={yaml.safe_dump(parser.files[path])}" if path else "--config" for path in given.config]
+    parsed = parser.parse_args([*words, *rest]).as_dict()
     parsed.pop("config", None)
-    config = config_class(**parsed)
+    config: Any = config_class(**parsed)
     config.check()
     return config
 
 
-def make_parser(config_class: type, description: str | None) -> CliParser:
+def make_parser(config_class: Any, description: str | None) -> CliParser:
     """Return a parser with one option for each field of a dataclass made with `tlkeras.config.fields.option`.
 
     In its help the options of each dataclass that this one inherits are a group, and those that several others build
@@ -190,11 +151,7 @@ def make_parser(config_class: type, description: str | None) -> CliParser:
 
 
 def run_main(main: Callable[[], Any]) -> NoReturn:
-    """Run a command; a user's mistake, Ctrl-C or a full disk ends in one sentence.
-
-    Raises:
-        SystemExit: always: code 0, 2 after a mistake, 130 after Ctrl-C, 143 after SIGTERM.
-    """
+    """Run a command; a mistake ends in one sentence and code 2, Ctrl-C in 130, SIGTERM in 143, a full disk in 2."""
     name = Path(sys.argv[0]).name
     logging.raiseExceptions = False  # a closed pipe is no reason for a traceback
     signal.signal(signal.SIGTERM, terminate)
@@ -204,6 +161,8 @@ def run_main(main: Callable[[], Any]) -> NoReturn:
     except UserError as error:
         fail(name, str(error), 2)
     except KeyboardInterrupt as stop:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # what stops a program that stops leaves a traceback
         how, code = ("SIGTERM", 143) if isinstance(stop, Terminated) else ("Ctrl-C", 130)
         fail(name, f"stopped by {how}; {stop.args[0] if stop.args else 'nothing was written.'}", code)
     except BrokenPipeError:
@@ -220,11 +179,7 @@ def run_main(main: Callable[[], Any]) -> NoReturn:
 
 
 def terminate(*_: Any) -> NoReturn:
-    """Handle SIGTERM as Ctrl-C, so that unfinished files are removed and what can be resumed is kept.
-
-    Raises:
-        Terminated: always.
-    """
+    """Handle SIGTERM as Ctrl-C, so that unfinished files are removed and what can be resumed is kept."""
     raise Terminated
 
 
@@ -238,10 +193,6 @@ def interrupt_again(dropped: "sys.UnraisableHookArgs") -> None:
 
 
 def fail(name: str, sentence: str, code: int) -> NoReturn:
-    """Print a sentence on standard error and exit.
-
-    Raises:
-        SystemExit: always.
-    """
+    """Print a sentence on standard error and exit."""
     print(f"{name}: {sentence}", file=sys.stderr)
     raise SystemExit(code) from None

@@ -1,7 +1,24 @@
-"""The exceptions that end a command in a sentence, and the sentence about an unknown word."""
+"""The exceptions that end a command in a sentence, and the sentences about an unknown word."""
 
 import difflib
+import sys
 from collections.abc import Sequence
+from pathlib import Path
+
+# What other programs, or people in a hurry, call an option; of these names a command has some.
+SIMILAR = {
+    "lr": ("head-learning-rate", "finetune-learning-rate", "learning-rate"),
+    "learning-rate": ("head-learning-rate", "finetune-learning-rate"),
+    "epoch": ("frozen-epochs", "finetune-epochs", "epochs"),
+    "epochs": ("frozen-epochs", "finetune-epochs"),
+    "model": ("backbone",),
+    "batch": ("batch-size",),
+    "bs": ("batch-size",),
+    "size": ("image-size",),
+    "output": ("run-dir",),
+    "output-dir": ("run-dir",),
+    "out": ("run-dir",),
+}
 
 
 class UserError(Exception):
@@ -20,8 +37,10 @@ class Terminated(KeyboardInterrupt):
     """The program was told to end by SIGTERM, as Ctrl-C tells it."""
 
 
-def unknown(what: str, given: str, word: str, known: Sequence[str]) -> str:
-    """Return a sentence about an unknown word, with the closest known one and all of them."""
-    close = difflib.get_close_matches(word, known, n=1)
-    hint = f" Did you mean {close[0]}?" if close else ""
-    return f"There is no {what} {given}.{hint} Known {what}s: {' '.join(known)}."
+def unknown_option(given: str, known: Sequence[str], where: str = "") -> str:
+    """Return a sentence about an unknown option, as `--option` or as a name in YAML, with what is near to it."""
+    plain = {name.lstrip("-").replace("_", "-"): name for name in known}
+    word = given.lstrip("-").replace("_", "-").lower()
+    near = [name for name in SIMILAR.get(word, ()) if name in plain] or difflib.get_close_matches(word, plain, n=1)
+    hint = f" Did you mean {' or '.join(plain[name] for name in near)}?" if near else ""
+    return f"Unknown option {given}{where}.{hint} See {Path(sys.argv[0]).name} --help."

@@ -153,5 +153,5 @@ def test_missing_table(tmp_path):
 
 def test_project_without_the_csv_part(table, monkeypatch):
     monkeypatch.setitem(sys.modules, "tlkeras.data.csv_file", None)
-    said = "this project has no CSV part: tlkeras.data lacks csv_file.py. Give a folder"
+    said = "this project was made without CSV files; the template's tools/new_project.py --with csv"
     assert said in refusal(table("path,label\na.png,x\nb.png,y\n"))

@@ -8,7 +8,7 @@ import pytest
 
 from tlkeras.errors import Terminated, UserError
 from tlkeras.run import folder
-from tlkeras.run.folder import choose_run_dir, has_checkpoints, is_complete, resume_command, run_directory
+from tlkeras.run.folder import checkpoints, choose_run_dir, is_complete, resume_command, run_directory
 
 
 def names(path: Path) -> list[str]:
@@ -189,17 +189,19 @@ def test_the_command_to_resume(tmp_path, monkeypatch):
     assert resume_command(tmp_path) == f"python scripts/train.py --data 'my pets' --run-dir {tmp_path} --resume"
     monkeypatch.setattr("sys.argv", ["scripts/train.py", "--run-dir=x", "--resume"])
     assert resume_command(tmp_path) == "python scripts/train.py --run-dir=x --resume"
+    monkeypatch.setattr("sys.argv", ["tlkeras train", "--run-dir", "x"])
+    assert resume_command(tmp_path) == "python -m tlkeras train --run-dir x --resume"
 
 
 def test_all_is_on_the_disk_before_checkpoints_go(tmp_path, monkeypatch):
     """A power cut after the run is complete loses nothing: files first, then the name, then checkpoints go."""
     done = []
-    monkeypatch.setattr(folder, "flush_tree", lambda path: done.append(("all", path.name, has_checkpoints(path))))
-    monkeypatch.setattr(folder, "flush", lambda path: done.append(("name", has_checkpoints(tmp_path / "run"))))
+    monkeypatch.setattr(folder, "flush_tree", lambda path: done.append(("all", path.name, bool(checkpoints(path)))))
+    monkeypatch.setattr(folder, "flush", lambda path: done.append(("name", bool(checkpoints(tmp_path / "run")))))
     with run_directory(tmp_path / "run") as partial:
         keep_epoch(partial)
     assert done == [("all", ".run.partial", True), ("name", True)]
-    assert not has_checkpoints(tmp_path / "run")
+    assert not checkpoints(tmp_path / "run")
 
 
 def test_two_programs_do_not_write_one_run(tmp_path):

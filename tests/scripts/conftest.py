@@ -95,7 +95,7 @@ def start_script() -> Iterator[Callable[..., subprocess.Popen]]:
 def call(monkeypatch, capfd, tmp_path) -> Iterator[Callable[..., Answer]]:
     """Return `call("predict.py", …)`, which runs a script in this process, in an empty folder; it prints the same."""
     monkeypatch.chdir(tmp_path)
-    handler = signal.getsignal(signal.SIGTERM)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def run(script: str, *arguments: object) -> Answer:
         monkeypatch.setattr(sys, "argv", [str(SCRIPTS / script), *map(str, arguments)])
@@ -106,7 +106,8 @@ def call(monkeypatch, capfd, tmp_path) -> Iterator[Callable[..., Answer]]:
         return Answer(stopped.value.code, out, err)
 
     yield run
-    signal.signal(signal.SIGTERM, handler)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

@@ -109,9 +109,21 @@ def test_unknown_stage(train):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--epochs", 3], ["--epochs", "--frozen-epochs", "--backbone"]),
-        (["--frozen-epoch", 3], ["There is no option --frozen-epoch", "Did you mean --frozen-epochs"]),
-        (["extra"], ["extra was not expected", "--data"]),
+        (
+            ["--epochs", 3],
+            ["Unknown option --epochs. Did you mean --frozen-epochs or --finetune-epochs? See train.py"],
+        ),
+        (["--lr=0.1"], ["option --lr. Did you mean --head-learning-rate or --finetune-learning-rate? See train.py"]),
+        (["--learning-rate", 1], ["Did you mean --head-learning-rate or --finetune-learning-rate?"]),
+        (["--image_size", 64], ["Unknown option --image_size. Did you mean --image-size?"]),
+        (["--model", "VGG16"], ["Did you mean --backbone?"]),
+        (["--batch", 8], ["Did you mean --batch-size?"]),
+        (["--size", 8], ["Did you mean --image-size?"]),
+        (["--output", "x"], ["Did you mean --run-dir?"]),
+        (["--out", "x"], ["Did you mean --run-dir?"]),
+        (["--quick"], ["Unknown option --quick. See train.py --help."]),
+        (["--frozen-epoch", 3], ["Unknown option --frozen-epoch. Did you mean --frozen-epochs?"]),
+        (["extra"], ["extra was not expected. See train.py --help."]),
         (["--overwrite", "yes"], ["yes was not expected"]),
         (["--batch-size"], ["--batch-size needs a value"]),
         (["--batch-size", 0], ["--batch-size was 0", "from 1 to 65536"]),
@@ -141,7 +153,7 @@ def test_options_without_data(call):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("epoch: 3", ["There is no option epoch, which my.yaml sets", "frozen_epochs"]),
+        ("epoch: 3", ["Unknown option epoch in my.yaml. Did you mean frozen_epochs or finetune_epochs?"]),
         ("batch_size: many", ["batch_size in my.yaml was many", "a whole number"]),
         ("data: [a", ["my.yaml is not YAML", "line"]),
         ("seed: null", ["--seed was None; it must be a whole number"]),

@@ -1,4 +1,4 @@
-"""scripts/evaluate.py, predict.py and summary.py on the shared run."""
+"""scripts/evaluate.py and predict.py on the shared run."""
 
 import csv
 import io
@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from tlkeras.backbones.registry import find_stage
-from tlkeras.backbones.table import BACKBONES
 
 
 def test_evaluate_the_runs_own_test_images(call, trained):
@@ -135,8 +132,8 @@ def test_predict_does_not_stop_at_an_unreadable_image(call, trained, made):
         (["a**b"], ["a**b is neither"]),
         (["empty"], ["empty holds no images"]),
         (["empty", "--top-k", "0"], ["--top-k was 0"]),
-        (["empty", "--json", "--csv"], ["--csv", "--json"]),
-        (["empty", "--jsn"], ["There is no option --jsn. Did you mean --json?"]),
+        (["empty", "--json", "--csv"], ["predict.py: Both --json and --csv were given; give one of them."]),
+        (["empty", "--jsn"], ["Unknown option --jsn. Did you mean --json? See predict.py --help."]),
     ],
 )
 def test_predict_bad_input(call, trained, arguments, words):
@@ -145,53 +142,3 @@ def test_predict_bad_input(call, trained, arguments, words):
     assert answer.code == 2 and answer.out == "" and answer.err.count("\n") == 1
     for word in words:
         assert word in answer.err
-
-
-def test_table_of_all_backbones(call):
-    answer = call("summary.py")
-    assert answer.code == 0 and answer.err == ""
-    lines = answer.out.splitlines()[1:]
-    assert [line.split()[0] for line in lines] == list(BACKBONES)
-    for line, spec in zip(lines, BACKBONES.values(), strict=True):
-        assert f" {spec.num_params:,} " in line and f" {spec.finetune_from}*" in line
-
-
-@pytest.mark.parametrize("name", ["MobileNetV2-0.35", "vgg16"])
-def test_stages_of_a_backbone(call, name):
-    lines = call("summary.py", name).out.splitlines()
-    spec = next(spec for spec in BACKBONES.values() if spec.name.lower() == name.lower())
-    assert [line.split()[0].rstrip("*") for line in lines[1:-1]] == [stage.name for stage in spec.stages]
-    counts = [int(line.split()[3].replace(",", "")) for line in lines[1:-1]]
-    assert 0.99 * spec.num_params <= sum(counts) <= spec.num_params
-    trainable = [int(line.split()[4].replace(",", "")) for line in lines[1:-1]]
-    assert trainable == sorted(trainable, reverse=True)
-    assert f"{spec.num_params:,} parameters" in lines[-1]
-
-
-def test_stages_of_a_run(call, trained):
-    lines = call("summary.py", trained.path).out.splitlines()
-    assert "MobileNet-0.25 at 32 px: " in lines[0] and "in the head" in lines[0]
-    assert [line.split()[0].rstrip("*") for line in lines[2:-1]] == [
-        stage.name for stage in BACKBONES["MobileNet-0.25"].stages
-    ]
-    assert call("summary.py", trained.path / "model.keras").out.splitlines() == lines
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("ResNet5", "Did you mean ResNet50"),
-        ("nowhere.keras", "There is no model file"),
-        (".", "not a complete run folder"),
-    ],
-)
-def test_summary_bad_input(call, name, words):
-    answer = call("summary.py", name)
-    assert answer.code == 2 and answer.out == "" and words in answer.err and answer.err.count("\n") == 1
-
-
-def test_every_stage_is_found_by_its_own_name():
-    """MobileNetV2 has a stage Conv1 and a stage Conv_1: the exact spelling comes before similar ones."""
-    for spec in BACKBONES.values():
-        for stage in spec.stages:
-            assert find_stage(spec, stage.name) is stage, (spec.name, stage.name)

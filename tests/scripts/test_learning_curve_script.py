@@ -15,8 +15,8 @@ from tlkeras.data.example import Example
 from tlkeras.data.prepare import PreparedData
 from tlkeras.evaluation.learning_curve import VARIANTS
 from tlkeras.modalities.image import ImageModality
-from tlkeras.run.job import Inputs
-from tlkeras.run.learning_curve_run import count_epochs, run_variants, subsample
+from tlkeras.run import learning_curve as module
+from tlkeras.run.learning_curve import count_epochs, run_variants, subsample
 from tlkeras.training.checkpoint import Checkpoints
 
 FILES = {"learning_curve.png", "runs.csv", "config.yaml", "metadata.json", "log.txt"}
@@ -125,27 +125,23 @@ def test_each_class_has_a_training_image():
     assert sorted(data.examples[index].label for index in subsample(data, 1, seed=0)) == ["a", "b"]
 
 
-def test_all_variants_are_trained_alike_but_for_their_initial_weights(monkeypatch, tmp_path):
+def test_all_variants_are_trained_alike_but_for_their_initial_weights(monkeypatch):
     trained = []
 
-    def note(name):
-        return lambda config, *rest: trained.append((name, config.weights, rest)) or (0.5, 1.0)
+    def note(config, *rest, phases):
+        trained.append((phases, config.weights, rest))
+        return 0.5, 1.0
 
-    for name in ("all_layers", "two_phases"):
-        monkeypatch.setattr(f"tlkeras.run.learning_curve_run.{name}", note(name))
+    monkeypatch.setattr(module, "train_variant", note)
     config = LearningCurveConfig(data="digits", weights="bundled")
-    job = Inputs(config, get_backbone_spec("MobileNetV2-0.35"), prepared(own_test=True), tmp_path, None)
-    run = run_variants(job, 50, seed=3)
-    assert [one[:2] for one in trained] == [
-        ("all_layers", "none"),
-        ("all_layers", "bundled"),
-        ("two_phases", "bundled"),
-    ]
-    assert trained[0][2] == trained[1][2] == trained[2][2]  # backbone, task, images, seed
+    run = run_variants(config, get_backbone_spec("MobileNetV2-0.35"), prepared(own_test=True), 50, seed=3)
+    assert [one[:2] for one in trained] == [(1, "none"), (1, "bundled"), (2, "bundled")]
+    for same in trained:  # backbone, data, splits, seed
+        assert all(one is other for one, other in zip(same[2], trained[0][2], strict=True))
     assert list(run.accuracy) == list(VARIANTS) and run.images == 12
 
 
 @pytest.mark.parametrize(("images", "epochs"), [(79, 34), (320, 12), (12, 100)])
 def test_few_images_are_trained_on_for_more_epochs(images, epochs):
     config = LearningCurveConfig(data="digits", batch_size=32)
-    assert count_epochs({"train": range(images)}, config, epochs=12, steps=100) == epochs
+    assert count_epochs(images, config, epochs=12, steps=100) == epochs

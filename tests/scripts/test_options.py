@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tlkeras import commands
+from tlkeras import __main__ as console_script
 from tlkeras.cli import parse_config
 from tlkeras.config.fields import check_values
 from tlkeras.config.learning_curve import LearningCurveConfig
@@ -144,26 +144,27 @@ def test_a_mistake_under_an_old_name_names_the_file(call, tmp_path):
 
 def test_old_names_are_not_options_of_the_command_line(call):
     answer = call("train.py", "--data", "pets", "--frozen-rate", "0.1")
-    assert answer.code == 2 and "There is no option --frozen-rate" in answer.err
+    assert answer.code == 2 and "Unknown option --frozen-rate." in answer.err
 
 
 @pytest.fixture
 def console(monkeypatch, capfd, tmp_path):
     """Return `console("train", …)`, which is `tlkeras train …` in this process: its exit code, output and errors."""
     monkeypatch.chdir(tmp_path)
-    handler = signal.getsignal(signal.SIGTERM)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["/usr/bin/tlkeras", *arguments])
         code = 0
         try:
-            commands.main()
+            console_script.main()
         except SystemExit as stop:
             code = stop.code
         return code, *capfd.readouterr()
 
     yield run
-    signal.signal(signal.SIGTERM, handler)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])
@@ -172,7 +173,8 @@ def test_console_help_lists_the_commands(console, arguments):
     assert (code, err) == (0, "")
     assert out.startswith("usage: tlkeras COMMAND")
     shown = [line.split()[0] for line in out.splitlines() if line.startswith("  ")]
-    assert shown == list(commands.COMMANDS)
+    assert shown == ["train", "evaluate", "predict", "cache", "learning-curve", "pretrain", "summary"]
+    assert all(len(line) <= 80 and not line.endswith(".") for line in out.splitlines()[1:])  # the usage has an ellipsis
     assert {f"{name.replace('-', '_')}.py" for name in shown} <= set(SCRIPTS)
 
 
@@ -183,15 +185,23 @@ def test_console_runs_a_command(console):
     assert code == 0 and out.startswith("usage: tlkeras train [OPTION VALUE]...")
 
 
+def test_it_is_a_module_too(tmp_path):
+    command = [sys.executable, "-m", "tlkeras", "predict"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert done.returncode == 2 and done.stderr.startswith("tlkeras predict: Nothing was given for RUN.")
+
+
 def test_console_mistakes(console):
-    known = " ".join(commands.COMMANDS)
+    known = " ".join(console_script.NAMES)
     assert console("trian") == (
         2, "", f"tlkeras trian: There is no command trian. Did you mean train? Known commands: {known}.\n"
     )  # fmt: skip
     code, _, err = console("train", "--data", "nowhere")
     assert code == 2 and err.startswith("tlkeras train: There is no folder or file nowhere.")
     code, _, err = console("train", "--epochs", "3")
-    assert code == 2 and err.startswith("tlkeras train: There is no option --epochs")
+    assert code == 2 and err.startswith("tlkeras train: Unknown option --epochs. Did you mean --frozen-epochs or ")
 
 
 @pytest.mark.parametrize("name", [entry.name for entry in dataclasses.fields(TrainConfig)])

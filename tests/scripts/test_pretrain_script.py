@@ -14,8 +14,7 @@ import pytest
 
 from tlkeras.backbones.registry import get_backbone_spec
 from tlkeras.config.pretrain import PretrainConfig
-from tlkeras.run.initial_weights import card_path, initial_weights
-from tlkeras.run.model_card import command, data_name, write_model_card
+from tlkeras.run.model_card import card_path, command, data_name, initial_weights, write_model_card
 from tlkeras.run.pretrain import pretrain
 from tlkeras.training.all_layers import train_all_layers
 from tlkeras.training.checkpoint import Checkpoints
@@ -148,8 +147,8 @@ def test_it_starts_from_the_weights_that_are_given(tiny, colors, call, tmp_path,
 
 
 def test_the_model_of_a_run_has_the_model_card_of_its_weights(tiny, pretrained):
-    first = initial_weights(get_backbone_spec(tiny), str(pretrained / "model.keras"))
-    assert first.name == "model.keras" and first.card == (pretrained / "Tiny.md").read_text()
+    first = initial_weights(get_backbone_spec(tiny), str(pretrained / "model.keras"), "abc")
+    assert (first.name, first.digest) == ("model.keras", "abc") and first.card == (pretrained / "Tiny.md").read_text()
 
 
 @pytest.mark.parametrize("file", ["mine.weights.h5", "mine.h5", "mine.keras"])

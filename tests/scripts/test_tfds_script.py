@@ -77,7 +77,7 @@ def test_another_version_is_not_taken_for_the_same(call, made, tiny_options, tmp
         raise KeyboardInterrupt
 
     monkeypatch.setattr("tlkeras.run.job.load_tensorflow", stop)
-    monkeypatch.setattr("tlkeras.run.folder.has_checkpoints", lambda partial: partial.exists())
+    monkeypatch.setattr("tlkeras.run.folder.checkpoints", lambda partial: [partial] * partial.exists())
     command = ("train.py", "--data", "tfds:colors", "--data-dir", "sets", *tiny_options, "--run-dir", "run", "--resume")
     assert call(*command).code == 130
     assert call(*command).code == 130  # the same data: it is resumed

@@ -1,20 +1,12 @@
-"""Options in YAML files: which files a command line names, and what they or a run's config.yaml hold."""
+"""Options in YAML files, and what a run's config.yaml holds."""
 
-import argparse
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tlkeras.errors import UserError, unknown
-
-
-def config_files(arguments: Sequence[str]) -> list[str]:
-    """Return the config files that a command line names."""
-    scout = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    scout.add_argument("--config", nargs="?", action="append", default=[])
-    return [path for path in scout.parse_known_args(arguments)[0].config if path]
+from tlkeras.errors import UserError, unknown_option
 
 
 def read_config_file(path: str, names: Collection[str]) -> dict[str, Any]:
@@ -32,7 +24,7 @@ def read_config_file(path: str, names: Collection[str]) -> dict[str, Any]:
         raise UserError(f"--config {path} holds no options. {hint}, with lines such as 'batch_size: 16'.")
     for name in values:
         if name not in names:
-            raise UserError(unknown("option", f"{name}, which {path} sets", name, sorted(names)))
+            raise UserError(unknown_option(name, list(names), f" in {path}"))
     return values
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan, nan
 from pathlib import Path
 from statistics import mean, median
 
@@ -15,6 +16,7 @@ VARIANTS = {
     "all_layers": "pretrained, all layers",
     "two_phases": "pretrained, two phases",
 }
+MIN_SEEDS = 3  # fewer have no confidence interval that says anything
 HEADER = "percent    images  weights, training       accuracy  gain, 95% CI               seconds"
 
 
@@ -51,7 +53,7 @@ class Size:
 
     def gain(self, variant: str) -> tuple[float, float, float]:
         """Return mean and 95 % confidence interval of the gain over random weights, run by run."""
-        return interval([run.accuracy[variant] - run.accuracy[BASELINE] for run in self.runs])
+        return interval([run.accuracy[variant] - run.accuracy[BASELINE] for run in self.runs], lowest=-1.0)
 
 
 def by_size(runs: Sequence[Run]) -> list[Size]:
@@ -60,11 +62,13 @@ def by_size(runs: Sequence[Run]) -> list[Size]:
     return [Size(percent, [run for run in runs if run.percent == percent]) for percent in percents]
 
 
-def interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Return the mean, and the ends of its 95 % confidence interval by Student's t."""
+def interval(values: Sequence[float], lowest: float = 0.0) -> tuple[float, float, float]:
+    """Return the mean, and its 95 % confidence interval by Student's t within `lowest` to 1; NaN for too few values."""
     center = mean(values)
+    if len(values) < MIN_SEEDS:
+        return center, nan, nan
     half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
-    return center, center - half, center + half
+    return center, max(lowest, center - half), min(1.0, center + half)
 
 
 def table_rows(size: Size) -> str:
@@ -73,7 +77,8 @@ def table_rows(size: Size) -> str:
     for variant, name in VARIANTS.items():
         start = f"{'':>7}  {'':>8}" if rows else f"{size.percent:>7}  {size.images:>8,}"
         gain, low, high = size.gain(variant)
-        gained = "" if variant == BASELINE else f"{gain:+.3f} ({low:+.3f} to {high:+.3f})"
+        around = "" if isnan(low) else f" ({low:+.3f} to {high:+.3f})"
+        gained = "" if variant == BASELINE else f"{gain:+.3f}{around}"
         accuracy = size.accuracy(variant)[0]
         rows.append(f"{start}  {name:<22}  {accuracy:>8.3f}  {gained:<25}  {size.seconds(variant):>7.1f}")
     return "\n".join(rows)
@@ -87,13 +92,14 @@ def savings(sizes: Sequence[Size], chance: float) -> str:
     the most common class.
     """
     goal, low, high = sizes[-1].accuracy(BASELINE)
-    if low <= chance:
+    if (goal if isnan(low) else low) <= chance:
+        more = "more" if isnan(low) else "significantly more"
         return (
-            f"Random weights reach {goal:.3f} with {sizes[-1].images:,} images, not significantly more than the "
+            f"Random weights reach {goal:.3f} with {sizes[-1].images:,} images, not {more} than the "
             f"{chance:.3f} of the most common class: there is nothing to compare savings with."
         )
     own = first_to_reach(goal, BASELINE, sizes) or sizes[-1]  # which reaches it by definition
-    reference = f"{own.images:,} images in {own.seconds(BASELINE):.1f} s ({goal:.3f}, {low:.3f} to {high:.3f})"
+    reference = f"{own.images:,} images in {own.seconds(BASELINE):.1f} s ({goal:.3f}{bounds(low, high)})"
     lines = [f"  {VARIANTS[name]}: {saved_by(name, goal, own, sizes)}" for name in VARIANTS if name != BASELINE]
     return "\n".join([f"On average, what random weights reach with {reference} takes", *lines])
 
@@ -108,7 +114,12 @@ def saved_by(variant: str, goal: float, own: Size, sizes: Sequence[Size]) -> str
     data = relative(enough.images, own.images, "data")
     time = relative(enough.seconds(variant), own.seconds(BASELINE), "time")
     needed = f"{enough.images:,} images{fewer} and {enough.seconds(variant):.1f} s"
-    return f"{needed} ({center:.3f}, {low:.3f} to {high:.3f}): {data}, {time}."
+    return f"{needed} ({center:.3f}{bounds(low, high)}): {data}, {time}."
+
+
+def bounds(low: float, high: float) -> str:
+    """Return an interval as it follows an accuracy, if there is one."""
+    return "" if isnan(low) else f", {low:.3f} to {high:.3f}"
 
 
 def first_to_reach(goal: float, variant: str, sizes: Sequence[Size]) -> Size | None:
@@ -131,11 +142,12 @@ def plot_learning_curve(sizes: Sequence[Size], title: str, path: Path) -> None:
     for variant, name in VARIANTS.items():
         center, low, high = np.array([size.accuracy(variant) for size in sizes]).T
         axes.plot(images, center, marker="o", label=name)
-        axes.fill_between(images, np.maximum(low, 0), np.minimum(high, 1), alpha=0.2)
+        axes.fill_between(images, low, high, alpha=0.2)
     axes.set_xscale("log")
     axes.set_xticks(images, [f"{count:,}" for count in images])
     axes.xaxis.minorticks_off()
-    axes.set(xlabel="training images", ylabel="accuracy, mean and 95% CI", ylim=(0, 1), title=title)
+    spread = "" if np.isnan(low).all() else " and 95% CI"
+    axes.set(xlabel="training images", ylabel=f"accuracy, mean{spread}", ylim=(0, 1), title=title)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     figure.savefig(path, dpi=120)

@@ -1,15 +1,24 @@
-"""The files of a run: options, metrics, history, versions."""
+"""The files of a run: model, labels, options, split, metrics, history, versions."""
 
 import csv
+import dataclasses
 import json
 import platform
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import yaml
 
 from tlkeras import __version__
+from tlkeras.data.prepare import PreparedData
+from tlkeras.data.splits import save_split
+
+if TYPE_CHECKING:
+    import keras
+
+MODEL = "model.keras"
 
 
 def write_yaml(path: Path, values: dict[str, Any]) -> None:
@@ -32,6 +41,33 @@ def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def versions() -> dict[str, str]:
     """Return the versions of everything that a training's metrics depend on."""
-    own = {"tlkeras": __version__, "python": platform.python_version()}
     packages = ["tensorflow", "keras", "numpy", "pillow", "scikit-learn"]
+    own = {"tlkeras": __version__, "python": platform.python_version()}
     return own | {name: version(name) for name in packages}
+
+
+def save_run(model: "keras.Model", config: Any, data: PreparedData, inputs: np.ndarray, folder: Path) -> None:
+    """Write all that `evaluate.py` and `predict.py` need; the saved model is compared on inputs `(B, …)`, decoded."""
+    save_model(model, folder / MODEL, inputs)
+    write_json(folder / "labels.json", {"task": data.task, "classes": data.classes, "modality": data.modality.name})
+    write_yaml(folder / "config.yaml", dataclasses.asdict(config))
+    save_split(folder / "split.csv", data.examples, data.splits)
+    if data.unreadable:
+        rows = [{"path": example.name, "reason": reason} for example, reason in data.unreadable]
+        write_table(folder / "unreadable.csv", rows)
+
+
+def save_model(model: "keras.Model", path: Path, inputs: np.ndarray) -> None:
+    """Save a model as `.keras`, load it again with safe mode on, and fail where its outputs differ.
+
+    It must not be compiled, so that the file holds no optimizer. The file opens where this package is not installed,
+    unless its backbone is that of an extra.
+    """
+    import keras
+
+    model.save(path)
+    before = model.predict_on_batch(inputs)
+    after = keras.models.load_model(path, safe_mode=True).predict_on_batch(inputs)
+    difference = float(np.abs(before - after).max())
+    if not difference <= 1e-6 * max(1.0, float(np.abs(before).max())):
+        raise RuntimeError(f"The saved model differs from the trained one by {difference:.2g}; it must not be used.")

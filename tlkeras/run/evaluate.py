@@ -14,7 +14,7 @@ from tlkeras.data.sources import find_examples, source_package
 from tlkeras.data.splits import load_split
 from tlkeras.errors import UserError
 from tlkeras.io.arrays import FileArray
-from tlkeras.run.load_run import Run, load_run
+from tlkeras.run.load_run import Run, load_model, load_run
 from tlkeras.runtime import load_tensorflow
 
 log = logging.getLogger("tlkeras")
@@ -49,18 +49,14 @@ def evaluate(
     folder = data_dir or run.config.get("data_dir")
     listing = find_examples(given, run.task, training=False, data_dir=folder, modality=type(run.modality))
     check_listing(run, listing)
+    splits = evaluation_splits(run, listing.examples, own=not data)
     if data:
-        splits = source_splits(listing.examples)
         warn_if_training_data(run, given, listing.examples)
-    else:
-        splits = evaluation_split(run, listing.examples)
-    decoded = {
-        name: decode_all(examples, run.modality, run.config["max_unreadable"]) for name, examples in splits.items()
-    }
+    limit = run.config["max_unreadable"]
+    decoded = {name: decode_all(examples, run.modality, limit) for name, examples in splits.items()}
     load_tensorflow()
     from tlkeras.data.pipeline import make_targets
     from tlkeras.evaluation.metrics import compute_metrics, per_class_metrics
-    from tlkeras.run.model_file import load_model
 
     model = load_model(run.path / "model.keras", outputs=len(run.classes) or 1)
     metrics = {}
@@ -74,11 +70,7 @@ def evaluate(
 
 
 def training_data(run: Run) -> str:
-    """Return the data that a run was trained on, if it is still where it was.
-
-    Raises:
-        UserError: it is not.
-    """
+    """Return the data that a run was trained on; refuse where it is no longer where it was."""
     data = run.config["data"]
     if data != "digits" and not source_package(data) and not Path(data).expanduser().exists():
         where = "" if Path(data).is_absolute() else f" in {Path.cwd()}"
@@ -90,11 +82,7 @@ def training_data(run: Run) -> str:
 
 
 def check_listing(run: Run, listing: DatasetListing) -> None:
-    """Refuse what the model does not take, and classes that it does not know.
-
-    Raises:
-        UserError: with what it takes and knows.
-    """
+    """Refuse what the model does not take, and classes that it does not know."""
     if listing.modality is not type(run.modality):
         raise UserError(
             f"The model of {run.path} takes {run.modality.plural}, and {listing.name} holds {listing.modality.plural}."
@@ -106,19 +94,16 @@ def check_listing(run: Run, listing: DatasetListing) -> None:
         )
 
 
-def source_splits(examples: Sequence[Example]) -> dict[str, list[Example]]:
-    """Return examples by the split that their source assigns; "all" where it assigns none."""
+def evaluation_splits(run: Run, examples: Sequence[Example], own: bool) -> dict[str, list[Example]]:
+    """Return the run's own test, else validation, examples; of others each split of their source, or "all"."""
+    if own:
+        rows = load_split(run.path / "split.csv", examples)
+        name = "test" if "test" in rows else "validation"
+        return {name: [examples[index] for index in rows[name]]}
     splits: dict[str, list[Example]] = {}
     for example in examples:
         splits.setdefault(example.split or "all", []).append(example)
     return splits
-
-
-def evaluation_split(run: Run, examples: Sequence[Example]) -> dict[str, list[Example]]:
-    """Return the run's test examples, or its validation examples where it has no test split."""
-    splits = load_split(run.path / "split.csv", examples)
-    name = "test" if "test" in splits else "validation"
-    return {name: [examples[index] for index in splits[name]]}
 
 
 def warn_if_training_data(run: Run, data: str, examples: Sequence[Example]) -> None:

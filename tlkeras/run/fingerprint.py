@@ -21,16 +21,9 @@ CHUNK = 256  # examples that are read at a time
 
 
 def check_fingerprint(folder: Path, config: Any, data: PreparedData, weights: str | None = None) -> None:
-    """Write the fingerprint of a run, or compare with the one that is there.
+    """Write the fingerprint of a run beside its checkpoints, or refuse to resume what differs from the one there.
 
-    Args:
-        folder: of the checkpoints.
-        config: options of the run, none of them None any more.
-        data: the examples, decoded.
-        weights: hash of a backbone of an extra, or of a weight file that each start reads again.
-
-    Raises:
-        UserError: another option, other data or weights, another version of a package, or another number of cores.
+    `weights` is the hash of a backbone of an extra, or of a weight file that each start reads again.
     """
     options = {name: value for name, value in dataclasses.asdict(config).items() if name not in MAY_CHANGE}
     now = {"options": options, "data": digest_data(data), "versions": versions(), "cores": available_cores(),
@@ -46,9 +39,8 @@ def check_fingerprint(folder: Path, config: Any, data: PreparedData, weights: st
         changes = [f"{flag_name(name)} {value}" for name, value in before["options"].items()
                    if value != now["options"].get(name)]  # fmt: skip
         changes += [f"{name} {value}" for name, value in before["versions"].items() if value != now["versions"][name]]
-        changes += [f"{before['cores']} cores"] if before["cores"] != now["cores"] else []
-        changes += ["other examples or labels"] if before["data"] != now["data"] else []
-        changes += ["other weights"] if before.get("weights") != weights else []
+        differs = {f"{before['cores']} cores": "cores", "other examples or labels": "data", "other weights": "weights"}
+        changes += [words for words, name in differs.items() if before.get(name) != now[name]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         changes = ["a damaged record of its options"]
     if changes:
@@ -59,15 +51,7 @@ def check_fingerprint(folder: Path, config: Any, data: PreparedData, weights: st
 
 
 def check_finished(file: Path, config: Any) -> None:
-    """Compare what was asked for with the options of a finished run.
-
-    Args:
-        file: the run's `config.yaml`.
-        config: as it was given; what is None or "auto" was left to the program.
-
-    Raises:
-        UserError: they are others.
-    """
+    """Refuse options other than those in the `config.yaml` of a finished run; None and "auto" were left open."""
     before = parse_options(file.read_text(encoding="utf-8"))
     given = {name: value for name, value in dataclasses.asdict(config).items()
              if name not in MAY_CHANGE and value not in (None, "auto")}  # fmt: skip
@@ -82,6 +66,5 @@ def digest_data(data: PreparedData) -> str:
     """Return the hash of all examples, their names and labels, and of the splits."""
     names = (f"{example.name}\0{example.label}\0" for example in data.examples)
     splits = (part for name, rows in data.splits.items() for part in (name, rows))
-    return stream_hash(
-        names, splits, (data.inputs[start : start + CHUNK] for start in range(0, len(data.examples), CHUNK))
-    )
+    chunks = (data.inputs[start : start + CHUNK] for start in range(0, len(data.examples), CHUNK))
+    return stream_hash(names, splits, chunks)

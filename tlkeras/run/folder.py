@@ -18,7 +18,6 @@ from tlkeras.io.locks import is_locked, locked
 
 log = logging.getLogger("tlkeras")
 RUNS = Path("saved_models")
-MODEL = "model.keras"
 CHECKPOINTS = "checkpoints"  # in the folder of an unfinished run
 MEBIBYTE = 2**20
 
@@ -26,22 +25,20 @@ MEBIBYTE = 2**20
 def choose_run_dir(run_dir: str | None, overwrite: bool, resume: str | None, data: str, backbone: str) -> Path:
     """Return the folder that was asked for, or the first free `saved_models/DATA-BACKBONE[-N]`.
 
-    Args:
-        run_dir: the folder that was asked for.
-        overwrite: whether it may replace a run that is there.
-        resume: to resume a run, the file by which a finished one is known; else None. Without a folder, the run with a
-            default name is resumed that was written last.
-        data: the data set, for the default name.
-        backbone: the same.
-
-    Raises:
-        UserError: it exists and may not be replaced; or `data` cannot be understood.
+    To resume a run, `resume` is the file by which a finished one is known; without a folder, the unfinished run with a
+    default name is resumed that was written last. Refuse a folder that may not be replaced, and data that cannot be
+    understood.
     """
     name = short_name(data)  # a mistake in it is found whether it is used or not
     if run_dir is None:
-        return default_run_dir(re.sub(r"[^a-z0-9]+", "-", f"{name} {backbone}".lower()).strip("-"), resume is not None)
+        name = re.sub(r"[^a-z0-9]+", "-", f"{name} {backbone}".lower()).strip("-")
+        if (unfinished := unfinished_runs(name)) and resume:
+            return unfinished[-1]
+        if unfinished:
+            print(f"Note: {unfinished[-1]} was started and not finished; this command with --resume would resume it.")
+        return free_path(RUNS / name)
     path = Path(run_dir).expanduser()
-    started = has_checkpoints(partial_path(path))
+    started = checkpoints(hidden(path))
     if path.exists() and not (overwrite or (resume and (started or (path / resume).exists()))):
         raise UserError(f"--run-dir {path} exists already. Give another folder, or --overwrite to replace it.")
     if path.exists() and not (path.is_dir() and (not any(path.iterdir()) or (path / "config.yaml").exists())):
@@ -54,57 +51,36 @@ def choose_run_dir(run_dir: str | None, overwrite: bool, resume: str | None, dat
     return path
 
 
-def default_run_dir(name: str, resume: bool) -> Path:
-    """Return the unfinished run of a default name, if it is to be resumed and there is one, else a free path."""
-    unfinished = unfinished_runs(name)
-    if unfinished and resume:
-        return unfinished[-1]
-    if unfinished:
-        print(f"Note: {unfinished[-1]} was started and not finished; this command with --resume would resume it.")
-    return free_path(RUNS / name)
-
-
 def is_complete(path: Path, file: str) -> bool:
     """Return whether the run is finished, as its last file tells, and there is nothing to resume."""
-    return (path / file).exists() and not has_checkpoints(partial_path(path))
+    return (path / file).exists() and not checkpoints(hidden(path))
 
 
 def unfinished_runs(name: str) -> list[Path]:
     """Return the runs of a default name that can be resumed and that nobody writes now, the last written one last."""
     pattern = re.compile(rf"\.({re.escape(name)}(-\d+)?)\.partial")
     paths = [RUNS / match[1] for partial in RUNS.glob(".*.partial") if (match := pattern.fullmatch(partial.name))]
-    paths = [path for path in paths if has_checkpoints(partial_path(path)) and not is_locked(lock_path(path))]
-    return sorted(paths, key=lambda path: max(file.stat().st_mtime for file in checkpoints(partial_path(path))))
+    paths = [path for path in paths if checkpoints(hidden(path)) and not is_locked(hidden(path, "lock"))]
+    return sorted(paths, key=lambda path: max(file.stat().st_mtime for file in checkpoints(hidden(path))))
 
 
-def lock_path(path: Path) -> Path:
-    """Return the file whose lock is held by the program that writes a run."""
-    return path.with_name(f".{path.name}.lock")
-
-
-def partial_path(path: Path) -> Path:
-    """Return the folder that a run is written to until it is complete."""
-    return path.with_name(f".{path.name}.partial")
+def hidden(path: Path, kind: str = "partial") -> Path:
+    """Return the folder that a run is written to until it is complete; or the file that is locked meanwhile."""
+    return path.with_name(f".{path.name}.{kind}")
 
 
 def checkpoints(partial: Path) -> list[Path]:
-    """Return the checkpoints of a run."""
+    """Return the checkpoints from which a run can be resumed."""
     return list((partial / CHECKPOINTS).glob("*.npz"))
-
-
-def has_checkpoints(partial: Path) -> bool:
-    """Return whether a run can be resumed."""
-    return bool(checkpoints(partial))
 
 
 def free_path(path: Path) -> Path:
     """Return the path, or the first of path-2, path-3, …, where no run is finished, unfinished or being written."""
-    numbered = itertools.chain([path], (path.with_name(f"{path.name}-{number}") for number in itertools.count(2)))
-    return next(
-        free
-        for free in numbered
-        if not (free.exists() or has_checkpoints(partial_path(free)) or is_locked(lock_path(free)))
-    )
+    for number in itertools.count(1):
+        free = path if number == 1 else path.with_name(f"{path.name}-{number}")
+        if not (free.exists() or checkpoints(hidden(free)) or is_locked(hidden(free, "lock"))):
+            break
+    return free
 
 
 @contextlib.contextmanager
@@ -112,26 +88,18 @@ def run_directory(path: Path, overwrite: bool = False, resume: bool = False) -> 
     """Make a folder to write the run into; it becomes `path` when the block ends well.
 
     Where it does not, the folder is removed, unless it has checkpoints to resume from: after a stop, a full disk, or a
-    mistake in resuming. What a killed run left is resumed when `resume` asks for it, else removed.
-
-    Args:
-        path: of the complete run.
-        overwrite: whether it may replace a run that is there.
-        resume: whether to go on in the folder of an unfinished run.
-
-    Raises:
-        UserError: the folder cannot be made; or another program writes the run now; or one made `path` meanwhile: then
-            this one is kept under another name.
+    mistake in resuming. What a killed run left is resumed when `resume` asks for it, else removed. Refuse a folder that
+    cannot be made or that another program writes now; where one made `path` meanwhile, this run gets another name.
     """
     missing = [parent for parent in path.parents if not parent.exists()]
-    partial = partial_path(path)
+    partial = hidden(path)
     try:
-        with locked(lock_path(path), f"The run folder {path}"):
-            resumed = resume and has_checkpoints(partial)
+        with locked(hidden(path, "lock"), f"The run folder {path}"):
+            resumed = resume and bool(checkpoints(partial))
             if not resumed:
                 shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(exist_ok=True)
-            with keep_on_interrupt(partial, path), log_file(partial / "log.txt"):
+            with keep_on_interrupt(partial, path, resumed), log_file(partial / "log.txt"):
                 yield partial
             move_into_place(partial, path, overwrite or resumed)
     finally:
@@ -141,15 +109,14 @@ def run_directory(path: Path, overwrite: bool = False, resume: bool = False) -> 
 
 
 @contextlib.contextmanager
-def keep_on_interrupt(partial: Path, path: Path) -> Iterator[None]:
+def keep_on_interrupt(partial: Path, path: Path, resumed: bool) -> Iterator[None]:
     """Remove the folder when the block fails, unless the run can be resumed; then the message says how."""
-    resumed = has_checkpoints(partial)
     try:
         yield
     except BaseException as error:
         mistake = isinstance(error, UserError)
         how = f"resume it with: {resume_command(path)}"
-        if not has_checkpoints(partial) or (mistake and not resumed):
+        if not checkpoints(partial) or (mistake and not resumed):
             shutil.rmtree(partial, ignore_errors=True)
         elif isinstance(error, KeyboardInterrupt):
             raise type(error)(how) from None
@@ -160,25 +127,22 @@ def keep_on_interrupt(partial: Path, path: Path) -> Iterator[None]:
 
 def resume_command(path: Path) -> str:
     """Return the command of this program with what resumes the run."""
-    given = [word for word in sys.argv if word != "--overwrite"]
+    program = ["-m", *sys.argv[0].split()] if sys.argv[0].startswith("tlkeras ") else [sys.argv[0]]
+    given = [word for word in sys.argv[1:] if word != "--overwrite"]
     named = any(word.partition("=")[0] == "--run-dir" for word in given)
     more = [] if named else ["--run-dir", str(path)]
-    return shlex.join(["python", *given, *more, *([] if "--resume" in given else ["--resume"])])
+    return shlex.join(["python", *program, *given, *more, *([] if "--resume" in given else ["--resume"])])
 
 
 def move_into_place(partial: Path, path: Path, replace: bool) -> None:
-    """Rename a complete run to its path; what is there goes only if `replace`, and only after the new one is there.
-
-    Raises:
-        UserError: another program was first; the message says where this run is kept.
-    """
+    """Rename a complete run to its path; what is there goes only if `replace`, and only after the new one is there."""
     flush_tree(partial)
     if path.exists() and not replace:
         other = free_path(path)
         partial.rename(other)
         shutil.rmtree(other / CHECKPOINTS, ignore_errors=True)
         raise UserError(f"{path} was made by another program during this run. This run is kept in {other}.")
-    replaced = path.with_name(f".{path.name}.replaced-{os.getpid()}")
+    replaced = hidden(path, f"replaced-{os.getpid()}")
     if path.exists():
         path.rename(replaced)
     partial.rename(path)
@@ -195,27 +159,17 @@ def log_file(path: Path) -> Iterator[None]:
     to_terminal.setLevel(logging.INFO)
     before = log.level, log.propagate, log.handlers
     log.setLevel(logging.DEBUG)
-    log.propagate = False
-    log.handlers = [to_file, to_terminal]  # a notebook's own would say everything twice
+    log.propagate, log.handlers = False, [to_file, to_terminal]  # a notebook's own would say everything twice
     try:
         yield
     finally:
         log.setLevel(before[0])
         log.propagate, log.handlers = before[1:]
-        for handler in (to_file, to_terminal):
-            handler.close()
+        to_file.close()
 
 
 def check_space(folder: Path, num_params: int) -> None:
-    """Refuse to start when the model would not fit on the disk.
-
-    Args:
-        folder: on the disk that is written to.
-        num_params: that are saved, four bytes each.
-
-    Raises:
-        UserError: with the space that is needed and the space that is there.
-    """
+    """Refuse to start when a run that saves so many parameters, four bytes each, would not fit on the folder's disk."""
     needed, free = num_params * 4 + 5 * MEBIBYTE, shutil.disk_usage(folder).free
     if free < needed:
         raise UserError(

@@ -7,80 +7,44 @@ from pathlib import Path
 from typing import Any
 
 from tlkeras.backbones.spec import BackboneSpec
+from tlkeras.backbones.unfreeze import parse_unfreeze
+from tlkeras.backbones.weights import find_weights
 from tlkeras.config.fields import check_applicable
+from tlkeras.config.train import TrainConfig
 from tlkeras.data.prepare import PreparedData, decode_data, find_data
 from tlkeras.data.sources import short_name
+from tlkeras.io.hashing import file_hash
 from tlkeras.run.fingerprint import check_fingerprint, check_finished
 from tlkeras.run.folder import CHECKPOINTS, check_space, choose_run_dir, is_complete, run_directory
-from tlkeras.run.initial_weights import InitialWeights, initial_weights
 from tlkeras.runtime import load_tensorflow
 
-
-@dataclass(frozen=True)
-class Inputs:
-    """What a job works on, once everything was checked.
-
-    Attributes:
-        config: all options, with what is really used.
-        spec: the backbone, resolved.
-        data: decoded examples and their splits.
-        folder: where everything is written.
-        initial: the weight file that the backbone starts from, if it is one.
-    """
-
-    config: Any
-    spec: BackboneSpec
-    data: PreparedData
-    folder: Path
-    initial: InitialWeights | None
+# What a job works on: options with what is really used, backbone, decoded examples, the folder to write to, and the
+# SHA-256 of the weight file that the backbone starts from, if it is one.
+Work = Callable[[Any, BackboneSpec, PreparedData, Path, str | None], None]
 
 
 @dataclass(frozen=True)
 class Job:
-    """What tells one command that trains from another.
+    """What tells one command that trains from another."""
 
-    Attributes:
-        title: of the last line, which says where the result is.
-        result: file whose presence tells a finished run.
-        work: trains, evaluates and writes.
-        prefix: in front of the default name of the folder.
-        shown: the file that the last line names; the folder where it is empty.
-        check: refuses options for a backbone, before any file is opened.
-        resolve: fills in the options that depend on the backbone.
-        stored_params: parameters that checkpoints and model take on the disk, for a config and a spec.
-    """
-
-    title: str
-    result: str
-    work: Callable[[Inputs], None]
-    prefix: str = ""
-    shown: str = ""
-    check: Callable[[Any, BackboneSpec], None] = lambda config, spec: None
-    resolve: Callable[[Any, BackboneSpec], Any] = lambda config, spec: config
-    stored_params: Callable[[Any, BackboneSpec], int] = lambda config, spec: 0
+    title: str  # of the last line, which says where the result is
+    result: str  # file whose presence tells a finished run
+    work: Work  # trains, evaluates and writes
+    prefix: str = ""  # in front of the default name of the folder
+    shown: str = ""  # file that the last line names; the folder where it is empty
+    stored_params: Callable[[Any, BackboneSpec], int] = lambda config, spec: 0  # of checkpoints and model, on the disk
 
 
 def run_job(job: Job, config: Any, spec: BackboneSpec) -> Path:
-    """Do a job, or resume it, in the run's folder.
+    """Do a job, or resume it, and return the run's folder; where it is refused, nothing is left behind.
 
     What can be wrong is checked in the order of what it costs: options, files, examples, and only then TensorFlow.
-
-    Args:
-        job: what to do.
-        config: all options, already checked by themselves.
-        spec: the backbone that they name.
-
-    Returns:
-        The run's folder.
-
-    Raises:
-        UserError: for a mistake in options or data; nothing is left behind.
     """
     check_applicable(config, "provider", spec.provider, f"the backbone is {spec.name}")
     spec = spec.configure(**{name: getattr(config, name) for name in spec.own_options})
     config = dataclasses.replace(config, weights=spec.resolve_weights(config.weights))
     spec.check(config.weights, config.image_size)
-    job.check(config, spec)
+    check_unfreeze(config, spec)
     name = f"{job.prefix} {short_name(config.data)}".strip()
     path = choose_run_dir(config.run_dir, config.overwrite, job.result if config.resume else None, name, spec.name)
     if config.resume and is_complete(path, job.result):
@@ -88,35 +52,40 @@ def run_job(job: Job, config: Any, spec: BackboneSpec) -> Path:
         print(f"{job.title}: {path / job.shown} (it was finished before)")
         return path
     with run_directory(path, config.overwrite, config.resume) as folder:
-        job.work(prepare(job, config, spec, path, folder))
+        job.work(*prepare(job, config, spec, path, folder))
     print(f"{job.title}: {path / job.shown}")
     return path
 
 
-def prepare(job: Job, config: Any, spec: BackboneSpec, path: Path, folder: Path) -> Inputs:
-    """Find and decode the examples, and refuse what cannot be trained or resumed.
-
-    Args:
-        job: what will be done.
-        config: all options.
-        spec: the backbone.
-        path: the run's folder in the end.
-        folder: where it is written until then.
-    """
+def prepare(job: Job, config: Any, spec: BackboneSpec, path: Path, folder: Path) -> tuple:
+    """Find and decode the examples of a run at `path`, for now in `folder`; refuse what cannot be trained."""
     found = find_data(config, spec, config.image_size, config.seed)
     spec = found.spec
     check_applicable(config, "modality", found.modality.name, f"{found.listing.name} holds {found.modality.plural}")
-    job.check(config, spec)  # again, for a backbone that was not known before
+    check_unfreeze(config, spec)  # again, for a backbone that was not known before
     check_space(folder, job.stored_params(config, spec))
     dataclasses.replace(config, task=found.listing.task).check()
     options = found.modality.options()
     spec.check_weights(config.weights, options.get("image_size", 0))
     data = decode_data(found, config, config.seed)
+    if isinstance(config, TrainConfig):
+        config = config.with_defaults(spec.finetune_from, config.weights != "none")
     config = dataclasses.replace(
-        job.resolve(config, spec), task=data.task, backbone=spec.name, run_dir=str(path), overwrite=False, resume=False,
-        **options,
-    )  # fmt: skip
-    initial = initial_weights(spec, config.weights)
-    check_fingerprint(folder / CHECKPOINTS, config, data, initial.digest if initial else spec.digest)
+        config, task=data.task, backbone=spec.name, run_dir=str(path), overwrite=False, resume=False, **options
+    )
+    file = initial_file(spec, config.weights)
+    weights_hash = file_hash(file) if file else None
+    check_fingerprint(folder / CHECKPOINTS, config, data, weights_hash or spec.digest)
     load_tensorflow(config.seed)
-    return Inputs(config, spec, data, folder, initial)
+    return config, spec, data, folder, weights_hash
+
+
+def check_unfreeze(config: Any, spec: BackboneSpec) -> None:
+    """Refuse what phase 2 cannot unfreeze, where there is one and the stages are known."""
+    if isinstance(config, TrainConfig) and spec.stages:
+        parse_unfreeze(spec, config.unfreeze or spec.finetune_from)
+
+
+def initial_file(spec: BackboneSpec, weights: str) -> Path | None:
+    """Return the weight file that a training starts from; None where there is none."""
+    return None if weights in spec.named_weights else find_weights(spec, weights)

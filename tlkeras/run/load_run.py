@@ -1,47 +1,38 @@
-"""Load a run's folder, as far as that goes without TensorFlow."""
+"""Load a run's folder, which may be untrusted; only its model needs TensorFlow."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import yaml
 
-from tlkeras.backbones.registry import custom_layers
+from tlkeras.backbones.registry import custom_layers, import_custom_layers
 from tlkeras.config.fields import Task
 from tlkeras.config.files import parse_options
 from tlkeras.errors import UserError
 from tlkeras.io.archives import check_model_file
 from tlkeras.modalities.base import Modality, get_modality
 
+if TYPE_CHECKING:
+    import keras
+
 MAX_TEXT_BYTES = 10_000_000
 
 
 @dataclass(frozen=True)
 class Run:
-    """What `evaluate.py` and `predict.py` need of a run's folder, without its model.
-
-    Attributes:
-        path: the folder.
-        task: what the outputs mean.
-        classes: names of the outputs; empty for regression.
-        config: options of the run, with what was really used.
-        modality: what the model takes, ready to decode it.
-    """
+    """What `evaluate.py` and `predict.py` need of a run's folder, without its model."""
 
     path: Path
     task: Task
-    classes: list[str]
-    config: dict[str, Any]
-    modality: Modality
+    classes: list[str]  # names of the outputs; empty for regression
+    config: dict[str, Any]  # options, with what was really used
+    modality: Modality  # what the model takes, ready to decode it
 
 
 def load_run(path: str | Path) -> Run:
-    """Read a run's folder; runs of earlier versions, too.
-
-    Raises:
-        UserError: it is not one, or needs an optional package that is not installed.
-    """
+    """Read a run's folder, of earlier versions too; refuse what is none, or needs a package that is not installed."""
     folder = Path(path).expanduser()
     if not folder.is_dir():
         raise UserError(f"There is no run folder {folder}. Give a folder that scripts/train.py wrote.")
@@ -62,33 +53,35 @@ def load_run(path: str | Path) -> Run:
 
 
 def read_text(path: Path) -> str:
-    """Read a file of a run, which may be untrusted.
-
-    Raises:
-        ValueError: it is larger than any that tlkeras writes, or no text.
-    """
+    """Read a file of a run; fail where it is larger than any that tlkeras writes."""
     if path.stat().st_size > MAX_TEXT_BYTES:
         raise ValueError
     return path.read_text(encoding="utf-8")
 
 
 def check_types(run: Run) -> None:
-    """Refuse labels and options that are not what they should be, before anything is built from them.
-
-    Raises:
-        TypeError: they are not.
-        KeyError: one of them is missing.
-    """
-    batch, config = run.config["batch_size"], run.config
-    valid = (
-        run.task in get_args(Task)
-        and isinstance(run.classes, list)
-        and all(isinstance(name, str) for name in run.classes)
-        and isinstance(batch, int)
-        and 1 <= batch <= 65536
-        and isinstance(config["max_unreadable"], int | float)
-        and isinstance(config["data"], str)
-        and isinstance(config.get("data_dir"), str | None)
-    )
-    if not valid:
+    """Fail where labels and options are not what they should be, before anything is built from them."""
+    config = {"data_dir": None} | run.config
+    types: dict[str, Any] = {"batch_size": int, "max_unreadable": int | float, "data": str, "data_dir": str | None}
+    valid = all(isinstance(config[name], hint) for name, hint in types.items()) and 1 <= config["batch_size"] <= 65536
+    named = isinstance(run.classes, list) and all(isinstance(name, str) for name in run.classes)
+    if not (valid and named and run.task in get_args(Task)):
         raise TypeError
+
+
+def load_model(path: Path, outputs: int | None = None) -> "keras.Model":
+    """Load a `.keras` file in safe mode, not compiled; refuse what Keras cannot open, or has other outputs."""
+    import keras
+
+    import_custom_layers(path)
+    try:
+        model = keras.models.load_model(path, safe_mode=True, compile=False)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"{path} cannot be opened as a Keras model: {reason.rstrip('.')}.") from None
+    if outputs is not None and model.output_shape != (None, outputs):
+        raise UserError(
+            f"{path} has outputs of shape {model.output_shape} and labels.json beside it names {outputs} of them. "
+            "They are not of one run; restore the run's own files."
+        )
+    return model

@@ -3,10 +3,12 @@
 import dataclasses
 import re
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tlkeras.backbones.registry import get_application_spec
+from tlkeras.backbones.spec import BackboneSpec
 from tlkeras.config.fields import flag_name
 from tlkeras.config.pretrain import PretrainConfig
 from tlkeras.data.loading import available_cores
@@ -15,7 +17,7 @@ from tlkeras.data.sources import source_package
 from tlkeras.io.hashing import file_hash
 from tlkeras.run.artifacts import versions
 from tlkeras.run.fingerprint import MAY_CHANGE
-from tlkeras.run.initial_weights import InitialWeights, card_path
+from tlkeras.run.job import initial_file
 
 CARD = """# {backbone}, pretrained at {size} px
 
@@ -50,6 +52,32 @@ SCALINGS = {
 }
 
 
+@dataclass(frozen=True)
+class InitialWeights:
+    """What is known of a weight file before anything is trained."""
+
+    name: str  # of the file, without its folder
+    digest: str  # its SHA-256
+    card: str  # text of its model card; empty where there is none
+
+
+def initial_weights(spec: BackboneSpec, weights: str, digest: str | None) -> InitialWeights | None:
+    """Read what is needed later, when the file may have changed or be gone; None where there is no file."""
+    file = initial_file(spec, weights)
+    if file is None or digest is None:
+        return None
+    card = card_path(file, spec)
+    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+    return InitialWeights(file.name, digest, text)
+
+
+def card_path(weights: Path, spec: BackboneSpec) -> Path:
+    """Return the path of a weight file's model card: beside it as `NAME.md`; of a run's model `BACKBONE.md`."""
+    if weights.name == "model.keras":
+        return weights.with_name(f"{spec.name}.md")
+    return weights.with_name(re.sub(r"(\.weights)?\.h5$|\.keras$", "", weights.name) + ".md")
+
+
 def write_model_card(
     weights: Path,
     config: PretrainConfig,
@@ -60,15 +88,8 @@ def write_model_card(
 ) -> None:
     """Write the card beside the weights, as `NAME.md`, and in it the cards of all weights before these.
 
-    What those were trained on, and its license, holds for what was made of them.
-
-    Args:
-        weights: the file, named after the backbone.
-        config: options of the training, its image size known.
-        data: what it was trained on.
-        metrics: of each split that was evaluated.
-        seconds: of all epochs, those before a stop too.
-        initial: the weight file that the training started from, if it was one.
+    What those were trained on, and its license, holds for what was made of them. The config knows its image size; the
+    seconds are of all epochs, those before a stop too.
     """
     import keras
 
@@ -78,6 +99,10 @@ def write_model_card(
     what = "top-1" if data.task == "single_label" else "metrics"
     rows = [f"| {what}, {name} | {format_metrics(values)} |" for name, values in metrics.items()]
     spec = get_application_spec(config.backbone)
+    start = NO_FILE.get(config.weights, "")
+    if initial:
+        described = "described below" if initial.card else "without a model card"
+        start = f"`{initial.name}`, SHA-256 `{initial.digest}`, {described}"
     text = CARD.format(
         backbone=config.backbone,
         size=data.image_size,
@@ -87,7 +112,7 @@ def write_model_card(
         train=len(data.splits["train"]),
         classes=len(data.classes),
         description=config.data_description or "not given",
-        initial=describe(initial) if initial else NO_FILE[config.weights],
+        initial=start,
         scaling=SCALINGS[spec.preprocess_mode],
         precision=config.precision,
         metrics="\n".join(rows),
@@ -100,12 +125,6 @@ def write_model_card(
     )
     before = "\n" + re.sub(r"^# ", "## Initial weights: ", initial.card) if initial and initial.card else ""
     card_path(weights, spec).write_text(text + before, encoding="utf-8")
-
-
-def describe(initial: InitialWeights) -> str:
-    """Return a cell of the card's table."""
-    card = "described below" if initial.card else "without a model card"
-    return f"`{initial.name}`, SHA-256 `{initial.digest}`, {card}"
 
 
 def data_name(data: str) -> str:

@@ -15,9 +15,8 @@ import numpy as np
 from tlkeras.data.folder import is_visible
 from tlkeras.errors import UserError
 from tlkeras.modalities.base import DecodeError, Modality
-from tlkeras.modalities.image import ImageModality
 from tlkeras.run.evaluate import predict_inputs
-from tlkeras.run.load_run import Run, load_run
+from tlkeras.run.load_run import Run, load_model, load_run
 from tlkeras.runtime import load_tensorflow
 
 TEXT_WIDTH = 60  # of a text in a table
@@ -26,19 +25,12 @@ CHUNK = 256  # decoded examples in memory at once
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model predicts for one example.
+    """What the model predicts for one example."""
 
-    Attributes:
-        path: the file; or the text, where it was given itself.
-        scores: `(label, probability)` from the most likely on; for regression one pair, ("value", number).
-        error: why the file could not be read; then there are no scores.
-        source: what the first is called in JSON.
-    """
-
-    path: str
-    scores: list[tuple[str, float]]
-    error: str | None = None
-    source: Literal["path", "text"] = "path"
+    path: str  # the file; or the text, where it was given itself
+    scores: list[tuple[str, float]]  # labels and probabilities, the most likely first; for regression ("value", number)
+    error: str | None = None  # why the file could not be read; then there are no scores
+    source: Literal["path", "text"] = "path"  # what the first is called in JSON
 
     def as_dict(self) -> dict[str, Any]:
         """Return the prediction for JSON."""
@@ -79,8 +71,6 @@ def predict(
     if not inputs:
         raise UserError(f"Nothing was given for PATH{' or --text' * modality.inline}. See predict.py --help.")
     load_tensorflow()
-    from tlkeras.run.model_file import load_model
-
     model = load_model(run.path / "model.keras", outputs=len(run.classes) or 1)
     predictions: list[Prediction] = []
     for start in range(0, len(inputs), CHUNK):
@@ -88,12 +78,8 @@ def predict(
     return predictions
 
 
-def find_files(paths: Sequence[str | Path], modality: type[Modality] = ImageModality) -> list[Path]:
-    """Return the files that files, folders and patterns stand for, each once, in the order given.
-
-    Raises:
-        UserError: naming the first that stands for nothing, or that holds no single examples.
-    """
+def find_files(paths: Sequence[str | Path], modality: type[Modality]) -> list[Path]:
+    """Return the files that files, folders and patterns stand for, each once and in the order given; refuse others."""
     plural, found = modality.plural, dict[Path, None]()
     for given in paths:
         path = Path(given).expanduser()
@@ -119,32 +105,24 @@ def find_files(paths: Sequence[str | Path], modality: type[Modality] = ImageModa
 
 
 def predict_chunk(model: Any, run: Run, inputs: Sequence[Path | str], top_k: int) -> list[Prediction]:
-    """Predict some files or texts, in their order, the unreadable ones included.
-
-    Args:
-        model: the run's, loaded.
-        run: tells modality, task and classes.
-        inputs: files; or texts themselves, as strings.
-        top_k: how many labels for each.
-    """
-    errors: dict[int, str] = {}
-    decoded = []
-    for index, item in enumerate(inputs):
+    """Predict files, or texts themselves as strings, in their order, the unreadable ones included."""
+    decoded: list[Any] = []
+    errors: list[str | None] = []
+    for item in inputs:
         try:
             decoded.append(run.modality.read(item.encode() if isinstance(item, str) else item))
+            errors.append(None)
         except DecodeError as error:
-            errors[index] = str(error)
+            errors.append(str(error))
     batch = np.array(decoded, run.modality.dtype).reshape(-1, *run.modality.shape)
     outputs = iter(predict_inputs(model, batch, run.config["batch_size"]))
     return [
         Prediction(
-            str(item),
-            [] if index in errors else rank(run, next(outputs), top_k),
-            errors.get(index),
+            str(item), [] if error else rank(run, next(outputs), top_k), error,
             "text" if isinstance(item, str) else "path",
         )
-        for index, item in enumerate(inputs)
-    ]
+        for item, error in zip(inputs, errors, strict=True)
+    ]  # fmt: skip
 
 
 def rank(run: Run, output: np.ndarray, top_k: int) -> list[tuple[str, float]]:

@@ -4,28 +4,20 @@ import logging
 from pathlib import Path
 
 from tlkeras.backbones.registry import get_application_spec
+from tlkeras.backbones.spec import BackboneSpec
 from tlkeras.config.pretrain import PretrainConfig
-from tlkeras.run.artifacts import write_json, write_table
+from tlkeras.data.prepare import PreparedData
+from tlkeras.run.artifacts import save_run, write_json, write_table
 from tlkeras.run.folder import CHECKPOINTS
-from tlkeras.run.job import Inputs, Job, run_job
-from tlkeras.run.model_card import write_model_card
+from tlkeras.run.job import Job, run_job
+from tlkeras.run.model_card import initial_weights, write_model_card
 from tlkeras.training.checkpoint import Checkpoints
 
 log = logging.getLogger("tlkeras")
 
 
 def pretrain(config: PretrainConfig) -> Path:
-    """Train all layers of a backbone, usually from scratch, or resume a training.
-
-    Args:
-        config: all options.
-
-    Returns:
-        The weight file, which `--weights` takes.
-
-    Raises:
-        UserError: for a mistake in options or data.
-    """
+    """Train all layers of a backbone, usually from scratch, or resume a training; return the weight file."""
     config.check()
     spec = get_application_spec(config.backbone)
     file = f"{spec.name}.weights.h5"
@@ -40,44 +32,36 @@ def pretrain(config: PretrainConfig) -> Path:
     return run_job(job, config, spec) / file
 
 
-def pretrain_and_write(job: Inputs) -> None:
+def pretrain_and_write(
+    config: PretrainConfig, spec: BackboneSpec, data: PreparedData, folder: Path, weights_hash: str | None
+) -> None:
     """Train, evaluate, and write weights with their model card, and the model as `scripts/train.py` writes it."""
     from tlkeras.data.pipeline import split_data
-    from tlkeras.evaluation.metrics import format_metrics
     from tlkeras.models.builders import build_classifier
     from tlkeras.models.freezing import set_trainable
     from tlkeras.models.introspect import get_backbone, without_resizing
-    from tlkeras.run.model_file import save_run
-    from tlkeras.run.train import evaluate_splits
+    from tlkeras.run.train import evaluate_splits, log_metrics
     from tlkeras.training.all_layers import train_all_layers
 
-    config, data, folder = job.config, job.data, job.folder
-    note_what_the_card_lacks(job)
+    initial = initial_weights(spec, config.weights, weights_hash)
+    if not config.data_description:  # said before hours are spent: a stopped run can still be given another one
+        log.info("Note: the model card will not tell source and license of the data; --data-description does.")
+    if initial and not initial.card:
+        log.info("Note: there is no model card beside %s; --data-description can tell what it was trained on, and the "
+                 "license.", initial.name)  # fmt: skip
     splits = split_data(data)
     model = build_classifier(
-        job.spec, splits["train"].targets.shape[1], task=data.task, weights=config.weights,
+        spec, splits["train"].targets.shape[1], task=data.task, weights=config.weights,
         image_size=data.image_size, dropout=0.0, precision=config.precision,
     )  # fmt: skip
     history = train_all_layers(model, splits["train"], splits["validation"], config, Checkpoints(folder / CHECKPOINTS))
     evaluated = {name: split for name, split in splits.items() if name != "train"}
     metrics = evaluate_splits(without_resizing(model), evaluated, config.batch_size, data.task)
-    weights = folder / f"{job.spec.name}.weights.h5"
+    weights = folder / f"{spec.name}.weights.h5"
     get_backbone(model).save_weights(weights)
     set_trainable(model, "none")
     save_run(model, config, data, splits["validation"].first(16)[0], folder)
     write_table(folder / "history.csv", history)
     write_json(folder / "metrics.json", metrics)
-    write_model_card(weights, config, data, metrics, sum(epoch["seconds"] for epoch in history), job.initial)
-    for name, values in metrics.items():
-        log.info("%s %s", f"{name.capitalize()}:".ljust(11), format_metrics(values))
-
-
-def note_what_the_card_lacks(job: Inputs) -> None:
-    """Say it before hours are spent: a stopped run can still be given another `--data-description`."""
-    if not job.config.data_description:
-        log.info("Note: the model card will not tell source and license of the data; --data-description does.")
-    if job.initial and not job.initial.card:
-        log.info(
-            "Note: there is no model card beside %s; --data-description can tell what it was trained on, and the "
-            "license.", job.initial.name,
-        )  # fmt: skip
+    write_model_card(weights, config, data, metrics, sum(epoch["seconds"] for epoch in history), initial)
+    log_metrics(metrics, data.modality.plural)

@@ -6,20 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from tlkeras.backbones.registry import get_backbone_spec
 from tlkeras.backbones.spec import BackboneSpec
-from tlkeras.backbones.unfreeze import parse_unfreeze
 from tlkeras.config.fields import Task
 from tlkeras.config.train import TrainConfig
 from tlkeras.data.loading import available_cores
-from tlkeras.run.artifacts import versions, write_json, write_table
-from tlkeras.run.folder import CHECKPOINTS, MODEL
-from tlkeras.run.job import Inputs, Job, run_job
+from tlkeras.data.prepare import PreparedData
+from tlkeras.run.artifacts import MODEL, save_run, versions, write_json, write_table
+from tlkeras.run.folder import CHECKPOINTS
+from tlkeras.run.job import Job, run_job
 from tlkeras.training.checkpoint import Checkpoints
 
 if TYPE_CHECKING:
     import keras
 
     from tlkeras.data.pipeline import SplitData
-    from tlkeras.training.two_phase import TrainingResult
 
 log = logging.getLogger("tlkeras")
 
@@ -40,21 +39,8 @@ def train(config: TrainConfig) -> Path:
         >>> run = tlkeras.train(tlkeras.TrainConfig(data="photos"))
     """
     config.check()
-    job = Job(
-        "Run",
-        MODEL,
-        train_and_write,
-        check=check_unfreeze,
-        resolve=lambda config, spec: config.with_defaults(spec.finetune_from, config.weights != "none"),
-        stored_params=stored_params,
-    )
+    job = Job("Run", MODEL, train_and_write, stored_params=stored_params)
     return run_job(job, config, get_backbone_spec(config.backbone))
-
-
-def check_unfreeze(config: TrainConfig, spec: BackboneSpec) -> None:
-    """Refuse what phase 2 cannot unfreeze, where the stages are known."""
-    if spec.stages:
-        parse_unfreeze(spec, config.unfreeze or spec.finetune_from)
 
 
 def stored_params(config: TrainConfig, spec: BackboneSpec) -> int:
@@ -63,42 +49,38 @@ def stored_params(config: TrainConfig, spec: BackboneSpec) -> int:
     return (16 if unfreeze == "all" else 6) * spec.num_params
 
 
-def train_and_write(job: Inputs) -> None:
+def train_and_write(config: TrainConfig, spec: BackboneSpec, data: PreparedData, folder: Path, *_: Any) -> None:
     """Build, train and evaluate the model, and write everything into the folder."""
     from tlkeras.data.pipeline import split_data
-    from tlkeras.evaluation.metrics import format_metrics
     from tlkeras.evaluation.plots import plot_history
     from tlkeras.models.introspect import without_resizing
-    from tlkeras.run.model_file import save_run
     from tlkeras.training.two_phase import train_two_phases
 
-    config, data, folder = job.config, job.data, job.folder
     splits = split_data(data)
-    model = build(config, job.spec, data.task, splits["train"])
+    model = build(config, spec, data.task, splits["train"])
     checkpoints = Checkpoints(folder / CHECKPOINTS)
     result = train_two_phases(model, splits["train"], splits["validation"], config, checkpoints)
     metrics = evaluate_splits(without_resizing(model), splits, config.batch_size, data.task)
     save_run(model, config, data, splits["validation"].first(16)[0], folder)
     write_table(folder / "history.csv", result.history)
     plot_history(result.history, result.epoch, folder / "curves.png")
-    write_json(folder / "metrics.json", metrics | run_metadata(config, result))
-    plural = data.modality.plural
-    for name, values in metrics.items():
-        log.info("%s %s", f"{name.capitalize()}:".ljust(11), format_metrics(values, plural))
+    metadata = {
+        "kept_phase": result.kept,
+        "kept_epoch": result.epoch,
+        "seconds": {phase: round(seconds, 2) for phase, seconds in result.seconds.items()},
+        "seed": config.seed,
+        "cpu_count": available_cores(),
+        "versions": versions(),
+    }
+    write_json(folder / "metrics.json", metrics | metadata)
+    log_metrics(metrics, data.modality.plural)
     if "test" not in metrics:
         log.info("Note: the validation %s chose the epoch, so their metrics are slightly optimistic; no test split.",
-                 plural)  # fmt: skip
+                 data.modality.plural)  # fmt: skip
 
 
 def build(config: TrainConfig, spec: BackboneSpec, task: Task, train: "SplitData") -> "keras.Model":
-    """Build the model of a run; log where the backbone's weights come from.
-
-    Args:
-        config: all options.
-        spec: the backbone.
-        task: what a label is.
-        train: the training split, which calibrates random weights and, for regression, the unit of the output.
-    """
+    """Build the model of a run; the training split calibrates random weights and, for regression, the output's unit."""
     from tlkeras.models.builders import build_classifier
 
     unit = {}
@@ -128,16 +110,9 @@ def build(config: TrainConfig, spec: BackboneSpec, task: Task, train: "SplitData
 def evaluate_splits(
     model: "keras.Model", splits: dict[str, "SplitData"], batch_size: int, task: Task
 ) -> dict[str, dict[str, Any]]:
-    """Return the metrics of each split, every example once, without augmentation.
+    """Return the metrics of each split by its name: every example once, without augmentation.
 
-    Args:
-        model: from decoded examples, such as resized pixels `(B, S, S, 3)`, to outputs `(B, K)`.
-        splits: by name.
-        batch_size: examples per step.
-        task: what a label is.
-
-    Returns:
-        By the name of the split what `tlkeras.evaluation.metrics.compute_metrics` returns.
+    The model takes decoded examples, such as resized pixels `(B, S, S, 3)`, and gives outputs `(B, K)`.
     """
     from tlkeras.data.pipeline import evaluation_batches
     from tlkeras.evaluation.metrics import compute_metrics
@@ -148,13 +123,9 @@ def evaluate_splits(
     }
 
 
-def run_metadata(config: TrainConfig, result: "TrainingResult") -> dict[str, Any]:
-    """Return what else is needed to interpret the metrics and to repeat them."""
-    return {
-        "kept_phase": result.kept,
-        "kept_epoch": result.epoch,
-        "seconds": {phase: round(seconds, 2) for phase, seconds in result.seconds.items()},
-        "seed": config.seed,
-        "cpu_count": available_cores(),
-        "versions": versions(),
-    }
+def log_metrics(metrics: dict[str, dict[str, Any]], plural: str) -> None:
+    """Log a line for each split, of examples that are called so."""
+    from tlkeras.evaluation.metrics import format_metrics
+
+    for name, values in metrics.items():
+        log.info("%s %s", f"{name.capitalize()}:".ljust(11), format_metrics(values, plural))

@@ -18,7 +18,7 @@ from tlkeras.features.split_model import split_model
 from tlkeras.models.builders import build_classifier, build_hub_classifier
 from tlkeras.models.freezing import set_trainable
 from tlkeras.models.introspect import get_backbone
-from tlkeras.run.model_file import load_model
+from tlkeras.run.load_run import load_model
 from tlkeras.training.checkpoint import Checkpoints
 from tlkeras.training.two_phase import train_two_phases
 

@@ -22,7 +22,7 @@ from tlkeras.modalities.text import TextModality
 from tlkeras.models.builders import build_hub_classifier
 from tlkeras.models.freezing import set_trainable
 from tlkeras.models.introspect import get_backbone, get_spec, model_modality
-from tlkeras.run.model_file import load_model
+from tlkeras.run.load_run import load_model
 from tlkeras.training.checkpoint import Checkpoints
 from tlkeras.training.two_phase import train_two_phases
 

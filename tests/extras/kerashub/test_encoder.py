@@ -28,7 +28,8 @@ from tlkeras.modalities.text import TextModality
 from tlkeras.models.builders import build_classifier
 from tlkeras.models.freezing import count_params, first_trainable_index, set_trainable
 from tlkeras.models.introspect import get_backbone, get_spec
-from tlkeras.run.model_file import load_model, save_model
+from tlkeras.run.artifacts import save_model
+from tlkeras.run.load_run import load_model
 from tlkeras.training.checkpoint import Checkpoints
 from tlkeras.training.two_phase import train_two_phases
 

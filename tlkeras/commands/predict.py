@@ -1,0 +1,32 @@
+"""Predict the labels of images with a trained run."""
+
+from tlkeras.cli import CliParser
+from tlkeras.errors import UserError
+
+
+def main() -> None:
+    """Run the command."""
+    parser = CliParser(description=__doc__)
+    parser.add_argument("run", metavar="RUN", help="folder that scripts/train.py wrote")
+    path_help = "files, folders of files, or patterns such as 'photos/*.jpg'"
+    parser.add_argument("paths", metavar="PATH", nargs="*", help=path_help)
+    # [part: text]
+    parser.add_argument(
+        "--text", action="append", type=str, default=[], metavar="TEXT",
+        help="a text itself, for a run of texts; give --text again for another",
+    )  # fmt: skip
+    # [/part]
+    top_help = "labels for each image, most likely first (default: 3)"
+    parser.add_argument("--top-k", type=int, default=3, metavar="N", help=top_help)
+    formats = parser.add_mutually_exclusive_group()
+    formats.add_argument("--json", action="store_true", help="print JSON")
+    formats.add_argument("--csv", action="store_true", help="print CSV with the columns path,rank,label,score,error")
+    options = parser.parse_args()
+    from tlkeras.run.load_run import load_run
+    from tlkeras.run.predict import as_csv, as_json, as_table, predict
+
+    write = as_json if options.json else as_csv if options.csv else as_table
+    predictions = predict(options.run, options.paths, options.top_k, options.as_dict().get("text", []))
+    print(write(predictions))
+    if all(prediction.error for prediction in predictions):
+        raise UserError(f"None of these {load_run(options.run).modality.plural} can be read. Give others.")

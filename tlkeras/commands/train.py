@@ -1,0 +1,12 @@
+"""Train a classifier on your own images: a pretrained backbone, a new head, two phases."""
+
+from tlkeras.cli import parse_config
+from tlkeras.config.train import TrainConfig
+
+
+def main() -> None:
+    """Run the command."""
+    config = parse_config(TrainConfig, __doc__)
+    from tlkeras.run.train import train
+
+    train(config)
