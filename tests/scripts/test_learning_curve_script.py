@@ -77,7 +77,7 @@ def test_a_learning_curve_that_is_stopped_is_resumed(tiny, made, call, monkeypat
     ("options", "said"),
     [
         (("--data", ""), "Nothing was given for --data"),
-        (("--backbone", "kerashub:bert_tiny"), "is not in the table of backbones"),
+        (("--backbone", "kerashub:bert_tiny"), "Give a name from the table"),
         (("--weights", "none"), "give the pretrained weights"),
         (("--unfreeze", "block_99"), "There is no stage"),
         (("--validation-split", "0.5", "--test-split", "0.5"), "leave less than a tenth"),

@@ -216,7 +216,7 @@ def test_a_model_card_names_no_folder_of_this_machine(given, named):
         (("--data", "nowhere"), "nowhere"),
         (("--data", "digits", "--task", "regression"), "a backbone is pretrained on classes"),
         (("--data", "digits", "--backbone", "VGG16", "--image-size", "8"), "at least 32"),
-        (("--data", "digits", "--backbone", "kerashub:bert_tiny"), "is not in the table of backbones"),
+        (("--data", "digits", "--backbone", "kerashub:bert_tiny"), "Give a name from the table"),
         (("--data", "digits", "--run-dir", "full", "--overwrite"), "is not a run's folder"),
         (("--data", "digits", "--overwrite", "--resume"), "give one of them"),
         (("--data", "digits", "--ema", "2"), "--ema was 2"),
