@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from tlkeras.config.fields import Task
 from tlkeras.modalities.base import Modality
 from tlkeras.modalities.image import ImageModality
@@ -36,7 +38,7 @@ class Example:
             (regression).
         split: the split that the source itself assigns.
         path: the example's file, or one that holds many.
-        content: the encoded example (JPEG, PNG, ...), or what reads it, where there is no file.
+        content: the encoded example (JPEG, PNG, ...), or what reads it, where there is no file; or RGB pixels 0–255.
         span: position in the file, where the file holds many.
     """
 
@@ -44,7 +46,7 @@ class Example:
     label: Label
     split: Split | None = None
     path: Path | None = None
-    content: bytes | Callable[[], bytes] | None = field(default=None, repr=False)
+    content: bytes | np.ndarray | Callable[[], bytes] | None = field(default=None, repr=False)
     span: Span | None = None
 
 

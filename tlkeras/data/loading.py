@@ -82,7 +82,7 @@ def decode_all(
     return DecodedExamples(inputs, [examples[index] for index in readable], unreadable, notes)
 
 
-def sample_median(examples: Sequence[Example], measure: Callable[[Path | bytes], float]) -> float | None:
+def sample_median(examples: Sequence[Example], measure: Callable[[Path | bytes | np.ndarray], float]) -> float | None:
     """Return the median of a function over about 50 examples; None if not one of them could be read."""
     found = []
     for index in np.unique(np.linspace(0, len(examples) - 1, SAMPLE_SIZE).astype(int)):
@@ -93,14 +93,15 @@ def sample_median(examples: Sequence[Example], measure: Callable[[Path | bytes],
     return float(np.median(found)) if found else None
 
 
-def content_of(example: Example) -> Path | bytes:
+def content_of(example: Example) -> Path | bytes | np.ndarray:
     """Return what `Modality.read` takes: the file, or its content where the example has no file of its own.
 
     Raises:
         DecodeError: the file that holds the example among others cannot be read.
     """
     if example.path is None:
-        return example.content() if callable(example.content) else example.content or b""
+        content = example.content() if callable(example.content) else example.content
+        return b"" if content is None else content
     if example.span is None:
         return example.path
     first, count = example.span
