@@ -23,9 +23,10 @@ def find(data: Any, task: TaskOption = "auto") -> DatasetListing:
 
     Args:
         data: `(images, labels)`, a finite `tf.data.Dataset` or a `keras.utils.PyDataset` of them, batched or not, or a
-            dict of such with the keys "train", "validation" and "test". Images are uint8 or float, 0–255, `(N, H, W, 3)`,
-            gray `(N, H, W, 1)` or `(N, H, W)`, or a list of images of several sizes, of Pillow too. Labels are class
-            names or whole numbers `(N,)`, one-hot or multi-hot `(N, K)`, or for regression floats `(N,)`.
+            dict of such with the keys "train", "validation" and "test". Images are uint8 or float, 0–255,
+            `(N, H, W, 3)`, gray `(N, H, W, 1)` or `(N, H, W)`, or a list of images of several sizes, of Pillow too.
+            Labels are class names or whole numbers `(N,)`, one-hot or multi-hot `(N, K)`, or for regression floats
+            `(N,)`.
         task: what a label is; "auto" decides by their looks and says so in the notes.
 
     Raises:
@@ -53,7 +54,9 @@ def describe(data: Any) -> str:
     """Return what kind of data these are, in a word or two."""
     if isinstance(data, Mapping):
         data = next(iter(data.values()), None)
-    return "tf.data" if hasattr(data, "as_numpy_iterator") else "PyDataset" if hasattr(data, "num_batches") else "arrays"
+    if hasattr(data, "as_numpy_iterator"):
+        return "tf.data"
+    return "PyDataset" if hasattr(data, "num_batches") else "arrays"
 
 
 def _split_name(name: Any) -> Split | None:
