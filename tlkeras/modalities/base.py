@@ -84,8 +84,8 @@ class Modality:
         """Return the shape of one decoded example."""
 
     @abstractmethod
-    def read(self, source: Path | bytes) -> Any:
-        """Decode a file, or its content.
+    def read(self, source: Any) -> Any:
+        """Decode a file, its content, or for images an RGB array `(H, W, 3)`.
 
         Raises:
             DecodeError: it cannot be decoded.
