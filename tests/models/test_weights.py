@@ -288,7 +288,7 @@ def test_a_damaged_imagenet_file_that_keras_has_no_hash_of_is_refused(damage, ca
 
 def test_a_project_without_the_part_takes_no_other_files(saved, monkeypatch):
     monkeypatch.setattr(named_weights, "OWN_FILES", "tlkeras.backbones.nothing")
-    with pytest.raises(UserError, match=r'--weights was .*mine\.h5, and this project was made without weight files'):
+    with pytest.raises(UserError, match=r"--weights was .*mine\.h5, and this project was made without weight files"):
         check_weights_option(SPEC, saved(SPEC.name, False, ".h5")[1], SIZE)
     check_weights_option(SPEC, "bundled", SIZE)
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from tlkeras.config.fields import Task
 from tlkeras.modalities.base import Modality
 from tlkeras.modalities.image import ImageModality
@@ -32,7 +34,8 @@ class Example:
     label: Label  # a class name; a sorted tuple of class names, possibly empty (multi_label); a number (regression)
     split: Split | None = None  # the one that the source itself assigns
     path: Path | None = None  # the example's file, or one that holds many
-    content: bytes | Callable[[], bytes] | None = field(default=None, repr=False)  # encoded, or what reads it
+    # Encoded, or what reads it; or RGB pixels 0–255 `(H, W, 3)`.
+    content: bytes | np.ndarray | Callable[[], bytes] | None = field(default=None, repr=False)
     span: tuple[int, int] | None = None  # first byte and count of bytes, where the file holds many
 
 

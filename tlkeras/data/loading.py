@@ -70,7 +70,7 @@ def decode_all(
     return DecodedExamples(inputs, [examples[index] for index in readable], unreadable)
 
 
-def sample_median(examples: Sequence[Example], measure: Callable[[Path | bytes], float]) -> float | None:
+def sample_median(examples: Sequence[Example], measure: Callable[[Path | bytes | np.ndarray], float]) -> float | None:
     """Return the median of a function over about 50 examples; None if not one of them could be read."""
     found = []
     for index in np.unique(np.linspace(0, len(examples) - 1, SAMPLE_SIZE).astype(int)):
@@ -79,10 +79,11 @@ def sample_median(examples: Sequence[Example], measure: Callable[[Path | bytes],
     return float(np.median(found)) if found else None
 
 
-def content_of(example: Example) -> Path | bytes:
+def content_of(example: Example) -> Path | bytes | np.ndarray:
     """Return what `Modality.read` takes: the file, or its content where the example has no file of its own."""
     if example.path is None:
-        return example.content() if callable(example.content) else example.content or b""
+        content = example.content() if callable(example.content) else example.content
+        return b"" if content is None else content
     if example.span is None:
         return example.path
     return read_bytes(example.path, *example.span)

@@ -56,8 +56,8 @@ class Modality:
         """Return the shape of one decoded example."""
 
     @abstractmethod
-    def read(self, source: Path | bytes) -> Any:
-        """Decode a file, or its content; where that cannot be done, raise a `DecodeError`."""
+    def read(self, source: Any) -> Any:
+        """Decode a file, its content, or for images RGB `(H, W, 3)`; where that cannot be done, raise a `DecodeError`."""
 
     def options(self) -> dict[str, Any]:
         """Return the options of a run that say how its examples are decoded."""

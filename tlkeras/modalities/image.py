@@ -51,7 +51,7 @@ class ImageModality(Modality):
     def shape(self) -> tuple[int, ...]:
         return (self.size, self.size, 3)
 
-    def read(self, source: Path | bytes) -> np.ndarray:
+    def read(self, source: Path | bytes | np.ndarray) -> np.ndarray:
         return decode(source, self.size)
 
     def options(self) -> dict[str, Any]:
@@ -94,7 +94,12 @@ def read_rgb(source: Path | bytes) -> Image.Image:
     larger, else as 0–255.
     """
     with _opened(source) as image:
-        return _rgb(_upright(image))
+        return to_rgb(image)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Return an open image upright, as RGB 0–255, as `read_rgb` does."""
+    return _rgb(_upright(image))
 
 
 def center_crop_resize(image: Image.Image, size: int) -> np.ndarray:
@@ -109,7 +114,7 @@ def center_crop_resize(image: Image.Image, size: int) -> np.ndarray:
     return np.asarray(cropped.resize((size, size), Image.Resampling.BILINEAR))
 
 
-def decode(source: Path | bytes, size: int) -> np.ndarray:
+def decode(source: Path | bytes | np.ndarray, size: int) -> np.ndarray:
     """Decode the center square of an image: `read_rgb` and `center_crop_resize` in one, and faster for large JPEGs.
 
     A JPEG decodes at 1/2, 1/4 or 1/8 of its size for a fraction of the time. The smallest of these that keeps the
@@ -129,15 +134,18 @@ def decode(source: Path | bytes, size: int) -> np.ndarray:
         return np.asarray(_upright(reduced))
 
 
-def short_side(source: Path | bytes) -> int:
+def short_side(source: Path | bytes | np.ndarray) -> int:
     """Return the lesser of width and height in pixels, from the header."""
     with _opened(source) as image:
         return min(image.size)
 
 
 @contextmanager
-def _opened(source: Path | bytes) -> Iterator[Image.Image]:
+def _opened(source: Path | bytes | np.ndarray) -> Iterator[Image.Image]:
     """Open an image; whatever is wrong with the file, now or while it is decoded, becomes a DecodeError."""
+    if isinstance(source, np.ndarray):  # RGB 0–255, in memory
+        yield Image.fromarray(source)
+        return
     try:
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
             if image.width * image.height > MAX_MEGAPIXELS * 1e6:

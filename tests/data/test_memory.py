@@ -1,0 +1,107 @@
+"""Images that are in memory: what is taken, what is refused and how, and the same pixels as from files."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tlkeras.data.loading import decode_all
+from tlkeras.data.memory import find
+from tlkeras.errors import UserError
+from tlkeras.modalities.image import ImageModality
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 256, (6, 40, 30, 3), dtype=np.uint8)
+NAMES = ["cat", "dog"] * 3
+
+
+def decoded(data, **options):
+    return decode_all(find(data, **options).examples, ImageModality(16), 0.0).inputs
+
+
+def test_the_pixels_are_those_of_files(tmp_path):
+    for number, image in enumerate(IMAGES):
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+    files = [ImageModality(16).read(tmp_path / f"{number}.png") for number in range(len(IMAGES))]
+    for images in (IMAGES, list(IMAGES), IMAGES.astype("float32"), [Image.fromarray(image) for image in IMAGES]):
+        assert np.array_equal(decoded((images, NAMES)), files)
+
+
+def test_gray_images_have_three_equal_channels():
+    for images in (IMAGES[..., :1], IMAGES[..., 0]):
+        found = decoded((images, NAMES))
+        assert found.shape == (6, 16, 16, 3) and (found == found[..., :1]).all()
+
+
+@pytest.mark.parametrize(
+    ("labels", "task", "classes", "first"),
+    [
+        (NAMES, "single_label", ["cat", "dog"], "cat"),
+        (np.array(NAMES), "single_label", ["cat", "dog"], "cat"),
+        ([10, 9, 10, 9, 2, 2], "single_label", ["2", "9", "10"], "10"),
+        (np.eye(3)[[2, 0, 1, 2, 0, 1]], "single_label", ["0", "1", "2"], "2"),
+        ([[1, 1], [0, 0], [0, 1], [1, 0], [1, 0], [1, 1]], "multi_label", ["0", "1"], ("0", "1")),
+        ([("dent", "scratch"), (), ("dent",), (), (), ()], "multi_label", ["dent", "scratch"], ("dent", "scratch")),
+        ([0.5, 1.0, 2.0, 3.0, 4.0, 5.0], "regression", [], 0.5),
+        ([0.0, 1.0, 0.0, 1.0, 0.0, 1.0], "single_label", ["0", "1"], "0"),
+    ],
+)
+def test_labels_are_read_by_their_looks(labels, task, classes, first):
+    listing = find((IMAGES, labels))
+    assert (listing.task, listing.classes, listing.examples[0].label) == (task, classes, first)
+
+
+def test_whole_numbers_are_quantities_where_that_is_asked_for():
+    assert "task='regression'" in " ".join(find((IMAGES, [1, 2, 3, 1, 2, 3])).notes)
+    assert find((IMAGES, [1, 2, 3, 1, 2, 3]), task="regression").examples[2].label == 3.0
+
+
+def test_splits_are_given_as_a_dict():
+    listing = find({"train": (IMAGES, NAMES), "val": (IMAGES[:2], NAMES[:2])})
+    assert [example.split for example in listing.examples] == ["train"] * 6 + ["validation"] * 2
+    assert len({example.name for example in listing.examples}) == 8
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ((IMAGES / 255, NAMES), "0 to 1. Give them from 0 to 255: multiply by 255"),
+        ((IMAGES.astype("uint16") * 257, NAMES), "(uint16) go from"),
+        ((IMAGES.astype("float32") - 300, NAMES), "(float32) go from"),
+        ((np.full((6, 8, 8, 3), np.nan), NAMES), "nan"),
+        ((IMAGES[..., :2], NAMES), "shape (40, 30, 2)"),
+        ((IMAGES, NAMES[:5]), "6 images and 5 labels"),
+        ((IMAGES, [0, 1, np.nan, 0, 1, 0]), "1 labels are NaN"),
+        ((IMAGES, ["cat", None] * 3), "None"),
+        ((IMAGES, np.full((6, 2), 0.5)), "more than 0 and 1"),
+        ({"learn": (IMAGES, NAMES)}, "'learn'"),
+        ({"train": (IMAGES, NAMES), "test": (IMAGES, np.eye(3)[[0, 1, 2] * 2])}, "different shapes"),
+        (IMAGES, "The data are a ndarray"),
+        (7, "The data are a int"),
+    ],
+)
+def test_what_does_not_fit_is_a_sentence(data, words):
+    with pytest.raises(UserError) as error:
+        find(data)
+    assert words in str(error.value)
+
+
+def test_datasets_of_tensorflow_and_keras_batched_or_not():
+    keras = pytest.importorskip("keras")
+    tf = pytest.importorskip("tensorflow")
+
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            chosen = slice(3 * index, 3 * index + 3)
+            return IMAGES[chosen], np.array(NAMES)[chosen]
+
+    slices = tf.data.Dataset.from_tensor_slices((IMAGES, NAMES))
+    for data in (slices, slices.batch(4), Batches()):
+        assert np.array_equal(decoded(data), decoded((IMAGES, NAMES)))
+        assert find(data).classes == ["cat", "dog"]
+    with pytest.raises(UserError, match="repeats without end"):
+        find(slices.repeat())
+    with pytest.raises(UserError, match="images without labels"):
+        find(tf.data.Dataset.from_tensor_slices(IMAGES))

@@ -1,0 +1,29 @@
+"""The same image twice is told by its content, whatever its name."""
+
+import numpy as np
+
+from tlkeras.data.example import Example
+from tlkeras.data.quality import content_digests, copy_notes
+from tlkeras.modalities.image import ImageModality
+
+IMAGES = np.arange(5 * 4 * 4 * 3, dtype="uint8").reshape(5, 4, 4, 3)
+TWICE = IMAGES[[0, 1, 2, 3, 0, 1, 2]]
+
+
+def notes(labels, splits):
+    examples = [Example(f"{number}.png", label) for number, label in enumerate(labels)]
+    return copy_notes(examples, content_digests(TWICE), splits, ImageModality)
+
+
+def test_copies_are_told_by_where_they_are_and_what_they_are_called():
+    splits = {"train": [0, 1, 2, 3, 5, 6], "test": [4]}
+    leak, doubt, plain = notes(["a", "a", "a", "b", "a", "b", "a"], splits)
+    assert leak.startswith("1 image is in more than one split")
+    assert "0.png = 4.png" in leak and "several labels" in doubt and "1.png = 5.png" in doubt
+    assert "more than once" in plain and "2.png = 6.png" in plain
+
+
+def test_nothing_is_said_where_all_differ():
+    examples = [Example(f"{number}.png", "a") for number in range(5)]
+    assert copy_notes(examples, content_digests(IMAGES), {"train": range(5)}, ImageModality) == []
+    assert len(content_digests(np.array(["one", "two"], object))) == 2
