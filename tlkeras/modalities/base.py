@@ -57,7 +57,7 @@ class Modality:
 
     @abstractmethod
     def read(self, source: Any) -> Any:
-        """Decode a file, its content, or for images RGB `(H, W, 3)`; where that cannot be done, raise a `DecodeError`."""
+        """Decode a file, its content, or RGB pixels; where that cannot be done, raise a `DecodeError`."""
 
     def options(self) -> dict[str, Any]:
         """Return the options of a run that say how its examples are decoded."""
