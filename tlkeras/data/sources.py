@@ -1,8 +1,8 @@
 """Find examples: folder, CSV file or the built-in digits -> a `DatasetListing`.
 
 To add a kind of source, write a module beside `folder.py` that returns a `DatasetListing` (`data/example.py`), and call
-it in `find_examples`; or, for `--data NAME:…`, a package `NAME` beside it with `find`, `short_name` and `public_name`,
-as `data/tfds` has them.
+it in `find_examples`; or, for `--data NAME:…`, a package `NAME` beside it with the functions `find`, `short_name` and
+`public_name`, each of the text behind the colon.
 """
 
 import importlib
