@@ -122,7 +122,7 @@ def test_repeated_lines_are_skipped(table):
         ("path,label\na.png,x\n,y\n", "Line 3 .* has no path"),
         ("path,label\na.png,x\nb.png,y\na.png,y\n", "a.png twice, .*lines 2 and 4"),
         ("path,label,split\na.png,x,train\na.png,x,test\n", "a.png twice"),
-        ("path,label,split\na.png,x,train\nb.png,y,dev\n", "split on line 3 .* is 'dev'"),
+        ("path,label,split\na.png,x,train\nb.png,y,other\n", "split on line 3 .* is 'other'"),
         ("path,label,split\na.png,x,train\nb.png,y,\n", "split on line 3 .* is ''"),
         ("path,label,split\na.png,x,test\nb.png,y,val\n", "no training images, only test and validation"),
         ("path,label,split\na.png,x,train\nb.png,y,train\nc.png,z,test\n", "test images .* lack: z"),
