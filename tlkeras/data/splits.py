@@ -102,9 +102,11 @@ def _check(counts: dict[str, np.ndarray], splits: list[Split], task: Task, modal
         raise UserError(f"{count} {modality.plural} are too few to split into {', '.join(splits)}. Add some.")
     if lacking:
         named = ", ".join(f"{label} ({totals[label]})" for label in lacking[:5]) + (", ..." if lacking[5:] else "")
+        numbers = all(label.lstrip("-").replace(".", "", 1).isdigit() for label in counts)
+        hint = " If these numbers are quantities, give --task regression (in a CSV file)." if numbers else ""
         raise UserError(
             f"Each class needs at least one {modality.singular} in each of {', '.join(splits)}, and these have too few "
-            f"readable ones: {named}. Add {modality.plural} to them, or leave these classes out."
+            f"readable ones: {named}. Add {modality.plural} to them, or leave these classes out.{hint}"
         )
 
 
