@@ -13,7 +13,7 @@ from tlkeras.backbones.table import BACKBONES
 from tlkeras.config.fields import Task, check_applicable, check_values
 from tlkeras.config.train import DataOptions, ModelOptions
 from tlkeras.data.example import DatasetListing, Example
-from tlkeras.data.loading import decode_all, sample_median
+from tlkeras.data.loading import decode_all, sample
 from tlkeras.data.quality import content_digests, copy_notes
 from tlkeras.data.sources import find_examples
 from tlkeras.data.splits import split_examples
@@ -97,7 +97,7 @@ def find_data(options: DataOptions, spec: BackboneSpec, image_size: int | None, 
     spec = spec.resolve()
     check_taken(listing, spec, options, image_size)
     given = dataclasses.asdict(options) | {"image_size": image_size}
-    modality = listing.modality.resolve(spec, given, partial(sample_median, listing.examples))
+    modality = listing.modality.resolve(spec, given, partial(sample, listing.examples))
     return FoundData(listing, spec, modality)
 
 
