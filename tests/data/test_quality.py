@@ -21,7 +21,7 @@ def notes(labels, splits):
 def test_copies_are_told_by_where_they_are_and_what_they_are_called():
     splits = {"train": [0, 1, 2, 3, 5, 6], "test": [4]}
     leak, doubt, plain = notes(["a", "a", "a", "b", "a", "b", "a"], splits)
-    assert leak.startswith("1 image is in more than one split")
+    assert leak.startswith("1 image appears in more than one split")
     assert "0.png = 4.png" in leak and "several labels" in doubt and "1.png = 5.png" in doubt
     assert "more than once" in plain and "2.png = 6.png" in plain
 
@@ -41,8 +41,6 @@ def test_preparing_data_names_classes_and_copies_and_keeps_copies_in_one_split(t
     with caplog.at_level("INFO", "tlkeras"):
         data = prepare_data(DataOptions(data=str(tmp_path)), "MobileNetV2-0.35", image_size=32)
     assert "Classes: a, b." in caplog.text
-    assert (
-        "40 images are there more than once, in one split" in caplog.text and "more than one split" not in caplog.text
-    )
+    assert "40 images appear more than once, in one split" in caplog.text and "more than one split" not in caplog.text
     rows = [set(np.array(data.digests)[rows]) for rows in data.splits.values()]
     assert len(set.union(*rows)) == sum(map(len, rows)) == 40

@@ -187,7 +187,9 @@ def test_a_split_among_class_folders_is_told(write):
 def test_a_split_without_labels_does_not_stop_training(write, unlabeled):
     source = find_examples(str(write("train/cat/1.png", "train/dog/2.png", unlabeled)))
     assert listed(source) == [("train/cat/1.png", "cat", None), ("train/dog/2.png", "dog", None)]
-    assert f"folder {unlabeled.partition('/')[0]}: its images have no labels" in source.notes[-1]
+    assert (
+        f"folder {unlabeled.partition('/')[0]}: it has no images in folders named as those in train" in source.notes[-1]
+    )
 
 
 def test_system_folders_are_ignored_and_told(write):
@@ -196,6 +198,11 @@ def test_system_folders_are_ignored_and_told(write):
     source = find_examples(str(root))
     assert len(source.examples) == 2
     assert source.notes == [f"Ignored hidden and system folders: {', '.join(sorted(odd))}. Rename one to use it."]
+
+
+def test_system_folders_beside_splits_are_told_too(write):
+    notes = find_examples(str(write("train/a/1.png", "train/b/2.png", "@eaDir/3.png"))).notes
+    assert notes == ["Ignored hidden and system folders: @eaDir. Rename one to use it."]
 
 
 def test_a_copy_of_the_tree_is_ignored_and_told(write):

@@ -117,6 +117,8 @@ def test_16_bit_gray_is_scaled_to_8_bit(dtype, format):
         (0, 65535, (0, 65535)),
         (0, 1e6, (0, 1_000_000)),
         (0.1, 0.9, (0, 1)),
+        (-0.02, 1.02, (0, 1)),
+        (-1, 1, (-1, 1)),
         (-1024, 3071, (-1024, 3071)),
         (-0.5, -0.5, (-1, 0)),
     ],
@@ -135,7 +137,7 @@ def test_black_and_white_of_gray_with_more_than_8_bits(low, high, found):
         ("float32", "TIFF", 16, 0),
         ("float32", "TIFF", 257, 0),
         ("float32", "TIFF", 1 / 255, 0),
-        ("int16", "TIFF", 16, -1024),
+        ("int16", "TIFF", 8, -1024),
     ],
 )
 def test_a_dataset_of_gray_images_is_neither_black_nor_white(dtype, format, scale, offset, tmp_path, caplog):

@@ -34,7 +34,7 @@ def find(root: Path, name: str, modality: type[Modality] | None = ImageModality)
         modality = _modality_of(root, modality)
     notes: list[str] = []
     skipped: Counter[str] = Counter()
-    folders = _split_folders(root, notes)
+    folders = _split_folders(root, notes, skipped)
     parts = {split: _class_examples(root, folders, split, modality, notes, skipped) for split in folders}
     examples = [example for part in _labeled(parts, folders, modality, notes).values() for example in part]
     hidden = sorted(name.rstrip("/") for name in skipped if name.endswith("/"))
@@ -83,9 +83,9 @@ def _modality_of(root: Path, wanted: type[Modality] | None) -> type[Modality]:
     return majority(counts, str(root)) if counts.total() else wanted or ImageModality
 
 
-def _split_folders(root: Path, notes: list[str]) -> dict[Split | None, Path]:
+def _split_folders(root: Path, notes: list[str], skipped: Counter[str]) -> dict[Split | None, Path]:
     """Return the train, validation and test folders, or the root alone where it has class folders at once."""
-    folders = _visible_folders(root)
+    folders = _visible_folders(root, skipped)
     named = [(split_of(folder.name), folder) for folder in folders]
     found = {split: folder for split, folder in reversed(named) if split}
     others = [folder.name for split, folder in named if not split]
@@ -188,8 +188,8 @@ def _labeled(
             continue
         del parts[split]
         notes.append(
-            f"Ignored the {split} folder {folders[split].name}: its {modality.plural} have no labels, as no folder in "
-            f"it is named as one in {folders['train'].name}. Sort them into such folders to use them."
+            f"Ignored the {split} folder {folders[split].name}: it has no {modality.plural} in folders named as those "
+            f"in {folders['train'].name}, so they have no labels. Sort them into such folders to use them."
         )
     # Where there is a train folder only, nothing is said about validation and test: both are made.
     return parts if len(parts) > 1 else {None: [replace(example, split=None) for example in parts["train"]]}

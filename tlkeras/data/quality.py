@@ -10,8 +10,8 @@ from tlkeras.io.arrays import FileArray
 from tlkeras.modalities.base import Modality
 
 LEAK = "in more than one split, which makes the metrics too optimistic: keep one copy"
-DOUBT = "there under several labels: keep the right one"
-COPY = "there more than once, in one split: one copy is enough"
+DOUBT = "under several labels: keep the right one"
+COPY = "more than once, in one split: one copy is enough"
 
 
 def content_digests(inputs: np.ndarray | FileArray) -> list[str]:
@@ -38,7 +38,7 @@ def copy_notes(
     for what, found in kinds.items():
         if found:
             names = " = ".join(examples[index].name for index in found[0][:2])
-            verb = "is" if len(found) == 1 else "are"
+            verb = "appears" if len(found) == 1 else "appear"
             notes.append(f"{modality.count_noun(len(found))} {verb} {what} ({names}{', ...' if found[1:] else ''}).")
     return notes
 

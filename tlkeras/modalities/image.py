@@ -140,11 +140,11 @@ def find_gray_range(low: float, high: float) -> tuple[int, int]:
     """Return black and white for values from `low` to `high`: 0 and what the bits that they need can hold.
 
     Scanners and microscopes write 10, 12 or 14 bits into files of 16. Where values are negative, as in computed
-    tomography, they are black and white themselves.
+    tomography, they are black and white themselves; a little beyond a bound comes from resampling and is clipped.
     """
-    if low < 0:
+    if low < -0.1 * high:
         return math.floor(low), max(math.ceil(high), math.floor(low) + 1)
-    return 0, next((white for white in WHITES if high <= white), math.ceil(high))
+    return 0, next((white for white in WHITES if high < white + 1), math.ceil(high))
 
 
 def read_rgb(source: Path | bytes) -> Image.Image:
