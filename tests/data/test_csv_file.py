@@ -1,12 +1,14 @@
 """CSV files of paths and labels, and what is said about mistakes in them."""
 
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from tlkeras.data.sources import find_examples
+from tlkeras.data.splits import split_examples
 from tlkeras.errors import UserError
 
 
@@ -75,6 +77,61 @@ def test_whole_numbers_are_classes_unless_told_otherwise(table):
     assert [example.label for example in find_examples(table(text), "multi_label").examples] == [("1",), ("2",)]
 
 
+def test_whole_numbers_with_a_point_are_the_same_classes(table):
+    """As pandas and spreadsheets write a column of 0 and 1 in which a cell was empty once."""
+    source = find_examples(table("path,label\na.png,1.0\nb.png,0.0\nc.png,1\n"))
+    assert (source.task, source.classes) == ("single_label", ["0", "1"])
+    assert "--task regression reads quantities" in source.notes[0]
+    assert find_examples(table("path,label\na.png,1.0\nb.png,0\nc.png,1\n"), "single_label").classes == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "advice"),
+    [
+        ("cat, old", "dog, new", "'cat, old' is read as one class. If it is several, write cat|old."),
+        ("cat;old", "dog", "write cat|old."),
+        ("NA", "dog", "The label NA is read as a class."),
+        ("cat", "CAT", "case or spaces alone: CAT = cat"),
+    ],
+)
+def test_labels_that_may_mean_something_else_are_told(table, first, second, advice):
+    source = find_examples(table(f'path,label\na.png,"{first}"\nb.png,"{second}"\n'))
+    assert source.task == "single_label" and advice in source.notes[-1]
+
+
+def test_labels_joined_by_a_space_are_told_where_few_words_are_combined(table):
+    rows = [f"{kind} {age}" for kind in ("cat", "dog", "owl") for age in ("old", "new", "big")]
+    lines = "".join(f"{number}.png,{row}\n" for number, row in enumerate(rows))
+    assert "write cat|big." in find_examples(table(f"path,label\na.png,cat new\n{lines}")).notes[-1]
+    names = find_examples(table("path,label\na.png,golden retriever\nb.png,labrador retriever\n"))
+    assert len(names.notes) == 1
+
+
+def test_lists_as_pandas_writes_them_are_several_labels(table):
+    source = find_examples(table('path,label\na.png,"[\'cat\', \'big\']"\nb.png,[]\nc.png,"[""b\'s nest""]"\n'))
+    assert [example.label for example in source.examples] == [("big", "cat"), (), ("b's nest",)]
+    assert source.task == "multi_label"
+
+
+def test_a_space_before_a_quote_is_no_part_of_a_name(table):
+    assert find_examples(table('path, label\na.png, "x, y"\nb.png, z\n')).classes == ["x, y", "z"]
+
+
+def test_ages_that_look_like_classes_name_the_regression(table):
+    source = find_examples(table("path,label\na.png,18\nb.png,19\nc.png,20\n"))
+    with pytest.raises(UserError, match="If these numbers are quantities, give --task regression"):
+        split_examples(source.examples, source.task, (0.15, 0.15), seed=0)
+
+
+def test_names_are_compared_in_one_unicode_form(write):
+    names = [unicodedata.normalize(form, "é.png") for form in ("NFC", "NFD")]
+    root = write(f"a/{names[0]}", f"b/{names[1]}")
+    lines = f"a/{names[1]},{names[0]}\nb/{names[0]},{names[1]}\n"
+    (root / "labels.csv").write_text(f"path,label,split\n{lines.replace(chr(10), ',train' + chr(10))}", "utf-8")
+    source = find_examples(str(root / "labels.csv"), training=False)
+    assert source.classes == [names[0]] and all(example.path.is_file() for example in source.examples)
+
+
 def test_explicit_task_reads_bars_as_they_are(table):
     assert find_examples(table("path,label\na.png,x|y\nb.png,z\n"), "single_label").classes == ["x|y", "z"]
 
@@ -122,7 +179,7 @@ def test_repeated_lines_are_skipped(table):
         ("path,label\na.png,x\n,y\n", "Line 3 .* has no path"),
         ("path,label\na.png,x\nb.png,y\na.png,y\n", "a.png twice, .*lines 2 and 4"),
         ("path,label,split\na.png,x,train\na.png,x,test\n", "a.png twice"),
-        ("path,label,split\na.png,x,train\nb.png,y,dev\n", "split on line 3 .* is 'dev'"),
+        ("path,label,split\na.png,x,train\nb.png,y,other\n", "split on line 3 .* is 'other'"),
         ("path,label,split\na.png,x,train\nb.png,y,\n", "split on line 3 .* is ''"),
         ("path,label,split\na.png,x,test\nb.png,y,val\n", "no training images, only test and validation"),
         ("path,label,split\na.png,x,train\nb.png,y,train\nc.png,z,test\n", "test images .* lack: z"),
@@ -130,6 +187,12 @@ def test_repeated_lines_are_skipped(table):
         ("path,label\na.png,1.5\nb.png,1.5\n", "have the label 1.5"),
         ("path,label\na.png,|\nb.png,\n", "No image .* has a label"),
         ("path,label\nx/a.png,x\nx/b.png,y\n", "None of the images .* exists"),
+        ("path,label\na.png,x\nb.png,y,z\n", "Line 3 .* more cells than the header"),
+        ("path,label\na.png,x\nb.png,nan\n", "Line 3 .* has no label .empty, or NaN"),
+        ("path,label\na.png,1.5\nb.png,NaN\n", "label on line 3 .* is empty, or NaN. Regression"),
+        ('path,label\na.png,"20,5"\nb.png,"21,5"\n', r"Write a number with a point, 20\.5, .* 20\|5"),
+        ("path,label\na.png,['x' 'y']\nb.png,['z']\n", "label on line 2 .* joined by"),
+        ("path,label\na.png,[x]\nb.png,[y]\n", "label on line 2 .* joined by"),
     ],
 )
 def test_mistakes_in_tables(table, text, said):

@@ -13,12 +13,12 @@ from PIL import Image
 from tlkeras import progress
 from tlkeras.data import loading
 from tlkeras.data.example import Example
-from tlkeras.data.loading import decode_all, sample_median
+from tlkeras.data.loading import decode_all, sample
 from tlkeras.errors import UserError
 from tlkeras.io.arrays import FileArray
 from tlkeras.modalities import image
 from tlkeras.modalities.base import DecodeError
-from tlkeras.modalities.image import ImageModality, short_side
+from tlkeras.modalities.image import ImageModality, glance
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_no_readable_image(make):
 def test_stops_as_soon_as_the_limit_is_passed(make, monkeypatch):
     read = []
 
-    def slow_decode(source, size):
+    def slow_decode(source, size, *_):
         read.append(source)
         time.sleep(0.001)
         raise DecodeError("damaged")
@@ -121,19 +121,15 @@ def test_progress_is_shown_only_on_a_terminal(make, monkeypatch, capsys):
     assert "Reading images: " in capsys.readouterr().err
 
 
-def test_median_of_the_short_sides_comes_from_the_headers(make, tmp_path):
+def test_a_sample_leaves_out_what_cannot_be_read(make):
     examples = [*make(9, size=(40, 30)), Example("gone.png", "a", None, Path("gone.png"))]
-    Image.new("L", (500, 700)).save(examples[0].path)
-    assert sample_median(examples, short_side) == 30
+    assert [(one.side, one.square, one.gray) for one in sample(examples, glance)] == [(30, 0.75, None)] * 9
+    assert sample(make(3, damaged=range(3)), glance) == []
 
 
-def test_median_samples_the_whole_list(make):
-    small = make(1, size=(8, 8))
+def test_a_sample_is_from_all_over_the_list(make):
     encoded = io.BytesIO()
     Image.new("L", (90, 90)).save(encoded, "PNG")
     large = [Example("large", "a", content=encoded.getvalue())]
-    assert sample_median(small * 1000 + large * 3000, short_side) == 90
-
-
-def test_no_median_if_nothing_can_be_read(make):
-    assert sample_median(make(3, damaged=range(3)), short_side) is None
+    sides = [one.side for one in sample(make(1, size=(8, 8)) * 1000 + large * 3000, glance)]
+    assert len(sides) == 50 and sides.count(8) in (12, 13)

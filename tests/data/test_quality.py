@@ -1,8 +1,11 @@
 """The same image twice is told by its content, whatever its name."""
 
 import numpy as np
+from PIL import Image
 
+from tlkeras.config.train import DataOptions
 from tlkeras.data.example import Example
+from tlkeras.data.prepare import prepare_data
 from tlkeras.data.quality import content_digests, copy_notes
 from tlkeras.modalities.image import ImageModality
 
@@ -18,7 +21,7 @@ def notes(labels, splits):
 def test_copies_are_told_by_where_they_are_and_what_they_are_called():
     splits = {"train": [0, 1, 2, 3, 5, 6], "test": [4]}
     leak, doubt, plain = notes(["a", "a", "a", "b", "a", "b", "a"], splits)
-    assert leak.startswith("1 image is in more than one split")
+    assert leak.startswith("1 image appears in more than one split")
     assert "0.png = 4.png" in leak and "several labels" in doubt and "1.png = 5.png" in doubt
     assert "more than once" in plain and "2.png = 6.png" in plain
 
@@ -27,3 +30,17 @@ def test_nothing_is_said_where_all_differ():
     examples = [Example(f"{number}.png", "a") for number in range(5)]
     assert copy_notes(examples, content_digests(IMAGES), {"train": range(5)}, ImageModality) == []
     assert len(content_digests(np.array(["one", "two"], object))) == 2
+
+
+def test_preparing_data_names_classes_and_copies_and_keeps_copies_in_one_split(tmp_path, noise, caplog):
+    for number, pixels in enumerate(noise(40, 8)):
+        for copy in ("", " (1)"):
+            path = tmp_path / "ab"[number % 2] / f"{number}{copy}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    with caplog.at_level("INFO", "tlkeras"):
+        data = prepare_data(DataOptions(data=str(tmp_path)), "MobileNetV2-0.35", image_size=32)
+    assert "Classes: a, b." in caplog.text
+    assert "40 images appear more than once, in one split" in caplog.text and "more than one split" not in caplog.text
+    rows = [set(np.array(data.digests)[rows]) for rows in data.splits.values()]
+    assert len(set.union(*rows)) == sum(map(len, rows)) == 40

@@ -5,12 +5,14 @@ import os
 import re
 import subprocess
 import sys
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from tlkeras.data.example import split_of
 from tlkeras.data.sources import find_examples, short_name
 from tlkeras.errors import UserError
 from tlkeras.modalities.image import read_rgb
@@ -51,6 +53,7 @@ def test_a_folder_of_images_loads_no_other_source(write):
     code = f"""
 import sys
 import tlkeras.cli, tlkeras.run.job
+from tlkeras.data.example import split_of
 from tlkeras.data.sources import find_examples
 find_examples({str(root)!r})
 others = ("data.csv_file", "data.digits", "io.network", "config.old_names")
@@ -84,6 +87,7 @@ def test_hidden_files_are_ignored_and_others_are_counted(write):
         "Ignored the folder empty: it holds no images.",
         f"Skipped 1 image directly in {root}, outside of the class folders.",
         "Skipped files with other extensions: .heic (2), .txt (1), none (1).",
+        "Ignored hidden and system folders: .git, .hidden, __MACOSX. Rename one to use it.",
     ]
 
 
@@ -137,6 +141,96 @@ def test_class_folder_that_cannot_be_opened(write, monkeypatch):
     real = os.scandir
     monkeypatch.setattr(os, "scandir", scandir)
     assert "b cannot be opened: Permission denied" in refusal(write("a/1.png", "b/1.png"))
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("training_set", "test_set"),
+        ("seg_train/seg_train", "seg_test/seg_test"),
+        ("Training Data", "Test Data"),
+        ("train_images", "test1"),
+        ("trainset", "testset"),
+    ],
+)
+def test_splits_in_many_spellings(write, train, test):
+    source = find_examples(str(write(f"{train}/cat/1.png", f"{train}/dog/2.png", f"{test}/cat/3.png")))
+    assert (source.classes, [example.split for example in source.examples].count("train")) == (["cat", "dog"], 2)
+    assert {example.split for example in source.examples} == {"train", "test"}
+    said = f"Read as splits: {test.split('/')[0]} (test), {train.split('/')[0]} (train). Rename these folders if"
+    assert sorted(said) == sorted(source.notes[0][: len(said)])
+
+
+def test_dev_is_validation_and_that_is_said(write):
+    source = find_examples(str(write("train/a/1.png", "train/b/2.png", "dev/a/3.png")))
+    assert Counter(split for _, _, split in listed(source)) == {"train": 2, "validation": 1}
+    assert source.notes == ["Read as splits: dev (validation). Rename these folders if they are classes."]
+
+
+@pytest.mark.parametrize("name", ["contest", "latest images", "sets", "trains", "evalue", "photos"])
+def test_words_that_are_no_split(name):
+    assert split_of(name) is None
+
+
+def test_splits_without_train_are_no_classes(write):
+    root = write("val/a/1.png", "test/a/2.png")
+    assert [example.label for example in find_examples(str(root), training=False).examples] == ["a", "a"]
+    assert "has no training images, only test and validation" in refusal(root)
+
+
+def test_a_split_among_class_folders_is_told(write):
+    source = find_examples(str(write("cat/1.png", "dog/2.png", "test/3.png")))
+    assert source.classes == ["cat", "dog", "test"] and source.notes[0].startswith("Read test as a class")
+
+
+@pytest.mark.parametrize("unlabeled", ["test/1.png", "test/test/1.png", "test/unknown/1.png", "val/1.png"])
+def test_a_split_without_labels_does_not_stop_training(write, unlabeled):
+    source = find_examples(str(write("train/cat/1.png", "train/dog/2.png", unlabeled)))
+    assert listed(source) == [("train/cat/1.png", "cat", None), ("train/dog/2.png", "dog", None)]
+    assert (
+        f"folder {unlabeled.partition('/')[0]}: it has no images in folders named as those in train" in source.notes[-1]
+    )
+
+
+def test_system_folders_are_ignored_and_told(write):
+    odd = ["@eaDir", "#recycle", "$RECYCLE.BIN", "lost+found", "System Volume Information"]
+    root = write("cat/1.png", "dog/2.png", "cat/@eaDir/1.png/thumb_S.jpg", *(f"{name}/3.png" for name in odd))
+    source = find_examples(str(root))
+    assert len(source.examples) == 2
+    assert source.notes == [f"Ignored hidden and system folders: {', '.join(sorted(odd))}. Rename one to use it."]
+
+
+def test_system_folders_beside_splits_are_told_too(write):
+    notes = find_examples(str(write("train/a/1.png", "train/b/2.png", "@eaDir/3.png"))).notes
+    assert notes == ["Ignored hidden and system folders: @eaDir. Rename one to use it."]
+
+
+def test_a_copy_of_the_tree_is_ignored_and_told(write):
+    source = find_examples(str(write("cat/1.png", "dog/2.png", "all/cat/1.png", "all/dog/2.png")))
+    assert len(source.examples) == 2
+    assert source.notes == [
+        "Ignored the folder all: it repeats the class folders cat, dog. Move what is in it there if it is something "
+        "else."
+    ]
+
+
+def test_class_folders_one_level_too_high_are_told(write):
+    source = find_examples(str(write("images/cat/1.png", "images/dog/2.png", "docs/3.png")))
+    assert "Class folders with folders of their own: images (cat, dog)." in source.notes[0]
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_names_are_compared_in_one_unicode_form(write, form):
+    source = find_examples(str(write(unicodedata.normalize(form, "café/1.png"), "thé/2.png")))
+    assert source.classes == ["café", "thé"] and source.examples[0].name == "café/1.png"
+    assert source.examples[0].path.exists()
+
+
+def test_classes_that_differ_in_case_alone_are_told(write):
+    source = find_examples(str(write("cat/1.png", "Cat/2.png", "CAT/3.png", "dog/4.png")))
+    assert source.notes == [
+        "Classes that differ in case or spaces alone: CAT = Cat = cat. Rename them if they are one class."
+    ]
 
 
 def test_folders_beside_train_are_mentioned(write):

@@ -154,6 +154,33 @@ def test_rare_labels_that_come_together_are_in_every_split(seed):
         assert {name for i in numbers for name in examples[i].label} == set("abcd")
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_copies_stay_together(own):
+    """Also where only the validation split is made, of the training images."""
+    digests = [str(number % 40) for number in range(120)]  # each content three times
+    labels = ["ab"[number % 2] for number in range(120)]
+    examples = examples_of([*labels, "a"], [*["train"] * 120, "test"] if own else None)
+    indices = split_examples(examples, "single_label", (0.2, 0.2), 0, digests=[*digests, "0"])
+    assert_partition(indices, 121)
+    split_of = {index: split for split, rows in indices.items() for index in rows.tolist()}
+    assert all(split_of[index] == split_of[index % 40] for index in range(120))
+    assert sizes(indices)["validation"] == 24
+
+
+def test_without_copies_the_split_is_what_it_was():
+    examples = examples_of([str(number % 3) for number in range(50)])
+    plain = split_examples(examples, "single_label", (0.2, 0.2), 0)
+    with_digests = split_examples(examples, "single_label", (0.2, 0.2), 0, digests=[e.name[::-1] for e in examples])
+    assert {name: rows.tolist() for name, rows in plain.items()} == {
+        name: rows.tolist() for name, rows in with_digests.items()
+    }
+
+
+def test_too_few_different_images_are_split_all_the_same():
+    indices = split_examples(examples_of(["a", "b"] * 5), "single_label", (0.2, 0.2), 0, digests=["x", "y"] * 5)
+    assert_partition(indices, 10)
+
+
 @pytest.mark.parametrize(
     ("task", "labels"),
     [
@@ -165,9 +192,9 @@ def test_rare_labels_that_come_together_are_in_every_split(seed):
 def test_saved_split_is_read_back(task, labels, tmp_path):
     examples = examples_of(labels)
     indices = split_examples(examples, task, (0.2, 0.2), 0)
-    save_split(tmp_path / "split.csv", examples, indices)
+    save_split(tmp_path / "split.csv", examples, indices, [example.name for example in examples])
     lines = (tmp_path / "split.csv").read_text(encoding="utf-8").splitlines()
-    assert lines[0] == "path,label,split"
+    assert lines[0] == "path,label,split,digest"
     assert len(lines) == 1 + len(examples)
     read = load_split(tmp_path / "split.csv", [*examples[::-1], Example("new.png", "a")])
     assert {split: [len(examples) - 1 - i for i in numbers[::-1]] for split, numbers in read.items()} == {
@@ -178,7 +205,7 @@ def test_saved_split_is_read_back(task, labels, tmp_path):
 
 def test_examples_that_are_missing_are_reported(tmp_path):
     examples = examples_of(["a", "b"] * 5)
-    save_split(tmp_path / "split.csv", examples, {"train": np.arange(10)})
+    save_split(tmp_path / "split.csv", examples, {"train": np.arange(10)}, "abcdefghij")
     with pytest.raises(UserError, match=r"2 of the 10 examples .* the first is 00000.png"):
         load_split(tmp_path / "split.csv", examples[2:])
 

@@ -92,7 +92,7 @@ def test_classes_without_examples_or_decisions():
 
 def test_formatted_metrics():
     assert format_metrics(compute_metrics(SINGLE, SINGLE_TARGETS, "single_label")) == (
-        "accuracy 0.750 (3 of 4 images; 95% CI 0.301–0.954)"
+        "accuracy 0.750 (3 of 4 images; 95% CI 0.301–0.954; always the majority class: 0.500)"
     )
     assert "0.667 with all labels correct (3 images)" in format_metrics(
         compute_metrics(MULTI, MULTI_TARGETS, "multi_label")
@@ -101,6 +101,20 @@ def test_formatted_metrics():
     assert format_metrics(numbers) == "mean absolute error 0.75 (2 images; R² -9.000)"
     one = compute_metrics(np.array([[1.0]]), np.array([[2.0]]), "regression")
     assert format_metrics(one) == "mean absolute error 1 (1 images)"
+
+
+def test_what_the_majority_alone_would_give_is_said_where_it_explains_the_accuracy():
+    targets = np.eye(2)[[0] * 190 + [1] * 10]
+    always = compute_metrics(np.tile([0.9, 0.1], (200, 1)), targets, "single_label")
+    assert always["accuracy"] == always["majority_accuracy"] == 0.95
+    assert "95% CI 0.910–0.973; always the majority class: 0.950)" in format_metrics(always)
+    balanced = np.eye(2)[np.arange(100) % 2]
+    assert "majority" not in format_metrics(compute_metrics(balanced, balanced, "single_label"))
+    assert "majority" not in format_metrics(compute_metrics(targets[:9], targets[:9], "single_label"))  # one class
+    several = compute_metrics(np.full((200, 2), 0.1), np.c_[targets[:, 1], targets[:, 1]], "multi_label")
+    assert "all labels correct (200 images; always the majority of each label: 0.950)" in format_metrics(several)
+    del several["majority_accuracy"]  # as in the runs of earlier versions
+    assert "majority" not in format_metrics(several)
 
 
 @pytest.mark.parametrize(("metric", "finetune"), [("accuracy", 3), ("mae", 3), ("accuracy", 0)])

@@ -1,6 +1,7 @@
 """Decoding images: every format and color mode gives the colors that a person sees."""
 
 import io
+import json
 import subprocess
 import sys
 import warnings
@@ -10,8 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tlkeras.backbones.registry import get_backbone_spec
+from tlkeras.config.train import DataOptions
+from tlkeras.data.prepare import find_data
+from tlkeras.errors import UserError
 from tlkeras.modalities.base import DecodeError
-from tlkeras.modalities.image import center_crop_resize, decode, read_rgb, short_side
+from tlkeras.modalities.image import ImageModality, center_crop_resize, decode, find_gray_range, glance, read_rgb
 
 COLOR = (200, 60, 20)
 TOLERANCE = 4  # gray levels that JPEG and WebP may lose on flat color
@@ -100,6 +105,88 @@ def test_16_bit_gray_is_scaled_to_8_bit(dtype, format):
     read = np.asarray(read_rgb(encode(Image.fromarray(values), format)))
     assert read[0, :, 0].tolist() == [0, 1, 128, 255]
     assert (read == read[..., :1]).all()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "found"),
+    [
+        (0, 255, (0, 255)),
+        (3, 1020, (0, 1023)),
+        (0, 4095, (0, 4095)),
+        (0, 4096, (0, 16383)),
+        (0, 65535, (0, 65535)),
+        (0, 1e6, (0, 1_000_000)),
+        (0.1, 0.9, (0, 1)),
+        (-0.02, 1.02, (0, 1)),
+        (-1, 1, (-1, 1)),
+        (-1024, 3071, (-1024, 3071)),
+        (-0.5, -0.5, (-1, 0)),
+    ],
+)
+def test_black_and_white_of_gray_with_more_than_8_bits(low, high, found):
+    assert find_gray_range(low, high) == found
+
+
+@pytest.mark.parametrize(
+    ("dtype", "format", "scale", "offset"),
+    [
+        ("uint16", "PNG", 16, 0),  # 12 bits
+        ("uint16", "TIFF", 4, 0),  # 10 bits
+        ("uint16", "PNG", 1, 0),
+        ("int32", "TIFF", 1, 0),
+        ("float32", "TIFF", 16, 0),
+        ("float32", "TIFF", 257, 0),
+        ("float32", "TIFF", 1 / 255, 0),
+        ("int16", "TIFF", 8, -1024),
+    ],
+)
+def test_a_dataset_of_gray_images_is_neither_black_nor_white(dtype, format, scale, offset, tmp_path, caplog):
+    levels = np.linspace(0, 255, 256).reshape(16, 16)
+    for number in range(6):
+        path = tmp_path / "ab"[number % 2] / f"{number}.{format.lower()}"
+        path.parent.mkdir(exist_ok=True)
+        dimmed = levels / (1 + number // 2)
+        Image.fromarray((dimmed * scale + offset).astype(dtype)).save(path)
+    with caplog.at_level("INFO", "tlkeras"):
+        found = find_data(DataOptions(data=str(tmp_path)), get_backbone_spec("MobileNetV2-0.35"), 32, 0)
+    assert "--gray-range [BLACK,WHITE]" in caplog.text
+    images = [
+        found.modality.read(example.path) for example in sorted(found.listing.examples, key=lambda e: e.path.name)
+    ]
+    assert len(np.unique(images[0])) > 120 and images[0].max() > 245
+    # One scene in half the light stays half as bright.
+    assert np.abs(images[2].astype(int) - images[0] / 2).max() <= 2
+    restored = ImageModality.from_config(json.loads(json.dumps(found.modality.options())))
+    assert restored == found.modality and restored.gray_range
+
+
+def test_the_gray_range_can_be_given(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            Image.fromarray(np.array([[0, 100, 200, 400]], "uint16")).save(tmp_path / name / f"{number}.png")
+    spec = get_backbone_spec("MobileNetV2-0.35")
+    found = find_data(DataOptions(data=str(tmp_path), gray_range=[100, 200]), spec, 32, 0)
+    assert found.modality.gray_range == (100, 200)
+    with pytest.raises(UserError, match=r"--gray-range was \[200, 100\]; give black and white, two rising numbers"):
+        find_data(DataOptions(data=str(tmp_path), gray_range=[200, 100]), spec, 32, 0)
+
+
+@pytest.mark.parametrize("damaged", [[1], "ab", [5, 1], [0.5, 1], ["a", "b"]])
+def test_damaged_gray_range_of_a_run(damaged):
+    with pytest.raises(TypeError):
+        ImageModality.from_config({"image_size": 32, "gray_range": damaged})
+
+
+@pytest.mark.parametrize(("width", "said"), [(64, True), (20, False)])
+def test_what_the_center_square_drops_is_said(width, said, tmp_path, caplog):
+    for number in range(6):
+        path = tmp_path / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (width, 16)).save(path)
+    with caplog.at_level("INFO", "tlkeras"):
+        find_data(DataOptions(data=str(tmp_path)), get_backbone_spec("MobileNetV2-0.35"), 32, 0)
+    assert ("only the center square of an image is used, here 25% of its area" in caplog.text) == said
 
 
 @pytest.mark.parametrize("scale", [1, 255])
@@ -201,12 +288,12 @@ def test_huge_images_are_refused_before_decoding_without_a_warning():
         import io
         from PIL import Image
         from tlkeras.modalities.base import DecodeError
-        from tlkeras.modalities.image import short_side
+        from tlkeras.modalities.image import glance
         for height in (10_000, 16_000, 20_000):
             buffer = io.BytesIO()
             Image.new("1", (10_000, height)).save(buffer, "TIFF", compression="group4")
             try:
-                print(short_side(buffer.getvalue()))
+                print(glance(buffer.getvalue()).side)
             except DecodeError as error:
                 print(error)
     """
@@ -251,7 +338,7 @@ def test_reduced_jpegs_agree_with_the_full_decode(size, orientation):
 
 def test_size_comes_from_the_header():
     content = encode(photo(300, 200), "JPEG")
-    assert short_side(content[:1000]) == 200
+    assert glance(content[:1000]).side == 200
 
 
 def test_small_images_are_enlarged():

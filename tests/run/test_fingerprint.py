@@ -20,7 +20,7 @@ def data(**changes) -> PreparedData:
     examples = [Example(label, label, content=b"") for label in ("cat", "dog")]
     rows = {"train": np.array([0]), "validation": np.array([1])}
     prepared = PreparedData(
-        "single_label", ["cat", "dog"], ImageModality(4), np.zeros((2, 4, 4, 3), "uint8"), examples, rows, []
+        "single_label", ["cat", "dog"], ImageModality(4), np.zeros((2, 4, 4, 3), "uint8"), examples, rows, [], []
     )
     return dataclasses.replace(prepared, **changes)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 
 def test_evaluate_the_runs_own_test_images(call, trained):
@@ -37,7 +38,19 @@ def test_evaluate_other_images(call, trained, made, caplog):
 
 def test_evaluate_warns_of_training_images(call, trained, colors, caplog):
     call("evaluate.py", trained.path, "--data", colors, "--json")
-    assert "the run was trained on 24 of these 37 images" in caplog.text
+    assert "the run was trained on 24 of these 36 images" in caplog.text
+
+
+def test_training_images_are_known_by_their_content(call, trained, colors, caplog):
+    """Not by their names: some are copied under others, and the names of training images hold others."""
+    with (trained.path / "split.csv").open() as file:
+        names = [row["path"] for row in csv.DictReader(file) if row["split"] == "train" and "red" in row["path"]]
+    Path("copies/red").mkdir(parents=True)
+    for number, name in enumerate(names[:3]):
+        shutil.copy(colors / name, f"copies/red/copy{number}.png")
+    Image.new("RGB", (40, 40), "red").save(f"copies/{names[0]}")
+    call("evaluate.py", trained.path, "--data", "copies", "--json")
+    assert "the run was trained on 3 of these 4 images" in caplog.text
 
 
 def test_evaluate_images_with_splits_of_their_own(call, trained, made):

@@ -104,7 +104,9 @@ def prepared(own_test: bool) -> PreparedData:
     else:
         splits["validation"] = np.arange(20, 30)
     modality = ImageModality(8)
-    return PreparedData("single_label", ["a", "b"], modality, np.zeros((30, 8, 8, 3), "uint8"), examples, splits, [])
+    return PreparedData(
+        "single_label", ["a", "b"], modality, np.zeros((30, 8, 8, 3), "uint8"), examples, splits, [], []
+    )
 
 
 @pytest.mark.parametrize("own_test", [True, False])

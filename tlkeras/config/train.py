@@ -77,6 +77,10 @@ class DataOptions(MemoryOptions):
     validation_split: float = option(0.15, "fraction of examples for validation, which chooses the epoch", 0.01, 0.8)
     test_split: float = option(0.15, "fraction of examples for the test, evaluated once at the end", 0.01, 0.8)
     max_unreadable: float = option(0.1, "fraction of unreadable files above which the run stops", 0.0, 1.0)
+    gray_range: list[int] | None = option(
+        None, "black and white in 16-bit, 32-bit and float gray images, e.g. [0,4095] (default: by a sample of them)",
+        modality="image",
+    )  # fmt: skip
     # [part: audio]
     sample_rate: int | None = option(
         None, "samples per second that audio is resampled to (default: 16000)", 1000, 192000, modality="audio"

@@ -1,20 +1,25 @@
 """A CSV file with the columns path or text, label, and optionally split."""
 
+import ast
 import csv
 import math
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from tlkeras.config.fields import Task, TaskOption
-from tlkeras.data.example import SPLIT_WORDS, DatasetListing, Example, Label, Split, class_names
+from tlkeras.data.example import DatasetListing, Example, Label, Split, class_names, plain_text, split_of
 from tlkeras.errors import UserError
 from tlkeras.modalities.base import Modality, count_modalities, known_modalities, majority
 from tlkeras.modalities.image import ImageModality
 
 Labels = Iterator[tuple[Label, Split | None]]
 JOINER = "|"  # between the labels of one example
+MISSING = ("nan", "NaN", "<NA>", "#N/A")  # what pandas and spreadsheets write where there is no label
+EMPTY_WORDS = {"NA", "N/A", "n/a", "None", "none", "NULL", "null"}  # classes that may mean the same
 NAME_LENGTH = 40  # characters of a text that name it
 MAX_CELL = 10_000_000  # characters; a text that is too long is skipped like a file
 
@@ -37,7 +42,12 @@ def find(table: Path, task: TaskOption, modality: type[Modality] | None = ImageM
         one_line = f"{inline.singular} and its" if inline else "file: its path and its"
         raise UserError(f"{table} has no lines below its header. Write one line per {one_line} label.")
     notes: list[str] = []
+    if task in ("auto", "multi_label"):
+        rows = _read_lists(table, rows)
     chosen = _choose_task(rows, inline, notes) if task == "auto" else task
+    if chosen == "single_label":
+        rows = _whole_numbers(rows)
+        notes += _doubts(table, rows) if task == "auto" else []
     labels, read = _labels(table, rows, chosen), _files
     # [part: text]
     read = _texts if inline else _files
@@ -70,7 +80,7 @@ def _rows(table: Path, modality: type[Modality] | None) -> tuple[type[Modality] 
         with table.open(newline="", encoding="utf-8-sig") as file:
             header = file.readline()
             file.seek(0)
-            reader = csv.DictReader(file, delimiter=max(",;\t", key=header.count), restval="")
+            reader = csv.DictReader(file, delimiter=max(",;\t", key=header.count), restval="", skipinitialspace=True)
             reader.fieldnames = [column.strip().lower() for column in reader.fieldnames or []]
             inline = {one.name: one for one in known_modalities() if one.inline}
             columns = [*inline, "path"] if modality and modality.inline else ["path", *inline]
@@ -89,30 +99,83 @@ def _rows(table: Path, modality: type[Modality] | None) -> tuple[type[Modality] 
 
 def _row(table: Path, line: int, cells: dict[str | None, Any], column: str) -> _Row | None:
     """Return a line of the file, None if it is empty."""
-    if column != "path" and cells.get(None):  # the rest of a text would be lost, or taken for a label
+    extra = cells.get(None, [])
+    if any(map(str.strip, extra)) or (extra and column != "path"):  # else a label or the rest of a text would be lost
         raise UserError(
-            f"Line {line} of {table} has more cells than the header. Put texts that hold the separator or a line break "
-            "between double quotes."
+            f"Line {line} of {table} has more cells than the header. Put what holds the separator or a line break "
+            f"between double quotes; several labels go into one cell, joined by {JOINER}."
         )
     cell, label, split = (cells.get(name, "").strip() for name in (column, "label", "split"))
+    label = "" if label in MISSING else plain_text(label)
     return _Row(line, cell, label, split) if cell or label or split else None
 
 
 def _choose_task(rows: list[_Row], inline: type[Modality] | None, notes: list[str]) -> Task:
     suffix = Path(rows[0].cell).suffix.lower()
     of_suffix = next((one for one in known_modalities() if suffix in one.suffixes), ImageModality)
-    labels = [row.label for row in rows]
+    labels = [row.label for row in rows if row.label]
     task: Task = "single_label"
     how = f"one class per {(inline or of_suffix).singular} (single_label)"
     if any(JOINER in label for label in labels):
         task = "multi_label"
         how = f"several per {(inline or of_suffix).singular} (multi_label), as cells contain {JOINER}"
     elif all(_is_number(label) for label in labels):
-        how = "classes (single_label), as all cells are whole numbers"
-        if any("." in label for label in labels):
+        how = "classes (single_label), as all cells are whole numbers; --task regression reads quantities"
+        if any(float(label) % 1 for label in labels):
             task, how = "regression", "quantities (regression), as all cells are numbers, some with a point"
     notes.append(f"Labels are read as {how}.")
     return task
+
+
+def _read_lists(table: Path, rows: list[_Row]) -> list[_Row]:
+    """Return rows in which labels that are all Python lists, as pandas writes them, are joined by `|`."""
+    if not all(re.fullmatch(r"\[.*\]", row.label) for row in rows if row.label):
+        return rows
+    read = []
+    for row in rows:
+        try:
+            names = ast.literal_eval(row.label or "[]")
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            names = None
+        # Without commas, as NumPy writes them, Python makes one name of two.
+        quotes = len(re.findall(r"'[^']*'|\"[^\"]*\"", row.label))
+        if names is None or any(JOINER in str(name) for name in names) or quotes not in (0, len(names)):
+            raise UserError(
+                f"The label on line {row.line} of {table} is {row.label}. Write several labels joined by {JOINER}, "
+                f"as in cat{JOINER}dog."
+            )
+        read.append(row._replace(label=JOINER.join(map(str, names)) or JOINER))
+    return read
+
+
+def _whole_numbers(rows: list[_Row]) -> list[_Row]:
+    """Return rows in which 1.0, as spreadsheets and pandas write it, is the class 1, where all labels are numbers."""
+    if not all(_is_number(row.label) for row in rows if row.label):
+        return rows
+    return [row._replace(label=re.sub(r"\.0*$", "", row.label)) for row in rows]
+
+
+def _doubts(table: Path, rows: list[_Row]) -> list[str]:
+    """Return a sentence on labels that are read as one class each and may be several; refuse decimal commas."""
+    names = {row.label for row in rows}
+    if decimal := next((row for row in rows if re.fullmatch(r"[-+]?\d+,\d+", row.label)), None):
+        raise UserError(
+            f"The label on line {decimal.line} of {table} is {decimal.label}. Write a number with a point, "
+            f"{decimal.label.replace(',', '.')}, for a regression; several labels joined by {JOINER}, "
+            f"{decimal.label.replace(',', JOINER)}."
+        )
+    notes = []
+    if empty := sorted(names & EMPTY_WORDS):
+        notes.append(f"The label {empty[0]} is read as a class. Delete these lines if it means that there is none.")
+    for separator in (";", ",", " "):
+        parts = {part.strip() for name in names for part in name.split(separator)}
+        example = next((name for name in sorted(names) if separator in name), None)
+        # A space is in many names; in labels that combine the same few words it joins them.
+        if example and (separator != " " or len(parts) < len(names)):
+            joined = JOINER.join(part.strip() for part in example.split(separator))
+            notes.append(f"The label {example!r} is read as one class. If it is several, write {joined}.")
+            break
+    return notes
 
 
 def _is_number(cell: str) -> bool:
@@ -132,16 +195,19 @@ def _label(table: Path, row: _Row, task: str) -> Label:
     if task == "multi_label":
         return tuple(sorted({label.strip() for label in row.label.split(JOINER)} - {""}))
     if task == "regression" and not _is_number(row.label):
+        found = repr(row.label) if row.label else "empty, or NaN"
         raise UserError(
-            f"The label on line {row.line} of {table} is {row.label!r}. Regression needs a number there, such as 2.5."
+            f"The label on line {row.line} of {table} is {found}. Regression needs a number there, such as 2.5."
         )
     if not row.label:
-        raise UserError(f"Line {row.line} of {table} has no label. Write its class, or delete the line.")
+        raise UserError(
+            f"Line {row.line} of {table} has no label (empty, or NaN). Write its class, or delete the line."
+        )
     return float(row.label) if task == "regression" else row.label
 
 
 def _split(table: Path, row: _Row) -> Split:
-    split = SPLIT_WORDS.get(row.split.lower())
+    split = split_of(row.split)
     if split is None:
         raise UserError(
             f"The split on line {row.line} of {table} is {row.split!r}. Write train, validation or test on every "
@@ -157,7 +223,7 @@ def _files(table: Path, rows: list[_Row], labels: Labels) -> list[Example]:
         if not row.cell:
             raise UserError(f"Line {row.line} of {table} has no path. Write where the file is, or delete the line.")
         name = PurePosixPath(row.cell.replace("\\", "/")).as_posix()
-        example = Example(name, label, split, table.parent / name)
+        example = Example(plain_text(name), label, split, _in_either_form(table.parent / name))
         earlier, line = found.setdefault(name, (example, row.line))
         if earlier != example:
             raise UserError(
@@ -165,6 +231,14 @@ def _files(table: Path, rows: list[_Row], labels: Labels) -> list[Example]:
                 f"Keep one of them; several labels of one file go into one cell, joined by {JOINER}."
             )
     return sorted((example for example, _ in found.values()), key=lambda example: example.name)
+
+
+def _in_either_form(path: Path) -> Path:
+    """Return the path in the Unicode form that the file system has; macOS writes it in another than a spreadsheet."""
+    if str(path).isascii() or path.exists():
+        return path
+    forms = (Path(unicodedata.normalize(form, str(path))) for form in ("NFC", "NFD"))
+    return next((form for form in forms if form.exists()), path)
 
 
 # [part: text]

@@ -1,5 +1,7 @@
 """What a source yields: one `Example` per image, or whatever else the modality is, in a `DatasetListing`."""
 
+import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,9 +23,19 @@ SPLIT_WORDS: dict[str, Split] = {
     "val": "validation",
     "valid": "validation",
     "validation": "validation",
+    "dev": "validation",
+    "eval": "validation",
+    "evaluation": "validation",
     "test": "test",
     "testing": "test",
 }
+FILLERS = re.compile(r"(data|images?|imgs?|photos|pictures|sets?|segmentation|seg|splits?|[^a-z])+")
+
+
+def split_of(name: str) -> Split | None:
+    """Return the split that a folder or a CSV cell names, as `test_set` or "Training Data" do too; else None."""
+    plain = name.strip().lower()
+    return SPLIT_WORDS.get(plain) or SPLIT_WORDS.get(FILLERS.sub("", plain))
 
 
 @dataclass(frozen=True)
@@ -37,6 +49,11 @@ class Example:
     # Encoded, or what reads it; or RGB pixels 0–255 `(H, W, 3)`.
     content: bytes | np.ndarray | Callable[[], bytes] | None = field(default=None, repr=False)
     span: tuple[int, int] | None = None  # first byte and count of bytes, where the file holds many
+
+
+def plain_text(text: str) -> str:
+    """Return text in one Unicode form, as the same name differs in bytes between macOS and other systems."""
+    return unicodedata.normalize("NFC", text)
 
 
 def class_names(label: Label) -> tuple[str, ...]:

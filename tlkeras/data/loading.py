@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from tlkeras.progress import progress
 
 log = logging.getLogger("tlkeras")
 MEMORY_FRACTION = 0.25  # of the machine's memory; larger arrays go to a temporary file
-SAMPLE_SIZE = 50  # files whose headers tell the median size
+SAMPLE_SIZE = 50  # files that tell what all are like
 
 
 @dataclass(frozen=True)
@@ -70,13 +71,13 @@ def decode_all(
     return DecodedExamples(inputs, [examples[index] for index in readable], unreadable)
 
 
-def sample_median(examples: Sequence[Example], measure: Callable[[Path | bytes | np.ndarray], float]) -> float | None:
-    """Return the median of a function over about 50 examples; None if not one of them could be read."""
+def sample(examples: Sequence[Example], measure: Callable[[Path | bytes | np.ndarray], Any]) -> list[Any]:
+    """Return a function of about 50 examples from all over, without those that cannot be read."""
     found = []
     for index in np.unique(np.linspace(0, len(examples) - 1, SAMPLE_SIZE).astype(int)):
         with contextlib.suppress(DecodeError):
             found.append(measure(content_of(examples[index])))
-    return float(np.median(found)) if found else None
+    return found
 
 
 def content_of(example: Example) -> Path | bytes | np.ndarray:

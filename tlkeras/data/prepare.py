@@ -13,7 +13,8 @@ from tlkeras.backbones.table import BACKBONES
 from tlkeras.config.fields import Task, check_applicable, check_values
 from tlkeras.config.train import DataOptions, ModelOptions
 from tlkeras.data.example import DatasetListing, Example
-from tlkeras.data.loading import decode_all, sample_median
+from tlkeras.data.loading import decode_all, sample
+from tlkeras.data.quality import content_digests, copy_notes
 from tlkeras.data.sources import find_examples
 from tlkeras.data.splits import split_examples
 from tlkeras.errors import UserError
@@ -21,6 +22,7 @@ from tlkeras.io.arrays import FileArray
 from tlkeras.modalities.base import Modality, get_modality
 
 log = logging.getLogger("tlkeras")
+SHOWN = 10  # classes that are named
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class PreparedData:
     examples: list[Example]  # in the order of `inputs`
     splits: dict[str, np.ndarray]  # indices for "train", "validation" and, where there is one, "test"
     unreadable: list[tuple[Example, str]]  # those that were skipped, each with the reason
+    digests: list[str]  # of the decoded content of each of `examples`
 
     @property
     def image_size(self) -> int | None:
@@ -94,7 +97,7 @@ def find_data(options: DataOptions, spec: BackboneSpec, image_size: int | None, 
     spec = spec.resolve()
     check_taken(listing, spec, options, image_size)
     given = dataclasses.asdict(options) | {"image_size": image_size}
-    modality = listing.modality.resolve(spec, given, partial(sample_median, listing.examples))
+    modality = listing.modality.resolve(spec, given, partial(sample, listing.examples))
     return FoundData(listing, spec, modality)
 
 
@@ -118,10 +121,15 @@ def decode_data(found: FoundData, options: DataOptions, seed: int) -> PreparedDa
     listing, modality = found.listing, found.modality
     decoded = decode_all(listing.examples, modality, options.max_unreadable, options.memory_gb)
     fractions = options.validation_split, options.test_split
-    splits = split_examples(decoded.examples, listing.task, fractions, seed, listing.modality)
+    digests = content_digests(decoded.inputs)
+    splits = split_examples(decoded.examples, listing.task, fractions, seed, listing.modality, digests)
     counts = ", ".join(f"{name} {len(indices):,}" for name, indices in splits.items())
     kind = "regression" if listing.task == "regression" else f"{len(listing.classes)} classes"
     log.info("Data: %s, %s %s, %s (%s).", listing.name, f"{len(decoded.examples):,}", modality.plural, kind, counts)
+    if listing.classes:
+        log.info("Classes: %s%s.", ", ".join(listing.classes[:SHOWN]), ", ..." * (len(listing.classes) > SHOWN))
+    for note in copy_notes(decoded.examples, digests, splits, listing.modality):
+        log.info("Note: %s", note)
     return PreparedData(
-        listing.task, listing.classes, modality, decoded.inputs, decoded.examples, splits, decoded.unreadable
+        listing.task, listing.classes, modality, decoded.inputs, decoded.examples, splits, decoded.unreadable, digests
     )

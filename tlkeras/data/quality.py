@@ -9,6 +9,10 @@ from tlkeras.data.example import Example
 from tlkeras.io.arrays import FileArray
 from tlkeras.modalities.base import Modality
 
+LEAK = "in more than one split, which makes the metrics too optimistic: keep one copy"
+DOUBT = "under several labels: keep the right one"
+COPY = "more than once, in one split: one copy is enough"
+
 
 def content_digests(inputs: np.ndarray | FileArray) -> list[str]:
     """Return for each decoded example 16 digits that tell whether another one is the same, whatever its file."""
@@ -23,19 +27,18 @@ def copy_notes(
     groups: dict[str, list[int]] = {}
     for index, digest in enumerate(digests):
         groups.setdefault(digest, []).append(index)
-    copies = [group for group in groups.values() if len(group) > 1]
-    leaks = [group for group in copies if len({split_of.get(index) for index in group}) > 1]
-    doubts = [group for group in copies if len({examples[index].label for index in group}) > 1]
-    plain = [group for group in copies if group not in leaks and group not in doubts]
+    kinds: dict[str, list[list[int]]] = {what: [] for what in (LEAK, DOUBT, COPY)}
+    for group in (group for group in groups.values() if len(group) > 1):
+        leaks = len({split_of.get(index) for index in group}) > 1
+        doubtful = len({examples[index].label for index in group}) > 1
+        for what, found in ((LEAK, leaks), (DOUBT, doubtful), (COPY, not leaks and not doubtful)):
+            if found:
+                kinds[what].append(group)
     notes = []
-    for found, what in (
-        (leaks, "in more than one split, which makes the metrics too optimistic: keep one copy"),
-        (doubts, "there under several labels: keep the right one"),
-        (plain, "there more than once: keep one copy"),
-    ):
+    for what, found in kinds.items():
         if found:
             names = " = ".join(examples[index].name for index in found[0][:2])
-            verb = "is" if len(found) == 1 else "are"
+            verb = "appears" if len(found) == 1 else "appear"
             notes.append(f"{modality.count_noun(len(found))} {verb} {what} ({names}{', ...' if found[1:] else ''}).")
     return notes
 

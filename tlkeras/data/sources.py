@@ -55,7 +55,18 @@ def find_examples(
         )
     if training:
         _check_trainable(listing)
+    listing.notes.extend(_alike(listing.classes))
     return listing
+
+
+def _alike(classes: list[str]) -> list[str]:
+    """Return a sentence on class names that are the same but for case, spaces, - and _."""
+    groups: dict[str, list[str]] = {}
+    for name in classes:
+        groups.setdefault(re.sub(r"[\s_-]+", "", name.casefold()) or name, []).append(name)
+    found = [" = ".join(names) for names in groups.values() if len(names) > 1]
+    how = "Rename them if they are one class."
+    return [f"Classes that differ in case or spaces alone: {'; '.join(found[:5])}. {how}"] if found else []
 
 
 def source_package(data: str) -> ModuleType | None:

@@ -9,7 +9,7 @@ from typing import get_args
 import numpy as np
 
 from tlkeras.config.fields import Task
-from tlkeras.data.example import SPLIT_WORDS, Example, Label, Split, class_names
+from tlkeras.data.example import SPLIT_WORDS, Example, Label, Split, class_names, plain_text
 from tlkeras.errors import UserError
 from tlkeras.io.atomic import open_atomic
 from tlkeras.modalities.base import Modality
@@ -25,12 +25,14 @@ def split_examples(
     fractions: tuple[float, float],
     seed: int,
     modality: type[Modality] = ImageModality,
+    digests: Sequence[str] = (),
 ) -> dict[str, np.ndarray]:
     """Assign every example to a split; the same examples in the same order and the same seed give the same splits.
 
     Splits that the source has are kept. If it has none, train, validation and test are made, by the fractions for the
     last two; if it has some, only a missing validation split is made, from its training examples. All are stratified by
-    class or by up to ten bins of the number. Each is an ascending int64 array of indices into `examples`.
+    class or by up to ten bins of the number. Each is an ascending int64 array of indices into `examples`. Where the
+    digests of their contents are given, copies go into one split, unless that leaves too few.
     """
     validation, test = fractions
     if min(fractions) < 0 or sum(fractions) >= 1:
@@ -47,9 +49,14 @@ def split_examples(
     parts = {split: part for split, part in parts.items() if part > 0}
     pool = splits.get("train", np.arange(len(examples)))
     label_sets = _label_sets([examples[index].label for index in pool.tolist()], task)
-    choice, counts = _stratify(label_sets, np.array(list(parts.values())), np.random.default_rng(seed))
+    firsts, first_of = _first_copies([digests[index] for index in pool.tolist()] if digests else range(len(pool)))
+    fractions_left = np.array(list(parts.values()))
+    choice, counts = _stratify([label_sets[index] for index in firsts], fractions_left, np.random.default_rng(seed))
+    if _lacking(counts, task) and len(firsts) < len(pool):
+        first_of = np.arange(len(pool))
+        choice, counts = _stratify(label_sets, fractions_left, np.random.default_rng(seed))
     _check(counts, list(parts), task, modality)
-    splits |= {split: pool[choice == index] for index, split in enumerate(parts)}
+    splits |= {split: pool[choice[first_of] == index] for index, split in enumerate(parts)}
     return {split: splits[split] for split in get_args(Split) if split in splits}
 
 
@@ -60,6 +67,12 @@ def _label_sets(labels: list[Label], task: Task) -> list[tuple[str, ...]]:
     ranks = np.argsort(np.argsort(np.array(labels, dtype="float64"), kind="stable"))
     bins = np.clip(len(labels) // 20, 1, REGRESSION_BINS)
     return [(f"bin {number}",) for number in ranks * bins // len(labels)]
+
+
+def _first_copies(digests: Sequence[str] | range) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ascending indices of all different contents, and for each example which of them is its own."""
+    _, first, inverse = np.unique(np.array(digests), return_index=True, return_inverse=True)
+    return np.sort(first), np.argsort(np.argsort(first))[inverse]
 
 
 def _stratify(
@@ -92,31 +105,41 @@ def _stratify(
     return choice, have
 
 
+def _lacking(counts: dict[str, np.ndarray], task: Task) -> list[str]:
+    """Return the classes that are not in every split."""
+    free = {NO_LABEL} if task == "multi_label" else set()
+    return sorted(label for label in counts.keys() - free if not counts[label].all())
+
+
 def _check(counts: dict[str, np.ndarray], splits: list[Split], task: Task, modality: type[Modality]) -> None:
     """Refuse a split that lacks a class."""
-    free = {NO_LABEL} if task == "multi_label" else set()
-    lacking = sorted(label for label in counts.keys() - free if not counts[label].all())
+    lacking = _lacking(counts, task)
     totals = {label: int(numbers.sum()) for label, numbers in counts.items()}
     if lacking and task == "regression":
         count = sum(totals.values())
         raise UserError(f"{count} {modality.plural} are too few to split into {', '.join(splits)}. Add some.")
     if lacking:
         named = ", ".join(f"{label} ({totals[label]})" for label in lacking[:5]) + (", ..." if lacking[5:] else "")
+        numbers = all(label.lstrip("-").replace(".", "", 1).isdigit() for label in counts)
+        hint = " If these numbers are quantities, give --task regression (in a CSV file)." if numbers else ""
         raise UserError(
             f"Each class needs at least one {modality.singular} in each of {', '.join(splits)}, and these have too few "
-            f"readable ones: {named}. Add {modality.plural} to them, or leave these classes out."
+            f"readable ones: {named}. Add {modality.plural} to them, or leave these classes out.{hint}"
         )
 
 
-def save_split(path: Path, examples: Sequence[Example], indices: Mapping[str, np.ndarray]) -> None:
-    """Write which example is in which split, as CSV with the columns path, label and split."""
+def save_split(
+    path: Path, examples: Sequence[Example], indices: Mapping[str, np.ndarray], digests: Sequence[str]
+) -> None:
+    """Write which example is in which split, as CSV with the columns path, label, split and digest, of its content."""
     with open_atomic(path, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("path", "label", "split"))
+        writer.writerow(("path", "label", "split", "digest"))
         for split, chosen in indices.items():
-            for example in (examples[index] for index in chosen):
+            for index in chosen:
+                example = examples[index]
                 label = "|".join(example.label) if isinstance(example.label, tuple) else example.label
-                writer.writerow((example.name, label, split))
+                writer.writerow((example.name, label, split, digests[index]))
 
 
 def load_split(path: Path, examples: Sequence[Example]) -> dict[str, np.ndarray]:
@@ -125,12 +148,12 @@ def load_split(path: Path, examples: Sequence[Example]) -> dict[str, np.ndarray]
         raise UserError(f"There is no {path}. Give the folder of a finished run; training writes the file there.")
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = [(row["path"], SPLIT_WORDS[row["split"]]) for row in csv.DictReader(file)]
+            rows = [(plain_text(row["path"]), SPLIT_WORDS[row["split"]]) for row in csv.DictReader(file)]
     except (KeyError, ValueError, csv.Error):
         raise UserError(
             f"{path} is damaged: it must have the columns path and split (train, validation or test). Train again."
         ) from None
-    positions = {example.name: index for index, example in enumerate(examples)}
+    positions = {plain_text(example.name): index for index, example in enumerate(examples)}
     if gone := [name for name, _ in rows if name not in positions]:
         raise UserError(
             f"{len(gone)} of the {len(rows)} examples in {path} are missing from the data, the first is {gone[0]}. "

@@ -8,6 +8,8 @@ from sklearn import metrics
 
 from tlkeras.config.fields import Task
 
+HIGH_BASELINE = 0.8  # accuracy without looking at the input from which the metrics say so
+
 
 def compute_metrics(outputs: np.ndarray, targets: np.ndarray, task: Task) -> dict[str, Any]:
     """Return the metrics of one split.
@@ -20,8 +22,8 @@ def compute_metrics(outputs: np.ndarray, targets: np.ndarray, task: Task) -> dic
     Returns:
         Always "count" and "loss" (without label smoothing or penalties). single_label: "accuracy" with its 95 %
         confidence interval (Wilson), "correct" and "macro_f1"; multi_label: "accuracy" (fraction of single decisions
-        that are correct), "exact_match" and "macro_f1", at a threshold of 0.5; regression: "mae", "rmse" and "r2" in
-        the target's unit.
+        that are correct), "exact_match" and "macro_f1", at a threshold of 0.5; both: "majority_accuracy", that of
+        the most common answer, whatever the input; regression: "mae", "rmse" and "r2" in the target's unit.
 
     Example:
         >>> tlkeras.compute_metrics(model.predict(images), targets, "single_label")["accuracy"]
@@ -37,6 +39,7 @@ def compute_metrics(outputs: np.ndarray, targets: np.ndarray, task: Task) -> dic
             "count": len(targets),
             "loss": float(loss),
             "accuracy": float((decided == (targets > 0.5)).mean()),
+            "majority_accuracy": float(np.maximum(targets.mean(axis=0), 1 - targets.mean(axis=0)).mean()),
             "exact_match": float((decided == (targets > 0.5)).all(axis=1).mean()),
             "macro_f1": float(metrics.f1_score(targets > 0.5, decided, average="macro", zero_division=0.0)),
         }
@@ -47,6 +50,7 @@ def compute_metrics(outputs: np.ndarray, targets: np.ndarray, task: Task) -> dic
         "loss": float(-np.log(safe[np.arange(len(true)), true]).mean()),
         "accuracy": correct / len(true),
         "accuracy_interval_95": accuracy_interval(correct, len(true)),
+        "majority_accuracy": float(targets.mean(axis=0).max()),
         "correct": correct,
         "macro_f1": float(metrics.f1_score(true, decided, average="macro", zero_division=0.0)),
     }
@@ -71,16 +75,25 @@ def accuracy_interval(correct: int, count: int) -> list[float]:
 
 
 def format_metrics(values: dict[str, Any], unit: str = "images") -> str:
-    """Return the metrics of one split in a line, with the count of examples in words such as "images"."""
+    """Return the metrics of one split in a line, with the count of examples in words such as "images".
+
+    Where the most common answer alone is as accurate, or nearly, the line says so.
+    """
     count = f"{values['count']:,} {unit}"
     if "mae" in values:
         explained = "" if values["r2"] is None else f"; R² {values['r2']:.3f}"
         return f"mean absolute error {values['mae']:.4g} ({count}{explained})"
     if "correct" in values:
         low, high = values["accuracy_interval_95"]
-        return f"accuracy {values['accuracy']:.3f} ({values['correct']:,} of {count}; 95% CI {low:.3f}–{high:.3f})"
-    correct = f"{values['accuracy']:.3f} of single labels, {values['exact_match']:.3f} with all labels correct"
-    return f"accuracy {correct} ({count})"
+        count = f"{values['correct']:,} of {count}; 95% CI {low:.3f}–{high:.3f}"
+        common = "always the majority class"
+        correct = f"{values['accuracy']:.3f}"
+    else:
+        low, common = values["accuracy"], "always the majority of each label"
+        correct = f"{values['accuracy']:.3f} of single labels, {values['exact_match']:.3f} with all labels correct"
+    baseline = values.get("majority_accuracy", 0.0)  # earlier versions did not write it
+    hint = f"; {common}: {baseline:.3f}" if min(low, HIGH_BASELINE) <= baseline < 1 else ""
+    return f"accuracy {correct} ({count}{hint})"
 
 
 def per_class_metrics(

@@ -66,13 +66,11 @@ class AudioModality(Modality):
         return cls(round(seconds * rate), rate)
 
     @classmethod
-    def resolve(
-        cls, spec: BackboneSpec, options: Mapping[str, Any], median: Callable[[Callable], float | None]
-    ) -> Self:
+    def resolve(cls, spec: BackboneSpec, options: Mapping[str, Any], sample: Callable[[Callable], list]) -> Self:
         """Take the backbone's length, else the one that was asked for, else the median, at most ten seconds."""
         rate, seconds, samples = options.get("sample_rate") or SAMPLE_RATE, options.get("seconds"), spec.max_size
         if samples is None:
-            default = min(MAX_DEFAULT_SECONDS, max(SECONDS[0], median(read_seconds) or 1.0))
+            default = min(MAX_DEFAULT_SECONDS, max(SECONDS[0], float(np.median(sample(read_seconds) or [0.0])) or 1.0))
             return cls(max(1, round((seconds or default) * rate)), rate)
         takes = f"{spec.name} takes {samples:,} samples, {samples / rate:g} seconds at {rate:,} samples per second"
         if seconds is not None and round(seconds * rate) != samples:

@@ -69,12 +69,10 @@ class Modality:
         return cls()
 
     @classmethod
-    def resolve(
-        cls, spec: "BackboneSpec", options: Mapping[str, Any], median: Callable[[Callable], float | None]
-    ) -> Self:
+    def resolve(cls, spec: "BackboneSpec", options: Mapping[str, Any], sample: Callable[[Callable], list]) -> Self:
         """Choose how examples are decoded for a backbone; refuse options that it does not take.
 
-        `median` returns the median of a function of a file over a sample of the examples.
+        `sample` returns a function of each of about 50 examples that can be read.
         """
         return cls()
 

@@ -1,12 +1,14 @@
 """Images: decode a file or its bytes to an RGB 8-bit square. The only place that opens image files."""
 
+import logging
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -20,6 +22,9 @@ REDUCING_GAP = 2  # a JPEG is reduced to this many times the wanted size or more
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_UPSCALING = 8  # tiny images are enlarged at most this much by default: 8-pixel digits to 64 pixels, not to 224
 MAX_SIZE = 4096
+WHITES = (1, 255, 1023, 4095, 16383, 65535)  # of float images, and of 8 to 16 bits
+MIN_SEEN = 2 / 3  # fraction of the area that the center square should hold
+log = logging.getLogger("tlkeras")
 
 # A file is decoded, or it is skipped with a reason: Pillow's warnings about odd EXIF data and large images add nothing.
 for _category in (UserWarning, RuntimeWarning):
@@ -31,6 +36,7 @@ class ImageModality(Modality):
     """RGB images of `size` pixels, uint8 `(size, size, 3)`, 0–255."""
 
     size: int
+    gray_range: tuple[int, int] | None = None  # black and white in gray images of more than 8 bits, where known
 
     name: ClassVar = "image"
     singular: ClassVar = "image"
@@ -52,30 +58,45 @@ class ImageModality(Modality):
         return (self.size, self.size, 3)
 
     def read(self, source: Path | bytes | np.ndarray) -> np.ndarray:
-        return decode(source, self.size)
+        return decode(source, self.size, self.gray_range)
 
     def options(self) -> dict[str, Any]:
-        return {"image_size": self.size}
+        return {"image_size": self.size, "gray_range": list(self.gray_range) if self.gray_range else None}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         size = config["image_size"]
         if not isinstance(size, int) or not 1 <= size <= MAX_SIZE:
             raise TypeError
-        return cls(size)
+        gray = config.get("gray_range")  # earlier versions had none
+        if gray is not None and not (isinstance(gray, list) and is_range(gray)):
+            raise TypeError
+        return cls(size, tuple(gray) if gray else None)
 
     @classmethod
-    def resolve(
-        cls, spec: BackboneSpec, options: Mapping[str, Any], median: Callable[[Callable], float | None]
-    ) -> Self:
-        """Take the size that was asked for, else the backbone's own, or less where the images are tiny."""
-        size = options.get("image_size")
+    def resolve(cls, spec: BackboneSpec, options: Mapping[str, Any], sample: Callable[[Callable], list]) -> Self:
+        """Take the size that was asked for, else the backbone's own, or less where the images are tiny.
+
+        Take black and white of gray images from the sample, the same for all: two scenes of different brightness stay
+        different.
+        """
+        size, gray = options.get("image_size"), options.get("gray_range")
         check_image_size(spec, size)
+        if gray is not None and not is_range(gray):
+            raise UserError(f"--gray-range was {gray}; give black and white, two rising numbers such as [0,4095].")
+        seen: list[Glance] = sample(glance)
         if size is None:
-            side = median(short_side)
             size = spec.default_size
-            size = min(size, max(spec.min_size, MAX_UPSCALING * int(side))) if side else size
-        return cls(size)
+            if seen:
+                size = min(size, max(spec.min_size, MAX_UPSCALING * int(np.median([one.side for one in seen]))))
+        if seen and (fraction := np.median([one.square for one in seen])) < MIN_SEEN:
+            log.info("Note: only the center square of an image is used, here %.0f%% of its area (median of a sample). "
+                     "Where the rest matters, pad the images to squares first.", 100 * fraction)  # fmt: skip
+        if gray is None and (extremes := [one.gray for one in seen if one.gray]):
+            gray = find_gray_range(min(low for low, _ in extremes), max(high for _, high in extremes))
+            log.info("Note: of gray images with more than 8 bits %d is black and %d is white, by the values of a "
+                     "sample; --gray-range [BLACK,WHITE] sets others.", *gray)  # fmt: skip
+        return cls(size, tuple(gray) if gray else None)
 
     @classmethod
     def check_shape(cls, given: tuple[int, ...], wanted: tuple[int | None, ...]) -> None:
@@ -86,12 +107,52 @@ class ImageModality(Modality):
             )
 
 
+class Glance(NamedTuple):
+    """What an image is like, by its header, and its least and largest gray value where it has more than 8 bits."""
+
+    side: int  # the shorter one, in pixels
+    square: float  # fraction of the area that the center square holds
+    gray: tuple[float, float] | None
+
+
+def glance(source: Path | bytes | np.ndarray) -> Glance:
+    """Look at an image, and decode it only where it is gray with more than 8 bits."""
+    with _opened(source) as image:
+        gray = None
+        if is_deep_gray(image):
+            values = np.asarray(image)
+            values = values[np.isfinite(values)]
+            gray = (float(values.min()), float(values.max())) if values.size else None
+        return Glance(min(image.size), min(image.size) / max(image.size), gray)
+
+
+def is_deep_gray(image: Image.Image) -> bool:
+    """Return whether an image is gray with 16-bit or 32-bit integers, or floats."""
+    return image.mode == "F" or image.mode.startswith("I")
+
+
+def is_range(values: Any) -> bool:
+    """Return whether values are two rising whole numbers."""
+    return len(values) == 2 and all(isinstance(value, int) for value in values) and values[0] < values[1]
+
+
+def find_gray_range(low: float, high: float) -> tuple[int, int]:
+    """Return black and white for values from `low` to `high`: 0 and what the bits that they need can hold.
+
+    Scanners and microscopes write 10, 12 or 14 bits into files of 16. Where values are negative, as in computed
+    tomography, they are black and white themselves; a little beyond a bound comes from resampling and is clipped.
+    """
+    if low < -0.1 * high:
+        return math.floor(low), max(math.ceil(high), math.floor(low) + 1)
+    return 0, next((white for white in WHITES if high < white + 1), math.ceil(high))
+
+
 def read_rgb(source: Path | bytes) -> Image.Image:
     """Decode an image at full size, upright, as RGB 0–255.
 
     Transparency is composited on white, of an animation the first frame is taken, the EXIF orientation is applied.
-    16-bit gray keeps its upper 8 bits, as 16-bit color does; floating-point gray is taken as 0–1 where no value is
-    larger, else as 0–255.
+    16-bit color keeps its upper 8 bits, and so does gray where its range is not known; floating-point gray is then
+    taken as 0–1 where no value is larger, else as 0–255.
     """
     with _opened(source) as image:
         return to_rgb(image)
@@ -114,8 +175,10 @@ def center_crop_resize(image: Image.Image, size: int) -> np.ndarray:
     return np.asarray(cropped.resize((size, size), Image.Resampling.BILINEAR))
 
 
-def decode(source: Path | bytes | np.ndarray, size: int) -> np.ndarray:
+def decode(source: Path | bytes | np.ndarray, size: int, gray_range: tuple[int, int] | None = None) -> np.ndarray:
     """Decode the center square of an image: `read_rgb` and `center_crop_resize` in one, and faster for large JPEGs.
+
+    `gray_range` is what is black and white in gray images of more than 8 bits.
 
     A JPEG decodes at 1/2, 1/4 or 1/8 of its size for a fraction of the time. The smallest of these that keeps the
     shorter side at twice `size` or more is used: about one gray level from the full decode on photographs.
@@ -125,19 +188,13 @@ def decode(source: Path | bytes | np.ndarray, size: int) -> np.ndarray:
         image.draft(None, (REDUCING_GAP * size, REDUCING_GAP * size))  # does nothing for other formats
         scale = round(width / image.width)
         if scale == 1:
-            return center_crop_resize(_rgb(_upright(image)), size)
+            return center_crop_resize(_rgb(_upright(image), gray_range), size)
         # The square seldom begins at a whole pixel of the reduced image; rounding would shift the content.
         side = min(width, height)
         left, top = (width - side) / 2, (height - side) / 2
         box = (left / scale, top / scale, (left + side) / scale, (top + side) / scale)
         reduced = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR, box=box)
         return np.asarray(_upright(reduced))
-
-
-def short_side(source: Path | bytes | np.ndarray) -> int:
-    """Return the lesser of width and height in pixels, from the header."""
-    with _opened(source) as image:
-        return min(image.size)
 
 
 @contextmanager
@@ -177,7 +234,10 @@ def _upright(image: Image.Image) -> Image.Image:
     return image
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _rgb(image: Image.Image, gray_range: tuple[int, int] | None = None) -> Image.Image:
+    if gray_range and is_deep_gray(image):
+        black, white = gray_range
+        return _gray((np.nan_to_num(np.asarray(image).astype(np.float64), nan=black) - black) * 255 / (white - black))
     if image.mode.startswith("I"):
         # I;16 in either byte order, and I, in which some files hold the same 16 bits.
         return _gray(np.asarray(image).astype(np.int64) / 256)

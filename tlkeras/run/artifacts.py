@@ -51,7 +51,7 @@ def save_run(model: "keras.Model", config: Any, data: PreparedData, inputs: np.n
     save_model(model, folder / MODEL, inputs)
     write_json(folder / "labels.json", {"task": data.task, "classes": data.classes, "modality": data.modality.name})
     write_yaml(folder / "config.yaml", dataclasses.asdict(config))
-    save_split(folder / "split.csv", data.examples, data.splits)
+    save_split(folder / "split.csv", data.examples, data.splits, data.digests)
     if data.unreadable:
         rows = [{"path": example.name, "reason": reason} for example, reason in data.unreadable]
         write_table(folder / "unreadable.csv", rows)

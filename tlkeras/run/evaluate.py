@@ -10,6 +10,7 @@ import numpy as np
 
 from tlkeras.data.example import DatasetListing, Example
 from tlkeras.data.loading import decode_all
+from tlkeras.data.quality import content_digests
 from tlkeras.data.sources import find_examples, source_package
 from tlkeras.data.splits import load_split
 from tlkeras.errors import UserError
@@ -50,10 +51,10 @@ def evaluate(
     listing = find_examples(given, run.task, training=False, data_dir=folder, modality=type(run.modality))
     check_listing(run, listing)
     splits = evaluation_splits(run, listing.examples, own=not data)
-    if data:
-        warn_if_training_data(run, given, listing.examples)
     limit = run.config["max_unreadable"]
     decoded = {name: decode_all(examples, run.modality, limit) for name, examples in splits.items()}
+    if data:
+        warn_if_training_data(run, [part.inputs for part in decoded.values()])
     load_tensorflow()
     from tlkeras.data.pipeline import make_targets
     from tlkeras.evaluation.metrics import compute_metrics, per_class_metrics
@@ -106,19 +107,17 @@ def evaluation_splits(run: Run, examples: Sequence[Example], own: bool) -> dict[
     return splits
 
 
-def warn_if_training_data(run: Run, data: str, examples: Sequence[Example]) -> None:
-    """Say so when a run is evaluated on examples that it was trained on."""
-    before = run.config["data"]
-    named = source_package(data) and source_package(before)  # then examples are named by dataset and version
-    if not named and Path(data).expanduser().resolve() != Path(before).expanduser().resolve():
-        return
+def warn_if_training_data(run: Run, inputs: Sequence[np.ndarray | FileArray]) -> None:
+    """Say so when a run is evaluated on examples that it was trained on, by their decoded content."""
     with (run.path / "split.csv").open(newline="", encoding="utf-8") as file:
-        trained = {row["path"] for row in csv.DictReader(file) if row["split"] == "train"}
-    if known := sum(example.name in trained for example in examples):
+        # Earlier versions wrote no digests.
+        trained = {row.get("digest") for row in csv.DictReader(file) if row["split"] == "train"}
+    digests = [digest for part in inputs for digest in content_digests(part)]
+    if known := sum(digest in trained for digest in digests):
         plural = run.modality.plural
         log.warning(
             "Note: the run was trained on %d of these %d %s, so the metrics are too optimistic. Leave --data out to "
-            "evaluate its test %s alone.", known, len(examples), plural, plural,
+            "evaluate its test %s alone.", known, len(digests), plural, plural,
         )  # fmt: skip
 
 
