@@ -19,6 +19,7 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter
 from tlkeras.config.fields import TYPE_NAMES, expected_text, flag_name, range_text
 from tlkeras.config.files import read_config_file
 from tlkeras.errors import Terminated, UserError, unknown_option
+from tlkeras.progress import ERASE
 
 METAVARS = {int: "N", float: "X", str: "TEXT", list[int]: "[N,...]"}
 EXAMPLE = Path(__file__).parents[1] / "configs" / "digits.yaml"  # what a command without any option runs
@@ -193,6 +194,7 @@ def interrupt_again(dropped: "sys.UnraisableHookArgs") -> None:
 
 
 def fail(name: str, sentence: str, code: int) -> NoReturn:
-    """Print a sentence on standard error and exit."""
-    print(f"{name}: {sentence}", file=sys.stderr)
+    """Print a sentence on standard error, on a line of its own, and exit."""
+    start = ERASE if sys.stderr.isatty() else ""  # over a bar, half an epoch, or the ^C of a terminal
+    print(f"{start}{name}: {sentence}", file=sys.stderr)
     raise SystemExit(code) from None

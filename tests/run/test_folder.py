@@ -8,7 +8,7 @@ import pytest
 
 from tlkeras.errors import Terminated, UserError
 from tlkeras.run import folder
-from tlkeras.run.folder import checkpoints, choose_run_dir, is_complete, resume_command, run_directory
+from tlkeras.run.folder import checkpoints, choose_run_dir, command_line, is_complete, resume_command, run_directory
 
 
 def names(path: Path) -> list[str]:
@@ -191,6 +191,7 @@ def test_the_command_to_resume(tmp_path, monkeypatch):
     assert resume_command(tmp_path) == "python scripts/train.py --run-dir=x --resume"
     monkeypatch.setattr("sys.argv", ["tlkeras train", "--run-dir", "x"])
     assert resume_command(tmp_path) == "python -m tlkeras train --run-dir x --resume"
+    assert command_line("predict", "my run") == "python -m tlkeras predict 'my run'"
 
 
 def test_all_is_on_the_disk_before_checkpoints_go(tmp_path, monkeypatch):

@@ -127,11 +127,20 @@ def keep_on_interrupt(partial: Path, path: Path, resumed: bool) -> Iterator[None
 
 def resume_command(path: Path) -> str:
     """Return the command of this program with what resumes the run."""
-    program = ["-m", *sys.argv[0].split()] if sys.argv[0].startswith("tlkeras ") else [sys.argv[0]]
     given = [word for word in sys.argv[1:] if word != "--overwrite"]
-    named = any(word.partition("=")[0] == "--run-dir" for word in given)
+    named = any(word.partition("=")[0].replace("_", "-") == "--run-dir" for word in given)
     more = [] if named else ["--run-dir", str(path)]
-    return shlex.join(["python", *program, *given, *more, *([] if "--resume" in given else ["--resume"])])
+    return command_line("", *given, *more, *([] if "--resume" in given else ["--resume"]))
+
+
+def command_line(command: str, *words: str | Path) -> str:
+    """Return the shell's line for this command, or for another one that is started in the same way."""
+    name = sys.argv[0]
+    if name.startswith("tlkeras "):
+        start = ["-m", "tlkeras", command or name.partition(" ")[2]]
+    else:
+        start = [str(Path(name).with_name(f"{command}.py")) if command else name]
+    return shlex.join(["python", *start, *map(str, words)])
 
 
 def move_into_place(partial: Path, path: Path, replace: bool) -> None:

@@ -13,6 +13,7 @@ from tlkeras.config.files import parse_options
 from tlkeras.errors import UserError
 from tlkeras.io.archives import check_model_file
 from tlkeras.modalities.base import Modality, get_modality
+from tlkeras.progress import passing
 
 if TYPE_CHECKING:
     import keras
@@ -75,7 +76,8 @@ def load_model(path: Path, outputs: int | None = None) -> "keras.Model":
 
     import_custom_layers(path)
     try:
-        model = keras.models.load_model(path, safe_mode=True, compile=False)
+        with passing("Loading the model"):
+            model = keras.models.load_model(path, safe_mode=True, compile=False)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"{path} cannot be opened as a Keras model: {reason.rstrip('.')}.") from None
