@@ -84,21 +84,27 @@ def test_rows_of_both_phases_are_one_table():
 
 
 def shown(monkeypatch, capsys, seconds: list[float], epochs: list[dict], terminal: bool = False, last: int = 10) -> str:
-    """Return what is printed of epochs of one step each, when the clock shows these seconds."""
+    """Return what is printed of epochs of two steps each, when the clock shows these seconds."""
     clock = iter(seconds)
     monkeypatch.setattr("tlkeras.training.callbacks.time.perf_counter", lambda: next(clock))
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
-    progress = EpochProgress(examples=3546, batch_size=4000, unit="img/s", title="Phase 1", last_epoch=last)
-    progress.set_params({"steps": 1})
+    progress = EpochProgress(examples=3546, batch_size=1773, unit="img/s", title="Phase 1", last_epoch=last)
+    progress.set_params({"steps": 2})
     for number, values in enumerate(epochs):
         progress.on_epoch_begin(number)
-        progress.on_train_batch_end(0, {name: value for name, value in values.items() if not name.startswith("val_")})
+        for step in range(2):
+            progress.on_train_batch_end(step, {"loss": values["loss"], "accuracy": 0.25})
         progress.on_epoch_end(number, values)
     return capsys.readouterr().out
 
 
 def test_an_epoch_is_a_line_with_speed_and_time_left(monkeypatch, capsys):
-    seen = shown(monkeypatch, capsys, [0.0, 2.0, 3.0, 4.0, 6.0, 7.0], [logs(0.158, 0.9612, 0.2119), logs(12345.0)])
+    seen = shown(
+        monkeypatch,
+        capsys,
+        [0.0, 9.0, 10.0, 11.0, 20.0, 21.0, 22.0, 23.0],
+        [logs(0.158, 0.9612, 0.2119), logs(12345.0)],
+    )
     assert seen.splitlines() == [
         "Epoch  1/10 loss 0.212 val_loss 0.158 val_accuracy 0.961 1,773 img/s ETA 0:27",
         "Epoch  2/10 loss 1.000 val_loss 1.23e+04 val_accuracy 0.500 ETA 0:24",
@@ -106,9 +112,10 @@ def test_an_epoch_is_a_line_with_speed_and_time_left(monkeypatch, capsys):
 
 
 def test_a_terminal_shows_an_epoch_from_its_first_step_on(monkeypatch, capsys):
-    seen = shown(monkeypatch, capsys, [0.0, 2.0, 3.0], [logs(0.158)], terminal=True, last=1)
+    seen = shown(monkeypatch, capsys, [0.0, 9.0, 10.0, 11.0], [logs(0.158)], terminal=True, last=1)
     assert seen == (
-        "\r\033[KEpoch 1/1 1/1 loss 1.000 1,773 img/s"
+        "\r\033[KEpoch 1/1 …"
+        "\r\033[KEpoch 1/1 2/2 loss 1.000 accuracy 0.250 1,773 img/s"
         "\r\033[KEpoch 1/1 loss 1.000 val_loss 0.158 val_accuracy 0.500 1,773 img/s\n"
     )
 
@@ -116,5 +123,5 @@ def test_a_terminal_shows_an_epoch_from_its_first_step_on(monkeypatch, capsys):
 @pytest.mark.parametrize("more", [(), ("val_top_5_accuracy", "val_precision", "val_recall")])
 def test_a_line_fits_a_terminal_of_80_columns(monkeypatch, capsys, more):
     values = logs(0.158) | dict.fromkeys(more, 0.123)
-    (line,) = shown(monkeypatch, capsys, [0.0, 0.03, 9000.0], [values], last=1000).splitlines()
-    assert len(line) < 80 and line.endswith(" val_loss 0.158 val_accuracy 0.500 ETA 2497:30:00")
+    (line,) = shown(monkeypatch, capsys, [0.0, 0.02, 0.03, 9000.0], [values], last=1000).splitlines()
+    assert len(line) < 80 and line.endswith(" val_loss 0.158 val_accuracy 0.500 ETA 2497:29:50")

@@ -91,20 +91,30 @@ class EpochProgress(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self._start, self._epoch = time.perf_counter(), epoch
+        if self._on_terminal:
+            print(f"{ERASE}{self._name()} …", end="", flush=True)
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         now, done = time.perf_counter(), min((batch + 1) * self._batch_size, self._examples)
-        spent = now - self._start
-        self._speed = done / spent
+        if batch == 0:  # slow, as TensorFlow builds a graph in the first step of a phase: the others count
+            self._first, self._speed = now, done / (now - self._start)
+            return
+        self._speed = (done - self._batch_size) / (now - self._first)
         if self._on_terminal and now - self._drawn > REDRAW_SECONDS:
             whole = self._whole or self._examples / self._speed
-            self._print(f"{batch + 1}/{self.params['steps']}", logs or {}, max(whole - spent, 0.0) + self._later(whole))
+            left = max(whole - (now - self._start), 0.0) + self._later(whole)
+            self._print(f"{batch + 1}/{self.params['steps']}", logs or {}, left)
             self._drawn = now
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        self._whole = time.perf_counter() - self._start
+        first = min(self._batch_size, self._examples) / self._speed
+        self._whole = time.perf_counter() - self._first + first
         self._print("", logs or {}, self._later(self._whole))
         print(flush=True)
+
+    def _name(self) -> str:
+        last = str(self._last_epoch)
+        return f"Epoch {self._epoch + 1:>{len(last)}}/{last}"
 
     def _later(self, seconds: float) -> float:
         """Return the seconds of the epochs after this one."""
@@ -115,8 +125,7 @@ class EpochProgress(keras.callbacks.Callback):
         names = [name for name in logs if name.startswith("val_")] or [name for name in logs if name != "loss"]
         names = ["loss", *sorted(names, key=lambda name: name != "val_loss")]
         values = [f"{name} {short_number(float(logs[name]))}" for name in names if name in logs]
-        last = str(self._last_epoch)
-        start = [f"Epoch {self._epoch + 1:>{len(last)}}/{last}", *filter(None, [steps])]
+        start = [self._name(), *filter(None, [steps])]
         speed, left = [f"{self._speed:,.0f} {self._unit}"], []
         if round(seconds_left):
             left = [f"ETA {tqdm.format_interval(seconds_left).removeprefix('0')}"]
