@@ -1,6 +1,7 @@
 """A run's folder: written under a hidden name beside it, and renamed when the run is complete."""
 
 import contextlib
+import errno
 import itertools
 import logging
 import os
@@ -38,6 +39,8 @@ def choose_run_dir(run_dir: str | None, overwrite: bool, resume: str | None, dat
             print(f"Note: {unfinished[-1]} was started and not finished; this command with --resume would resume it.")
         return free_path(RUNS / name)
     path = Path(run_dir).expanduser()
+    if path.is_symlink():  # the link stays; what it leads to is written
+        path = path.resolve()
     started = checkpoints(hidden(path))
     if path.exists() and not (overwrite or (resume and (started or (path / resume).exists()))):
         raise UserError(f"--run-dir {path} exists already. Give another folder, or --overwrite to replace it.")
@@ -100,6 +103,8 @@ def run_directory(path: Path, overwrite: bool = False, resume: bool = False) -> 
                 shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(exist_ok=True)
             with keep_on_interrupt(partial, path, resumed), log_file(partial / "log.txt"):
+                if overwrite or resumed:
+                    check_replaceable(path)
                 yield partial
             move_into_place(partial, path, overwrite or resumed)
     finally:
@@ -141,6 +146,20 @@ def command_line(command: str, *words: str | Path) -> str:
     else:
         start = [str(Path(name).with_name(f"{command}.py")) if command else name]
     return shlex.join(["python", *start, *map(str, words)])
+
+
+def check_replaceable(path: Path) -> None:
+    """Refuse a folder that cannot be renamed, such as a mounted volume: when the run is complete it would be late."""
+    if not path.exists():
+        return
+    replaced = hidden(path, f"replaced-{os.getpid()}")
+    try:
+        path.rename(replaced)
+        replaced.rename(path)
+    except OSError as error:
+        what = "a mounted volume" if path.is_mount() or error.errno == errno.EBUSY else f"fixed ({error.strerror})"
+        raise UserError(f"--run-dir {path} is {what}, and a run's folder is replaced as a whole. Give a folder in it, "
+                        f"such as {path / 'run'}.") from None  # fmt: skip
 
 
 def move_into_place(partial: Path, path: Path, replace: bool) -> None:

@@ -58,8 +58,7 @@ def train_and_write(config: TrainConfig, spec: BackboneSpec, data: PreparedData,
     from tlkeras.training.two_phase import train_two_phases
 
     splits = split_data(data)
-    with passing("Building the model"):
-        model = build(config, spec, data.task, splits["train"])
+    model = build(config, spec, data.task, splits["train"])
     checkpoints = Checkpoints(folder / CHECKPOINTS)
     result = train_two_phases(model, splits["train"], splits["validation"], config, checkpoints)
     metrics = evaluate_splits(without_resizing(model), splits, config.batch_size, data.task)

@@ -127,8 +127,8 @@ class EpochProgress(keras.callbacks.Callback):
         values = [f"{name} {short_number(float(logs[name]))}" for name in names if name in logs]
         start = [self._name(), *filter(None, [steps])]
         speed, left = [f"{self._speed:,.0f} {self._unit}"], []
-        if round(seconds_left):
-            left = [f"ETA {tqdm.format_interval(seconds_left).removeprefix('0')}"]
+        if seconds := round(seconds_left):
+            left = [f"ETA {tqdm.format_interval(seconds).removeprefix('0')}"]
         while len(line := " ".join([*start, *values, *speed, *left])) > LINE_WIDTH and len(values) > 1:
             if len(values) <= MAIN_VALUES and speed:
                 speed = []
