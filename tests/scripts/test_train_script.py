@@ -123,7 +123,7 @@ def test_a_stopped_run_ends_like_one_that_was_not(
     assert time.monotonic() - begin < 10 and process.returncode == code
     if stop != signal.SIGKILL:
         name = "Ctrl-C" if stop == signal.SIGINT else "SIGTERM"
-        assert err.startswith(f"train.py: stopped by {name}; resume it with: python")
+        assert err.startswith(f"train.py: stopped by {name}; what it saved is in .run.partial; resume it with: python")
         assert err.endswith("--run-dir run --resume\n") and err.count("\n") == 1
     refused = call(*arguments)
     assert refused.code == 2 and "Give --resume to resume it" in refused.err

@@ -124,7 +124,7 @@ def keep_on_interrupt(partial: Path, path: Path, resumed: bool) -> Iterator[None
         if not checkpoints(partial) or (mistake and not resumed):
             shutil.rmtree(partial, ignore_errors=True)
         elif isinstance(error, KeyboardInterrupt):
-            raise type(error)(how) from None
+            raise type(error)(f"what it saved is in {partial}; {how}") from None
         elif not mistake:
             error.add_note(f"Then {how}")
         raise
