@@ -7,6 +7,7 @@ import io
 import os
 import shutil
 import urllib.request
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,5 +1,6 @@
 """Load a weight file of one's own that was checked by the module of this name in `tlkeras.backbones`."""
 
+import contextlib
 import json
 import tempfile
 import zipfile
@@ -99,8 +100,7 @@ def weights_of_saved_model(model: keras.Model, path: Path) -> list[np.ndarray]:
     try:
         saved = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises errors of many kinds here.
-        made_by = json.loads(zipfile.ZipFile(path).read("metadata.json")).get("keras_version", "")
-        if made_by.startswith("2."):
+        if (made_by := keras_version(path)).startswith("2."):
             raise UserError(
                 f"{path} was saved by Keras {made_by}, and Keras 3 cannot open it. Open it there, call "
                 "model.save_weights('weights.h5'), and give that file."
@@ -115,6 +115,13 @@ def weights_of_saved_model(model: keras.Model, path: Path) -> list[np.ndarray]:
         if [weight.shape for weight in weights] == wanted:
             return list(map(keras.ops.convert_to_numpy, weights))
     raise UserError(f"{path} holds no model with the layers of {model.name}.")
+
+
+def keras_version(path: Path) -> str:
+    """Return the version of Keras that saved a `.keras` file; empty where it does not say."""
+    with contextlib.suppress(Exception), zipfile.ZipFile(path) as archive:  # of many kinds where it is damaged
+        return str(json.loads(archive.read("metadata.json"))["keras_version"])
+    return ""
 
 
 def weights_in_order(model: keras.Model) -> list[keras.Variable]:
