@@ -13,7 +13,8 @@ FUZZ = Path(__file__).parents[1] / "benchmarks" / "fuzz.py"
     "command",
     [
         "fuzz.py --images 0 --models 0", "kill.py --kills 0 --aimed 0 --full-disks 0", "texts.py --seeds 0",
-        "texts.py --train-sizes 0", "hub.py . --weights x --seeds 1", "accuracy.py . --weights x", "input.py --rounds 0",
+        "texts.py --train-sizes 0", "hub.py . --weights x --seeds 1", "accuracy.py . --weights x",
+        "input.py --rounds 0",
     ],
 )  # fmt: skip
 def test_a_benchmark_that_would_measure_nothing_is_refused(command):
