@@ -14,6 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from arguments import at_least, train_val_folder
+
 from tlkeras.runtime import load_tensorflow
 
 HERE = Path(__file__).parent
@@ -21,9 +23,9 @@ HERE = Path(__file__).parent
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder with train and val")
+    parser.add_argument("data", type=train_val_folder, help="folder with train and val")
     parser.add_argument("--weights", required=True, type=Path, help="weights of MobileNetV2, no top")
-    parser.add_argument("--seeds", type=int, default=5, help="seeds of each")
+    parser.add_argument("--seeds", type=at_least(1), default=5, help="seeds of each")
     options = parser.parse_args()
     accuracies = {"built-in": [], "hub module": []}
     with tempfile.TemporaryDirectory() as folder:

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from arguments import at_least
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -39,8 +40,10 @@ OOV_BUCKETS = 4000  # vectors for words that are not in the vocabulary
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--train-sizes", type=int, nargs="+", default=[10, 100], help="training texts of each library")
+    parser.add_argument("--seeds", type=at_least(1), default=3)
+    parser.add_argument(
+        "--train-sizes", type=at_least(1), nargs="+", default=[10, 100], help="training texts of each library"
+    )
     options = parser.parse_args()
     texts = {name: sorted(set(paragraphs(Path(importlib.util.find_spec(name).origin).parent))) for name in LIBRARIES}
     print(", ".join(f"{name} {len(found):,}" for name, found in texts.items()), flush=True)

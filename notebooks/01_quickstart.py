@@ -28,6 +28,7 @@ import csv
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
+from PIL import Image, ImageOps
 
 folder = tlkeras.digits_folder()
 examples = [next(iter(sorted(path.iterdir()))) for path in sorted(folder.iterdir())]
@@ -139,11 +140,12 @@ show(order[: max(8, sum(wrong))])
 # %% [markdown]
 # ## The model without this package
 #
-# The saved model is plain Keras and does not need this package. It takes raw pixels, 0–255, of any size:
+# The saved model is plain Keras and does not need this package. It takes raw pixels, 0–255, of any size.
+# `exif_transpose` turns photos of phones upright, as training did:
 
 # %%
 model = keras.models.load_model(run / "model.keras")
-pixels = keras.utils.img_to_array(keras.utils.load_img(test[0]))
+pixels = keras.utils.img_to_array(ImageOps.exif_transpose(Image.open(test[0])).convert("RGB"))
 probabilities = model.predict(pixels[None], verbose=0)[0]
 print(f"Pixels {pixels.shape}; {len(probabilities)} probabilities, the highest for class {np.argmax(probabilities)}.")
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -43,6 +44,24 @@ def test_everything_is_in_the_tree():
         pytest.skip("only git knows what belongs to the repository")
     entries = {line.split("/")[0] for line in done.stdout.splitlines() if (ROOT / line).exists()}
     assert {entry for entry in entries - PLAIN if not re.search(rf"(?m)(^|\s){re.escape(entry)}", TREE)} == set()
+
+
+def test_the_lines_that_serve_a_model_turn_photos_of_phones_upright(tmp_path, monkeypatch):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = re.search(r"```python\n(import keras\n.*?)```", readme, re.DOTALL)[1]
+    turned, exif = Image.new("RGB", (40, 30), "red"), Image.Exif()
+    turned.paste("blue", (0, 0, 20, 30))
+    exif[0x0112] = 6  # the left half is the upper one
+    turned.save(tmp_path / "ant.jpg", exif=exif)
+    monkeypatch.chdir(tmp_path)
+    import keras
+
+    monkeypatch.setattr(keras.models, "load_model", lambda path: SimpleNamespace(predict=lambda batch: batch))
+    names: dict = {}
+    exec(lines, names)
+    (pixels,) = names["probabilities"]
+    assert pixels.shape == (40, 30, 3)
+    assert pixels[:18, :, 2].min() > 200 and pixels[22:, :, 0].min() > 200
 
 
 def test_what_is_to_be_changed_is_in_its_file():

@@ -51,11 +51,14 @@ if "ipykernel" in sys.modules and not logging.getLogger(__name__).handlers:  # a
     logging.getLogger(__name__).addHandler(logging.StreamHandler(sys.stdout))
     logging.getLogger(__name__).setLevel(logging.INFO)
     logging.getLogger(__name__).propagate = False  # else lines are repeated once another package adds a handler
+    import_module("tlkeras.runtime").load_tensorflow()  # quietly, before another cell imports Keras
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'tlkeras' has no attribute {name!r}")
+    if _HOMES[name].startswith(("tlkeras.models.", "tlkeras.training.", "tlkeras.data.pipeline")):
+        import_module("tlkeras.runtime").load_tensorflow()  # quietly; the others do so when they need it
     return getattr(import_module(_HOMES[name]), name)
 
 

@@ -19,8 +19,11 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter
 from tlkeras.config.fields import TYPE_NAMES, expected_text, flag_name, range_text
 from tlkeras.config.files import read_config_file
 from tlkeras.errors import Terminated, UserError, unknown_option
+from tlkeras.progress import ERASE
 
 METAVARS = {int: "N", float: "X", str: "TEXT", list[int]: "[N,...]"}
+# What other programs call an option, where a command has one that it can mean.
+ALIASES = {"--model": ["--backbone"], "--lr": ["--learning-rate"], "--output-dir": ["--run-dir"]}
 EXAMPLE = Path(__file__).parents[1] / "configs" / "digits.yaml"  # what a command without any option runs
 Config = TypeVar("Config")
 
@@ -114,11 +117,16 @@ def parse_config(config_class: type[Config], description: str | None, arguments:
         print(f"No options were given: running the example, --config {EXAMPLE.parent.name}/{EXAMPLE.name}.")
         arguments = ["--config", str(EXAMPLE)]
     parser = make_parser(config_class, description)
+    arguments = with_full_names(arguments, [flag_name(name) for name in get_type_hints(config_class)])
     scout = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     scout.add_argument("--config", nargs="?", action="append", default=[])
     given, rest = scout.parse_known_args(arguments)
     for path in filter(None, given.config):
-        parser.files[path] = read_config_file(path, list(get_type_hints(config_class)))
+        parser.files[path] = values = read_config_file(path, list(get_type_hints(config_class)))
+        if is_repeated(path, values, rest):
+            print(
+                f"Note: {values.pop('run_dir')} stays; its options are used for a new run (--run-dir names its folder)."
+            )
     # Files come first, as later words win over earlier ones and all other options are to win over the files.
     words = [f"--config={yaml.safe_dump(parser.files[path])}" if path else "--config" for path in given.config]
     parsed = parser.parse_args([*words, *rest]).as_dict()
@@ -126,6 +134,33 @@ def parse_config(config_class: type[Config], description: str | None, arguments:
     config: Any = config_class(**parsed)
     config.check()
     return config
+
+
+def with_full_names(words: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Return the words of a command line with short names of options, and underscores in them, replaced."""
+    phases, result = ["--frozen-epochs", "--finetune-epochs"], list[str]()
+    queue = list(words)
+    while queue:
+        word, equals, value = queue.pop(0).partition("=")
+        name = word.replace("_", "-") if word.startswith("--") else word
+        name = next((full for full in ALIASES.get(name, ()) if name not in known and full in known), name)
+        if name == "--epochs" and name not in known and [full for full in known if full.endswith("-epochs")] == phases:
+            value = value if equals else queue.pop(0) if queue else ""
+            counts = value.split(",") if "," in value else [value, value]
+            if len(counts) != 2:
+                raise UserError(f"--epochs was {value}; give N for each phase, or N,M for phase 1 and phase 2.")
+            result += [word for pair in zip(phases, counts, strict=True) for word in pair]
+        else:
+            result.append(f"{name if name in known else word}{equals}{value}")
+    return result
+
+
+def is_repeated(path: str, values: dict[str, Any], words: Sequence[str]) -> bool:
+    """Return whether a file of options is that of a finished run, which is neither resumed nor replaced."""
+    replacing = values.get("overwrite") or values.get("resume")
+    given = {word.partition("=")[0].replace("_", "-") for word in words}
+    own = values.get("run_dir") and Path(values["run_dir"]).expanduser().resolve() == Path(path).resolve().parent
+    return bool(own and not replacing and not given & {"--overwrite", "--resume", "--run-dir"})
 
 
 def make_parser(config_class: Any, description: str | None) -> CliParser:
@@ -193,6 +228,7 @@ def interrupt_again(dropped: "sys.UnraisableHookArgs") -> None:
 
 
 def fail(name: str, sentence: str, code: int) -> NoReturn:
-    """Print a sentence on standard error and exit."""
-    print(f"{name}: {sentence}", file=sys.stderr)
+    """Print a sentence on standard error, on a line of its own, and exit."""
+    start = ERASE if sys.stderr.isatty() else ""  # over a bar, half an epoch, or the ^C of a terminal
+    print(f"{start}{name}: {sentence}", file=sys.stderr)
     raise SystemExit(code) from None

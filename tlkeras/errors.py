@@ -1,6 +1,7 @@
 """The exceptions that end a command in a sentence, and the sentences about an unknown word."""
 
 import difflib
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,9 @@ SIMILAR = {
 }
 
 
+MAX_REASON = 200  # characters
+
+
 class UserError(Exception):
     """Something the user gave cannot be used.
 
@@ -35,6 +39,13 @@ class UserError(Exception):
 
 class Terminated(KeyboardInterrupt):
     """The program was told to end by SIGTERM, as Ctrl-C tells it."""
+
+
+def first_sentence(error: BaseException) -> str:
+    """Return what another library says of its error: the first sentence, in at most 200 characters, without a stop."""
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    text = re.split(r"(?<=\w[.!?]) ", " ".join(lines[0].split()))[0].rstrip(".")
+    return text if len(text) <= MAX_REASON else f"{text[: MAX_REASON - 1]}…"
 
 
 def unknown_option(given: str, known: Sequence[str], where: str = "") -> str:

@@ -1,11 +1,14 @@
-"""A bar for what takes long: a passing line on a terminal, HTML in a notebook."""
+"""A bar or a line for what takes long: passing on a terminal, HTML in a notebook."""
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from tqdm import tqdm
 
 DELAY = 2.0  # seconds; what takes less shows no bar
+ERASE = "\r\033[K"  # the line that the cursor is in
 
 
 def in_notebook() -> bool:
@@ -27,3 +30,16 @@ def progress(total: int, description: str, unit: str = "it") -> tqdm:
         return NotebookBar(**options)
     # [/part]
     return tqdm(**options, leave=False, disable=None)
+
+
+@contextlib.contextmanager
+def passing(text: str) -> Iterator[None]:
+    """Show what is being done while it cannot be counted, on a terminal only; the line goes when it is done."""
+    on_terminal = sys.stderr.isatty()
+    try:
+        if on_terminal:
+            print(f"{ERASE}{text} …", end="", file=sys.stderr, flush=True)
+        yield
+    finally:
+        if on_terminal:
+            print(ERASE, end="", file=sys.stderr, flush=True)

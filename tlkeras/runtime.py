@@ -8,6 +8,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
+from tlkeras.progress import passing
+
 # What TensorFlow 2.21 logs on any machine without a GPU driver, and of oneDNN; nothing else is held back.
 STARTUP_LOGS = re.compile(
     r"All log messages before absl::InitializeLog|oneDNN custom operations are on|TF_ENABLE_ONEDNN_OPTS|"
@@ -53,7 +55,7 @@ def load_tensorflow(seed: int | None = None) -> None:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    with quiet_stderr():
+    with passing("Loading TensorFlow"), quiet_stderr():
         import keras
         import tensorflow as tf
 

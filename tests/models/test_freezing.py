@@ -80,7 +80,10 @@ def test_each_call_starts_over(model):
     ):
         count = set_trainable(model, unfreeze)
         assert trainable_layers(model) == expected
-        assert str(count) == f"{count.trainable:,} of {model.count_params():,} parameters are trainable"
+        percent = 100 * count.trainable / model.count_params()
+        assert (
+            str(count) == f"{count.trainable:,} of {model.count_params():,} parameters are trainable ({percent:.1f}%)"
+        )
     assert count.trainable == 8 * 3 + 3
 
 

@@ -1,5 +1,6 @@
 """A run's folder is complete or not there, and never another run's."""
 
+import errno
 import logging
 import os
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from tlkeras.errors import Terminated, UserError
 from tlkeras.run import folder
-from tlkeras.run.folder import checkpoints, choose_run_dir, is_complete, resume_command, run_directory
+from tlkeras.run.folder import checkpoints, choose_run_dir, command_line, is_complete, resume_command, run_directory
 
 
 def names(path: Path) -> list[str]:
@@ -50,6 +51,32 @@ def test_replacing(tmp_path):
         assert names(tmp_path / "run") == ["old.txt"]
         (partial / "new.txt").write_text("new")
     assert names(tmp_path) == ["run"] and names(tmp_path / "run") == ["log.txt", "new.txt"]
+
+
+def test_a_link_stays_and_leads_to_the_run(tmp_path):
+    (tmp_path / "disk" / "target").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "target")
+    path = choose_run_dir(str(tmp_path / "link"), True, None, "pets", "VGG16")
+    with run_directory(path, overwrite=True) as partial:
+        (partial / "new.txt").write_text("new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "link" / "new.txt").exists()
+    assert names(tmp_path / "disk") == ["target"] and names(tmp_path) == ["disk", "link"]
+
+
+def test_a_folder_that_cannot_be_replaced_is_refused_before_the_training(tmp_path, monkeypatch):
+    """As a mounted volume, which nobody can rename."""
+    (tmp_path / "volume").mkdir()
+
+    def busy(path: Path, _: Path) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy", str(path))
+
+    monkeypatch.setattr(Path, "rename", busy)
+    with (
+        pytest.raises(UserError, match=r"is a mounted volume, .* Give a folder in it, such as .*volume/run\."),
+        run_directory(tmp_path / "volume", overwrite=True),
+    ):
+        pytest.fail("this would be the training")
+    assert names(tmp_path) == ["volume"]
 
 
 def test_a_run_that_appeared_meanwhile_is_kept(tmp_path):
@@ -191,6 +218,7 @@ def test_the_command_to_resume(tmp_path, monkeypatch):
     assert resume_command(tmp_path) == "python scripts/train.py --run-dir=x --resume"
     monkeypatch.setattr("sys.argv", ["tlkeras train", "--run-dir", "x"])
     assert resume_command(tmp_path) == "python -m tlkeras train --run-dir x --resume"
+    assert command_line("predict", "my run") == "python -m tlkeras predict 'my run'"
 
 
 def test_all_is_on_the_disk_before_checkpoints_go(tmp_path, monkeypatch):

@@ -10,9 +10,9 @@ from tlkeras.features.cache import FeatureCache
 def kept(tmp_path, monkeypatch):
     """A cache of two entries, in a folder that holds something else too."""
     monkeypatch.setenv("TLKERAS_CACHE", str(tmp_path / "cache"))
-    for examples in (1200, 7):
+    for examples, data in ((1200, "photos"), (7, "")):
         key = {"features": "VGG16 at 224 px, pooled", "examples": examples, "views": 4}
-        with FeatureCache(tmp_path / "cache", 10**9).writing(key, [[examples, 250]], "float32") as (array,):
+        with FeatureCache(tmp_path / "cache", 10**9).writing(key, [[examples, 250]], "float32", data) as (array,):
             array[0:1] = np.ones((1, 250))
     (tmp_path / "cache" / "notes.txt").write_text("mine")
     return tmp_path / "cache"
@@ -20,7 +20,7 @@ def kept(tmp_path, monkeypatch):
 
 def test_list(kept, call):
     out = call("cache.py").out
-    assert "1,200     4  VGG16 at 224 px, pooled" in out
+    assert "1,200     4 photos VGG16 at 224 px, pooled" in out and "7     4 -      VGG16" in out
     assert out.splitlines()[-1] == f"2 entries, 1.2 MB in {kept}"
 
 

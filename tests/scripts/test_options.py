@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -83,6 +84,54 @@ def test_the_command_line_wins_over_the_file(tmp_path):
     (tmp_path / "my.yaml").write_text("data: pets\nbatch-size: 8\nseed: 3\noverwrite: true\n")
     config = parse_config(TrainConfig, None, ["--config", str(tmp_path / "my.yaml"), "--seed", "4"])
     assert (config.data, config.batch_size, config.seed, config.overwrite) == ("pets", 8, 4, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "same"),
+    [
+        ("--model VGG16", {"backbone": "VGG16"}),
+        ("--model=VGG16", {"backbone": "VGG16"}),
+        ("--image_size 96 --batch_size=8", {"image_size": 96, "batch_size": 8}),
+        ("--output-dir a_b", {"run_dir": "a_b"}),
+        ("--epochs 3", {"frozen_epochs": 3, "finetune_epochs": 3}),
+        ("--epochs=5,0 --seed 1", {"frozen_epochs": 5, "finetune_epochs": 0, "seed": 1}),
+    ],
+)
+def test_short_names(words, same):
+    assert parse_config(TrainConfig, None, ["--data", "my_pets", *words.split()]) == TrainConfig(data="my_pets", **same)
+
+
+def test_short_names_of_other_commands():
+    config = parse_config(PretrainConfig, None, ["--data", "pets", "--lr", "0.01", "--epochs", "3"])
+    assert config == PretrainConfig(data="pets", learning_rate=0.01, epochs=3)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--lr", "0.1"), "Unknown option --lr. Did you mean --head-learning-rate or --finetune-learning-rate?"),
+        (("--epochs", "1,2,3"), "--epochs was 1,2,3; give N for each phase, or N,M for phase 1 and phase 2."),
+        (("--epochs", "many"), "--frozen-epochs was many; it must be a whole number from 1 to 10000."),
+        (("--epochs",), "--frozen-epochs was empty; it must be a whole number from 1 to 10000."),
+    ],
+)
+def test_short_names_that_do_not_say_enough(call, words, said):
+    answer = call("train.py", "--data", "pets", *words)
+    assert answer.code == 2 and answer.err.startswith(f"train.py: {said}")
+
+
+def test_the_config_of_a_run_is_for_a_new_run(tmp_path, capsys):
+    """Unless it is to be replaced or resumed, or another folder is given."""
+    file = tmp_path / "run" / "config.yaml"
+    file.parent.mkdir()
+    file.write_text(yaml.safe_dump({"data": "pets", "run_dir": str(file.parent), "overwrite": False}))
+    read = lambda *words: parse_config(TrainConfig, None, ["--config", str(file), *words]).run_dir  # noqa: E731
+    assert read() is None and f"Note: {file.parent} stays" in capsys.readouterr().out
+    assert [read("--resume"), read("--overwrite"), read("--run-dir", "x")] == [str(file.parent), str(file.parent), "x"]
+    other = tmp_path / "other.yaml"
+    shutil.copy(file, other)
+    assert parse_config(TrainConfig, None, ["--config", str(other)]).run_dir == str(file.parent)
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("config_class", [TrainConfig, LearningCurveConfig])
@@ -173,7 +222,7 @@ def test_console_help_lists_the_commands(console, arguments):
     assert (code, err) == (0, "")
     assert out.startswith("usage: tlkeras COMMAND")
     shown = [line.split()[0] for line in out.splitlines() if line.startswith("  ")]
-    assert shown == ["train", "evaluate", "predict", "cache", "learning-curve", "pretrain", "summary"]
+    assert shown == ["train", "evaluate", "predict", "cache", "clean", "learning-curve", "pretrain", "summary"]
     assert all(len(line) <= 80 and not line.endswith(".") for line in out.splitlines()[1:])  # the usage has an ellipsis
     assert {f"{name.replace('-', '_')}.py" for name in shown} <= set(SCRIPTS)
 
@@ -200,8 +249,8 @@ def test_console_mistakes(console):
     )  # fmt: skip
     code, _, err = console("train", "--data", "nowhere")
     assert code == 2 and err.startswith("tlkeras train: There is no folder or file nowhere.")
-    code, _, err = console("train", "--epochs", "3")
-    assert code == 2 and err.startswith("tlkeras train: Unknown option --epochs. Did you mean --frozen-epochs or ")
+    code, _, err = console("train", "--lr", "3")
+    assert code == 2 and err.startswith("tlkeras train: Unknown option --lr. Did you mean --head-learning-rate or ")
 
 
 @pytest.mark.parametrize("name", [entry.name for entry in dataclasses.fields(TrainConfig)])

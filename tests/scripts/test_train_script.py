@@ -67,7 +67,10 @@ def test_what_the_terminal_says(trained):
     assert trained.answer.err == ""
     assert re.search(r"^Test: +accuracy 0\.\d+ \(\d of 6 images; 95% CI ", trained.answer.out, re.MULTILINE)
     assert "random weights" in trained.answer.out
-    assert trained.answer.out.splitlines()[-1] == "Run: runs/first"
+    run, evaluate, predict = trained.answer.out.splitlines()[-3:]
+    assert run == "Run: runs/first"
+    assert re.fullmatch(r"Next: python .*scripts/evaluate\.py runs/first", evaluate)
+    assert re.fullmatch(r"      python .*scripts/predict\.py runs/first PATH\.\.\.", predict)
     assert "\r" not in trained.answer.out and "\b" not in trained.answer.out
     log = (trained.path / "log.txt").read_text()
     assert "epoch 1:" in log and "Test:" in log
@@ -120,7 +123,7 @@ def test_a_stopped_run_ends_like_one_that_was_not(
     assert time.monotonic() - begin < 10 and process.returncode == code
     if stop != signal.SIGKILL:
         name = "Ctrl-C" if stop == signal.SIGINT else "SIGTERM"
-        assert err.startswith(f"train.py: stopped by {name}; resume it with: python")
+        assert err.startswith(f"train.py: stopped by {name}; what it saved is in .run.partial; resume it with: python")
         assert err.endswith("--run-dir run --resume\n") and err.count("\n") == 1
     refused = call(*arguments)
     assert refused.code == 2 and "Give --resume to resume it" in refused.err
@@ -136,7 +139,7 @@ def test_a_stopped_run_ends_like_one_that_was_not(
     other = call(*arguments, "--resume", "--seed", 1)
     assert other.code == 2 and "is finished, and was one with --seed 0" in other.err
     again = call(*arguments, "--resume")
-    assert again.code == 0 and again.out == "Run: run (it was finished before)\n"
+    assert again.code == 0 and again.out.startswith("Run: run (it was finished before)\nNext: ")
 
 
 def weights_in(run: Path) -> list[bytes]:
@@ -148,7 +151,7 @@ def weights_in(run: Path) -> list[bytes]:
 
 
 @pytest.mark.slow
-def test_progress_bars_on_a_terminal(colors, tiny_options, start_script, tmp_path):
+def test_a_run_on_a_terminal(colors, tiny_options, start_script, tmp_path):
     import os
     import pty
 
@@ -165,6 +168,8 @@ def test_progress_bars_on_a_terminal(colors, tiny_options, start_script, tmp_pat
     os.close(ours)
     assert process.wait() == 0
     text = output.decode()
-    assert "━" in text and "img/s" in text
-    assert text.rstrip().endswith("Run: run")
+    lines = [line.rpartition("\033[K")[2] for line in text.strip().split("\r\n")]
+    epochs = [line for line in lines if line.startswith("Epoch ")]
+    assert len(epochs) == 2 and all("img/s" in line and len(line) < 80 for line in epochs)
+    assert lines[-3] == "Run: run" and "Evaluating test images …" in text and "Loading TensorFlow …" in text
     assert "Warning" not in text and "tensorflow" not in text.lower()

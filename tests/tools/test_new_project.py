@@ -478,7 +478,7 @@ def test_a_project_trains_and_its_tests_pass(project, choice, tmp_path):
     quick = ("--backbone", "MobileNetV2-0.35", "--weights", "bundled", "--image-size", 64, "--frozen-epochs", 2)
     config = ("--config", "configs/my_flowers.yaml", "--data", images)
     said = run("scripts/train.py", *config, *quick, "--finetune-epochs", 1)
-    assert said.splitlines()[-1] == "Run: saved_models/my_flowers" and "Test:       accuracy" in said
+    assert said.splitlines()[-3] == "Run: saved_models/my_flowers" and "Test:       accuracy" in said
     assert run("scripts/evaluate.py", "saved_models/my_flowers").startswith("Test: accuracy")
     assert "rose" in run("scripts/predict.py", "saved_models/my_flowers", images / "rose", "--json")
     print(run("-m", "pytest", "-p", "no:cacheprovider")[-1000:])

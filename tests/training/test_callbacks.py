@@ -1,5 +1,6 @@
 """Which epoch is best, and what an epoch's row of the history holds."""
 
+import sys
 import types
 
 import keras
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from tlkeras.errors import UserError
-from tlkeras.training.callbacks import HistoryLogger, RestoreBestWeights, TerminateOnNaN, Throughput, score
+from tlkeras.training.callbacks import EpochProgress, HistoryLogger, RestoreBestWeights, TerminateOnNaN, score
 
 
 def logs(val_loss: float, val_accuracy: float = 0.5, loss: float = 1.0) -> dict[str, float]:
@@ -82,17 +83,45 @@ def test_rows_of_both_phases_are_one_table():
     ]
 
 
-def test_throughput_and_time_left(monkeypatch):
-    clock = iter([0.0, 2.0, 4.0, 6.0, 10.0, 12.0])  # an epoch begins, two steps, it ends after validation; the next
+def shown(monkeypatch, capsys, seconds: list[float], epochs: list[dict], terminal: bool = False, last: int = 10) -> str:
+    """Return what is printed of epochs of two steps each, when the clock shows these seconds."""
+    clock = iter(seconds)
     monkeypatch.setattr("tlkeras.training.callbacks.time.perf_counter", lambda: next(clock))
-    throughput, shown = Throughput(examples=30, batch_size=20, last_epoch=11), {}
-    throughput.on_epoch_begin(0)
-    throughput.on_train_batch_end(0, shown)
-    assert shown == {"img/s": 10, "s left": 31}  # 20 images in 2 s: 3 s an epoch
-    throughput.on_train_batch_end(1, shown)
-    assert shown == {"img/s": 8, "s left": 40}  # 30, not 40, in 4 s
-    throughput.on_epoch_end(0, shown)
-    assert shown == {"img/s": 8, "s left": 60}  # ten epochs of 6 s
-    throughput.on_epoch_begin(1)
-    throughput.on_train_batch_end(0, shown)
-    assert shown == {"img/s": 10, "s left": 58}  # 6 s an epoch, as the last one took
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    progress = EpochProgress(examples=3546, batch_size=1773, unit="img/s", title="Phase 1", last_epoch=last)
+    progress.set_params({"steps": 2})
+    for number, values in enumerate(epochs):
+        progress.on_epoch_begin(number)
+        for step in range(2):
+            progress.on_train_batch_end(step, {"loss": values["loss"], "accuracy": 0.25})
+        progress.on_epoch_end(number, values)
+    return capsys.readouterr().out
+
+
+def test_an_epoch_is_a_line_with_speed_and_time_left(monkeypatch, capsys):
+    seen = shown(
+        monkeypatch,
+        capsys,
+        [0.0, 9.0, 10.0, 11.0, 20.0, 21.0, 22.0, 23.0],
+        [logs(0.158, 0.9612, 0.2119), logs(12345.0)],
+    )
+    assert seen.splitlines() == [
+        "Epoch  1/10 loss 0.212 val_loss 0.158 val_accuracy 0.961 1,773 img/s ETA 0:27",
+        "Epoch  2/10 loss 1.000 val_loss 1.23e+04 val_accuracy 0.500 ETA 0:24",
+    ]
+
+
+def test_a_terminal_shows_an_epoch_from_its_first_step_on(monkeypatch, capsys):
+    seen = shown(monkeypatch, capsys, [0.0, 9.0, 10.0, 11.0], [logs(0.158)], terminal=True, last=1)
+    assert seen == (
+        "\r\033[KEpoch 1/1 …"
+        "\r\033[KEpoch 1/1 2/2 loss 1.000 accuracy 0.250 1,773 img/s"
+        "\r\033[KEpoch 1/1 loss 1.000 val_loss 0.158 val_accuracy 0.500 1,773 img/s\n"
+    )
+
+
+@pytest.mark.parametrize("more", [(), ("val_top_5_accuracy", "val_precision", "val_recall")])
+def test_a_line_fits_a_terminal_of_80_columns(monkeypatch, capsys, more):
+    values = logs(0.158) | dict.fromkeys(more, 0.123)
+    (line,) = shown(monkeypatch, capsys, [0.0, 0.02, 0.03, 9000.0], [values], last=1000).splitlines()
+    assert len(line) < 80 and line.endswith(" val_loss 0.158 val_accuracy 0.500 ETA 2497:29:50")

@@ -11,7 +11,7 @@ import h5py
 
 from tlkeras.backbones.spec import BackboneSpec
 from tlkeras.backbones.weights import check_fits
-from tlkeras.errors import UserError
+from tlkeras.errors import UserError, first_sentence
 from tlkeras.io.archives import check_model_file
 
 KINDS = {".h5": ("HDF5 file", b"\x89HDF\r\n\x1a\n"), ".keras": ("zip archive", b"PK\x03\x04")}
@@ -48,9 +48,7 @@ def parameter_counts(path: Path) -> list[int]:
         if is_legacy(file):
             layers = [(name, sum(data.size for data in weights)) for name, weights in legacy_layers(file)]
             return [without_classifier(layers), *accumulate(count for _, count in layers)]
-        found = items_of(file) if path.suffix == ".keras" else []
-        models = [file, *(item for item in found if isinstance(item, h5py.Group) and "layers" in item)]
-        return [without_classifier(keras3_layers(model["layers"])) for model in models]
+        return [without_classifier(keras3_layers(model["layers"])) for model in keras3_models(file)]
 
 
 def without_classifier(layers: list[tuple[str, int]]) -> int:
@@ -63,6 +61,11 @@ def keras3_layers(group: h5py.Group) -> list[tuple[str, int]]:
     sizes = [sum(getattr(item, "size", 0) for item in items_of(layer)) for layer in group.values()]
     names = [layer["vars"].attrs.get("name", key) if "vars" in layer else key for key, layer in group.items()]
     return list(zip(names, sizes, strict=True))
+
+
+def keras3_models(file: h5py.File) -> list[h5py.File | h5py.Group]:
+    """Return the model of a Keras 3 file and those nested in it."""
+    return [file, *(item for item in items_of(file) if isinstance(item, h5py.Group) and "layers" in item)]
 
 
 def items_of(group: h5py.Group) -> list[h5py.Group | h5py.Dataset]:
@@ -91,7 +94,7 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
     except UserError:
         raise
     except Exception as error:  # of many kinds, when a damaged file is opened and when it is read
-        raise UserError(f"{path} cannot be read as a weight file ({error}). Get it again.") from error
+        raise UserError(f"{path} cannot be read as a weight file ({first_sentence(error)}). Get it again.") from error
 
 
 def has_external_data(file: h5py.File) -> bool:

@@ -11,7 +11,7 @@ import h5py
 
 from tlkeras.backbones.spec import BackboneSpec
 from tlkeras.backbones.table import BACKBONES
-from tlkeras.errors import UserError
+from tlkeras.errors import UserError, first_sentence
 from tlkeras.io.hashing import file_hash
 
 BUNDLED = Path(__file__).parent / "bundled"
@@ -86,7 +86,9 @@ def check_published(path: Path, spec: BackboneSpec, image_size: int) -> None:
             with h5py.File(path) as file:
                 file.visititems(lambda _, item: sizes.append(getattr(item, "size", 0)))
         except Exception as error:  # of many kinds where a file is damaged
-            raise UserError(f"{path} cannot be read as a weight file ({error}). Get it again.") from error
+            raise UserError(
+                f"{path} cannot be read as a weight file ({first_sentence(error)}). Get it again."
+            ) from error
         check_fits(path, spec, [sum(sizes)])
         return
     algorithm = "md5" if len(spec.weights_hash) == 32 else "sha256"
@@ -116,7 +118,7 @@ def cannot_download(spec: BackboneSpec, image_size: int, reason: Exception) -> U
     """Return the error for ImageNet weights that cannot be downloaded, with what to do."""
     name, url = spec.weights_file(image_size)
     return UserError(
-        f"The ImageNet weights of {spec.name} are not in Keras' cache and cannot be downloaded ({reason}). "
-        f"Put {name} from {url} into {cache_paths(spec, image_size)[0].parent}, or give a weight file; "
-        "--backbone MobileNetV2-0.35 --weights bundled needs no download."
+        f"The ImageNet weights of {spec.name} are not in Keras' cache and cannot be downloaded "
+        f"({first_sentence(reason)}). Put {name} from {url} into {cache_paths(spec, image_size)[0].parent}, or give a "
+        "weight file; --backbone MobileNetV2-0.35 --weights bundled needs no download."
     )

@@ -24,9 +24,11 @@ def cache_table(clear: bool) -> str:
         return f"Removed {total} from {cache.folder}."
     if not entries:
         return f"{cache.folder} holds no features."
-    lines = [f"{'used':<16} {'MB':>9} {'examples':>9} {'views':>5}  features"]
+    width = max(len("data"), *(len(entry.data) for entry in entries))
+    lines = [f"{'used':<16} {'MB':>8} {'examples':>8} {'views':>5} {'data':<{width}} features"]
     for entry in entries:
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
         examples, views = entry.key.get("examples", 0), entry.key.get("views", 0)
-        lines.append(f"{used:<16} {entry.nbytes / 1e6:>9,.1f} {examples:>9,} {views:>5}  {entry.key.get('features')}")
+        counts = f"{entry.nbytes / 1e6:>8,.1f} {examples:>8,} {views:>5}"
+        lines.append(f"{used:<16} {counts} {entry.data or '-':<{width}} {entry.key.get('features')}")
     return "\n".join([*lines, f"{total} in {cache.folder}"])

@@ -7,6 +7,8 @@ from tlkeras.config.train import TrainConfig
 def main() -> None:
     """Run the command."""
     config = parse_config(TrainConfig, __doc__)
+    from tlkeras.run.folder import command_line
     from tlkeras.run.train import train
 
-    train(config)
+    run = train(config)
+    print(f"Next: {command_line('evaluate', run)}\n      {command_line('predict', run)} PATH...")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from tlkeras.config.fields import Task, TaskOption
 from tlkeras.data.example import DatasetListing, Example, Label, Split, class_names, plain_text, split_of
-from tlkeras.errors import UserError
+from tlkeras.errors import UserError, first_sentence
 from tlkeras.modalities.base import Modality, count_modalities, known_modalities, majority
 from tlkeras.modalities.image import ImageModality
 
@@ -94,7 +94,9 @@ def _rows(table: Path, modality: type[Modality] | None) -> tuple[type[Modality] 
             rows = [row for cells in reader if (row := _row(table, reader.line_num, cells, column))]
             return inline.get(column), rows
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{table} cannot be read as CSV in UTF-8 ({error}). Save it again as CSV UTF-8.") from error
+        raise UserError(
+            f"{table} cannot be read as CSV in UTF-8 ({first_sentence(error)}). Save it again as CSV UTF-8."
+        ) from error
 
 
 def _row(table: Path, line: int, cells: dict[str | None, Any], column: str) -> _Row | None:

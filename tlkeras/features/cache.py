@@ -45,6 +45,7 @@ class Entry:
 
     folder: Path
     key: dict[str, Any]  # what the features depend on
+    data: str  # as it was given to the run that computed them; empty where that was no text
     nbytes: int
     used: float  # when it was last used, in seconds since 1970
 
@@ -63,7 +64,7 @@ class FeatureCache:
             with contextlib.suppress(OSError, ValueError, KeyError):
                 info = json.loads(path.read_text(encoding="utf-8"))
                 nbytes = sum(file.stat().st_size for file in path.parent.iterdir())
-                found.append(Entry(path.parent, info["key"], nbytes, path.stat().st_mtime))
+                found.append(Entry(path.parent, info["key"], info.get("data", ""), nbytes, path.stat().st_mtime))
         return sorted(found, key=lambda entry: -entry.used)
 
     def read(self, key: dict[str, Any], dtype: str) -> list[FileArray] | None:
@@ -90,7 +91,9 @@ class FeatureCache:
         return nbytes <= self.bound and nbytes + RESERVE <= free
 
     @contextlib.contextmanager
-    def writing(self, key: dict[str, Any], shapes: list[list[int]], dtype: str) -> Iterator[list[FileArray]]:
+    def writing(
+        self, key: dict[str, Any], shapes: list[list[int]], dtype: str, data: str = ""
+    ) -> Iterator[list[FileArray]]:
         """Make arrays to fill; they are an entry when the block ends well, and nothing is left when it does not."""
         self._make_room(sum(int(np.prod(shape)) for shape in shapes) * np.dtype(dtype).itemsize)
         folder = self._folder_of(key, dtype)
@@ -99,7 +102,7 @@ class FeatureCache:
         try:
             arrays = [FileArray.create(path.open("w+b"), shape, dtype) for path, shape in array_files(partial, shapes)]
             yield arrays
-            info = {"key": key, "shapes": shapes, "dtype": dtype, "made": time.time()}
+            info = {"key": key, "data": data, "shapes": shapes, "dtype": dtype, "made": time.time()}
             info["checksums"] = [checksum(array) for array in arrays]
             (partial / INFO).write_text(json.dumps(info, indent=2), encoding="utf-8")
             with contextlib.suppress(OSError):  # another run was first, and wrote the same
@@ -149,8 +152,11 @@ class KeptFeatures:
         if arrays is not None:
             self.hits += 1
         else:
+            data = getattr(job.options, "data", "")  # options of a whole run have it
             try:
-                with self.cache.writing(key, job.shapes(self.model), self.dtype) as arrays:
+                with self.cache.writing(
+                    key, job.shapes(self.model), self.dtype, data if isinstance(data, str) else ""
+                ) as arrays:
                     job.fill(engine(), arrays)
             except OSError as error:
                 if not fits_memory:

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tlkeras.backbones.spec import BackboneSpec, check_image_size
-from tlkeras.errors import UserError
+from tlkeras.errors import UserError, first_sentence
 from tlkeras.modalities.base import DecodeError, Modality
 
 MAX_MEGAPIXELS = 150  # Pillow itself refuses above 178
@@ -222,7 +222,7 @@ def _reason(source: Path | bytes, error: Exception) -> str:
         return error.strerror.lower()  # no such file or directory, permission denied
     if "truncated" in str(error).lower() or isinstance(error, EOFError):
         return "truncated"
-    return f"damaged ({error or type(error).__name__})"
+    return f"damaged ({first_sentence(error)})"
 
 
 def _upright(image: Image.Image) -> Image.Image:

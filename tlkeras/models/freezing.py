@@ -33,7 +33,8 @@ class ParameterCount:
     total: int
 
     def __str__(self) -> str:
-        return f"{self.trainable:,} of {self.total:,} parameters are trainable"
+        percent = 100 * self.trainable / self.total
+        return f"{self.trainable:,} of {self.total:,} parameters are trainable ({percent:.1f}%)"
 
 
 def set_trainable(model: keras.Model, unfreeze: str | int | float) -> ParameterCount:

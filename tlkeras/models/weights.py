@@ -36,12 +36,12 @@ def load_backbone_weights(model: keras.Model, spec: BackboneSpec, weights: str, 
         try:
             model.load_weights(path)
         except Exception as error:  # of many kinds where the file is damaged and Keras has no hash of it
-            raise UserError(f"{path} has as many parameters as {model.name}, but other layers: {error}") from error
+            raise UserError(f"{path} has as many parameters as {model.name}, but other layers.") from error
     else:
         resolve_name(f"{__package__}.weight_files:load_own_file")(model, path)  # which a project may lack
     fix_efficientnet_variance(model)
     if weights == "bundled":
-        return f"bundled weights ({path.name}, see its model card)"
+        return "bundled weights (see their model card)"
     return f"ImageNet ({path.name})" if weights == "imagenet" else f"{path.name}, SHA-256 {file_hash(path)[:12]}…"
 
 

@@ -15,6 +15,7 @@ from tlkeras.data.sources import find_examples, source_package
 from tlkeras.data.splits import load_split
 from tlkeras.errors import UserError
 from tlkeras.io.arrays import FileArray
+from tlkeras.progress import passing
 from tlkeras.run.load_run import Run, load_model, load_run
 from tlkeras.runtime import load_tensorflow
 
@@ -63,7 +64,8 @@ def evaluate(
     metrics = {}
     for name, part in decoded.items():
         targets = make_targets(part.examples, run.task, run.classes)
-        outputs = predict_inputs(model, part.inputs, batch_size)
+        with passing(f"Evaluating {len(part.inputs):,} {run.modality.plural}"):
+            outputs = predict_inputs(model, part.inputs, batch_size)
         metrics[name] = compute_metrics(outputs, targets, run.task)
         if run.task != "regression":
             metrics[name]["classes"] = per_class_metrics(outputs, targets, run.task, run.classes)

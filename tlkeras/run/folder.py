@@ -1,6 +1,7 @@
 """A run's folder: written under a hidden name beside it, and renamed when the run is complete."""
 
 import contextlib
+import errno
 import itertools
 import logging
 import os
@@ -38,6 +39,8 @@ def choose_run_dir(run_dir: str | None, overwrite: bool, resume: str | None, dat
             print(f"Note: {unfinished[-1]} was started and not finished; this command with --resume would resume it.")
         return free_path(RUNS / name)
     path = Path(run_dir).expanduser()
+    if path.is_symlink():  # the link stays; what it leads to is written
+        path = path.resolve()
     started = checkpoints(hidden(path))
     if path.exists() and not (overwrite or (resume and (started or (path / resume).exists()))):
         raise UserError(f"--run-dir {path} exists already. Give another folder, or --overwrite to replace it.")
@@ -100,6 +103,8 @@ def run_directory(path: Path, overwrite: bool = False, resume: bool = False) -> 
                 shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(exist_ok=True)
             with keep_on_interrupt(partial, path, resumed), log_file(partial / "log.txt"):
+                if overwrite or resumed:
+                    check_replaceable(path)
                 yield partial
             move_into_place(partial, path, overwrite or resumed)
     finally:
@@ -119,7 +124,7 @@ def keep_on_interrupt(partial: Path, path: Path, resumed: bool) -> Iterator[None
         if not checkpoints(partial) or (mistake and not resumed):
             shutil.rmtree(partial, ignore_errors=True)
         elif isinstance(error, KeyboardInterrupt):
-            raise type(error)(how) from None
+            raise type(error)(f"what it saved is in {partial}; {how}") from None
         elif not mistake:
             error.add_note(f"Then {how}")
         raise
@@ -127,11 +132,34 @@ def keep_on_interrupt(partial: Path, path: Path, resumed: bool) -> Iterator[None
 
 def resume_command(path: Path) -> str:
     """Return the command of this program with what resumes the run."""
-    program = ["-m", *sys.argv[0].split()] if sys.argv[0].startswith("tlkeras ") else [sys.argv[0]]
     given = [word for word in sys.argv[1:] if word != "--overwrite"]
-    named = any(word.partition("=")[0] == "--run-dir" for word in given)
+    named = any(word.partition("=")[0].replace("_", "-") == "--run-dir" for word in given)
     more = [] if named else ["--run-dir", str(path)]
-    return shlex.join(["python", *program, *given, *more, *([] if "--resume" in given else ["--resume"])])
+    return command_line("", *given, *more, *([] if "--resume" in given else ["--resume"]))
+
+
+def command_line(command: str, *words: str | Path) -> str:
+    """Return the shell's line for this command, or for another one that is started in the same way."""
+    name = sys.argv[0]
+    if name.startswith("tlkeras "):
+        start = ["-m", "tlkeras", command or name.partition(" ")[2]]
+    else:
+        start = [str(Path(name).with_name(f"{command}.py")) if command else name]
+    return shlex.join(["python", *start, *map(str, words)])
+
+
+def check_replaceable(path: Path) -> None:
+    """Refuse a folder that cannot be renamed, such as a mounted volume: when the run is complete it would be late."""
+    if not path.exists():
+        return
+    replaced = hidden(path, f"replaced-{os.getpid()}")
+    try:
+        path.rename(replaced)
+        replaced.rename(path)
+    except OSError as error:
+        what = "a mounted volume" if path.is_mount() or error.errno == errno.EBUSY else f"fixed ({error.strerror})"
+        raise UserError(f"--run-dir {path} is {what}, and a run's folder is replaced as a whole. Give a folder in it, "
+                        f"such as {path / 'run'}.") from None  # fmt: skip
 
 
 def move_into_place(partial: Path, path: Path, replace: bool) -> None:

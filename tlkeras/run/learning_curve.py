@@ -5,7 +5,6 @@ import dataclasses
 import io
 import logging
 import math
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from tlkeras.config.train import AugmentOptions
 from tlkeras.data.loading import available_cores
 from tlkeras.data.prepare import PreparedData
 from tlkeras.data.sources import short_name
+from tlkeras.progress import passing
 from tlkeras.run.artifacts import versions, write_json, write_table, write_yaml
 from tlkeras.run.folder import CHECKPOINTS
 from tlkeras.run.job import Job, run_job
@@ -109,15 +109,10 @@ def quiet(title: str) -> Iterator[None]:
     levels = log.level, tensorflow.level
     log.setLevel(logging.WARNING)
     tensorflow.setLevel(logging.ERROR)
-    watched = sys.stderr.isatty()
     try:
-        if watched:
-            print(f"\r{title} …", end="", file=sys.stderr, flush=True)
-        with contextlib.redirect_stdout(io.StringIO()):
+        with passing(title), contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
-        if watched:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
         log.setLevel(levels[0])
         tensorflow.setLevel(levels[1])
 

@@ -10,9 +10,10 @@ import yaml
 from tlkeras.backbones.registry import custom_layers, import_custom_layers
 from tlkeras.config.fields import Task
 from tlkeras.config.files import parse_options
-from tlkeras.errors import UserError
+from tlkeras.errors import UserError, first_sentence
 from tlkeras.io.archives import check_model_file
 from tlkeras.modalities.base import Modality, get_modality
+from tlkeras.progress import passing
 
 if TYPE_CHECKING:
     import keras
@@ -75,10 +76,10 @@ def load_model(path: Path, outputs: int | None = None) -> "keras.Model":
 
     import_custom_layers(path)
     try:
-        model = keras.models.load_model(path, safe_mode=True, compile=False)
+        with passing("Loading the model"):
+            model = keras.models.load_model(path, safe_mode=True, compile=False)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{path} cannot be opened as a Keras model: {reason.rstrip('.')}.") from None
+        raise UserError(f"{path} cannot be opened as a Keras model: {first_sentence(error)}.") from None
     if outputs is not None and model.output_shape != (None, outputs):
         raise UserError(
             f"{path} has outputs of shape {model.output_shape} and labels.json beside it names {outputs} of them. "

@@ -15,6 +15,7 @@ import numpy as np
 from tlkeras.data.folder import is_visible
 from tlkeras.errors import UserError
 from tlkeras.modalities.base import DecodeError, Modality
+from tlkeras.progress import progress
 from tlkeras.run.evaluate import predict_inputs
 from tlkeras.run.load_run import Run, load_model, load_run
 from tlkeras.runtime import load_tensorflow
@@ -73,8 +74,11 @@ def predict(
     load_tensorflow()
     model = load_model(run.path / "model.keras", outputs=len(run.classes) or 1)
     predictions: list[Prediction] = []
-    for start in range(0, len(inputs), CHUNK):
-        predictions += predict_chunk(model, run, inputs[start : start + CHUNK], top_k)
+    with progress(len(inputs), f"Predicting {modality.plural}") as bar:
+        for start in range(0, len(inputs), CHUNK):
+            chunk = inputs[start : start + CHUNK]
+            predictions += predict_chunk(model, run, chunk, top_k)
+            bar.update(len(chunk))
     return predictions
 
 

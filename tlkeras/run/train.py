@@ -10,6 +10,7 @@ from tlkeras.config.fields import Task
 from tlkeras.config.train import TrainConfig
 from tlkeras.data.loading import available_cores
 from tlkeras.data.prepare import PreparedData
+from tlkeras.progress import passing
 from tlkeras.run.artifacts import MODEL, save_run, versions, write_json, write_table
 from tlkeras.run.folder import CHECKPOINTS
 from tlkeras.run.job import Job, run_job
@@ -61,7 +62,8 @@ def train_and_write(config: TrainConfig, spec: BackboneSpec, data: PreparedData,
     checkpoints = Checkpoints(folder / CHECKPOINTS)
     result = train_two_phases(model, splits["train"], splits["validation"], config, checkpoints)
     metrics = evaluate_splits(without_resizing(model), splits, config.batch_size, data.task)
-    save_run(model, config, data, splits["validation"].first(16)[0], folder)
+    with passing("Saving"):
+        save_run(model, config, data, splits["validation"].first(16)[0], folder)
     write_table(folder / "history.csv", result.history)
     plot_history(result.history, result.epoch, folder / "curves.png")
     metadata = {
@@ -117,10 +119,12 @@ def evaluate_splits(
     from tlkeras.data.pipeline import evaluation_batches
     from tlkeras.evaluation.metrics import compute_metrics
 
-    return {
-        name: compute_metrics(model.predict(evaluation_batches(split, batch_size), verbose=0), split.targets, task)
-        for name, split in splits.items()
-    }
+    metrics = {}
+    for name, split in splits.items():
+        with passing(f"Evaluating {name} {split.modality.plural}"):
+            outputs = model.predict(evaluation_batches(split, batch_size), verbose=0)
+        metrics[name] = compute_metrics(outputs, split.targets, task)
+    return metrics
 
 
 def log_metrics(metrics: dict[str, dict[str, Any]], plural: str) -> None:

@@ -1,17 +1,24 @@
 """Callbacks of one phase; each phase makes its own, because Keras' callbacks carry their best value over."""
 
 import logging
+import sys
 import time
 from typing import Any
 
 import keras
 import numpy as np
+from tqdm import tqdm
 
 from tlkeras.config.fields import Task
 from tlkeras.errors import UserError
+from tlkeras.progress import ERASE
 from tlkeras.training.checkpoint import assign_all, to_numpy
 
 log = logging.getLogger("tlkeras")
+
+LINE_WIDTH = 79  # of a terminal with 80 columns; in the last one some would break the line
+MAIN_VALUES = 3  # loss, val_loss and the first metric outlast the speed where there is no room for all
+REDRAW_SECONDS = 0.2
 
 Logs = dict[str, float] | None
 
@@ -69,36 +76,70 @@ class RestoreBestWeights(keras.callbacks.Callback):
         self.weights = weights
 
 
-class Throughput(keras.callbacks.Callback):
-    """Add training examples per second, and the seconds left in this phase, to Keras' progress bar.
+class EpochProgress(keras.callbacks.Callback):
+    """Print a line of at most 79 characters for each epoch; on a terminal it is there from the first step on.
 
-    Where features are computed once, an example is one read as features. It must come after callbacks that keep the
-    logs: times differ between equal runs.
+    Where features are computed once, an example is one read as features. ETA is the time left in this phase.
     """
 
-    def __init__(self, examples: int, batch_size: int, last_epoch: int, unit: str = "img/s") -> None:
+    def __init__(self, examples: int, batch_size: int, unit: str, title: str, last_epoch: int) -> None:
         super().__init__()
-        self._unit, self._examples, self._batch_size, self._last_epoch = unit, examples, batch_size, last_epoch
-        self._last_seconds = 0.0  # of the epoch before, validation included
+        self._examples, self._batch_size, self._unit = examples, batch_size, unit
+        self._title, self._last_epoch = title, last_epoch
+        self._whole = self._drawn = 0.0  # seconds of the epoch before, validation included; when the line was drawn
+        self._on_terminal = sys.stdout.isatty()
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        self._start, self._after = time.perf_counter(), self._last_epoch - epoch - 1
+        self._start, self._epoch = time.perf_counter(), epoch
+        if self._on_terminal:
+            print(f"{ERASE}{self._name()} …", end="", flush=True)
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        seconds, done = time.perf_counter() - self._start, min((batch + 1) * self._batch_size, self._examples)
-        self._speed = round(done / seconds)
-        whole = self._last_seconds or seconds * self._examples / done
-        self._add(logs, round(max(whole - seconds, 0.0) + whole * self._after))
+        now, done = time.perf_counter(), min((batch + 1) * self._batch_size, self._examples)
+        if batch == 0:  # slow, as TensorFlow builds a graph in the first step of a phase: the others count
+            self._first, self._speed = now, done / (now - self._start)
+            return
+        self._speed = (done - self._batch_size) / (now - self._first)
+        if self._on_terminal and now - self._drawn > REDRAW_SECONDS:
+            whole = self._whole or self._examples / self._speed
+            left = max(whole - (now - self._start), 0.0) + self._later(whole)
+            self._print(f"{batch + 1}/{self.params['steps']}", logs or {}, left)
+            self._drawn = now
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        self._last_seconds = time.perf_counter() - self._start
-        self._add(logs, round(self._last_seconds * self._after))
+        first = min(self._batch_size, self._examples) / self._speed
+        self._whole = time.perf_counter() - self._first + first
+        self._print("", logs or {}, self._later(self._whole))
+        print(flush=True)
 
-    def _add(self, logs: Logs, seconds_left: int) -> None:
-        if logs is not None:
-            logs[self._unit] = self._speed
-            if seconds_left:  # Keras prints zero as 0.0000e+00
-                logs["s left"] = seconds_left
+    def _name(self) -> str:
+        last = str(self._last_epoch)
+        return f"Epoch {self._epoch + 1:>{len(last)}}/{last}"
+
+    def _later(self, seconds: float) -> float:
+        """Return the seconds of the epochs after this one."""
+        return seconds * (self._last_epoch - self._epoch - 1)
+
+    def _print(self, steps: str, logs: dict[str, float], seconds_left: float) -> None:
+        """Print the line without its end, over what stands there."""
+        names = [name for name in logs if name.startswith("val_")] or [name for name in logs if name != "loss"]
+        names = ["loss", *sorted(names, key=lambda name: name != "val_loss")]
+        values = [f"{name} {short_number(float(logs[name]))}" for name in names if name in logs]
+        start = [self._name(), *filter(None, [steps])]
+        speed, left = [f"{self._speed:,.0f} {self._unit}"], []
+        if seconds := round(seconds_left):
+            left = [f"ETA {tqdm.format_interval(seconds).removeprefix('0')}"]
+        while len(line := " ".join([*start, *values, *speed, *left])) > LINE_WIDTH and len(values) > 1:
+            if len(values) <= MAIN_VALUES and speed:
+                speed = []
+            else:
+                values.pop()  # all are in history.csv
+        print(f"{ERASE}{line}" if self._on_terminal else line, end="", flush=True)
+
+
+def short_number(value: float) -> str:
+    """Return a number with three digits after the point, where it is neither large nor close to zero."""
+    return f"{value:.3f}" if value == 0 or 5e-4 <= abs(value) < 1000 else f"{value:.3g}"
 
 
 class HistoryLogger(keras.callbacks.Callback):

@@ -1,6 +1,5 @@
 """One call of `fit`: what it trains, on what, with which loss, and how it is compiled and shown."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ import tensorflow as tf
 from tlkeras.data.pipeline import SplitData, steps_per_epoch
 from tlkeras.errors import UserError
 from tlkeras.models.introspect import decoded_input, get_task, model_modality
-from tlkeras.training.callbacks import TerminateOnNaN, Throughput
+from tlkeras.training.callbacks import EpochProgress, TerminateOnNaN
 from tlkeras.training.checkpoint import training_state
 
 # By the name of a phase.
@@ -76,23 +75,18 @@ def compile_part(
 
 
 def fit(phase: Phase, inputs: PhaseInputs, first_epoch: int, callbacks: list[keras.callbacks.Callback]) -> None:
-    """Train a compiled part to the end of the phase; refuse a loss that becomes NaN or infinite.
-
-    The callbacks see loss and metrics before the throughput is added to them.
-    """
+    """Train a compiled part to the end of the phase; refuse a loss that becomes NaN or infinite."""
     advice = f"Lower {OPTIONS[phase.name]} (it was {phase.learning_rate})."
-    callbacks = [TerminateOnNaN(advice), *callbacks]
-    callbacks.append(Throughput(inputs.examples, inputs.batch_size, phase.last_epoch, inputs.unit))
-    verbose = 1 if sys.stdout.isatty() else 2  # a bar, or a line an epoch
+    shown: type[EpochProgress] = EpochProgress
     # [part: notebooks]
     from tlkeras.progress import in_notebook
 
     if in_notebook():
         from tlkeras.training.notebook import NotebookProgress
 
-        callbacks.append(NotebookProgress(TITLES[phase.name], first_epoch, phase.last_epoch))
-        verbose = 0
+        shown = NotebookProgress
     # [/part]
+    progress = shown(inputs.examples, inputs.batch_size, inputs.unit, TITLES[phase.name], phase.last_epoch)
     inputs.part.fit(
         inputs.training(first_epoch=first_epoch, last_epoch=phase.last_epoch),
         validation_data=inputs.validation,
@@ -100,8 +94,8 @@ def fit(phase: Phase, inputs: PhaseInputs, first_epoch: int, callbacks: list[ker
         shuffle=False,  # the pipeline has done it
         initial_epoch=first_epoch,
         epochs=phase.last_epoch,
-        callbacks=callbacks,
-        verbose=verbose,
+        callbacks=[progress, TerminateOnNaN(advice), *callbacks],  # a line ends before others print
+        verbose=0,
     )
 
 

@@ -91,8 +91,8 @@ def train_two_phases(
         count = set_trainable(model, phase.unfreeze)
         if saved and phase.name == "frozen" and saved.state["phase"] == "finetune":
             continue  # it was done before the stop; the checkpoint holds its result
-        state = "frozen" if phase.name == "frozen" else f"unfrozen: {phase.unfreeze}"
-        log.info("%s, backbone %s: %s.", TITLES[phase.name], state, count)
+        state = "backbone frozen" if phase.name == "frozen" else f"{phase.unfreeze} unfrozen"
+        log.info("%s, %s: %s.", TITLES[phase.name], state, count)
         resumed = saved if saved and saved.state["phase"] == phase.name else None
         train_phase(model, phase, inputs, options, result, checkpoints, resumed)
     set_trainable(model, "none")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tlkeras.data import folder
 from tlkeras.data.example import SPLIT_WORDS, DatasetListing, Split
-from tlkeras.errors import UserError
+from tlkeras.errors import UserError, first_sentence
 
 # As TensorFlow Datasets writes names: beans, emnist/letters, beans:0.1.0, coco/2017:1.*.*
 NAME = r"[a-zA-Z]\w*(?:/[\w+.\-]+)?(?::(?:\d+|\*)(?:\.(?:\d+|\*)){2})?"
@@ -37,7 +37,7 @@ def find(text: str, data_dir: str | None = None) -> DatasetListing:
         import tensorflow_datasets  # noqa: F401
     except ImportError as error:
         raise UserError(
-            f"tfds:{text} needs TensorFlow Datasets, which cannot be imported ({error}). "
+            f"tfds:{text} needs TensorFlow Datasets, which cannot be imported ({first_sentence(error)}). "
             "Run: pip install tensorflow-datasets importlib_resources"
         ) from error
     from tlkeras.data.tfds.source import list_examples

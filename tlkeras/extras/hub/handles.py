@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from tlkeras.errors import UserError
+from tlkeras.errors import UserError, first_sentence
 from tlkeras.io import cache_dir, network
 from tlkeras.io.hashing import file_hash, tree_hash
 from tlkeras.runtime import load_tensorflow
@@ -84,7 +84,7 @@ def check_cached_or_reachable(handle: str) -> None:
 
 def cannot_download(handle: str, error: Exception) -> UserError:
     """Return what to tell the user when a module cannot be downloaded."""
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = first_sentence(error)
     return UserError(
         f"The module {handle} is not in the cache ({hub_cache()}) and cannot be downloaded ({reason}). Download it "
         f"elsewhere as a .tar.gz, copy that here, and give --backbone {PREFIX}FILE."
@@ -112,7 +112,7 @@ def download(handle: str) -> Path:
             import tensorflow_hub
     except ImportError as error:
         raise UserError(
-            f"{PREFIX}{handle} needs TensorFlow Hub, which cannot be imported ({error}). "
+            f"{PREFIX}{handle} needs TensorFlow Hub, which cannot be imported ({first_sentence(error)}). "
             "Run: pip install tensorflow-hub tf_keras 'setuptools<81'"
         ) from error
     before = socket.getdefaulttimeout()
@@ -136,7 +136,7 @@ def unpack(archive: Path) -> Path:
             with tarfile.open(archive) as file:
                 file.extractall(partial, filter="data")
         except (tarfile.TarError, EOFError, OSError, ValueError) as error:
-            raise UserError(f"{archive} cannot be unpacked ({error}). Get it again.") from error
+            raise UserError(f"{archive} cannot be unpacked ({first_sentence(error)}). Get it again.") from error
         found = list(Path(partial).rglob("saved_model.pb"))
         if len(found) != 1:
             raise UserError(

@@ -13,7 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tlkeras.errors import UserError
+from tlkeras.errors import UserError, first_sentence
 from tlkeras.extras.hub.safety import SIGNATURES, check_graph
 
 OUTPUT_KEYS = ("default", "feature_vector", "pooled_output", "output_0")
@@ -63,8 +63,9 @@ def open_module(folder: Path) -> Module:
     try:
         root = tf.saved_model.load(str(folder))
     except Exception as error:  # of many kinds where files are damaged
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{folder} cannot be loaded as a SavedModel ({reason}). Get it again.") from error
+        raise UserError(
+            f"{folder} cannot be loaded as a SavedModel ({first_sentence(error)}). Get it again."
+        ) from error
     run, traces = feature_function(root, folder)
     inputs = [tensor_inputs(trace) for trace in traces]
     if not all(len(specs) == 1 for specs in inputs):

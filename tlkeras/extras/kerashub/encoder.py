@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from tlkeras.errors import UserError
+from tlkeras.errors import UserError, first_sentence
 from tlkeras.extras.kerashub.spec import (
     INPUT,
     MAX_POSITIONS,
@@ -66,8 +66,7 @@ def load_preset(folder: Path, weights: str, precision: str) -> tuple[keras.Model
         if weights != "none":
             encoder.load_weights(folder / WEIGHTS_FILE)
     except Exception as error:  # of many kinds where files are damaged
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise UserError(f"{folder} cannot be used as a preset: {reason}. Get it again.") from error
+        raise UserError(f"{folder} cannot be used as a preset: {first_sentence(error)}. Get it again.") from error
     if tokenizer.vocabulary_size() > encoder.vocabulary_size:
         raise UserError(
             f"{folder} has {tokenizer.vocabulary_size():,} tokens, and its encoder {encoder.vocabulary_size:,}; "
