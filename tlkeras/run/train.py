@@ -67,6 +67,8 @@ def train_and_write(config: TrainConfig, spec: BackboneSpec, data: PreparedData,
     metadata = {
         "kept_phase": result.kept,
         "kept_epoch": result.epoch,
+        "monitor": result.monitor,
+        "monitor_value": result.value,
         "seconds": {phase: round(seconds, 2) for phase, seconds in result.seconds.items()},
         "seed": config.seed,
         "cpu_count": available_cores(),

@@ -31,7 +31,8 @@ class TrainingResult:
             validation.
         seconds: of the pass that computes features, and of each phase, by its name.
         kept: the phase whose model was kept.
-        epoch: number of the epoch whose weights were kept, from 1.
+        epoch: number of the epoch whose weights were kept, counted over both phases from 1.
+        monitor: the validation metric that chose it, "val_loss" or "val_accuracy"; `value` is what it was then.
         best: the score of that epoch, empty before the first; see `tlkeras.training.callbacks.score`.
     """
 
@@ -39,10 +40,16 @@ class TrainingResult:
     seconds: dict[str, float] = field(default_factory=dict)
     kept: str = ""
     epoch: int = 0
+    monitor: str = "val_loss"
     best: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         self.best = tuple(self.best)  # a checkpoint holds a list
+
+    @property
+    def value(self) -> float:
+        """Return what `monitor` was in the epoch that was kept."""
+        return next(row[self.monitor] for row in self.history if row["epoch"] == self.epoch)
 
 
 def train_two_phases(
@@ -54,8 +61,8 @@ def train_two_phases(
 ) -> TrainingResult:
     """Train a model from `build_classifier` in place.
 
-    Each phase has its own optimizer, schedule and callbacks. Of each phase the best epoch on validation is kept, and
-    phase 1's model when phase 2 does not beat it. After each phase the program proves that nothing moved that was
+    Each phase has its own optimizer, schedule and callbacks. Of each phase the epoch that is best on validation by
+    `options.monitor` is kept, and phase 1's model when phase 2 does not beat it. After each phase the program proves that nothing moved that was
     frozen.
 
     Args:
@@ -71,7 +78,7 @@ def train_two_phases(
         History, times, and which epoch was kept. The model holds the kept weights.
 
     Raises:
-        UserError: an option is not valid, the examples or targets do not fit the model, the frozen weights are not
+        UserError: an option is not valid or not for the model's task, the examples or targets do not fit the model, the frozen weights are not
             those of the checkpoints, or the loss of phase 1 became NaN or infinite, with what to lower.
         RuntimeError: a frozen weight moved.
 
@@ -80,10 +87,11 @@ def train_two_phases(
         >>> result = tlkeras.train_two_phases(model, splits["train"], splits["validation"], options)
     """
     check_values(options)
+    options.check_task(get_task(model))
     check_data(model, train, validation)
     options = options.with_defaults(get_spec(model).finetune_from)
     saved = checkpoints.latest() if checkpoints else None
-    result = TrainingResult(**saved.state["result"]) if saved else TrainingResult()
+    result = TrainingResult(**saved.state["result"]) if saved else TrainingResult(monitor=options.monitor)
     start = time.perf_counter()
     inputs = prepare_phases(model, train, validation, options)
     result.seconds["features"] = result.seconds.get("features", 0.0) + time.perf_counter() - start
@@ -121,7 +129,7 @@ def train_phase(
     steps = ran.steps * (phase.last_epoch - phase.first_epoch)
     optimizer = make_optimizer(model, options, phase.learning_rate, steps)
     variables = compile_part(model, ran.part, optimizer, options.label_smoothing)
-    best, first_epoch, spent = RestoreBestWeights(get_task(model), options.patience), phase.first_epoch, 0.0
+    best, first_epoch, spent = RestoreBestWeights(options.monitor, options.patience), phase.first_epoch, 0.0
     if saved:
         check_same(fingerprint, saved)
         assign_all(variables, saved.arrays["changing"])
@@ -149,11 +157,13 @@ def train_phase(
         return
     result.seconds[phase.name] = time.perf_counter() - start
     frozen.check()
-    if best.best > result.best:
+    better = best.best > result.best
+    if better:
         result.best, result.kept, result.epoch = best.best, phase.name, best.epoch + 1
     else:
         assign_all(model.trainable_weights, before)
-        log.info("Phase 2 did not beat phase 1 on validation: phase 1's model is kept.")
+    log.info("Restored epoch %d of %d (%s %s)%s.", result.epoch, phase.last_epoch, result.monitor,
+             f"{result.value:#.3g}", "" if better else ", as phase 2 did not beat phase 1")  # fmt: skip
 
 
 def check_same(fingerprint: dict, saved: Checkpoint) -> None:
