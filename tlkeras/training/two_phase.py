@@ -62,8 +62,8 @@ def train_two_phases(
     """Train a model from `build_classifier` in place.
 
     Each phase has its own optimizer, schedule and callbacks. Of each phase the epoch that is best on validation by
-    `options.monitor` is kept, and phase 1's model when phase 2 does not beat it. After each phase the program proves that nothing moved that was
-    frozen.
+    `options.monitor` is kept, and phase 1's model when phase 2 does not beat it. After each phase the program proves
+    that nothing moved that was frozen.
 
     Args:
         model: from `build_classifier`.
@@ -78,8 +78,8 @@ def train_two_phases(
         History, times, and which epoch was kept. The model holds the kept weights.
 
     Raises:
-        UserError: an option is not valid or not for the model's task, the examples or targets do not fit the model, the frozen weights are not
-            those of the checkpoints, or the loss of phase 1 became NaN or infinite, with what to lower.
+        UserError: an option is not valid or not for the model's task, the examples or targets do not fit the model, the
+            frozen weights are not those of the checkpoints, or the loss of phase 1 became NaN or infinite, with what to lower.
         RuntimeError: a frozen weight moved.
 
     Example:
