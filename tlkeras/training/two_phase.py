@@ -79,7 +79,8 @@ def train_two_phases(
 
     Raises:
         UserError: an option is not valid or not for the model's task, the examples or targets do not fit the model, the
-            frozen weights are not those of the checkpoints, or the loss of phase 1 became NaN or infinite, with what to lower.
+            frozen weights are not those of the checkpoints, or the loss of phase 1 became NaN or infinite, with what to
+            lower.
         RuntimeError: a frozen weight moved.
 
     Example:
