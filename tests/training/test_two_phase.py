@@ -240,6 +240,21 @@ def test_multi_label_training(tiny, colored):
     assert ((model.predict_on_batch(validation.inputs) > 0.5) == validation.targets).all()
 
 
+def test_an_image_without_a_label_counts_where_labels_are_balanced(tiny, colored):
+    """Of 20 images 3 have the first label, 1 the second, 16 none: the loss is computed here label by label."""
+    train = colored(20, lambda classes: np.array([[1, 0]] * 3 + [[0, 1]] + [[0, 0]] * 16))
+    model = build(train, "multi_label")
+    model.get_layer("output").bias.assign([1.0, -0.5])
+    options = TrainingOptions(
+        **PLAIN | {"batch_size": 20}, frozen_epochs=1, finetune_epochs=0, class_weights="balanced"
+    )
+    result = train_two_phases(model, train, train, options)
+    positive = 1 / (1 + np.exp(-np.array([1.0, -0.5])))
+    losses = -np.where(train.targets == 1, np.log(positive), np.log(1 - positive))
+    weights = np.where(train.targets == 1, [20 / 6, 20 / 2], [20 / 34, 20 / 38])
+    assert result.history[0]["loss"] == pytest.approx((losses * weights).mean(), rel=1e-4)
+
+
 def test_regression_in_the_unit_of_the_targets(tiny, colored):
     def labels(classes: np.ndarray) -> np.ndarray:
         return 1000.0 + 300.0 * classes[:, None]

@@ -87,12 +87,16 @@ def make_targets(examples: Sequence[Example], task: Task, classes: Sequence[str]
     return targets
 
 
-def balanced_class_weights(targets: np.ndarray) -> np.ndarray:
+def balanced_class_weights(targets: np.ndarray, task: Task) -> np.ndarray:
     """Return weights `(K,)` that let every class count the same in sum, with mean 1 over the examples.
 
-    The rule is scikit-learn's "balanced": count of examples / (count of classes x count of the class).
+    The rule is scikit-learn's "balanced": count of examples / (count of classes x count of the class). With several
+    labels each is a choice between two classes of its own: `(2, K)`, the weights of being absent and of being present.
     """
     counts = targets.sum(axis=0)
+    if task == "multi_label":
+        both = np.stack([len(targets) - counts, counts])
+        return np.where(both.all(axis=0), len(targets) / (2 * np.maximum(both, 1.0)), 1.0).astype("float32")
     return (len(targets) / (len(counts) * np.maximum(counts, 1.0))).astype("float32")
 
 
@@ -108,7 +112,7 @@ def training_batches(
 ) -> tf.data.Dataset:
     """Return batches of all epochs from `first_epoch` up to, not including, `last_epoch`, shuffled and augmented.
 
-    A batch `(inputs, targets)`, with weights `(B,)` where there are `class_weights` `(K,)`, depends on nothing but the
+    A batch `(inputs, targets)`, with weights where there are `class_weights`, see `add_sample_weights`, depends on nothing but the
     seed, its epoch, counted over both phases, and its index in it, so any epoch can be repeated exactly.
     """
     steps = steps_per_epoch(len(data), batch_size)
@@ -142,9 +146,12 @@ def batch_indices(order: np.ndarray, index: int, batch_size: int) -> np.ndarray:
 
 
 def add_sample_weights(batches: tf.data.Dataset, class_weights: np.ndarray | None) -> tf.data.Dataset:
-    """Return batches `(inputs, targets)` with a weight for each example, where classes have weights."""
+    """Return batches `(inputs, targets)` with a weight for each example `(B,)`, or for each of its labels `(B, K)`."""
     if class_weights is None:
         return batches
+    if class_weights.ndim == 2:
+        absent, present = class_weights
+        return batches.map(lambda inputs, targets: (inputs, targets, absent + targets * (present - absent)))
     return batches.map(lambda inputs, targets: (inputs, targets, tf.linalg.matvec(targets, class_weights)))
 
 

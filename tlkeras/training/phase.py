@@ -59,8 +59,13 @@ def loss_and_metrics(model: keras.Model, label_smoothing: float) -> dict[str, An
         loss = keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing)
         return {"loss": loss, "metrics": [keras.metrics.CategoricalAccuracy(name="accuracy")]}
     if task == "multi_label":
-        loss = keras.losses.BinaryCrossentropy(label_smoothing=label_smoothing)
-        return {"loss": loss, "metrics": [keras.metrics.BinaryAccuracy(name="accuracy")]}
+
+        def binary_crossentropy(true: keras.KerasTensor, predicted: keras.KerasTensor) -> keras.KerasTensor:
+            """Return the loss of each label `(B, K)`, so that each can have a weight; Keras takes the mean of all."""
+            smooth = true * (1 - label_smoothing) + label_smoothing / 2
+            return keras.ops.binary_crossentropy(smooth, predicted)
+
+        return {"loss": binary_crossentropy, "metrics": [keras.metrics.BinaryAccuracy(name="accuracy")]}
     # In units of the targets' own variance, so that learning rates and penalties mean the same for any unit.
     std = float(model.get_layer("units").scale)
     return {"loss": "mse", "loss_weights": std**-2, "metrics": [keras.metrics.MeanAbsoluteError(name="mae")]}

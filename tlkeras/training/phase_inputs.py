@@ -12,7 +12,7 @@ from tlkeras.data.pipeline import SplitData, balanced_class_weights, evaluation_
 from tlkeras.features.extract import Features, check_finite, get_features
 from tlkeras.features.split_model import split_model
 from tlkeras.models.freezing import first_trainable_index
-from tlkeras.models.introspect import backbone_title, get_backbone, without_resizing
+from tlkeras.models.introspect import backbone_title, get_backbone, get_task, without_resizing
 from tlkeras.training.phase import PhaseInputs
 
 log = logging.getLogger("tlkeras")
@@ -22,7 +22,8 @@ def prepare_phases(
     model: keras.Model, train: SplitData, validation: SplitData, options: TrainingOptions
 ) -> dict[str, PhaseInputs]:
     """Return the inputs of "frozen" and "finetune"; say in a line why a phase goes without cached features."""
-    weights = balanced_class_weights(train.targets) if options.class_weights == "balanced" else None
+    balanced = options.class_weights == "balanced"
+    weights = balanced_class_weights(train.targets, get_task(model)) if balanced else None
     order: dict[str, Any] = {"batch_size": options.batch_size, "seed": options.seed, "class_weights": weights}
     whole = PhaseInputs(
         without_resizing(model),
