@@ -29,6 +29,7 @@ from statistics import mean, median
 import numpy as np
 from arguments import at_least
 
+from tlkeras.config.extensions import Extensions
 from tlkeras.config.train import DataOptions, TrainingOptions
 from tlkeras.data.prepare import PreparedData, prepare_data
 from tlkeras.data.splits import split_examples
@@ -251,7 +252,8 @@ class Comparison:
 
         if getattr(self, f"steps_{phase}", None) != steps:
             rate = (self.training.head_learning_rate, self.training.finetune_learning_rate)[phase]
-            state = compile_part(self.model, part, make_optimizer(self.model, self.training, rate, steps), 0.0)
+            optimizer = make_optimizer(self.model, self.training, rate, steps)
+            state = compile_part(self.model, part, optimizer, 0.0, Extensions())
             setattr(self, f"steps_{phase}", steps)
             setattr(self, f"state_{phase}", (state, [np.array(variable) for variable in state]))
         return getattr(self, f"state_{phase}")

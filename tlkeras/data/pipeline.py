@@ -17,6 +17,7 @@ from tlkeras.config.train import AugmentOptions
 from tlkeras.data.augment import augment
 from tlkeras.data.example import Example, class_names
 from tlkeras.data.loading import available_cores
+from tlkeras.data.own_augment import OwnAugmentation
 from tlkeras.data.prepare import PreparedData
 from tlkeras.io.arrays import FileArray
 from tlkeras.modalities.base import Modality
@@ -109,11 +110,12 @@ def training_batches(
     last_epoch: int,
     seed: int,
     class_weights: np.ndarray | None = None,
+    own_augment: OwnAugmentation | None = None,
 ) -> tf.data.Dataset:
     """Return batches of all epochs from `first_epoch` up to, not including, `last_epoch`, shuffled and augmented.
 
-    A batch `(inputs, targets)`, with weights where there are `class_weights`, see `add_sample_weights`, depends on nothing but the
-    seed, its epoch, counted over both phases, and its index in it, so any epoch can be repeated exactly.
+    A batch `(inputs, targets)`, with weights where there are `class_weights`, see `add_sample_weights`, depends on
+    nothing but the seed, its epoch, counted over both phases, and its index in it: any epoch can be repeated exactly.
     """
     steps = steps_per_epoch(len(data), batch_size)
     threads = ThreadPoolExecutor(available_cores())
@@ -123,7 +125,9 @@ def training_batches(
         inputs, targets = data.take(batch_indices(epoch_order(seed, epoch, len(data)), index, batch_size))
         if not data.modality.augmentable:
             return inputs, targets
-        return augment(inputs, targets, options, np.random.default_rng([seed, epoch, index]), threads)
+        if own_augment and not index:
+            own_augment.start_epoch(seed, epoch)
+        return augment(inputs, targets, options, np.random.default_rng([seed, epoch, index]), threads, own_augment)
 
     batches = stream(tf.data.Dataset.range(first_epoch * steps, last_epoch * steps), make, data)
     return add_sample_weights(batches, class_weights)
