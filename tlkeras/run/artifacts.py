@@ -84,7 +84,8 @@ def check_reload(model: "keras.Model") -> None:
     try:
         keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(model), safe_mode=True)
     except Exception as error:  # Keras raises errors of many kinds here
-        reason = (str(error).strip() or type(error).__name__).partition("\n")[0].partition(". ")[0].rstrip(".")
+        innermost = str(error).rpartition("Exception encountered: ")[2].strip() or type(error).__name__
+        reason = innermost.partition("\n")[0].partition(". ")[0]
         raise UserError(
             f"The model could not be opened again once it is saved: {reason[:200]}. Give layers of Keras, or decorate "
             "your own classes and functions with @keras.saving.register_keras_serializable()."
