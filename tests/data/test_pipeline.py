@@ -106,8 +106,21 @@ def test_class_weights_become_weights_of_examples(data):
 
 def test_balanced_class_weights_let_each_class_count_the_same():
     targets = np.eye(3, dtype="float32")[[0] * 6 + [1] * 2 + [2]]
-    weights = balanced_class_weights(targets)
+    weights = balanced_class_weights(targets, "single_label")
     assert weights * [6, 2, 1] == pytest.approx([3, 3, 3])
+
+
+def test_of_several_labels_each_is_balanced_by_itself(data):
+    """Being absent counts as much as being present; what is never seen, or always, has no weights to balance."""
+    targets = np.zeros((COUNT, 3), "float32")
+    targets[: COUNT // 4, 0], targets[:, 2] = 1, 1
+    weights = balanced_class_weights(targets, "multi_label")
+    share = (COUNT // 4) / COUNT
+    assert weights == pytest.approx(np.array([[0.5 / (1 - share), 1, 1], [0.5 / share, 1, 1]]))
+    data = SplitData(data.inputs, data.rows, targets)
+    (epoch,) = epochs(data, class_weights=weights)
+    for _, seen, given in epoch:
+        assert given == pytest.approx(np.where(seen == 1, weights[1], weights[0]))
 
 
 def test_targets_of_each_task():

@@ -1,6 +1,7 @@
 """Two phases on generated images whose color is the label, with a backbone that trains in a second."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,7 @@ PLAIN = {"batch_size": 10, "flip": "none", "min_crop_area": 1.0, "color_jitter":
 # Enough to train the tiny backbone from random weights.
 ENOUGH = {
     "frozen_epochs": 5, "finetune_epochs": 10, "unfreeze": "all", "head_learning_rate": 0.1,
-    "finetune_learning_rate": 0.02,
+    "finetune_learning_rate": 0.02, "patience": 20,
 }  # fmt: skip
 
 
@@ -100,6 +101,28 @@ def test_the_model_holds_the_weights_of_the_best_epoch(tiny, colored, monkeypatc
     result = train_two_phases(model, train, validation, options)
     assert (result.kept, result.epoch, len(result.history)) == (kept, epoch, 6)
     assert evaluate(model, validation)[0] == pytest.approx(result.history[epoch - 1]["val_loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize("monitor", ["val_loss", "val_accuracy"])
+def test_the_epoch_that_is_restored_is_told_and_why(tiny, colored, monitor, caplog):
+    train = colored(30)
+    options = TrainingOptions(**PLAIN, frozen_epochs=2, finetune_epochs=2, finetune_learning_rate=5.0, monitor=monitor)
+    with caplog.at_level("INFO", "tlkeras"):
+        result = train_two_phases(build(train), train, train, options)
+    rows = {row["epoch"]: row for row in result.history}
+    assert (result.monitor, result.value) == (monitor, rows[result.epoch][monitor])
+    lines = [line for line in caplog.messages if line.startswith("Restored ")]
+    shown = f"({monitor} {result.value:#.3g})"
+    assert lines[-1].startswith(f"Restored epoch {result.epoch} of 4 {shown}")
+    assert lines[-1].endswith("as phase 2 did not beat phase 1.") == (result.kept == "frozen")
+    assert re.fullmatch(rf"Restored epoch [12] of 2 \({monitor} \d\.\d+\)\.", lines[0])
+
+
+def test_what_needs_classes_is_refused_for_numbers(tiny, colored):
+    train = colored(30, lambda classes: classes[:, None])
+    for options in ({"monitor": "val_accuracy"}, {"class_weights": "balanced"}, {"label_smoothing": 0.1}):
+        with pytest.raises(UserError, match=r"regression"):
+            train_two_phases(build(train, "regression"), train, train, TrainingOptions(**options))
 
 
 def test_a_phase_stops_when_nothing_gets_better(tiny, colored, monkeypatch):
@@ -215,6 +238,21 @@ def test_multi_label_training(tiny, colored):
     options = TrainingOptions(**PLAIN, **ENOUGH)
     train_two_phases(model, train, validation, options)
     assert ((model.predict_on_batch(validation.inputs) > 0.5) == validation.targets).all()
+
+
+def test_an_image_without_a_label_counts_where_labels_are_balanced(tiny, colored):
+    """Of 20 images 3 have the first label, 1 the second, 16 none: the loss is computed here label by label."""
+    train = colored(20, lambda classes: np.array([[1, 0]] * 3 + [[0, 1]] + [[0, 0]] * 16))
+    model = build(train, "multi_label")
+    model.get_layer("output").bias.assign([1.0, -0.5])
+    options = TrainingOptions(
+        **PLAIN | {"batch_size": 20}, frozen_epochs=1, finetune_epochs=0, class_weights="balanced"
+    )
+    result = train_two_phases(model, train, train, options)
+    positive = 1 / (1 + np.exp(-np.array([1.0, -0.5])))
+    losses = -np.where(train.targets == 1, np.log(positive), np.log(1 - positive))
+    weights = np.where(train.targets == 1, [20 / 6, 20 / 2], [20 / 34, 20 / 38])
+    assert result.history[0]["loss"] == pytest.approx((losses * weights).mean(), rel=1e-4)
 
 
 def test_regression_in_the_unit_of_the_targets(tiny, colored):

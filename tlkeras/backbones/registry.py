@@ -7,7 +7,7 @@ import pkgutil
 import zipfile
 from pathlib import Path
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tlkeras.backbones.spec import BackboneSpec, Stage
 from tlkeras.backbones.table import BACKBONES
@@ -19,10 +19,12 @@ EXTRAS = "tlkeras.extras"
 PARTS = {"hub": "modules of TensorFlow Hub", "kerashub": "encoders of KerasHub", "tfds": "TensorFlow Datasets"}
 
 
-def get_backbone_spec(backbone: str | BackboneSpec) -> BackboneSpec:
-    """Return the spec of a backbone: of the table, or, as `PREFIX:REST`, of the package PREFIX of the extras."""
+def get_backbone_spec(backbone: Any) -> BackboneSpec:
+    """Return the spec of a backbone: of the table, as `PREFIX:REST` of the package PREFIX, or of a Keras model."""
     if isinstance(backbone, BackboneSpec):
         return backbone
+    if not isinstance(backbone, str):
+        return pkgutil.resolve_name("tlkeras.models.own_backbone:spec_from_model")(backbone)
     prefix, colon, rest = backbone.partition(":")
     return get_provider(prefix).find_spec(rest) if colon else get_application_spec(backbone)
 
@@ -88,8 +90,9 @@ def custom_layers(path: Path) -> list[str]:
 
 def find_stage(spec: BackboneSpec, name: str) -> Stage:
     """Return the stage called `name`; case, `-`, `_` and `.` do not matter."""
-    known = {stage.name: stage for stage in spec.stages}
-    return _find(f"stage of {spec.name}", name, known, f"Known are: {', '.join(known)}.")
+    known = {stage.name: stage for stage in spec.starts()}
+    named = f"{', '.join(list(known)[-30:])}{' and others before them' if len(known) > 30 else ''}"
+    return _find(f"{'stage' if spec.stages else 'layer'} of {spec.name}", name, known, f"Known are: {named}.")
 
 
 def _find(what: str, name: str, known: dict[str, Found], others: str) -> Found:

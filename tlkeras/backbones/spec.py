@@ -60,6 +60,10 @@ class BackboneSpec:
         url = self.weights_url.format(size=image_size if image_size in self.weights_sizes else 224)
         return self.weights_name or url.rpartition("/")[2], url
 
+    def starts(self) -> tuple[Stage, ...]:
+        """Return from where it can be unfrozen by name."""
+        return self.stages
+
     def configure(self, **options: Any) -> Self:
         """Return the spec with `own_options` applied; refuse options that are not for this backbone."""
         for name in options:

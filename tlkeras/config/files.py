@@ -8,6 +8,8 @@ import yaml
 
 from tlkeras.errors import UserError, unknown_option
 
+GIVEN = "given_in_python"  # names of what a file cannot hold, see `tlkeras.config.extensions`
+
 
 def read_config_file(path: str, names: Collection[str]) -> dict[str, Any]:
     """Return the options in a YAML file by their names with underscores; refuse those that are not among `names`."""
@@ -22,6 +24,9 @@ def read_config_file(path: str, names: Collection[str]) -> dict[str, Any]:
         raise UserError(f"--config {path} is not YAML{line}. {hint}.") from None
     if not isinstance(values, dict):
         raise UserError(f"--config {path} holds no options. {hint}, with lines such as 'batch_size: 16'.")
+    if given := values.pop(GIVEN, None):
+        objects = ", ".join(f"{name}={value}" for name, value in given.items())
+        print(f"Note: {path} was trained with {objects}, given in Python; this goes without, so give them there again.")
     for name in values:
         if name not in names:
             raise UserError(unknown_option(name, list(names), f" in {path}"))

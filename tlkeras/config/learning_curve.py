@@ -20,6 +20,9 @@ class LearningCurveConfig(TrainConfig):
     )
     seeds: int = option(5, "runs at each size, each with a subset and initial weights of its own", 2, 1000)
     finetune_steps: int = option(100, "minimum number of steps of phase 2, as small sizes have few per epoch", 1, 10**7)
+    patience: int = option(
+        10, "epochs without a better result on the training images after which a phase ends", 1, 10000
+    )
     all_layers_epochs: int = option(
         60, "epochs where all layers are trained, from random and from pretrained weights", 1, 100000
     )

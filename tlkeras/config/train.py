@@ -203,8 +203,19 @@ class TrainingOptions(AugmentOptions, CacheOptions):
     weight_decay: float = option(1e-4, "decoupled weight decay; adam goes without", 0.0, 1.0)
     label_smoothing: float = option(0.0, "fraction of each label spread over all classes", 0.0, 0.5)
     class_weights: Literal["none", "balanced"] = option("none", "balanced: rare classes count for more")
-    patience: int = option(10, "epochs without a better validation result after which a phase ends", 1, 10000)
+    monitor: Literal["val_loss", "val_accuracy"] = option(
+        "val_loss", "what chooses the epoch of each phase, and between the phases: the lowest loss, or the highest "
+        "accuracy (of several labels: of single decisions) and then the loss",
+    )  # fmt: skip
+    patience: int = option(5, "epochs without a better validation result after which a phase ends", 1, 10000)
     seed: int = option(0, "of the split, the head's initial weights, the order and the augmentation", 0, 2**31 - 1)
+
+    def check_task(self, task: str) -> None:
+        """Refuse options that need classes where the task is regression."""
+        if task == "regression" and (self.label_smoothing or self.class_weights != "none"):
+            raise UserError("--label-smoothing and --class-weights need classes; the task is regression.")
+        if task == "regression" and self.monitor == "val_accuracy":
+            raise UserError("--monitor was val_accuracy; a regression has no accuracy. Give val_loss.")
 
     def with_defaults(self, finetune_from: str, pretrained: bool = True) -> Self:
         """Return a copy in which no learning rate and no stage is None.
@@ -250,5 +261,4 @@ class TrainConfig(RunOptions, TrainingOptions, ModelOptions, DataOptions):
             raise UserError(f"--engine {self.engine} needs OpenVINO, which is not installed: pip install openvino.")
         # [/part]
         self.check_data()
-        if self.task == "regression" and (self.label_smoothing or self.class_weights != "none"):
-            raise UserError("--label-smoothing and --class-weights need classes; the task is regression.")
+        self.check_task(self.task)

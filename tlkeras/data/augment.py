@@ -6,7 +6,7 @@ pixels on any number of cores.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
 import numpy as np
@@ -19,11 +19,16 @@ GRAY = np.array([0.299, 0.587, 0.114])  # weights of red, green and blue in brig
 
 
 def augment(
-    images: np.ndarray, targets: np.ndarray, options: AugmentOptions, rng: np.random.Generator, threads: Executor
-) -> tuple[np.ndarray, np.ndarray]:
-    """Augment one batch: uint8 images `(B, S, S, 3)`, RGB, and float32 targets `(B, K)`, which are mixed along."""
+    images: np.ndarray, targets: np.ndarray, options: AugmentOptions, rng: np.random.Generator, threads: Executor,
+    own: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Augment one batch: uint8 images `(B, S, S, 3)`, RGB, and float32 targets `(B, K)`, which are mixed along.
+
+    A function of one's own takes the place of `augment_image`.
+    """
     random = rng.uniform(size=(len(images), RANDOM_NUMBERS))
-    changed = np.stack(list(threads.map(augment_image, images, random, [options] * len(images))))
+    changed = (own(images) if own else
+               np.stack(list(threads.map(augment_image, images, random, [options] * len(images)))))  # fmt: skip
     mixes = [(mix, alpha) for mix, alpha in ((mixup, options.mixup), (cutmix, options.cutmix)) if alpha > 0]
     if not mixes:
         return changed, targets

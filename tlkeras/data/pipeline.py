@@ -17,6 +17,7 @@ from tlkeras.config.train import AugmentOptions
 from tlkeras.data.augment import augment
 from tlkeras.data.example import Example, class_names
 from tlkeras.data.loading import available_cores
+from tlkeras.data.own_augment import OwnAugmentation
 from tlkeras.data.prepare import PreparedData
 from tlkeras.io.arrays import FileArray
 from tlkeras.modalities.base import Modality
@@ -87,12 +88,16 @@ def make_targets(examples: Sequence[Example], task: Task, classes: Sequence[str]
     return targets
 
 
-def balanced_class_weights(targets: np.ndarray) -> np.ndarray:
+def balanced_class_weights(targets: np.ndarray, task: Task) -> np.ndarray:
     """Return weights `(K,)` that let every class count the same in sum, with mean 1 over the examples.
 
-    The rule is scikit-learn's "balanced": count of examples / (count of classes x count of the class).
+    The rule is scikit-learn's "balanced": count of examples / (count of classes x count of the class). With several
+    labels each is a choice between two classes of its own: `(2, K)`, the weights of being absent and of being present.
     """
     counts = targets.sum(axis=0)
+    if task == "multi_label":
+        both = np.stack([len(targets) - counts, counts])
+        return np.where(both.all(axis=0), len(targets) / (2 * np.maximum(both, 1.0)), 1.0).astype("float32")
     return (len(targets) / (len(counts) * np.maximum(counts, 1.0))).astype("float32")
 
 
@@ -105,11 +110,12 @@ def training_batches(
     last_epoch: int,
     seed: int,
     class_weights: np.ndarray | None = None,
+    own_augment: OwnAugmentation | None = None,
 ) -> tf.data.Dataset:
     """Return batches of all epochs from `first_epoch` up to, not including, `last_epoch`, shuffled and augmented.
 
-    A batch `(inputs, targets)`, with weights `(B,)` where there are `class_weights` `(K,)`, depends on nothing but the
-    seed, its epoch, counted over both phases, and its index in it, so any epoch can be repeated exactly.
+    A batch `(inputs, targets)`, with weights where there are `class_weights`, see `add_sample_weights`, depends on
+    nothing but the seed, its epoch, counted over both phases, and its index in it: any epoch can be repeated exactly.
     """
     steps = steps_per_epoch(len(data), batch_size)
     threads = ThreadPoolExecutor(available_cores())
@@ -119,7 +125,9 @@ def training_batches(
         inputs, targets = data.take(batch_indices(epoch_order(seed, epoch, len(data)), index, batch_size))
         if not data.modality.augmentable:
             return inputs, targets
-        return augment(inputs, targets, options, np.random.default_rng([seed, epoch, index]), threads)
+        if own_augment and not index:
+            own_augment.start_epoch(seed, epoch)
+        return augment(inputs, targets, options, np.random.default_rng([seed, epoch, index]), threads, own_augment)
 
     batches = stream(tf.data.Dataset.range(first_epoch * steps, last_epoch * steps), make, data)
     return add_sample_weights(batches, class_weights)
@@ -142,9 +150,12 @@ def batch_indices(order: np.ndarray, index: int, batch_size: int) -> np.ndarray:
 
 
 def add_sample_weights(batches: tf.data.Dataset, class_weights: np.ndarray | None) -> tf.data.Dataset:
-    """Return batches `(inputs, targets)` with a weight for each example, where classes have weights."""
+    """Return batches `(inputs, targets)` with a weight for each example `(B,)`, or for each of its labels `(B, K)`."""
     if class_weights is None:
         return batches
+    if class_weights.ndim == 2:
+        absent, present = class_weights
+        return batches.map(lambda inputs, targets: (inputs, targets, absent + targets * (present - absent)))
     return batches.map(lambda inputs, targets: (inputs, targets, tf.linalg.matvec(targets, class_weights)))
 
 

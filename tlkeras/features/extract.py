@@ -19,6 +19,7 @@ import tensorflow as tf
 from tlkeras.config.train import TrainingOptions
 from tlkeras.data.augment import augment
 from tlkeras.data.loading import available_cores, memory_budget
+from tlkeras.data.own_augment import OwnAugmentation
 from tlkeras.data.pipeline import (
     SplitData,
     add_sample_weights,
@@ -88,6 +89,7 @@ class ExtractionJob:
     data: SplitData
     options: TrainingOptions
     augmented: bool
+    own_augment: OwnAugmentation | None = None
 
     @property
     def views(self) -> int:
@@ -120,8 +122,10 @@ class ExtractionJob:
             inputs, targets = self.data.take(chunks[index])
             if not self.augmented:
                 return inputs, targets
+            if self.own_augment and not index:
+                self.own_augment.start_epoch(self.options.seed, view)
             rng = np.random.default_rng([self.options.seed, view, index])
-            return augment(inputs, targets, self.options, rng, threads)
+            return augment(inputs, targets, self.options, rng, threads, self.own_augment)
 
         for inputs, _ in stream(tf.data.Dataset.range(self.views * len(chunks)), make, self.data):
             yield inputs.numpy()
@@ -137,16 +141,17 @@ def check_finite(outputs: Sequence[np.ndarray], data: SplitData) -> None:
 
 
 def get_features(
-    model: keras.Model, name: str, train: SplitData, validation: SplitData, options: TrainingOptions
-) -> tuple[Features, Features] | None:
+    model: keras.Model, name: str, train: SplitData, validation: SplitData, options: TrainingOptions,
+    own_augment: OwnAugmentation | None = None,
+) -> tuple[Features, Features] | None:  # fmt: skip
     """Return what `below` of `split_model` gives for both splits; None, and a note, where there is no room for it.
 
     `train` has `options.views` augmented views of each example, one where nothing is augmented; `validation` is as it
     is. They are in memory where they fit, else on disk; a line is logged that says where, and why.
     """
     start = time.perf_counter()
-    augmented = train.modality.augmentable and options.changes_images()
-    jobs = [ExtractionJob(train, options, augmented), ExtractionJob(validation, options, False)]
+    augmented = train.modality.augmentable and (options.changes_images() or own_augment is not None)
+    jobs = [ExtractionJob(train, options, augmented, own_augment), ExtractionJob(validation, options, False)]
     shapes = [shape for job in jobs for shape in job.shapes(model)]
     nbytes = sum(int(np.prod(shape)) for shape in shapes) * np.dtype(options.feature_dtype).itemsize
     memory = memory_budget(options.memory_gb)
@@ -155,7 +160,7 @@ def get_features(
     kept: Any = None
     # [part: feature-cache]
     allowed = f"--memory-gb ({memory / 1e9:.1f}) and --cache-gb ({options.cache_gb:.1f}) allow"
-    if options.cache_gb:
+    if options.cache_gb and not own_augment:
         from tlkeras.features.cache import open_cache
 
         kept = open_cache(model, name, options, nbytes)

@@ -22,7 +22,7 @@ from tlkeras.models.introspect import ACTIVATIONS
 
 
 def build_classifier(
-    backbone: str | BackboneSpec,
+    backbone: str | BackboneSpec | keras.Model,
     num_outputs: int,
     *,
     task: Task = "single_label",
@@ -35,6 +35,7 @@ def build_classifier(
     target_mean: float = 0.0,
     target_std: float = 1.0,
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32",
+    head: Any = None,
     **backbone_options: Any,
 ) -> keras.Model:
     """Build a backbone with a new head, the backbone frozen.
@@ -43,7 +44,9 @@ def build_classifier(
     Transfer, Kolesnikov et al. 2020, arXiv:1912.11370): all classes are equally likely at first.
 
     Args:
-        backbone: a name from the table in any spelling; `PREFIX:NAME` of an extra; or a spec.
+        backbone: a name from the table in any spelling; `PREFIX:NAME` of an extra; a spec; or a functional or
+            Sequential Keras model from RGB pixels `(B, S, S, 3)`, 0–255, to features `(B, h, w, C)` or `(B, C)`, which
+            keeps its weights, is trained itself (no copy), and goes into the model file.
         num_outputs: number of classes, or of numbers for regression.
         task: "single_label" gives a softmax, "multi_label" a sigmoid for each class, "regression" plain numbers.
         weights: "imagenet", "bundled", "none" (random) or a weight file; see `tlkeras.models.weights`.
@@ -55,6 +58,8 @@ def build_classifier(
         target_mean: mean of the training targets (regression), added to the output inside the model.
         target_std: standard deviation of the training targets (regression).
         precision: dtype policy of the layers, such as "mixed_bfloat16"; input scaling and output stay float32.
+        head: a Keras layer, or a function of Keras tensors, from pooled features `(B, C)` to `(B, F)`, in place of
+            `hidden_units` and `dropout`; the output layer comes after it.
         **backbone_options: what only this kind of backbone takes, if it takes any.
 
     Returns:
@@ -72,6 +77,8 @@ def build_classifier(
         ModelOptions(weights=str(weights), image_size=image_size, pooling=pooling, hidden_units=list(hidden_units),
                      dropout=dropout, l2=l2, precision=precision)
     )  # fmt: skip
+    if head is not None and (hidden_units or dropout != ModelOptions.dropout):
+        raise UserError("head= takes the place of hidden_units and dropout; leave them out.")
     if task not in ACTIVATIONS:
         raise UserError(f"The task was {task}; it must be one of {', '.join(ACTIVATIONS)}.")
     spec = get_backbone_spec(backbone).configure(**backbone_options)
@@ -81,10 +88,13 @@ def build_classifier(
     build = resolve_name(spec.builder)
     inputs, features = build(spec, weights=chosen, image_size=image_size, precision=precision)
     x = pool(features, pooling, precision)
-    x = add_head(x, num_outputs, ACTIVATIONS[task], hidden_units, dropout, l2, precision)
+    x = add_head(x, num_outputs, ACTIVATIONS[task], hidden_units, dropout, l2, precision, head)
     if task == "regression":
         x = layers.Rescaling(target_std, offset=target_mean, dtype="float32", name="units")(x)
-    return keras.Model(inputs, x, name="classifier" if task != "regression" else "regressor")
+    try:
+        return keras.Model(inputs, x, name="classifier" if task != "regression" else "regressor")
+    except ValueError as error:  # two layers of one name
+        raise UserError(f"The head or the backbone that was given does not fit into the model: {error}") from error
 
 
 # [part: hub]

@@ -4,9 +4,11 @@ import keras
 
 from tlkeras.backbones.registry import get_application_spec, get_provider
 from tlkeras.backbones.spec import BackboneSpec
+from tlkeras.backbones.table import BACKBONES
 from tlkeras.config.fields import Task
 from tlkeras.errors import UserError
 from tlkeras.modalities.base import Modality, get_modality
+from tlkeras.models.own_backbone import describe
 
 ACTIVATIONS: dict[Task, str] = {"single_label": "softmax", "multi_label": "sigmoid", "regression": "linear"}
 
@@ -42,7 +44,9 @@ def backbone_name(model: keras.Model) -> str:
 def get_spec(model: keras.Model) -> BackboneSpec:
     """Return the spec of the backbone that a model was built from, or one like it."""
     prefix, colon, _ = backbone_name(model).partition(":")
-    return get_provider(prefix).spec_of(get_backbone(model)) if colon else get_application_spec(prefix)
+    if colon:
+        return get_provider(prefix).spec_of(get_backbone(model))
+    return get_application_spec(prefix) if prefix in BACKBONES else describe(get_backbone(model))
 
 
 def get_task(model: keras.Model) -> Task:

@@ -12,8 +12,10 @@ import numpy as np
 import yaml
 
 from tlkeras import __version__
+from tlkeras.config.files import GIVEN
 from tlkeras.data.prepare import PreparedData
 from tlkeras.data.splits import save_split
+from tlkeras.errors import UserError
 
 if TYPE_CHECKING:
     import keras
@@ -46,11 +48,13 @@ def versions() -> dict[str, str]:
     return own | {name: version(name) for name in packages}
 
 
-def save_run(model: "keras.Model", config: Any, data: PreparedData, inputs: np.ndarray, folder: Path) -> None:
+def save_run(
+    model: "keras.Model", config: Any, data: PreparedData, inputs: np.ndarray, folder: Path, given: dict[str, str]
+) -> None:
     """Write all that `evaluate.py` and `predict.py` need; the saved model is compared on inputs `(B, …)`, decoded."""
     save_model(model, folder / MODEL, inputs)
     write_json(folder / "labels.json", {"task": data.task, "classes": data.classes, "modality": data.modality.name})
-    write_yaml(folder / "config.yaml", dataclasses.asdict(config))
+    write_yaml(folder / "config.yaml", dataclasses.asdict(config) | ({GIVEN: given} if given else {}))
     save_split(folder / "split.csv", data.examples, data.splits, data.digests)
     if data.unreadable:
         rows = [{"path": example.name, "reason": reason} for example, reason in data.unreadable]
@@ -71,3 +75,18 @@ def save_model(model: "keras.Model", path: Path, inputs: np.ndarray) -> None:
     difference = float(np.abs(before - after).max())
     if not difference <= 1e-6 * max(1.0, float(np.abs(before).max())):
         raise RuntimeError(f"The saved model differs from the trained one by {difference:.2g}; it must not be used.")
+
+
+def check_reload(model: "keras.Model") -> None:
+    """Refuse a model that Keras could not open again once it is saved, before it is trained."""
+    import keras
+
+    try:
+        keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(model), safe_mode=True)
+    except Exception as error:  # Keras raises errors of many kinds here
+        innermost = str(error).rpartition("Exception encountered: ")[2].strip() or type(error).__name__
+        reason = innermost.partition("\n")[0].partition(". ")[0]
+        raise UserError(
+            f"The model could not be opened again once it is saved: {reason[:200]}. Give layers of Keras, or decorate "
+            "your own classes and functions with @keras.saving.register_keras_serializable()."
+        ) from error

@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tlkeras.config.fields import flag_name
-from tlkeras.config.files import parse_options
+from tlkeras.config.files import GIVEN, parse_options
 from tlkeras.data.loading import available_cores
 from tlkeras.data.prepare import PreparedData
 from tlkeras.errors import UserError
@@ -14,20 +16,24 @@ from tlkeras.io.atomic import write_atomic
 from tlkeras.io.hashing import stream_hash
 from tlkeras.run.artifacts import versions
 
+NOTHING: Mapping[str, str] = MappingProxyType({})
 FILE = "identity.json"  # beside the checkpoints
 # Options that may differ when a run is resumed: where things are, and how it is started.
 MAY_CHANGE = ("run_dir", "data_dir", "overwrite", "resume", "memory_gb", "cache_gb", "data_description")
 CHUNK = 256  # examples that are read at a time
 
 
-def check_fingerprint(folder: Path, config: Any, data: PreparedData, weights: str | None = None) -> None:
+def check_fingerprint(
+    folder: Path, config: Any, data: PreparedData, weights: str | None = None, given: Mapping[str, str] = NOTHING
+) -> None:
     """Write the fingerprint of a run beside its checkpoints, or refuse to resume what differs from the one there.
 
-    `weights` is the hash of a backbone of an extra, or of a weight file that each start reads again.
+    `weights` is the hash of a backbone that is not in the table, or of a weight file that each start reads again;
+    `given` names what was given in Python.
     """
     options = {name: value for name, value in dataclasses.asdict(config).items() if name not in MAY_CHANGE}
     now = {"options": options, "data": digest_data(data), "versions": versions(), "cores": available_cores(),
-           "weights": weights}  # fmt: skip
+           "weights": weights, "given": dict(given)}  # fmt: skip
     now = json.loads(json.dumps(now))
     file = folder / FILE
     if not file.exists() and not any(folder.glob("*.npz")):
@@ -40,6 +46,7 @@ def check_fingerprint(folder: Path, config: Any, data: PreparedData, weights: st
                    if value != now["options"].get(name)]  # fmt: skip
         changes += [f"{name} {value}" for name, value in before["versions"].items() if value != now["versions"][name]]
         differs = {f"{before['cores']} cores": "cores", "other examples or labels": "data", "other weights": "weights"}
+        changes += given_differently(before.get("given", {}), given)
         changes += [words for words, name in differs.items() if before.get(name) != now[name]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         changes = ["a damaged record of its options"]
@@ -50,12 +57,18 @@ def check_fingerprint(folder: Path, config: Any, data: PreparedData, weights: st
         )
 
 
-def check_finished(file: Path, config: Any) -> None:
+def given_differently(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Return what else was given in Python before, as Python writes it."""
+    return [f"{name}={before.get(name)}" for name in {**before, **now} if before.get(name) != now.get(name)]
+
+
+def check_finished(file: Path, config: Any, now: Mapping[str, str] = NOTHING) -> None:
     """Refuse options other than those in the `config.yaml` of a finished run; None and "auto" were left open."""
     before = parse_options(file.read_text(encoding="utf-8"))
     given = {name: value for name, value in dataclasses.asdict(config).items()
              if name not in MAY_CHANGE and value not in (None, "auto")}  # fmt: skip
-    if changes := [f"{flag_name(name)} {before.get(name)}" for name in given if before.get(name) != given[name]]:
+    changes = [f"{flag_name(name)} {before.get(name)}" for name in given if before.get(name) != given[name]]
+    if changes := changes + given_differently(before.get(GIVEN, {}), now):
         raise UserError(
             f"The run in {file.parent} is finished, and was one with {', '.join(changes)}. Give another --run-dir, or "
             "--overwrite to replace it."

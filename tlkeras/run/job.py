@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class Job:
     prefix: str = ""  # in front of the default name of the folder
     shown: str = ""  # file that the last line names; the folder where it is empty
     stored_params: Callable[[Any, BackboneSpec], int] = lambda config, spec: 0  # of checkpoints and model, on the disk
+    given: dict[str, str] = field(default_factory=dict)  # names of what was given in Python, see `Extensions`
 
 
 def run_job(job: Job, config: Any, spec: BackboneSpec) -> Path:
@@ -48,7 +49,7 @@ def run_job(job: Job, config: Any, spec: BackboneSpec) -> Path:
     name = f"{job.prefix} {short_name(config.data)}".strip()
     path = choose_run_dir(config.run_dir, config.overwrite, job.result if config.resume else None, name, spec.name)
     if config.resume and is_complete(path, job.result):
-        check_finished(path / "config.yaml", dataclasses.replace(config, backbone=spec.name))
+        check_finished(path / "config.yaml", dataclasses.replace(config, backbone=spec.name), job.given)
         print(f"{job.title}: {path / job.shown} (it was finished before)")
         return path
     with run_directory(path, config.overwrite, config.resume) as folder:
@@ -75,7 +76,7 @@ def prepare(job: Job, config: Any, spec: BackboneSpec, path: Path, folder: Path)
     )
     file = initial_file(spec, config.weights)
     weights_hash = file_hash(file) if file else None
-    check_fingerprint(folder / CHECKPOINTS, config, data, weights_hash or spec.digest)
+    check_fingerprint(folder / CHECKPOINTS, config, data, weights_hash or spec.digest, job.given)
     load_tensorflow(config.seed)
     return config, spec, data, folder, weights_hash
 

@@ -60,7 +60,7 @@ def pretrain_and_write(
     weights = folder / f"{spec.name}.weights.h5"
     get_backbone(model).save_weights(weights)
     set_trainable(model, "none")
-    save_run(model, config, data, splits["validation"].first(16)[0], folder)
+    save_run(model, config, data, splits["validation"].first(16)[0], folder, {})
     write_table(folder / "history.csv", history)
     write_json(folder / "metrics.json", metrics)
     write_model_card(weights, config, data, metrics, sum(epoch["seconds"] for epoch in history), initial)

@@ -1,17 +1,20 @@
 """The work of `scripts/train.py`: options in, a run's folder out."""
 
 import logging
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlkeras.backbones.registry import get_backbone_spec
 from tlkeras.backbones.spec import BackboneSpec
+from tlkeras.config.extensions import Extensions
 from tlkeras.config.fields import Task
 from tlkeras.config.train import TrainConfig
 from tlkeras.data.loading import available_cores
 from tlkeras.data.prepare import PreparedData
 from tlkeras.progress import passing
-from tlkeras.run.artifacts import MODEL, save_run, versions, write_json, write_table
+from tlkeras.run.artifacts import MODEL, check_reload, save_run, versions, write_json, write_table
 from tlkeras.run.folder import CHECKPOINTS
 from tlkeras.run.job import Job, run_job
 from tlkeras.training.checkpoint import Checkpoints
@@ -24,11 +27,28 @@ if TYPE_CHECKING:
 log = logging.getLogger("tlkeras")
 
 
-def train(config: TrainConfig) -> Path:
+def train(
+    config: TrainConfig,
+    *,
+    callbacks: Sequence[Any] = (),
+    loss: Any = None,
+    metrics: Sequence[Any] = (),
+    head: Any = None,
+    augment: Any = None,
+    backbone: Any = None,
+) -> Path:
     """Train, evaluate and write one run, or resume it.
 
     Args:
         config: all options.
+        callbacks: Keras callbacks, called in both phases. Their `self.model` is the part that is trained: with cached
+            features only the layers above them. A run that is resumed starts them anew.
+        loss: a Keras loss, its name, or a function of targets and outputs `(B, K)`, in place of the task's own.
+        metrics: Keras metrics, their names, or functions: shown per epoch, and in `metrics.json` for each split.
+        head: a Keras layer, or a function, from pooled features `(B, C)` to `(B, F)`, before the output layer.
+        augment: a function of uint8 images `(B, S, S, 3)`, RGB 0–255, to the same, or a Keras layer or a list of them,
+            in place of the built-in augmentation. It is seeded for each epoch.
+        backbone: a Keras model from RGB pixels `(B, S, S, 3)`, 0–255, to features `(B, h, w, C)` or `(B, C)`.
 
     Returns:
         The run's folder.
@@ -40,8 +60,10 @@ def train(config: TrainConfig) -> Path:
         >>> run = tlkeras.train(tlkeras.TrainConfig(data="photos"))
     """
     config.check()
-    job = Job("Run", MODEL, train_and_write, stored_params=stored_params)
-    return run_job(job, config, get_backbone_spec(config.backbone))
+    given = Extensions(callbacks, loss, metrics, head, augment, backbone)
+    work = partial(train_and_write, given=given)
+    job = Job("Run", MODEL, work, stored_params=stored_params, given=given.names())
+    return run_job(job, config, get_backbone_spec(config.backbone if backbone is None else backbone))
 
 
 def stored_params(config: TrainConfig, spec: BackboneSpec) -> int:
@@ -50,7 +72,9 @@ def stored_params(config: TrainConfig, spec: BackboneSpec) -> int:
     return (16 if unfreeze == "all" else 6) * spec.num_params
 
 
-def train_and_write(config: TrainConfig, spec: BackboneSpec, data: PreparedData, folder: Path, *_: Any) -> None:
+def train_and_write(
+    config: TrainConfig, spec: BackboneSpec, data: PreparedData, folder: Path, *_: Any, given: Extensions
+) -> None:
     """Build, train and evaluate the model, and write everything into the folder."""
     from tlkeras.data.pipeline import split_data
     from tlkeras.evaluation.plots import plot_history
@@ -58,17 +82,24 @@ def train_and_write(config: TrainConfig, spec: BackboneSpec, data: PreparedData,
     from tlkeras.training.two_phase import train_two_phases
 
     splits = split_data(data)
-    model = build(config, spec, data.task, splits["train"])
+    model = build(config, spec, data.task, splits["train"], given.head)
+    if given.head is not None or given.backbone is not None:
+        check_reload(model)
     checkpoints = Checkpoints(folder / CHECKPOINTS)
-    result = train_two_phases(model, splits["train"], splits["validation"], config, checkpoints)
-    metrics = evaluate_splits(without_resizing(model), splits, config.batch_size, data.task)
+    result = train_two_phases(
+        model, splits["train"], splits["validation"], config, checkpoints,
+        callbacks=given.callbacks, loss=given.loss, metrics=given.metrics, augment=given.augment,
+    )  # fmt: skip
+    metrics = evaluate_splits(without_resizing(model), splits, config.batch_size, data.task, given.metrics)
     with passing("Saving"):
-        save_run(model, config, data, splits["validation"].first(16)[0], folder)
+        save_run(model, config, data, splits["validation"].first(16)[0], folder, given.names())
     write_table(folder / "history.csv", result.history)
     plot_history(result.history, result.epoch, folder / "curves.png")
     metadata = {
         "kept_phase": result.kept,
         "kept_epoch": result.epoch,
+        "monitor": result.monitor,
+        "monitor_value": result.value,
         "seconds": {phase: round(seconds, 2) for phase, seconds in result.seconds.items()},
         "seed": config.seed,
         "cpu_count": available_cores(),
@@ -81,7 +112,7 @@ def train_and_write(config: TrainConfig, spec: BackboneSpec, data: PreparedData,
                  data.modality.plural)  # fmt: skip
 
 
-def build(config: TrainConfig, spec: BackboneSpec, task: Task, train: "SplitData") -> "keras.Model":
+def build(config: TrainConfig, spec: BackboneSpec, task: Task, train: "SplitData", head: Any = None) -> "keras.Model":
     """Build the model of a run; the training split calibrates random weights and, for regression, the output's unit."""
     from tlkeras.models.builders import build_classifier
 
@@ -99,6 +130,7 @@ def build(config: TrainConfig, spec: BackboneSpec, task: Task, train: "SplitData
         dropout=config.dropout,
         l2=config.l2,
         precision=config.precision,
+        head=head,
         **unit,
     )
     if config.weights == "none":
@@ -110,20 +142,24 @@ def build(config: TrainConfig, spec: BackboneSpec, task: Task, train: "SplitData
 
 
 def evaluate_splits(
-    model: "keras.Model", splits: dict[str, "SplitData"], batch_size: int, task: Task
+    model: "keras.Model", splits: dict[str, "SplitData"], batch_size: int, task: Task, own: Sequence[Any] = ()
 ) -> dict[str, dict[str, Any]]:
     """Return the metrics of each split by its name: every example once, without augmentation.
 
-    The model takes decoded examples, such as resized pixels `(B, S, S, 3)`, and gives outputs `(B, K)`.
+    The model takes decoded examples, such as resized pixels `(B, S, S, 3)`, and gives outputs `(B, K)`. Metrics of
+    one's own come after the others.
     """
     from tlkeras.data.pipeline import evaluation_batches
     from tlkeras.evaluation.metrics import compute_metrics
+    from tlkeras.training.extensions import own_metrics, values_of
 
     metrics = {}
     for name, split in splits.items():
         with passing(f"Evaluating {name} {split.modality.plural}"):
             outputs = model.predict(evaluation_batches(split, batch_size), verbose=0)
         metrics[name] = compute_metrics(outputs, split.targets, task)
+        if own:
+            metrics[name] |= values_of(own_metrics(own, split.targets), split.targets, outputs)
     return metrics
 
 

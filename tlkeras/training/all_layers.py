@@ -6,6 +6,7 @@ from functools import partial
 
 import keras
 
+from tlkeras.config.extensions import Extensions
 from tlkeras.config.fields import check_values
 from tlkeras.config.pretrain import AllLayersOptions
 from tlkeras.data.pipeline import SplitData, evaluation_batches, steps_per_epoch, training_batches
@@ -54,7 +55,7 @@ def train_all_layers(
         train.modality.throughput_unit,
     )
     optimizer = loss_scaled(model, all_layers_optimizer(options, steps * options.epochs))
-    variables = compile_part(model, inputs.part, optimizer, options.label_smoothing)
+    variables = compile_part(model, inputs.part, optimizer, options.label_smoothing, Extensions())
     saved = checkpoints.latest() if checkpoints else None
     history = saved.state["history"] if saved else []
     if saved:

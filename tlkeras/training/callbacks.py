@@ -9,7 +9,6 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from tlkeras.config.fields import Task
 from tlkeras.errors import UserError
 from tlkeras.progress import ERASE
 from tlkeras.training.checkpoint import assign_all, to_numpy
@@ -23,11 +22,9 @@ REDRAW_SECONDS = 0.2
 Logs = dict[str, float] | None
 
 
-def score(logs: dict[str, float], task: Task) -> tuple[float, ...]:
-    """Return what epochs are compared by, higher is better: accuracy and then loss for one label, else the loss."""
-    if task == "single_label":
-        return (logs["val_accuracy"], -logs["val_loss"])
-    return (-logs["val_loss"],)
+def score(logs: dict[str, float], monitor: str) -> tuple[float, ...]:
+    """Return what epochs are compared by, higher is better: the loss, or the accuracy and then the loss."""
+    return (-logs["val_loss"],) if monitor == "val_loss" else (logs[monitor], -logs["val_loss"])
 
 
 class TerminateOnNaN(keras.callbacks.Callback):
@@ -48,19 +45,19 @@ class TerminateOnNaN(keras.callbacks.Callback):
 class RestoreBestWeights(keras.callbacks.Callback):
     """Keep the trainable weights of the best epoch on validation, restore them at the end, and stop early (`done`)."""
 
-    def __init__(self, task: Task, patience: int) -> None:
+    def __init__(self, monitor: str, patience: int) -> None:
         super().__init__()
-        self._task, self._patience = task, patience
+        self._monitor, self._patience = monitor, patience
         self.best: tuple[float, ...] = ()  # which any score is above
         self.epoch, self.done = -1, False
         self.weights: list[np.ndarray] = []
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        current = score(logs or {}, self._task)
+        current = score(logs or {}, self._monitor)
         if current > self.best:
             self.best, self.epoch, self.weights = current, epoch, to_numpy(self.model.trainable_weights)
         elif epoch - self.epoch >= self._patience:
-            log.info("Early stopping: no better validation result for %d epochs.", self._patience)
+            log.info("Early stopping: %s was no better for %d epochs (--patience).", self._monitor, self._patience)
             self.model.stop_training = self.done = True
 
     def on_train_end(self, logs: Logs = None) -> None:

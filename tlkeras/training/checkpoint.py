@@ -82,22 +82,14 @@ def checksum(content: bytes | memoryview) -> str:
 def training_state(part: "keras.Model") -> list["keras.Variable"]:
     """Return all that a training step of a compiled model changes, frozen weights aside; builds the optimizer.
 
-    These are weights, the moving statistics that are updated, the states of random layers, and what the optimizer
-    keeps.
+    These are weights, what trainable layers keep beside them (moving statistics, states of random layers), and what the
+    optimizer keeps.
     """
-    import keras
-
     from tlkeras.models.keras_private import flatten_layers
 
     part.optimizer.build(part.trainable_variables)
-    statistics = {
-        id(weight)
-        for layer in flatten_layers(part)
-        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
-        for weight in layer.non_trainable_weights
-    }
-    states = [variable for variable in part.non_trainable_variables
-              if id(variable) in statistics or variable.name == "seed_generator_state"]  # fmt: skip
+    frozen = {id(weight) for layer in flatten_layers(part) if not layer.trainable for weight in layer.weights}
+    states = [variable for variable in part.non_trainable_variables if id(variable) not in frozen]
     return [*part.trainable_variables, *states, *part.optimizer.variables]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tlkeras.config.extensions import Extensions
 from tlkeras.data.pipeline import SplitData, steps_per_epoch
 from tlkeras.errors import UserError
 from tlkeras.models.introspect import decoded_input, get_task, model_modality
@@ -47,8 +48,16 @@ class PhaseInputs:
         return steps_per_epoch(self.examples, self.batch_size)
 
 
-def loss_and_metrics(model: keras.Model, label_smoothing: float) -> dict[str, Any]:
-    """Return loss and metrics of a model's task, as arguments of `compile`.
+def loss_and_metrics(model: keras.Model, label_smoothing: float, given: Extensions) -> dict[str, Any]:
+    """Return loss and metrics, those that were given and those of a model's task, as arguments of `compile`."""
+    arguments = task_loss_and_metrics(model, label_smoothing)
+    if given.loss is not None:
+        arguments |= {"loss": given.loss, "loss_weights": None}
+    return arguments | {"metrics": [*arguments["metrics"], *given.metrics]}
+
+
+def task_loss_and_metrics(model: keras.Model, label_smoothing: float) -> dict[str, Any]:
+    """Return loss and metrics of a model's task.
 
     The loss is cross-entropy for labels, of which a fraction may be spread over all classes (Szegedy et al. 2016,
     arXiv:1512.00567), and the squared error for numbers.
@@ -58,19 +67,25 @@ def loss_and_metrics(model: keras.Model, label_smoothing: float) -> dict[str, An
         loss = keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing)
         return {"loss": loss, "metrics": [keras.metrics.CategoricalAccuracy(name="accuracy")]}
     if task == "multi_label":
-        loss = keras.losses.BinaryCrossentropy(label_smoothing=label_smoothing)
-        return {"loss": loss, "metrics": [keras.metrics.BinaryAccuracy(name="accuracy")]}
+
+        def binary_crossentropy(true: keras.KerasTensor, predicted: keras.KerasTensor) -> keras.KerasTensor:
+            """Return the loss of each label `(B, K)`, so that each can have a weight; Keras takes the mean of all."""
+            smooth = true * (1 - label_smoothing) + label_smoothing / 2
+            return keras.ops.binary_crossentropy(smooth, predicted)
+
+        return {"loss": binary_crossentropy, "metrics": [keras.metrics.BinaryAccuracy(name="accuracy")]}
     # In units of the targets' own variance, so that learning rates and penalties mean the same for any unit.
     std = float(model.get_layer("units").scale)
     return {"loss": "mse", "loss_weights": std**-2, "metrics": [keras.metrics.MeanAbsoluteError(name="mae")]}
 
 
 def compile_part(
-    model: keras.Model, part: keras.Model, optimizer: keras.optimizers.Optimizer, label_smoothing: float
-) -> list[keras.Variable]:
+    model: keras.Model, part: keras.Model, optimizer: keras.optimizers.Optimizer, label_smoothing: float,
+    given: Extensions,
+) -> list[keras.Variable]:  # fmt: skip
     """Compile the part of a model that runs, and return all that a training step changes."""
     # XLA on the CPU made MobileNetV2 fifteen times slower, and deterministic mode goes without it anyway.
-    part.compile(optimizer=optimizer, jit_compile=False, **loss_and_metrics(model, label_smoothing))
+    part.compile(optimizer=optimizer, jit_compile=False, **loss_and_metrics(model, label_smoothing, given))
     return training_state(part)
 
 

@@ -8,25 +8,28 @@ from typing import Any
 import keras
 
 from tlkeras.config.train import TrainingOptions
+from tlkeras.data.own_augment import OwnAugmentation
 from tlkeras.data.pipeline import SplitData, balanced_class_weights, evaluation_batches, training_batches
 from tlkeras.features.extract import Features, check_finite, get_features
 from tlkeras.features.split_model import split_model
 from tlkeras.models.freezing import first_trainable_index
-from tlkeras.models.introspect import backbone_title, get_backbone, without_resizing
+from tlkeras.models.introspect import backbone_title, get_backbone, get_task, without_resizing
 from tlkeras.training.phase import PhaseInputs
 
 log = logging.getLogger("tlkeras")
 
 
 def prepare_phases(
-    model: keras.Model, train: SplitData, validation: SplitData, options: TrainingOptions
-) -> dict[str, PhaseInputs]:
+    model: keras.Model, train: SplitData, validation: SplitData, options: TrainingOptions,
+    own_augment: OwnAugmentation | None = None,
+) -> dict[str, PhaseInputs]:  # fmt: skip
     """Return the inputs of "frozen" and "finetune"; say in a line why a phase goes without cached features."""
-    weights = balanced_class_weights(train.targets) if options.class_weights == "balanced" else None
+    balanced = options.class_weights == "balanced"
+    weights = balanced_class_weights(train.targets, get_task(model)) if balanced else None
     order: dict[str, Any] = {"batch_size": options.batch_size, "seed": options.seed, "class_weights": weights}
     whole = PhaseInputs(
         without_resizing(model),
-        partial(training_batches, train, options, **order),
+        partial(training_batches, train, options, own_augment=own_augment, **order),
         evaluation_batches(validation, options.batch_size),
         len(train),
         options.batch_size,
@@ -39,7 +42,7 @@ def prepare_phases(
         for first in sorted({split_index(model, options), 0}, reverse=True):
             parts, name = split_model(model, first), f"{backbone_title(model)}, pooled"
             name += f" and below {get_backbone(model).layers[first].name}" if first else ""
-            features = get_features(parts.below, name, train, validation, options)
+            features = get_features(parts.below, name, train, validation, options, own_augment)
             if features:
                 tops = {"frozen": (parts.head, slice(1)), "finetune": (parts.upper, slice(1, None))}
                 for phase, (part, tensors) in tops.items():

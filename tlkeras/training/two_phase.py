@@ -3,10 +3,14 @@
 import dataclasses
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import keras
+import numpy as np
 
+from tlkeras.config.extensions import Extensions
 from tlkeras.config.fields import check_values
 from tlkeras.config.train import TrainingOptions
 from tlkeras.data.pipeline import SplitData
@@ -15,11 +19,14 @@ from tlkeras.models.freezing import FrozenWeights, first_trainable_index, set_tr
 from tlkeras.models.introspect import get_backbone, get_spec, get_task
 from tlkeras.training.callbacks import HistoryLogger, Logs, RestoreBestWeights
 from tlkeras.training.checkpoint import Checkpoint, Checkpoints, assign_all, to_numpy
+from tlkeras.training.extensions import resolve_extensions
 from tlkeras.training.optimizers import make_optimizer
 from tlkeras.training.phase import TITLES, Phase, PhaseInputs, check_data, compile_part, fit
 from tlkeras.training.phase_inputs import prepare_phases
 
 log = logging.getLogger("tlkeras")
+
+RESTARTED = " Note: callbacks= start anew, as Keras' callbacks do not save their state."
 
 
 @dataclass
@@ -31,7 +38,8 @@ class TrainingResult:
             validation.
         seconds: of the pass that computes features, and of each phase, by its name.
         kept: the phase whose model was kept.
-        epoch: number of the epoch whose weights were kept, from 1.
+        epoch: number of the epoch whose weights were kept, counted over both phases from 1.
+        monitor: the validation metric that chose it, "val_loss" or "val_accuracy"; `value` is what it was then.
         best: the score of that epoch, empty before the first; see `tlkeras.training.callbacks.score`.
     """
 
@@ -39,10 +47,16 @@ class TrainingResult:
     seconds: dict[str, float] = field(default_factory=dict)
     kept: str = ""
     epoch: int = 0
+    monitor: str = "val_loss"
     best: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         self.best = tuple(self.best)  # a checkpoint holds a list
+
+    @property
+    def value(self) -> float:
+        """Return what `monitor` was in the epoch that was kept."""
+        return next(row[self.monitor] for row in self.history if row["epoch"] == self.epoch)
 
 
 def train_two_phases(
@@ -51,12 +65,17 @@ def train_two_phases(
     validation: SplitData,
     options: TrainingOptions,
     checkpoints: Checkpoints | None = None,
+    *,
+    callbacks: Sequence[Any] = (),
+    loss: Any = None,
+    metrics: Sequence[Any] = (),
+    augment: Any = None,
 ) -> TrainingResult:
     """Train a model from `build_classifier` in place.
 
-    Each phase has its own optimizer, schedule and callbacks. Of each phase the best epoch on validation is kept, and
-    phase 1's model when phase 2 does not beat it. After each phase the program proves that nothing moved that was
-    frozen.
+    Each phase has its own optimizer, schedule and callbacks. Of each phase the epoch that is best on validation by
+    `options.monitor` is kept, and phase 1's model when phase 2 does not beat it. After each phase the program proves
+    that nothing moved that was frozen.
 
     Args:
         model: from `build_classifier`.
@@ -66,13 +85,18 @@ def train_two_phases(
             Keras' own seed: call `keras.utils.set_random_seed` before the model is built to repeat a run.
         checkpoints: where each epoch is saved, and where a stopped training resumes; model, data and options must then
             be what they were. It ends bit by bit as if it had not been stopped.
+        callbacks: as for `tlkeras.train`, and so are the next three.
+        loss: a Keras loss, its name, or a function.
+        metrics: Keras metrics, their names, or functions.
+        augment: a function of uint8 images `(B, S, S, 3)`, or Keras layers.
 
     Returns:
         History, times, and which epoch was kept. The model holds the kept weights.
 
     Raises:
-        UserError: an option is not valid, the examples or targets do not fit the model, the frozen weights are not
-            those of the checkpoints, or the loss of phase 1 became NaN or infinite, with what to lower.
+        UserError: an option is not valid or not for the model's task, the examples or targets do not fit the model, the
+            frozen weights are not those of the checkpoints, or the loss of phase 1 became NaN or infinite, with what to
+            lower.
         RuntimeError: a frozen weight moved.
 
     Example:
@@ -80,12 +104,15 @@ def train_two_phases(
         >>> result = tlkeras.train_two_phases(model, splits["train"], splits["validation"], options)
     """
     check_values(options)
+    options.check_task(get_task(model))
     check_data(model, train, validation)
     options = options.with_defaults(get_spec(model).finetune_from)
+    given = Extensions(callbacks=callbacks, loss=loss, metrics=metrics, augment=augment)
+    given = resolve_extensions(given, train, options)
     saved = checkpoints.latest() if checkpoints else None
-    result = TrainingResult(**saved.state["result"]) if saved else TrainingResult()
+    result = TrainingResult(**saved.state["result"]) if saved else TrainingResult(monitor=options.monitor)
     start = time.perf_counter()
-    inputs = prepare_phases(model, train, validation, options)
+    inputs = prepare_phases(model, train, validation, options, given.augment)
     result.seconds["features"] = result.seconds.get("features", 0.0) + time.perf_counter() - start
     for phase in plan_phases(model, options):
         count = set_trainable(model, phase.unfreeze)
@@ -94,7 +121,7 @@ def train_two_phases(
         state = "backbone frozen" if phase.name == "frozen" else f"{phase.unfreeze} unfrozen"
         log.info("%s, %s: %s.", TITLES[phase.name], state, count)
         resumed = saved if saved and saved.state["phase"] == phase.name else None
-        train_phase(model, phase, inputs, options, result, checkpoints, resumed)
+        train_phase(model, phase, inputs, options, result, checkpoints, resumed, given)
     set_trainable(model, "none")
     return result
 
@@ -112,7 +139,7 @@ def plan_phases(model: keras.Model, options: TrainingOptions) -> list[Phase]:
 
 def train_phase(
     model: keras.Model, phase: Phase, inputs: dict[str, PhaseInputs], options: TrainingOptions, result: TrainingResult,
-    checkpoints: Checkpoints | None, saved: Checkpoint | None,
+    checkpoints: Checkpoints | None, saved: Checkpoint | None, given: Extensions,
 ) -> None:  # fmt: skip
     """Train one phase, or resume it where a checkpoint was saved; keep its best epoch if it beats the result so far."""
     frozen, before = FrozenWeights(model), to_numpy(model.trainable_weights)
@@ -120,20 +147,21 @@ def train_phase(
     ran = inputs[phase.name]
     steps = ran.steps * (phase.last_epoch - phase.first_epoch)
     optimizer = make_optimizer(model, options, phase.learning_rate, steps)
-    variables = compile_part(model, ran.part, optimizer, options.label_smoothing)
-    best, first_epoch, spent = RestoreBestWeights(get_task(model), options.patience), phase.first_epoch, 0.0
+    variables = compile_part(model, ran.part, optimizer, options.label_smoothing, given)
+    best, first_epoch, spent = RestoreBestWeights(options.monitor, options.patience), phase.first_epoch, 0.0
     if saved:
         check_same(fingerprint, saved)
         assign_all(variables, saved.arrays["changing"])
         best.restore(saved.state["best"], saved.arrays["best"])
         before, spent = saved.arrays["before"], saved.state["seconds"]
         first_epoch = phase.last_epoch if best.done else saved.number
-        log.info("Resuming from epoch %d.", saved.number)
+        log.info("Resuming from epoch %d.%s", saved.number, RESTARTED if given.callbacks else "")
     start = time.perf_counter() - spent
-    callbacks: list[keras.callbacks.Callback] = [best, HistoryLogger(result.history, phase.name)]
+    callbacks: list[keras.callbacks.Callback] = [best, HistoryLogger(result.history, phase.name), *given.callbacks]
     if checkpoints:
 
         def write(epoch: int, logs: Logs) -> None:
+            best.done |= ran.part.stop_training  # one of the other callbacks may have ended the phase
             arrays = {"changing": to_numpy(variables), "best": best.weights, "before": before}
             state = {"phase": phase.name, "result": dataclasses.asdict(result), "best": best.state()}
             checkpoints.write(epoch + 1, arrays, fingerprint | state | {"seconds": time.perf_counter() - start})
@@ -149,11 +177,20 @@ def train_phase(
         return
     result.seconds[phase.name] = time.perf_counter() - start
     frozen.check()
-    if best.best > result.best:
+    keep_better(model, phase, best, before, result)
+
+
+def keep_better(
+    model: keras.Model, phase: Phase, best: RestoreBestWeights, before: list[np.ndarray], result: TrainingResult
+) -> None:
+    """Keep the best epoch of a phase where it beats the result so far, else the weights before it; say so."""
+    better = best.best > result.best
+    if better:
         result.best, result.kept, result.epoch = best.best, phase.name, best.epoch + 1
     else:
         assign_all(model.trainable_weights, before)
-        log.info("Phase 2 did not beat phase 1 on validation: phase 1's model is kept.")
+    log.info("Restored epoch %d of %d (%s %s)%s.", result.epoch, phase.last_epoch, result.monitor,
+             f"{result.value:#.3g}", "" if better else ", as phase 2 did not beat phase 1")  # fmt: skip
 
 
 def check_same(fingerprint: dict, saved: Checkpoint) -> None:

@@ -1,0 +1,101 @@
+"""Check loss, metrics, callbacks and augmentation of one's own before anything is trained."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from tlkeras.config.extensions import Extensions, name_of
+from tlkeras.config.train import TrainingOptions
+from tlkeras.data.own_augment import OwnAugmentation
+from tlkeras.data.pipeline import SplitData
+from tlkeras.errors import UserError
+
+log = logging.getLogger("tlkeras")
+
+# What the history and `metrics.json` have of their own.
+TAKEN = {"accuracy", "count", "correct", "exact_match", "loss", "macro_f1", "mae", "r2", "rmse"}
+
+
+def resolve_extensions(given: Extensions, train: SplitData, options: TrainingOptions) -> Extensions:
+    """Return them as objects of Keras; refuse what does not fit the data, or options that have no effect with them."""
+    for callback in given.callbacks:
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise UserError(f"callbacks holds {callback!r}; give objects of keras.callbacks.Callback.")
+    return replace(
+        given,
+        loss=given.loss if given.loss is None else own_loss(given.loss, train.targets, options),
+        metrics=own_metrics(given.metrics, train.targets),
+        augment=given.augment if given.augment is None else own_augmentation(given.augment, train),
+    )
+
+
+def own_loss(given: Any, targets: np.ndarray, options: TrainingOptions) -> Any:
+    """Return a loss by its name, or as it is; try it on targets as they are, `(B, K)` float32."""
+    if options.label_smoothing or options.class_weights != "none":
+        raise UserError("--label-smoothing and --class-weights are of tlkeras' own loss; leave them out with loss=.")
+    some = targets[:2]
+    try:
+        loss = keras.losses.get(given)
+        value = np.asarray(loss(some, np.full_like(some, 1 / some.shape[1])))
+    except Exception as error:  # of many kinds
+        raise cannot("loss", given, some, error) from error
+    if not np.isfinite(value).all():
+        raise UserError(f"loss={name_of(given)} is {value} for even outputs {some.shape}; give a loss that is finite.")
+    return loss
+
+
+def own_metrics(given: Sequence[Any], targets: np.ndarray) -> list[keras.metrics.Metric]:
+    """Return metrics by their names, or as they are; each must give one number."""
+    found: list[keras.metrics.Metric] = []
+    some = targets[:2]
+    for one in given:
+        try:
+            metric = keras.metrics.get(one)
+            if not isinstance(metric, keras.metrics.Metric):
+                metric = keras.metrics.MeanMetricWrapper(metric, name=name_of(one))
+            metric.update_state(some, np.full_like(some, 1 / some.shape[1]))
+            float(metric.result())
+            metric.reset_state()
+        except Exception as error:  # of many kinds
+            raise cannot("metrics", one, some, error) from error
+        if metric.name in TAKEN | {other.name for other in found}:
+            raise UserError(f"metrics has {metric.name}, and there is one of this name already; give it another name=.")
+        found.append(metric)
+    return found
+
+
+def cannot(argument: str, given: Any, targets: np.ndarray, error: Exception) -> UserError:
+    """Return the error for a loss or metric that cannot be computed."""
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    return UserError(
+        f"{argument}={name_of(given)} cannot be used: {reason}. It must give one number for float32 targets and "
+        f"outputs, both of shape (B, {targets.shape[1]}); classes are one-hot."
+    )
+
+
+def own_augmentation(given: Any, train: SplitData) -> OwnAugmentation:
+    """Return an augmentation that was tried on the first images."""
+    if not train.modality.augmentable:
+        raise UserError(f"augment= is for images, and these are {train.modality.plural}; leave it out.")
+    own = OwnAugmentation(given)
+    own.check(train.first(2)[0])
+    log.info(
+        "Note: augment= takes the place of flips, crops, rotation and color jitter. Its features are not kept for the "
+        "next run, as nothing tells whether it is still the same."
+    )
+    return own
+
+
+def values_of(metrics: Sequence[keras.metrics.Metric], targets: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
+    """Return metrics of one's own by name, over all examples at once."""
+    values = {}
+    for metric in metrics:
+        metric.reset_state()
+        metric.update_state(targets, outputs)
+        values[metric.name] = float(metric.result())
+        metric.reset_state()
+    return values
