@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from tlkeras.backbones.registry import get_backbone_spec
 from tlkeras.backbones.spec import BackboneSpec
-from tlkeras.config.fields import Task
+from tlkeras.config.fields import Task, with_options
 from tlkeras.config.train import TrainConfig
 from tlkeras.data.loading import available_cores
-from tlkeras.data.prepare import PreparedData
+from tlkeras.data.prepare import PreparedData, name_data
+from tlkeras.errors import UserError
 from tlkeras.run.artifacts import MODEL, save_run, versions, write_json, write_table
 from tlkeras.run.folder import CHECKPOINTS
 from tlkeras.run.job import Job, run_job
@@ -23,11 +24,21 @@ if TYPE_CHECKING:
 log = logging.getLogger("tlkeras")
 
 
-def train(config: TrainConfig) -> Path:
+def train(
+    config: TrainConfig | None = None,
+    /,
+    *,
+    data: Any = None,
+    epochs: tuple[int, int] | None = None,
+    **options: Any,
+) -> Path:
     """Train, evaluate and write one run, or resume it.
 
     Args:
-        config: all options.
+        config: all options; or give them by keyword.
+        data: a folder or CSV file, or data in memory, as for `prepare_data`.
+        epochs: `(frozen_epochs, finetune_epochs)` of the two phases.
+        **options: any other option of `TrainConfig`, such as `backbone="ResNet50"`.
 
     Returns:
         The run's folder.
@@ -36,11 +47,23 @@ def train(config: TrainConfig) -> Path:
         UserError: for a mistake in options or data; nothing is left behind.
 
     Example:
-        >>> run = tlkeras.train(tlkeras.TrainConfig(data="photos"))
+        >>> run = tlkeras.train(data="photos", epochs=(5, 5))
     """
-    config.check()
+    chosen, data = name_data(make_config(config, epochs, options), data)
+    chosen.check()
     job = Job("Run", MODEL, train_and_write, stored_params=stored_params)
-    return run_job(job, config, get_backbone_spec(config.backbone))
+    return run_job(job, chosen, get_backbone_spec(chosen.backbone), data)
+
+
+def make_config(config: TrainConfig | None, epochs: Any, options: dict[str, Any]) -> TrainConfig:
+    """Return the config that `train` was given, as one or by keyword."""
+    if config is not None and not isinstance(config, TrainConfig):
+        raise UserError(f"A {type(config).__name__} was given; it must be a TrainConfig. Give data as train(data=...).")
+    if epochs is not None:
+        if not (isinstance(epochs, tuple | list) and len(epochs) == 2):
+            raise UserError(f"epochs was {epochs!r}; it must be those of both phases, such as epochs=(10, 10).")
+        options = dict(zip(("frozen_epochs", "finetune_epochs"), epochs, strict=True)) | options
+    return with_options(config or TrainConfig(), options, "train")
 
 
 def stored_params(config: TrainConfig, spec: BackboneSpec) -> int:
