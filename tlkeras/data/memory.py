@@ -4,12 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from tlkeras.config.fields import Task, TaskOption
 from tlkeras.data.example import SPLIT_WORDS, DatasetListing, Example, Label, Split
 from tlkeras.errors import UserError
-from tlkeras.modalities.image import to_rgb
+from tlkeras.modalities.image import ImageModality
 
 Arrays = tuple[Sequence[Any], np.ndarray]  # images, one label for each
 ACCEPTED = (
@@ -42,7 +41,7 @@ def find(data: Any, task: TaskOption = "auto") -> DatasetListing:
         raise UserError(f"The labels of the splits have different shapes: {shapes}. Give the same kind.") from None
     chosen, classes, labels = _read_labels(stacked, task, notes)
     owners = [split for split, (images, _) in parts.items() for _ in range(len(images))]
-    images = _check_range([image for images, _ in parts.values() for image in images])
+    images = ImageModality.from_memory([image for images, _ in parts.values() for image in images])
     examples = [
         Example(f"{split}/{number}" if split else str(number), label, split, content=image)
         for number, (image, label, split) in enumerate(zip(images, labels, owners, strict=True))
@@ -167,27 +166,3 @@ def _read_numbers(labels: np.ndarray, task: TaskOption, notes: list[str]) -> tup
 def _refuse_task(task: TaskOption, found: Task, what: str) -> None:
     if task not in ("auto", found):
         raise UserError(f"The task is {task}, but the labels are {what}. Leave the task out, or give other labels.")
-
-
-def _check_range(images: Sequence[Any]) -> list[np.ndarray]:
-    """Return uint8 RGB images of any size; refuse pixels that are not 0–255, which would be learned in silence."""
-    arrays = [np.asarray(to_rgb(image)) if isinstance(image, Image.Image) else np.asarray(image) for image in images]
-    kinds = {str(array.dtype) for array in arrays}
-    if wrong := sorted(kind for kind in kinds if np.dtype(kind).kind not in "uif"):
-        raise UserError(f"The images have the dtype {wrong[0]}. Give uint8 or float pixels from 0 to 255.")
-    low, high = min(array.min(initial=0) for array in arrays), max(array.max(initial=0) for array in arrays)
-    if not (low >= 0 and high <= 255):  # NaN as well
-        named = ", ".join(sorted(kinds))
-        raise UserError(f"The pixels ({named}) go from {low:g} to {high:g}. Give them from 0 to 255.")
-    if high <= 1 and any(array.dtype.kind == "f" for array in arrays):
-        raise UserError("The pixels go from 0 to 1. Give them from 0 to 255: multiply by 255.")
-    return [_rgb(array) for array in arrays]
-
-
-def _rgb(array: np.ndarray) -> np.ndarray:
-    if array.ndim == 2:
-        array = array[..., None]
-    if array.ndim != 3 or array.shape[-1] not in (1, 3):
-        raise UserError(f"An image has the shape {array.shape}. Give RGB images (H, W, 3), or gray ones (H, W).")
-    pixels = array if array.dtype == np.uint8 else np.rint(array).astype(np.uint8)
-    return np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels

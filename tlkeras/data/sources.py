@@ -111,7 +111,7 @@ def _csv_part(data: str) -> ModuleType:
         return importlib.import_module(f"{__package__}.csv_file")
     except ModuleNotFoundError:
         raise UserError(
-            f"--data was {data}, and this project was made without tables; the template's tools/new_project.py "
+            f"--data was {data}, and this project was made without CSV files; the template's tools/new_project.py "
             "--with csv makes one with them. Give a folder with one subfolder per class."
         ) from None
 

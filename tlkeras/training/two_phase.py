@@ -4,19 +4,20 @@ import dataclasses
 import logging
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import keras
 
-from tlkeras.config.fields import check_values
+from tlkeras.config.fields import check_values, with_options
 from tlkeras.config.train import TrainingOptions
-from tlkeras.data.pipeline import SplitData
 from tlkeras.errors import UserError
 from tlkeras.models.freezing import FrozenWeights, first_trainable_index, set_trainable
 from tlkeras.models.introspect import get_backbone, get_spec, get_task
 from tlkeras.training.callbacks import HistoryLogger, Logs, RestoreBestWeights
 from tlkeras.training.checkpoint import Checkpoint, Checkpoints, assign_all, to_numpy
+from tlkeras.training.given_data import fit_to_model
 from tlkeras.training.optimizers import make_optimizer
-from tlkeras.training.phase import TITLES, Phase, PhaseInputs, check_data, compile_part, fit
+from tlkeras.training.phase import TITLES, Phase, PhaseInputs, compile_part, fit
 from tlkeras.training.phase_inputs import prepare_phases
 
 log = logging.getLogger("tlkeras")
@@ -47,10 +48,11 @@ class TrainingResult:
 
 def train_two_phases(
     model: keras.Model,
-    train: SplitData,
-    validation: SplitData,
-    options: TrainingOptions,
+    train: Any,
+    validation: Any = None,
+    options: TrainingOptions | None = None,
     checkpoints: Checkpoints | None = None,
+    **changes: Any,
 ) -> TrainingResult:
     """Train a model from `build_classifier` in place.
 
@@ -60,12 +62,16 @@ def train_two_phases(
 
     Args:
         model: from `build_classifier`.
-        train: the training split.
-        validation: the validation split, which chooses the epoch and nothing else.
-        options: epochs, learning rates and all else; `TrainConfig` is one too. Dropout and hidden layers start from
-            Keras' own seed: call `keras.utils.set_random_seed` before the model is built to repeat a run.
+        train: the training split: a `SplitData`, or data of any kind that `prepare_data` takes, with the classes in
+            the order of the model's outputs.
+        validation: the validation split, which chooses the epoch and nothing else; any kind of data with the classes of
+            `train`.
+        options: epochs, learning rates and all else; the defaults when None. `TrainConfig` is one too. Dropout and
+            hidden layers start from Keras' own seed: call `keras.utils.set_random_seed` before the model is built to
+            repeat a run.
         checkpoints: where each epoch is saved, and where a stopped training resumes; model, data and options must then
             be what they were. It ends bit by bit as if it had not been stopped.
+        **changes: single options, such as `frozen_epochs=5`.
 
     Returns:
         History, times, and which epoch was kept. The model holds the kept weights.
@@ -76,11 +82,11 @@ def train_two_phases(
         RuntimeError: a frozen weight moved.
 
     Example:
-        >>> options = tlkeras.TrainingOptions(frozen_epochs=5)
-        >>> result = tlkeras.train_two_phases(model, splits["train"], splits["validation"], options)
+        >>> result = tlkeras.train_two_phases(model, splits["train"], splits["validation"], frozen_epochs=5)
     """
+    options = with_options(options or TrainingOptions(), changes, "train_two_phases")
     check_values(options)
-    check_data(model, train, validation)
+    train, validation = fit_to_model(model, train, validation)
     options = options.with_defaults(get_spec(model).finetune_from)
     saved = checkpoints.latest() if checkpoints else None
     result = TrainingResult(**saved.state["result"]) if saved else TrainingResult()
