@@ -25,7 +25,7 @@ log = logging.getLogger("tlkeras")
 Config = TypeVar("Config", bound=DataOptions)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PreparedData:
     """Decoded examples of a dataset and the split of each."""
 
@@ -36,6 +36,12 @@ class PreparedData:
     examples: list[Example]  # in the order of `inputs`
     splits: dict[str, np.ndarray]  # indices for "train", "validation" and, where there is one, "test"
     unreadable: list[tuple[Example, str]]  # those that were skipped, each with the reason
+    name: str = "data"  # what the user gave
+
+    def __repr__(self) -> str:
+        classes = "numbers" if self.task == "regression" else f"{len(self.classes)} classes"
+        splits = ", ".join(f"{name} {len(rows):,}" for name, rows in self.splits.items())
+        return f"PreparedData({self.name}: {len(self.examples):,} {self.modality}, {classes}, {splits})"
 
     @property
     def image_size(self) -> int | None:
@@ -138,5 +144,12 @@ def decode_data(found: FoundData, options: DataOptions, seed: int) -> PreparedDa
     kind = "regression" if listing.task == "regression" else f"{len(listing.classes)} classes"
     log.info("Data: %s, %s %s, %s (%s).", listing.name, f"{len(decoded.examples):,}", modality.plural, kind, counts)
     return PreparedData(
-        listing.task, listing.classes, modality, decoded.inputs, decoded.examples, splits, decoded.unreadable
+        listing.task,
+        listing.classes,
+        modality,
+        decoded.inputs,
+        decoded.examples,
+        splits,
+        decoded.unreadable,
+        listing.name,
     )

@@ -45,7 +45,7 @@ class ImageModality(Modality):
     skips_others: ClassVar = True
 
     def __str__(self) -> str:
-        return f"images of {self.size}x{self.size} pixels"
+        return f"images of {self.size} px"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -111,11 +111,12 @@ def pixels_0_255(images: Sequence[Any]) -> list[np.ndarray]:
     kinds = {str(array.dtype) for array in arrays}
     if wrong := sorted(kind for kind in kinds if np.dtype(kind).kind not in "uif"):
         raise UserError(f"The images have the dtype {wrong[0]}. Give uint8 or float pixels from 0 to 255.")
-    low, high = min(array.min(initial=0) for array in arrays), max(array.max(initial=0) for array in arrays)
+    low = min((array.min(initial=0) for array in arrays), default=0)
+    high = max((array.max(initial=0) for array in arrays), default=0)
     if not (low >= 0 and high <= 255):  # NaN as well
         named = ", ".join(sorted(kinds))
         raise UserError(f"The pixels ({named}) go from {low:g} to {high:g}. Give them from 0 to 255.")
-    if high <= 1 and any(array.dtype.kind == "f" for array in arrays):
+    if 0 < high <= 1 and any(array.dtype.kind == "f" for array in arrays):
         raise UserError("The pixels go from 0 to 1. Give them from 0 to 255: multiply by 255.")
     return [_three_channels(array) for array in arrays]
 

@@ -62,7 +62,9 @@ def make_config(config: TrainConfig | None, epochs: Any, options: dict[str, Any]
     if epochs is not None:
         if not (isinstance(epochs, tuple | list) and len(epochs) == 2):
             raise UserError(f"epochs was {epochs!r}; it must be those of both phases, such as epochs=(10, 10).")
-        options = dict(zip(("frozen_epochs", "finetune_epochs"), epochs, strict=True)) | options
+        if twice := {"frozen_epochs", "finetune_epochs"} & options.keys():
+            raise UserError(f"Both epochs and {twice.pop()} were given; give one of them.")
+        options = options | {"frozen_epochs": epochs[0], "finetune_epochs": epochs[1]}
     return with_options(config or TrainConfig(), options, "train")
 
 
@@ -80,7 +82,7 @@ def train_and_write(config: TrainConfig, spec: BackboneSpec, data: PreparedData,
     from tlkeras.training.two_phase import train_two_phases
 
     splits = split_data(data)
-    model = build(config, spec, data.task, splits["train"])
+    model = build(config, spec, splits["train"])
     checkpoints = Checkpoints(folder / CHECKPOINTS)
     result = train_two_phases(model, splits["train"], splits["validation"], config, checkpoints)
     metrics = evaluate_splits(without_resizing(model), splits, config.batch_size, data.task)
@@ -102,17 +104,13 @@ def train_and_write(config: TrainConfig, spec: BackboneSpec, data: PreparedData,
                  data.modality.plural)  # fmt: skip
 
 
-def build(config: TrainConfig, spec: BackboneSpec, task: Task, train: "SplitData") -> "keras.Model":
+def build(config: TrainConfig, spec: BackboneSpec, train: "SplitData") -> "keras.Model":
     """Build the model of a run; the training split calibrates random weights and, for regression, the output's unit."""
     from tlkeras.models.builders import build_classifier
 
-    unit = {}
-    if task == "regression":
-        unit = {"target_mean": float(train.targets.mean()), "target_std": float(train.targets.std()) or 1.0}
     model = build_classifier(
         spec.adapt_to(lambda: train.first(len(train))[0]),
-        num_outputs=train.targets.shape[1],
-        task=task,
+        train,
         weights=config.weights,
         image_size=config.image_size,
         pooling=config.pooling,
@@ -120,7 +118,6 @@ def build(config: TrainConfig, spec: BackboneSpec, task: Task, train: "SplitData
         dropout=config.dropout,
         l2=config.l2,
         precision=config.precision,
-        **unit,
     )
     if config.weights == "none":
         log.info("Note: the backbone has random weights, so this trains from scratch; nothing is transferred.")

@@ -23,7 +23,7 @@ from tlkeras.training.phase_inputs import prepare_phases
 log = logging.getLogger("tlkeras")
 
 
-@dataclass
+@dataclass(repr=False)
 class TrainingResult:
     """The result of a training.
 
@@ -44,6 +44,11 @@ class TrainingResult:
 
     def __post_init__(self) -> None:
         self.best = tuple(self.best)  # a checkpoint holds a list
+
+    def __repr__(self) -> str:
+        kept = next((row for row in self.history if (row["phase"], row["epoch"]) == (self.kept, self.epoch)), {})
+        values = "".join(f", {name} {value:.4g}" for name, value in kept.items() if name.startswith("val_"))
+        return f"TrainingResult({len(self.history)} epochs, kept epoch {self.epoch} ({self.kept}){values})"
 
 
 def train_two_phases(
