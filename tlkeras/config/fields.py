@@ -59,6 +59,8 @@ def option(
 
 def with_options(config: Config, given: dict[str, Any], function: str) -> Config:
     """Return a copy of a config with options that a function was given by keyword; refuse unknown ones."""
+    if not isinstance(config, Options):
+        raise UserError(f"The options of {function} are a {type(config).__name__}. Give single options by keyword.")
     known = [entry.name for entry in fields(config)]
     for name in given:
         if name not in known:

@@ -1,5 +1,6 @@
 """Images and labels that are in memory: NumPy arrays, a `tf.data.Dataset` or a `keras.utils.PyDataset`."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from tlkeras.modalities.image import ImageModality
 Arrays = tuple[Sequence[Any], np.ndarray]  # images, one label for each
 ACCEPTED = (
     "a folder, a CSV file, (images, labels), a DataFrame with the columns path and label, a tf.data.Dataset or a "
-    "keras.utils.PyDataset of images and labels, or a dict of such by split"
+    "keras.utils.PyDataset of images and labels, or a dict of arrays or datasets by split"
 )
 
 
@@ -74,11 +75,20 @@ def _to_arrays(data: Any) -> Arrays:
         if data.num_batches is None:
             raise UserError("The PyDataset does not say how many batches it has. Give it a __len__.")
         images, labels = _from_batches((data[index] for index in range(data.num_batches)), "The PyDataset")
+    elif isinstance(data, tuple | list) and len(data) == 2 and all(isinstance(part, tuple) for part in data):
+        raise UserError("Two pairs of images and labels were given. Give {'train': (x, y), 'test': (x, y)}.")
     elif isinstance(data, tuple | list) and len(data) == 2:
         images, labels = data[0], _label_array(data[1])
+    elif isinstance(data, str | os.PathLike):
+        raise UserError(
+            f"A split is the path {data}. Give one folder with subfolders train, validation and test, a CSV file with "
+            "the column split, or a dict of arrays."
+        )
     else:
         count = f" of {len(data)}" if isinstance(data, tuple | list) else ""
         raise UserError(f"The data are a {type(data).__name__}{count}. Give {ACCEPTED}.")
+    if not hasattr(images, "__len__"):
+        raise UserError(f"The images are a {type(images).__name__}. Give an array or a list of them.")
     if len(images) != len(labels) or not len(images):
         raise UserError(f"There are {len(images)} images and {len(labels)} labels. Give one label for each image.")
     return images, labels
@@ -105,12 +115,17 @@ def _label_array(labels: Any) -> np.ndarray:
     """Return labels as an array, several names of one image as a tuple in it."""
     if hasattr(labels, "to_numpy"):
         labels = labels.to_numpy()
-    sets = not isinstance(labels, np.ndarray) and all(isinstance(label, list | tuple | set) for label in labels)
+    sets = isinstance(labels, list | tuple) and all(isinstance(label, list | tuple | set) for label in labels)
     if sets and all(isinstance(name, str) for label in labels for name in label):
         array = np.empty(len(labels), object)
         array[:] = [tuple(sorted(set(label))) for label in labels]
         return array
-    array = np.asarray(labels)
+    try:
+        array = np.atleast_1d(np.asarray(labels))
+    except ValueError:
+        raise UserError(
+            "The labels have different lengths. Give (N,) names or numbers, or (N, K) of 0 and 1."
+        ) from None
     if array.dtype.kind == "S":
         return np.char.decode(array, "utf-8")
     if array.dtype == object and array.ndim == 1 and any(isinstance(label, bytes) for label in array):

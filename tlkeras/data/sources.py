@@ -75,7 +75,7 @@ def _find_by_name(data: str, task: TaskOption, data_dir: str | None, modality: t
 
 def is_frame(data: Any) -> bool:
     """Return whether data are a pandas DataFrame, or something like it."""
-    return hasattr(data, "columns") and hasattr(data, "iloc")
+    return hasattr(data, "columns") and hasattr(data, "dtypes")
 
 
 def was_in_memory(data: str) -> bool:

@@ -75,6 +75,8 @@ def check_split(model: keras.Model, data: SplitData, split: str) -> SplitData:
         raise UserError(
             f"The model takes {modality.plural}, and {data.modality.plural} were given. Build it with another backbone."
         )
+    if not hasattr(data.inputs, "shape"):
+        data = dataclasses.replace(data, inputs=np.asarray(data.inputs))
     modality.check_shape(data.inputs.shape[1:], decoded_input(model).shape[1:])
     rows, targets = np.asarray(data.rows), np.asarray(data.targets)
     if targets.ndim != 2:
