@@ -50,7 +50,8 @@ def _text(cell: Any) -> str:
     """Return a cell of a DataFrame as it would stand in a CSV file."""
     if isinstance(cell, list | tuple | set | frozenset):
         return JOINER.join(sorted(map(str, cell)))
-    return "" if cell is None or cell != cell else str(cell).strip()  # NaN is not equal to itself
+    missing = cell is None or (not isinstance(cell, str) and str(cell) in ("nan", "<NA>", "NaT"))
+    return "" if missing else str(cell).strip()
 
 
 def _listing(
