@@ -5,10 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
-from tlkeras.features.cache import FeatureCache
+from tlkeras.features.cache import FeatureCache, digest_model
 from tlkeras.io import cache_dir
 
 KEY = {"features": "made"}
@@ -118,3 +119,14 @@ def test_the_folder_of_the_cache(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert cache_dir() == tmp_path / "home" / ".cache" / "tlkeras"
+
+
+def test_the_digest_of_a_model_tells_wiring_and_operations_but_not_automatic_names():
+    """`ops.flip` between two layers has no layer of its own; a cache that overlooked it would give stale features."""
+
+    def build(flip: bool) -> keras.Model:
+        images = keras.Input((4, 4, 3))
+        pixels = keras.ops.flip(images, -1) if flip else images
+        return keras.Model(images, keras.layers.Conv2D(2, 1, kernel_initializer="ones")(pixels))
+
+    assert digest_model(build(True)) == digest_model(build(True)) != digest_model(build(False))

@@ -60,10 +60,8 @@ def test_train_evaluate_and_predict_without_the_preset(run_script, call, reviews
     assert evaluated.code == 0 and "Test:" in evaluated.out, evaluated.err
     predicted = run_script("predict.py", "run", reviews / "positive" / "1.txt", "--json", cwd=tmp_path)
     assert predicted.code == 0 and len(json.loads(predicted.out)) == 1, predicted.err
-    # [part: summary]
     stages = run_script("summary.py", "run", cwd=tmp_path)
     assert stages.code == 0 and "transformer_layer_1*" in stages.out, stages.err
-    # [/part]
     without_kerashub(monkeypatch)
     refused = call("predict.py", "run", reviews / "positive" / "1.txt")
     assert refused.code == 2 and refused.err.endswith("pip install keras-hub tensorflow-text.\n")
@@ -116,7 +114,6 @@ def test_mistakes_are_refused_before_tensorflow_loads(call, reviews, preset, mon
     assert answer.code == 2 and words in answer.err and answer.err.count("\n") == 1
 
 
-# [part: summary]
 def test_the_stages_of_an_encoder(call, preset, monkeypatch):
     monkeypatch.setattr("tlkeras.commands.summary.load_tensorflow", lambda *_: pytest.fail("it is not needed"))
     for name, last in (("kerashub:bert_mini", 3), (f"kerashub:{preset}", 1)):
@@ -125,7 +122,6 @@ def test_the_stages_of_an_encoder(call, preset, monkeypatch):
         assert [line.split()[0] for line in lines[1:-1]] == stages and "parameters" in lines[-1]
 
 
-# [/part]
 def test_images_are_refused(call, colors):
     pytest.importorskip("keras_hub")
     answer = call("train.py", "--data", colors, "--backbone", "kerashub:bert_tiny", "--weights", "none")

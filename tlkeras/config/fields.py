@@ -50,7 +50,12 @@ def option(
     modality: str | None = None,
     provider: str | None = None,
 ) -> Any:
-    """Make a dataclass field that is an option of the command line, perhaps for one modality or provider only."""
+    """Make a dataclass field that is an option of the command line, perhaps for one modality or provider only.
+
+    Its type is int, float, str, bool (a switch, off by default), list[int], a Literal, or one of these or None.
+    """
+    if default is True:
+        raise ValueError("A switch is off by default, as its option turns it on: name the opposite.")
     metadata = {"help": help, "min": min, "max": max, "modality": modality, "provider": provider}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)

@@ -43,7 +43,7 @@ class CacheOptions(MemoryOptions):
         # [part: openvino]
         "; openvino needs 'pip install openvino'"
         # [/part]
-        "",
+        "",  # so that this stays valid without the parts
         modality="image",
     )  # fmt: skip
 
@@ -53,7 +53,7 @@ class DataOptions(MemoryOptions):
     """Data and splits."""
 
     data: str = option(
-        "",
+        "",  # so that this stays valid without the parts
         "folder with one subfolder per class, folder with train/validation/test, "
         # [part: csv]
         "CSV of path,label, "
@@ -127,7 +127,7 @@ class ModelOptions(Options):
         # [part: kerashub]
         ", or kerashub:PRESET"
         # [/part]
-        "",
+        "",  # so that this stays valid without the parts
     )  # fmt: skip
     weights: str = option(
         "imagenet", "imagenet, bundled (in the repository, for MobileNetV2-0.35 only), none (random), or a file: .h5, "

@@ -14,6 +14,7 @@ from PIL import Image
 
 from tlkeras.config.train import AugmentOptions
 
+RANDOM_NUMBERS = 10  # that `augment_image` uses
 GRAY = np.array([0.299, 0.587, 0.114])  # weights of red, green and blue in brightness (ITU-R BT.601)
 
 
@@ -21,7 +22,7 @@ def augment(
     images: np.ndarray, targets: np.ndarray, options: AugmentOptions, rng: np.random.Generator, threads: Executor
 ) -> tuple[np.ndarray, np.ndarray]:
     """Augment one batch: uint8 images `(B, S, S, 3)`, RGB, and float32 targets `(B, K)`, which are mixed along."""
-    random = rng.uniform(size=(len(images), 10))
+    random = rng.uniform(size=(len(images), RANDOM_NUMBERS))
     changed = np.stack(list(threads.map(augment_image, images, random, [options] * len(images))))
     mixes = [(mix, alpha) for mix, alpha in ((mixup, options.mixup), (cutmix, options.cutmix)) if alpha > 0]
     if not mixes:
@@ -33,8 +34,9 @@ def augment(
 def augment_image(pixels: np.ndarray, random: np.ndarray, options: AugmentOptions) -> np.ndarray:
     """Flip, rotate, crop and resize, and color-jitter one image, in this order.
 
-    An augmentation of your own goes here, from uint8 `(S, S, 3)`, RGB 0–255, to the same. Its randomness comes from ten
-    numbers from 0 to 1, and it runs where `AugmentOptions.changes_images` says so.
+    An augmentation of your own goes here, from uint8 `(S, S, 3)`, RGB 0–255, to the same. `random` holds numbers from 0
+    to 1, all of them in use: raise `RANDOM_NUMBERS` and take the new ones. If an option switches it on, name the option
+    in `AugmentOptions.changes_images`: where that is false, features are cached without augmentation.
     """
     image = Image.fromarray(pixels)
     if options.flip != "none" and random[0] < 0.5:

@@ -1,7 +1,8 @@
 """Find examples: folder, CSV file, the built-in digits, or data in memory -> a `DatasetListing`.
 
-To add a kind of source, write a module beside `folder.py` that returns a `DatasetListing`, and give it a line in
-`find_examples`; or a package `NAME` beside it with `find` and `short_name`, for `--data NAME:…`.
+To add a kind of source, write a module beside `folder.py` that returns a `DatasetListing` (`data/example.py`), and call
+it in `find_examples`; or, for `--data NAME:…`, a package `NAME` beside it with the functions `find`, `short_name` and
+`public_name`, each of the text behind the colon.
 """
 
 import importlib

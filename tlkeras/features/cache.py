@@ -5,6 +5,7 @@ import inspect
 import json
 import logging
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -173,15 +174,10 @@ def open_cache(model: "keras.Model", name: str, options: TrainingOptions, nbytes
 
 
 def digest_model(model: "keras.Model") -> str:
-    """Return the hash of what a model computes: its layers without their names, its outputs' shapes, its weights."""
-    import keras
-
-    from tlkeras.models.keras_private import flatten_layers
-
-    leaves = [layer for layer in flatten_layers(model) if not isinstance(layer, keras.Model)]
-    layers = [(type(layer).__name__, layer.get_config() | {"name": ""}) for layer in leaves]
-    described = json_hash([layers, [tensor.shape for tensor in model.outputs]])
-    return array_digest(model.get_weights(), described)
+    """Return the hash of what a functional model computes: its layers and operations, their wiring, its weights."""
+    graph = json.dumps(model.get_config(), sort_keys=True, default=str)
+    graph = re.sub(r'_\d+"', '"', graph)  # automatic names count what this process has built
+    return array_digest(model.get_weights(), graph)
 
 
 def job_key(job: "ExtractionJob") -> dict[str, Any]:
