@@ -43,8 +43,8 @@ tlkeras.image_grid(images, labels, columns=10)
 # Digits look nothing like the photographs that these weights were trained on, so most options below differ from
 # the defaults: all layers are trained (`unfreeze`), fast (`finetune_learning_rate`), the first as fast as the last
 # (`layer_decay`), and no image is mirrored (`flip`). The same options are in `configs/digits.yaml`. For photographs
-# of your own the defaults are a good start: `tlkeras.train(data="photos")`, which downloads MobileNetV2's ImageNet
-# weights once.
+# of your own the defaults are a good start: `tlkeras.train(data="photos")`, which downloads MobileNetV2's
+# ImageNet weights once.
 
 # %%
 run = tlkeras.train(
