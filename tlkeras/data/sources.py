@@ -35,8 +35,8 @@ def find_examples(
 
     The data are a folder of class folders, or of `train`, `validation`, `test` folders with them; a `.csv` file;
     `digits`, a built-in dataset; `PREFIX:NAME` for what a package PREFIX beside this module finds, which keeps its
-    datasets in `data_dir`; a DataFrame with the columns `path` and `label`; or what `tlkeras.data.memory` takes.
-    The modality is what is wanted, if that is known; another one may be found. For training, what can only be
+    datasets in `data_dir`; a DataFrame with the columns `path` and `label`; or what `tlkeras.data.memory`
+    takes. The modality is what is wanted, if that is known; another one may be found. For training, what can only be
     evaluated is refused too.
     """
     if task not in ("auto", *get_args(Task)):
