@@ -44,11 +44,11 @@ tlkeras.image_grid(images, labels, columns=10)
 # Digits look nothing like the photographs that these weights were trained on, so most options below differ from
 # the defaults: all layers are trained (`unfreeze`), fast (`finetune_learning_rate`), the first as fast as the last
 # (`layer_decay`), and no image is mirrored (`flip`). The same options are in `configs/digits.yaml`. For photographs
-# of your own the defaults are a good start: `TrainConfig(data="photos")`, which downloads MobileNetV2's ImageNet
-# weights once.
+# of your own the defaults are a good start: `tlkeras.train(data="photos")`, which downloads MobileNetV2's
+# ImageNet weights once.
 
 # %%
-config = tlkeras.TrainConfig(
+run = tlkeras.train(
     data="digits",
     backbone="MobileNetV2-0.35",
     weights="bundled",
@@ -62,7 +62,6 @@ config = tlkeras.TrainConfig(
     run_dir="saved_models/quickstart",
     overwrite=True,
 )
-run = tlkeras.train(config)
 
 # %% [markdown]
 # Training images set the weights, and validation images chose the epoch. Test images did neither: theirs is the
@@ -108,7 +107,7 @@ tlkeras.Table([{"digit": name} | row for name, row in metrics["classes"].items()
 # %% [markdown]
 # ## Predictions for test images
 #
-# `predict` takes files, folders and patterns. `split.csv` tells which images are test images.
+# `predict` takes files, folders, patterns and arrays. `split.csv` tells which images are test images.
 
 # %%
 with (run / "split.csv").open(newline="") as file:

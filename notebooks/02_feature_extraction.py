@@ -95,14 +95,14 @@ tlkeras.image_grid([np.array(Image.open(path)) for path in examples], titles, co
 # the repository. They were trained on Tiny ImageNet, 64 × 64 pixels. Nothing in the backbone is trainable.
 
 # %%
-data = tlkeras.prepare_data(tlkeras.DataOptions(data="photos"), "MobileNetV2-0.35", image_size=64)
+data = tlkeras.prepare_data("photos", "MobileNetV2-0.35", image_size=64)
 splits = tlkeras.split_data(data)
 
 
 def build():
     """Return the same model each time, with the same initial head."""
     tlkeras.load_tensorflow(seed=0)
-    return tlkeras.build_classifier("MobileNetV2-0.35", len(data.classes), weights="bundled", image_size=64)
+    return tlkeras.build_classifier("MobileNetV2-0.35", data, weights="bundled")
 
 
 model = build()

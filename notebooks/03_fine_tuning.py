@@ -34,7 +34,7 @@ import numpy as np
 from IPython.display import clear_output
 
 BACKBONE = "MobileNetV2-0.35"
-data = tlkeras.prepare_data(tlkeras.DataOptions(data="digits"), BACKBONE, image_size=64)
+data = tlkeras.prepare_data("digits", BACKBONE, image_size=64)
 splits = tlkeras.split_data(data)
 validation = splits["validation"]
 train = tlkeras.SplitData(data.inputs, splits["train"].rows[::4], splits["train"].targets[::4])
@@ -43,7 +43,7 @@ train = tlkeras.SplitData(data.inputs, splits["train"].rows[::4], splits["train"
 def build():
     """Return the same model each time, with the same initial head."""
     tlkeras.load_tensorflow(seed=0)
-    return tlkeras.build_classifier(BACKBONE, len(data.classes), weights="bundled", image_size=64)
+    return tlkeras.build_classifier(BACKBONE, data, weights="bundled")
 
 
 @cache

@@ -84,8 +84,7 @@ Path("photos/train/pagoda/text.png").write_text("I am not an image.")
 Path("photos/train/pagoda/notes.txt").write_text("Taken on a Tuesday.")
 shutil.copy("photos/test/pagoda/000.png", "photos/train/pagoda/again.png")
 
-options = tlkeras.DataOptions(data="photos")
-data = tlkeras.prepare_data(options, "MobileNetV2-0.35", image_size=64)
+data = tlkeras.prepare_data("photos", "MobileNetV2-0.35", image_size=64)
 
 # %% [markdown]
 # Unreadable files are named and skipped; above a fraction of them (`max_unreadable`, 10%) the run stops, as then
@@ -109,7 +108,7 @@ for index, image in enumerate(data.inputs):
 
 # %%
 Path("photos/train/pagoda/again.png").unlink()
-data = tlkeras.prepare_data(options, "MobileNetV2-0.35", image_size=64)
+data = tlkeras.prepare_data("photos", "MobileNetV2-0.35", image_size=64)
 splits = tlkeras.split_data(data)
 
 # %% [markdown]
@@ -125,7 +124,7 @@ images, targets = splits["validation"].first(len(splits["validation"]))
 rows = []
 for weights in ("none", "balanced"):
     tlkeras.load_tensorflow(seed=0)
-    model = tlkeras.build_classifier("MobileNetV2-0.35", len(data.classes), weights="bundled", image_size=64)
+    model = tlkeras.build_classifier("MobileNetV2-0.35", data, weights="bundled")
     training = tlkeras.TrainingOptions(frozen_epochs=4, finetune_epochs=0, class_weights=weights, views=1)
     tlkeras.train_two_phases(model, splits["train"], splits["validation"], training)
     found = tlkeras.per_class_metrics(model.predict(images, verbose=0), targets, data.task, data.classes)
@@ -163,7 +162,7 @@ print("\n".join(lines[:4]))
 # augmentation must leave them alone (`color_jitter=0`): augment by what does not change the answer.
 
 # %% tags=["tolerance=0.1"]
-config = tlkeras.TrainConfig(
+run = tlkeras.train(
     data="prints/labels.csv",
     backbone="MobileNetV2-0.35",
     weights="bundled",
@@ -176,7 +175,6 @@ config = tlkeras.TrainConfig(
     run_dir="saved_models/prints",
     overwrite=True,
 )
-run = tlkeras.train(config)
 
 # %% tags=["tolerance=0.25"]
 metrics = tlkeras.evaluate(run)["test"]
@@ -216,8 +214,7 @@ with contextlib.redirect_stdout(io.StringIO()):  # it logs a lot
     tfds.dataset_builders.store_as_tfds_dataset(
         "photos", "1.0.0", tfds.features.FeaturesDict(features), {"train": images}, data_dir="datasets"
     )
-options = tlkeras.DataOptions(data="tfds:datasets/photos/1.0.0:train[:80%]")
-data = tlkeras.prepare_data(options, "MobileNetV2-0.35", image_size=64)
+data = tlkeras.prepare_data("tfds:datasets/photos/1.0.0:train[:80%]", "MobileNetV2-0.35", image_size=64)
 
 # %% [markdown]
 # Next: `05_choose_a_backbone`, which compares backbones on your images.

@@ -77,7 +77,7 @@ IMAGE_SIZE = 96
 CANDIDATES = {"MobileNetV2-0.35": "bundled", "MobileNetV2": "imagenet", "InceptionV3": "imagenet",
               "ResNet50": "imagenet", "VGG16": "imagenet"}  # fmt: skip
 
-data = tlkeras.prepare_data(tlkeras.DataOptions(data=DATA), "MobileNetV2-0.35", IMAGE_SIZE)
+data = tlkeras.prepare_data(DATA, "MobileNetV2-0.35", IMAGE_SIZE)
 splits = tlkeras.split_data(data)
 images, targets = splits["train"].first(len(splits["train"]))
 val_images, val_targets = splits["validation"].first(len(splits["validation"]))
@@ -86,7 +86,7 @@ val_images, val_targets = splits["validation"].first(len(splits["validation"]))
 def build(name, weights):
     """Return a frozen classifier, the same each time."""
     tlkeras.load_tensorflow(seed=0)
-    return tlkeras.build_classifier(name, len(data.classes), weights=weights, image_size=IMAGE_SIZE)
+    return tlkeras.build_classifier(name, data, weights=weights)
 
 
 models = {}

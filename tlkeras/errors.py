@@ -48,10 +48,10 @@ def first_sentence(error: BaseException) -> str:
     return text if len(text) <= MAX_REASON else f"{text[: MAX_REASON - 1]}…"
 
 
-def unknown_option(given: str, known: Sequence[str], where: str = "") -> str:
+def unknown_option(given: str, known: Sequence[str], where: str = "", program: str | None = None) -> str:
     """Return a sentence about an unknown option, as `--option` or as a name in YAML, with what is near to it."""
     plain = {name.lstrip("-").replace("_", "-"): name for name in known}
     word = given.lstrip("-").replace("_", "-").lower()
     near = [name for name in SIMILAR.get(word, ()) if name in plain] or difflib.get_close_matches(word, plain, n=1)
     hint = f" Did you mean {' or '.join(plain[name] for name in near)}?" if near else ""
-    return f"Unknown option {given}{where}.{hint} See {Path(sys.argv[0]).name} --help."
+    return f"Unknown option {given}{where}.{hint} See {program or Path(sys.argv[0]).name} --help."

@@ -108,7 +108,7 @@ def test_large_data_go_to_a_file_that_leaves_nothing_behind(make, monkeypatch, t
 def test_no_room_on_the_disk(make, monkeypatch):
     monkeypatch.setattr(loading, "MEMORY_FRACTION", 0)
     examples = make(1) * 1_000_000
-    with pytest.raises(UserError, match=r"1000000 images of 10000x10000 pixels take 300000\.0 GB"):
+    with pytest.raises(UserError, match=r"1000000 images of 10000 px take 300000\.0 GB"):
         decode_all(examples, ImageModality(10_000), 0.0)
 
 

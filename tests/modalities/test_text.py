@@ -240,3 +240,10 @@ def test_a_table_is_not_one_text(tmp_path):
 def test_the_modality_of_a_run():
     assert TextModality.from_config({"data": "reviews", **TextModality().options()}) == TextModality()
     assert str(TextModality()) == "texts" and TextModality().read(b" fine ") == "fine"
+
+
+def test_texts_are_not_given_in_memory_or_decoded_for_a_model():
+    with pytest.raises(UserError, match=r"Texts cannot be given as arrays or Pillow images\. Give files of them"):
+        TextModality.from_memory([np.zeros((4, 4, 3))])
+    with pytest.raises(UserError, match=r"Give texts as tlkeras\.split_data returns them"):
+        TextModality.from_shape(())

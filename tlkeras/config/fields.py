@@ -1,9 +1,10 @@
 """What an option is: a dataclass field with a help text and a range, and the check of its value."""
 
-from dataclasses import Field, field, fields
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+import os
+from dataclasses import Field, dataclass, field, fields, replace
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from tlkeras.errors import UserError
+from tlkeras.errors import UserError, unknown_option
 
 Task = Literal["single_label", "multi_label", "regression"]
 TaskOption = Literal["auto", "single_label", "multi_label", "regression"]
@@ -15,6 +16,30 @@ TYPE_NAMES = {
     bool: "true or false",
     list[int]: "a list of whole numbers",
 }
+
+
+@dataclass(kw_only=True, repr=False)
+class Options:
+    """What all options have in common: a path becomes text, and `repr` shows what differs from the defaults."""
+
+    def __post_init__(self) -> None:
+        for entry in fields(self):
+            if isinstance(given := getattr(self, entry.name), os.PathLike):
+                setattr(self, entry.name, os.fspath(given))
+
+    def __repr__(self) -> str:
+        shown = []
+        for entry in fields(self):
+            default = entry.default_factory() if callable(entry.default_factory) else entry.default
+            value = getattr(self, entry.name)
+            if isinstance(value, str | int | float | list | None):
+                shown += [] if value == default else [f"{entry.name}={value!r}"]
+            else:  # data in memory
+                shown.append(f"{entry.name}=<{type(value).__name__}>")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+Config = TypeVar("Config", bound=Options)
 
 
 def option(
@@ -35,6 +60,17 @@ def option(
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def with_options(config: Config, given: dict[str, Any], function: str) -> Config:
+    """Return a copy of a config with options that a function was given by keyword; refuse unknown ones."""
+    if not isinstance(config, Options):
+        raise UserError(f"The options of {function} are a {type(config).__name__}. Give single options by keyword.")
+    known = [entry.name for entry in fields(config)]
+    for name in given:
+        if name not in known:
+            raise UserError(unknown_option(name, known, f" of {function}", "scripts/train.py"))
+    return replace(config, **given)
 
 
 def flag_name(name: str) -> str:

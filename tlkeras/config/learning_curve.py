@@ -7,7 +7,7 @@ from tlkeras.config.train import TrainConfig
 from tlkeras.errors import UserError
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, repr=False)
 class LearningCurveConfig(TrainConfig):
     """All options of `scripts/learning_curve.py`: those of a training run, and how often to repeat it.
 

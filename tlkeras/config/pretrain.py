@@ -8,7 +8,7 @@ from tlkeras.config.train import AugmentOptions, DataOptions, RunOptions
 from tlkeras.errors import UserError
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, repr=False)
 class AllLayersOptions(AugmentOptions):
     """Training of all layers."""
 
@@ -29,7 +29,7 @@ class AllLayersOptions(AugmentOptions):
     seed: int = option(0, "of the split, the initial weights, the order and the augmentation", 0, 2**31 - 1)
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, repr=False)
 class PretrainConfig(RunOptions, AllLayersOptions, DataOptions):
     """All options of `scripts/pretrain.py`."""
 

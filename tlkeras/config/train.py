@@ -7,12 +7,12 @@ them all and is flat, so an option has one name on the command line, in `config.
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
-from tlkeras.config.fields import TaskOption, check_values, option
+from tlkeras.config.fields import Options, TaskOption, check_values, option
 from tlkeras.errors import UserError
 
 
-@dataclass(kw_only=True)
-class MemoryOptions:
+@dataclass(kw_only=True, repr=False)
+class MemoryOptions(Options):
     """Memory."""
 
     memory_gb: float | None = option(
@@ -21,7 +21,7 @@ class MemoryOptions:
     )  # fmt: skip
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, repr=False)
 class CacheOptions(MemoryOptions):
     """Cached features."""
 
@@ -48,7 +48,7 @@ class CacheOptions(MemoryOptions):
     )  # fmt: skip
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, repr=False)
 class DataOptions(MemoryOptions):
     """Data and splits."""
 
@@ -118,8 +118,8 @@ class DataOptions(MemoryOptions):
         # [/part]
 
 
-@dataclass(kw_only=True)
-class ModelOptions:
+@dataclass(kw_only=True, repr=False)
+class ModelOptions(Options):
     """Backbone and head."""
 
     backbone: str = option(
@@ -159,8 +159,8 @@ class ModelOptions:
     # [/part]
 
 
-@dataclass(kw_only=True)
-class AugmentOptions:
+@dataclass(kw_only=True, repr=False)
+class AugmentOptions(Options):
     """Augmentation of training images."""
 
     flip: Literal["none", "horizontal", "both"] = option("horizontal", "random flips: left-right, or up-down as well")
@@ -175,7 +175,7 @@ class AugmentOptions:
         return self.flip != "none" or self.min_crop_area < 1 or self.rotation > 0 or self.color_jitter > 0
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, repr=False)
 class TrainingOptions(AugmentOptions, CacheOptions):
     """Training in two phases."""
 
@@ -232,8 +232,8 @@ class TrainingOptions(AugmentOptions, CacheOptions):
         return replace(self, **{name: value for name, value in defaults.items() if getattr(self, name) is None})
 
 
-@dataclass(kw_only=True)
-class RunOptions:
+@dataclass(kw_only=True, repr=False)
+class RunOptions(Options):
     """Run folder."""
 
     run_dir: str | None = option(None, "folder that the run is written to (default: a new one in saved_models/)")
@@ -246,7 +246,7 @@ class RunOptions:
             raise UserError("Both --overwrite and --resume were given; start over, or resume: give one of them.")
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, repr=False)
 class TrainConfig(RunOptions, TrainingOptions, ModelOptions, DataOptions):
     """All options of `scripts/train.py`."""
 

@@ -1,4 +1,4 @@
-"""A CSV file with the columns path or text, label, and optionally split."""
+"""A CSV file or a DataFrame with the columns path or text, label, and optionally split."""
 
 import ast
 import csv
@@ -6,7 +6,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ JOINER = "|"  # between the labels of one example
 MISSING = ("nan", "NaN", "<NA>", "#N/A")  # what pandas and spreadsheets write where there is no label
 EMPTY_WORDS = {"NA", "N/A", "n/a", "None", "none", "NULL", "null"}  # classes that may mean the same
 NAME_LENGTH = 40  # characters of a text that name it
+FRAME = Path("DataFrame")  # what messages call it; its parent is the working directory
 MAX_CELL = 10_000_000  # characters; a text that is too long is skipped like a file
 
 
@@ -37,7 +38,30 @@ def find(table: Path, task: TaskOption, modality: type[Modality] | None = ImageM
     It is in UTF-8, with commas, semicolons or tabs. Paths are relative to its folder; a cell holds one class name,
     several joined by `|`, or a number. The task `auto` is decided by the looks of these labels.
     """
-    inline, rows = _rows(table, modality)
+    return _listing(table, *_rows(table, modality), task, modality)
+
+
+def find_in_frame(frame: Any, task: TaskOption, modality: type[Modality] | None = ImageModality) -> DatasetListing:
+    """List the examples of a pandas DataFrame, as `find` does; paths are relative to the working directory."""
+    names = {str(column).strip().lower(): column for column in frame.columns}
+    inline, column = _column(FRAME, list(names), modality)
+    cells = {name: map(_text, frame[names[name]]) if name in names else [""] * len(frame)
+             for name in (column, "label", "split")}  # fmt: skip
+    rows = [_Row(number, *row) for number, row in enumerate(zip(*cells.values(), strict=True), start=1)]
+    return _listing(FRAME, inline, rows, task, modality)
+
+
+def _text(cell: Any) -> str:
+    """Return a cell of a DataFrame as it would stand in a CSV file."""
+    if isinstance(cell, list | tuple | set | frozenset):
+        return JOINER.join(sorted(map(str, cell)))
+    missing = cell is None or (not isinstance(cell, str) and str(cell) in ("nan", "<NA>", "NaT"))
+    return "" if missing else str(cell).strip()
+
+
+def _listing(
+    table: Path, inline: type[Modality] | None, rows: list[_Row], task: TaskOption, modality: type[Modality] | None
+) -> DatasetListing:
     if not rows:
         one_line = f"{inline.singular} and its" if inline else "file: its path and its"
         raise UserError(f"{table} has no lines below its header. Write one line per {one_line} label.")
@@ -64,7 +88,7 @@ def find(table: Path, task: TaskOption, modality: type[Modality] | None = ImageM
     if paths and not any(path.exists() for path in paths):
         raise UserError(
             f"None of the {own.plural} in {table} exists, the first would be {paths[0]}. "
-            "Write paths relative to the folder of the CSV file."
+            f"Write paths relative to {table.absolute().parent}."
         )
     names = {name for example in examples for name in class_names(example.label)}
     return DatasetListing(str(table), examples, chosen, [] if chosen == "regression" else sorted(names), notes, own)
@@ -82,21 +106,25 @@ def _rows(table: Path, modality: type[Modality] | None) -> tuple[type[Modality] 
             file.seek(0)
             reader = csv.DictReader(file, delimiter=max(",;\t", key=header.count), restval="", skipinitialspace=True)
             reader.fieldnames = [column.strip().lower() for column in reader.fieldnames or []]
-            inline = {one.name: one for one in known_modalities() if one.inline}
-            columns = [*inline, "path"] if modality and modality.inline else ["path", *inline]
-            column = next((name for name in columns if name in reader.fieldnames), "path")
-            if not {column, "label"} <= set(reader.fieldnames):
-                found = ", ".join(reader.fieldnames) or "none"
-                raise UserError(
-                    f"{table} needs a header line with the columns path and label, or text and label, and optionally "
-                    f"split. The columns found are: {found}."
-                )
-            rows = [row for cells in reader if (row := _row(table, reader.line_num, cells, column))]
-            return inline.get(column), rows
+            inline, column = _column(table, reader.fieldnames, modality)
+            return inline, [row for cells in reader if (row := _row(table, reader.line_num, cells, column))]
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(
             f"{table} cannot be read as CSV in UTF-8 ({first_sentence(error)}). Save it again as CSV UTF-8."
         ) from error
+
+
+def _column(table: Path, names: Sequence[str], modality: type[Modality] | None) -> tuple[type[Modality] | None, str]:
+    """Return the column of the examples, and their modality where they are in the cells."""
+    inline = {one.name: one for one in known_modalities() if one.inline}
+    columns = [*inline, "path"] if modality and modality.inline else ["path", *inline]
+    column = next((name for name in columns if name in names), "path")
+    if not {column, "label"} <= set(names):
+        raise UserError(
+            f"{table} needs a header line with the columns path and label, or text and label, and optionally "
+            f"split. The columns found are: {', '.join(names) or 'none'}."
+        )
+    return inline.get(column), column
 
 
 def _row(table: Path, line: int, cells: dict[str | None, Any], column: str) -> _Row | None:

@@ -1,20 +1,20 @@
 """Images and labels that are in memory: NumPy arrays, a `tf.data.Dataset` or a `keras.utils.PyDataset`."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from tlkeras.config.fields import Task, TaskOption
 from tlkeras.data.example import SPLIT_WORDS, DatasetListing, Example, Label, Split
 from tlkeras.errors import UserError
-from tlkeras.modalities.image import to_rgb
+from tlkeras.modalities.image import ImageModality
 
 Arrays = tuple[Sequence[Any], np.ndarray]  # images, one label for each
 ACCEPTED = (
     "a folder, a CSV file, (images, labels), a DataFrame with the columns path and label, a tf.data.Dataset or a "
-    "keras.utils.PyDataset of images and labels, or a dict of such by split"
+    "keras.utils.PyDataset of images and labels, or a dict of arrays or datasets by split"
 )
 
 
@@ -42,7 +42,7 @@ def find(data: Any, task: TaskOption = "auto") -> DatasetListing:
         raise UserError(f"The labels of the splits have different shapes: {shapes}. Give the same kind.") from None
     chosen, classes, labels = _read_labels(stacked, task, notes)
     owners = [split for split, (images, _) in parts.items() for _ in range(len(images))]
-    images = _check_range([image for images, _ in parts.values() for image in images])
+    images = ImageModality.from_memory([image for images, _ in parts.values() for image in images])
     examples = [
         Example(f"{split}/{number}" if split else str(number), label, split, content=image)
         for number, (image, label, split) in enumerate(zip(images, labels, owners, strict=True))
@@ -75,11 +75,20 @@ def _to_arrays(data: Any) -> Arrays:
         if data.num_batches is None:
             raise UserError("The PyDataset does not say how many batches it has. Give it a __len__.")
         images, labels = _from_batches((data[index] for index in range(data.num_batches)), "The PyDataset")
+    elif isinstance(data, tuple | list) and len(data) == 2 and all(isinstance(part, tuple) for part in data):
+        raise UserError("Two pairs of images and labels were given. Give {'train': (x, y), 'test': (x, y)}.")
     elif isinstance(data, tuple | list) and len(data) == 2:
         images, labels = data[0], _label_array(data[1])
+    elif isinstance(data, str | os.PathLike):
+        raise UserError(
+            f"A split is the path {data}. Give one folder with subfolders train, validation and test, a CSV file with "
+            "the column split, or a dict of arrays."
+        )
     else:
         count = f" of {len(data)}" if isinstance(data, tuple | list) else ""
         raise UserError(f"The data are a {type(data).__name__}{count}. Give {ACCEPTED}.")
+    if not hasattr(images, "__len__"):
+        raise UserError(f"The images are a {type(images).__name__}. Give an array or a list of them.")
     if len(images) != len(labels) or not len(images):
         raise UserError(f"There are {len(images)} images and {len(labels)} labels. Give one label for each image.")
     return images, labels
@@ -106,12 +115,17 @@ def _label_array(labels: Any) -> np.ndarray:
     """Return labels as an array, several names of one image as a tuple in it."""
     if hasattr(labels, "to_numpy"):
         labels = labels.to_numpy()
-    sets = not isinstance(labels, np.ndarray) and all(isinstance(label, list | tuple | set) for label in labels)
+    sets = isinstance(labels, list | tuple) and all(isinstance(label, list | tuple | set) for label in labels)
     if sets and all(isinstance(name, str) for label in labels for name in label):
         array = np.empty(len(labels), object)
         array[:] = [tuple(sorted(set(label))) for label in labels]
         return array
-    array = np.asarray(labels)
+    try:
+        array = np.atleast_1d(np.asarray(labels))
+    except ValueError:
+        raise UserError(
+            "The labels have different lengths. Give (N,) names or numbers, or (N, K) of 0 and 1."
+        ) from None
     if array.dtype.kind == "S":
         return np.char.decode(array, "utf-8")
     if array.dtype == object and array.ndim == 1 and any(isinstance(label, bytes) for label in array):
@@ -167,27 +181,3 @@ def _read_numbers(labels: np.ndarray, task: TaskOption, notes: list[str]) -> tup
 def _refuse_task(task: TaskOption, found: Task, what: str) -> None:
     if task not in ("auto", found):
         raise UserError(f"The task is {task}, but the labels are {what}. Leave the task out, or give other labels.")
-
-
-def _check_range(images: Sequence[Any]) -> list[np.ndarray]:
-    """Return uint8 RGB images of any size; refuse pixels that are not 0–255, which would be learned in silence."""
-    arrays = [np.asarray(to_rgb(image)) if isinstance(image, Image.Image) else np.asarray(image) for image in images]
-    kinds = {str(array.dtype) for array in arrays}
-    if wrong := sorted(kind for kind in kinds if np.dtype(kind).kind not in "uif"):
-        raise UserError(f"The images have the dtype {wrong[0]}. Give uint8 or float pixels from 0 to 255.")
-    low, high = min(array.min(initial=0) for array in arrays), max(array.max(initial=0) for array in arrays)
-    if not (low >= 0 and high <= 255):  # NaN as well
-        named = ", ".join(sorted(kinds))
-        raise UserError(f"The pixels ({named}) go from {low:g} to {high:g}. Give them from 0 to 255.")
-    if high <= 1 and any(array.dtype.kind == "f" for array in arrays):
-        raise UserError("The pixels go from 0 to 1. Give them from 0 to 255: multiply by 255.")
-    return [_rgb(array) for array in arrays]
-
-
-def _rgb(array: np.ndarray) -> np.ndarray:
-    if array.ndim == 2:
-        array = array[..., None]
-    if array.ndim != 3 or array.shape[-1] not in (1, 3):
-        raise UserError(f"An image has the shape {array.shape}. Give RGB images (H, W, 3), or gray ones (H, W).")
-    pixels = array if array.dtype == np.uint8 else np.rint(array).astype(np.uint8)
-    return np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels

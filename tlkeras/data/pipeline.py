@@ -24,7 +24,7 @@ from tlkeras.modalities.base import Modality
 from tlkeras.modalities.image import ImageModality
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SplitData:
     """Decoded examples of one split.
 
@@ -33,12 +33,20 @@ class SplitData:
         rows: int64 `(n,)`, which rows of `inputs` belong to this split.
         targets: float32 `(n, K)`, in the order of `rows`.
         modality: what they are.
+        task: what the targets are; None where that is not known.
+        classes: the names of the targets' columns, where they are known; empty for regression.
     """
 
     inputs: np.ndarray | FileArray
     rows: np.ndarray
     targets: np.ndarray
     modality: type[Modality] = ImageModality
+    task: Task | None = None
+    classes: Sequence[str] | None = None
+
+    def __repr__(self) -> str:
+        inputs, targets = f"{self.inputs.dtype} {self.inputs.shape[1:]}", np.shape(self.targets)
+        return f"SplitData({self.modality.count_noun(len(self))}, {inputs}, targets {targets}, task {self.task})"
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -71,7 +79,10 @@ def split_data(data: PreparedData) -> dict[str, SplitData]:
     """
     targets = make_targets(data.examples, data.task, data.classes)
     modality = type(data.modality)
-    return {name: SplitData(data.inputs, rows, targets[rows], modality) for name, rows in data.splits.items()}
+    return {
+        name: SplitData(data.inputs, rows, targets[rows], modality, data.task, data.classes)
+        for name, rows in data.splits.items()
+    }
 
 
 def make_targets(examples: Sequence[Example], task: Task, classes: Sequence[str]) -> np.ndarray:

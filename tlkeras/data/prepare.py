@@ -4,28 +4,30 @@ import dataclasses
 import logging
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 
 from tlkeras.backbones.registry import get_backbone_spec, prefixes
 from tlkeras.backbones.spec import BackboneSpec
 from tlkeras.backbones.table import BACKBONES
-from tlkeras.config.fields import Task, check_applicable, check_values
+from tlkeras.config.fields import Task, check_applicable, check_values, with_options
 from tlkeras.config.train import DataOptions, ModelOptions
 from tlkeras.data.example import DatasetListing, Example
 from tlkeras.data.loading import decode_all, sample
 from tlkeras.data.quality import content_digests, copy_notes
-from tlkeras.data.sources import find_examples
+from tlkeras.data.sources import describe, find_examples
 from tlkeras.data.splits import split_examples
 from tlkeras.errors import UserError
 from tlkeras.io.arrays import FileArray
 from tlkeras.modalities.base import Modality, get_modality
 
 log = logging.getLogger("tlkeras")
+Config = TypeVar("Config", bound=DataOptions)
 SHOWN = 10  # classes that are named
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PreparedData:
     """Decoded examples of a dataset and the split of each."""
 
@@ -37,6 +39,12 @@ class PreparedData:
     splits: dict[str, np.ndarray]  # indices for "train", "validation" and, where there is one, "test"
     unreadable: list[tuple[Example, str]]  # those that were skipped, each with the reason
     digests: list[str]  # of the decoded content of each of `examples`
+    name: str = "data"  # what the user gave
+
+    def __repr__(self) -> str:
+        classes = "numbers" if self.task == "regression" else f"{len(self.classes)} classes"
+        splits = ", ".join(f"{name} {len(rows):,}" for name, rows in self.splits.items())
+        return f"PreparedData({self.name}: {len(self.examples):,} {self.modality}, {classes}, {splits})"
 
     @property
     def image_size(self) -> int | None:
@@ -54,15 +62,18 @@ class FoundData:
 
 
 def prepare_data(
-    options: DataOptions, backbone: str | BackboneSpec, image_size: int | None = None, seed: int = 0
+    data: Any, backbone: str | BackboneSpec, image_size: int | None = None, seed: int = 0, **options: Any
 ) -> PreparedData:
     """Find, split and decode the examples.
 
     Args:
-        options: which examples, and the fractions of the splits.
+        data: a folder or CSV file; `(images, labels)`, a `tf.data.Dataset` or a `keras.utils.PyDataset` of images and
+            labels, see `tlkeras.data.memory`; a dict of such with the keys "train", "validation" and "test"; a
+            DataFrame with the columns `path` and `label`, perhaps `split`; or `DataOptions`.
         backbone: its name or spec; it tells the size that images are resized to.
         image_size: another size in pixels.
         seed: of the split.
+        **options: those of `DataOptions`, such as `validation_split=0.2`.
 
     Returns:
         The examples, such as images, uint8 `(N, S, S, 3)`, RGB 0–255, with classes and splits.
@@ -71,18 +82,28 @@ def prepare_data(
         UserError: for whatever is wrong with the data or the options, before anything slow where possible.
 
     Example:
-        >>> data = tlkeras.prepare_data(tlkeras.DataOptions(data="photos"), "MobileNetV2")
+        >>> data = tlkeras.prepare_data("photos", "MobileNetV2")
     """
-    check_values(options)
-    options.check_data()
-    return decode_data(find_data(options, get_backbone_spec(backbone), image_size, seed), options, seed)
+    given = data if isinstance(data, DataOptions) else DataOptions(data=data)
+    chosen, data = name_data(with_options(given, options, "prepare_data"))
+    check_values(chosen)
+    chosen.check_data()
+    return decode_data(find_data(chosen, get_backbone_spec(backbone), image_size, seed, data), chosen, seed)
 
 
-def find_data(options: DataOptions, spec: BackboneSpec, image_size: int | None, seed: int) -> FoundData:
+def name_data(options: Config, data: Any = None) -> tuple[Config, Any]:
+    """Return options with a name or a word for the data, and the data: those beside the options, else in them."""
+    given = options.data if data is None else data
+    return dataclasses.replace(options, data=describe(given)), given
+
+
+def find_data(
+    options: DataOptions, spec: BackboneSpec, image_size: int | None, seed: int, data: Any = None
+) -> FoundData:
     """Do the first, quick half of `prepare_data`: refuse all that can be told without decoding."""
     wanted = get_modality(spec.modality) if spec.modality else None
     listing = find_examples(
-        options.data,
+        options.data if data is None else data,
         options.task,
         modality=wanted,
         # [part: tfds]
@@ -131,5 +152,13 @@ def decode_data(found: FoundData, options: DataOptions, seed: int) -> PreparedDa
     for note in copy_notes(decoded.examples, digests, splits, listing.modality):
         log.info("Note: %s", note)
     return PreparedData(
-        listing.task, listing.classes, modality, decoded.inputs, decoded.examples, splits, decoded.unreadable, digests
+        listing.task,
+        listing.classes,
+        modality,
+        decoded.inputs,
+        decoded.examples,
+        splits,
+        decoded.unreadable,
+        digests,
+        listing.name,
     )

@@ -1,4 +1,4 @@
-"""Find examples: folder, CSV file or the built-in digits -> a `DatasetListing`.
+"""Find examples: folder, CSV file, the built-in digits, or data in memory -> a `DatasetListing`.
 
 To add a kind of source, write a module beside `folder.py` that returns a `DatasetListing` (`data/example.py`), and call
 it in `find_examples`; or, for `--data NAME:…`, a package `NAME` beside it with the functions `find`, `short_name` and
@@ -6,11 +6,12 @@ it in `find_examples`; or, for `--data NAME:…`, a package `NAME` beside it wit
 """
 
 import importlib
+import os
 import pkgutil
 import re
 from pathlib import Path
 from types import ModuleType
-from typing import get_args
+from typing import Any, get_args
 
 from tlkeras.backbones.registry import unknown_prefix
 from tlkeras.config.fields import Task, TaskOption
@@ -20,9 +21,11 @@ from tlkeras.errors import UserError
 from tlkeras.modalities.base import Modality
 from tlkeras.modalities.image import ImageModality
 
+IN_MEMORY = ("arrays", "tf.data", "PyDataset", "DataFrame")  # what `data` in the options of a run says of such data
+
 
 def find_examples(
-    data: str,
+    data: Any,
     task: TaskOption = "auto",
     training: bool = True,
     data_dir: str | None = None,
@@ -31,23 +34,21 @@ def find_examples(
     """List the examples of a dataset with their labels; open none of them.
 
     The data are a folder of class folders, or of `train`, `validation`, `test` folders with them; a `.csv` file;
-    `digits`, a built-in dataset; or `PREFIX:NAME` for what a package PREFIX beside this module finds, which keeps its
-    datasets in `data_dir`. The modality is what is wanted, if that is known; another one may be found. For training,
-    what can only be evaluated is refused too.
+    `digits`, a built-in dataset; `PREFIX:NAME` for what a package PREFIX beside this module finds, which keeps its
+    datasets in `data_dir`; a DataFrame with the columns `path` and `label`; or what `tlkeras.data.memory`
+    takes. The modality is what is wanted, if that is known; another one may be found. For training, what can only be
+    evaluated is refused too.
     """
     if task not in ("auto", *get_args(Task)):
         raise UserError(f"The task is {task!r}. Give auto, {', '.join(get_args(Task))}.")
-    package = source_package(data)
-    if data == "digits":
-        from tlkeras.data.digits import digits_folder
-
-        listing = folder.find(digits_folder(), name="digits")
-    elif package:
-        listing = package.find(data.partition(":")[2], data_dir)
-    elif data.lower().endswith(".csv"):
-        listing = _csv_part(data).find(Path(data).expanduser(), task, modality)
+    if isinstance(data, str | os.PathLike):
+        listing = _find_by_name(os.fspath(data), task, data_dir, modality)
+    elif is_frame(data):
+        listing = _csv_part("a DataFrame").find_in_frame(data, task, modality)
     else:
-        listing = folder.find(Path(data).expanduser(), data, modality)
+        from tlkeras.data import memory
+
+        listing = memory.find(data, task)
     if task not in ("auto", listing.task):
         raise UserError(
             f"The task is {task}, but {listing.name} holds {listing.task} labels. Leave the task at auto, or list the "
@@ -67,6 +68,42 @@ def _alike(classes: list[str]) -> list[str]:
     found = [" = ".join(names) for names in groups.values() if len(names) > 1]
     how = "Rename them if they are one class."
     return [f"Classes that differ in case or spaces alone: {'; '.join(found[:5])}. {how}"] if found else []
+
+
+def _find_by_name(data: str, task: TaskOption, data_dir: str | None, modality: type[Modality] | None) -> DatasetListing:
+    package = source_package(data)
+    if data == "digits":
+        from tlkeras.data.digits import digits_folder
+
+        return folder.find(digits_folder(), name="digits")
+    if package:
+        return package.find(data.partition(":")[2], data_dir)
+    if data.lower().endswith(".csv"):
+        return _csv_part(data).find(Path(data).expanduser(), task, modality)
+    if was_in_memory(data):
+        raise UserError(f"--data was {data}, which a Python program had in memory. Give it there: train(data=...).")
+    return folder.find(Path(data).expanduser(), data, modality)
+
+
+def is_frame(data: Any) -> bool:
+    """Return whether data are a pandas DataFrame, or something like it."""
+    return hasattr(data, "columns") and hasattr(data, "dtypes")
+
+
+def was_in_memory(data: str) -> bool:
+    """Return whether `data` in the options of a run stands for what was in memory, and is no folder."""
+    return data in IN_MEMORY and not Path(data).exists()
+
+
+def describe(data: Any) -> str:
+    """Return `data` for the options of a run: a name or path as it is, a word for data in memory."""
+    if isinstance(data, str | os.PathLike):
+        return os.fspath(data)
+    if is_frame(data):
+        return "DataFrame"
+    from tlkeras.data import memory
+
+    return memory.describe(data)
 
 
 def source_package(data: str) -> ModuleType | None:
@@ -94,7 +131,9 @@ def _csv_part(data: str) -> ModuleType:
 def short_name(data: str) -> str:
     """Return what to call a run on this data: the name of a file or folder, or what its package says."""
     package = source_package(data)
-    return package.short_name(data.partition(":")[2]) if package else Path(data).stem
+    if package:
+        return package.short_name(data.partition(":")[2])
+    return data if was_in_memory(data) else Path(data).stem
 
 
 def _check_trainable(listing: DatasetListing) -> None:

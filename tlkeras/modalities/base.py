@@ -6,7 +6,7 @@ Images are built in; others are modules of this package that are imported when t
 import importlib
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -84,6 +84,21 @@ class Modality:
     @classmethod
     def check_shape(cls, given: tuple[int, ...], wanted: tuple[int | None, ...]) -> None:
         """Refuse decoded examples of another shape than a model takes; both without the batch axis."""
+
+    @classmethod
+    def from_shape(cls, shape: tuple[int, ...]) -> Self:
+        """Return how examples are decoded for a model that takes them decoded in this shape."""
+        raise UserError(f"Give {cls.plural} as tlkeras.split_data returns them, decoded.")
+
+    @classmethod
+    def from_memory(cls, examples: Sequence[Any]) -> list[Any]:
+        """Return examples that are arrays or Pillow images as `read` takes them; refuse what they cannot be."""
+        raise UserError(f"{cls.plural.capitalize()} cannot be given as arrays or Pillow images. Give files of them.")
+
+    @classmethod
+    def to_rows(cls, inputs: Any) -> Any:
+        """Return decoded examples with the dtype that training takes; refuse values that they cannot have."""
+        return inputs
 
     @classmethod
     def check_files(cls, files: Iterable[Path], given: str) -> None:

@@ -3,7 +3,7 @@
 import logging
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
@@ -51,7 +51,7 @@ class ImageModality(Modality):
     skips_others: ClassVar = True
 
     def __str__(self) -> str:
-        return f"images of {self.size}x{self.size} pixels"
+        return f"images of {self.size} px"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -100,11 +100,55 @@ class ImageModality(Modality):
 
     @classmethod
     def check_shape(cls, given: tuple[int, ...], wanted: tuple[int | None, ...]) -> None:
-        if given != wanted:
+        if len(given) != 3 or given[-1] != 3:
+            missing = "" if len(given) == 3 else "[..., None]"
             raise UserError(
-                f"The images have {given[0]} pixels a side and the model takes {wanted[0]}: give the same image_size "
-                "to prepare_data and to the builder."
+                f"The images have the shape {given} and the model takes {wanted}, RGB. Gray images get three channels "
+                f"with numpy.repeat(images{missing}, 3, axis=-1)."
             )
+        if given != wanted:
+            size = f"{given[0]} pixels a side" if given[0] == given[1] else f"{given[0]} x {given[1]} pixels"
+            raise UserError(
+                f"The images have {size} and the model takes {wanted[0]}: give the same image_size to prepare_data and "
+                "to the builder."
+            )
+
+    @classmethod
+    def from_shape(cls, shape: tuple[int, ...]) -> Self:
+        return cls(shape[0])
+
+    @classmethod
+    def from_memory(cls, examples: Sequence[Any]) -> list[np.ndarray]:
+        return pixels_0_255(examples)
+
+    @classmethod
+    def to_rows(cls, inputs: Any) -> Any:
+        return inputs if inputs.dtype == cls.dtype else np.stack(pixels_0_255(inputs))
+
+
+def pixels_0_255(images: Sequence[Any]) -> list[np.ndarray]:
+    """Return arrays or Pillow images as uint8 RGB `(H, W, 3)`; refuse other pixels, which would be learned silently."""
+    arrays = [np.asarray(to_rgb(image)) if isinstance(image, Image.Image) else np.asarray(image) for image in images]
+    kinds = {str(array.dtype) for array in arrays}
+    if wrong := sorted(kind for kind in kinds if np.dtype(kind).kind not in "uif"):
+        raise UserError(f"The images have the dtype {wrong[0]}. Give uint8 or float pixels from 0 to 255.")
+    low = min((array.min(initial=0) for array in arrays), default=0)
+    high = max((array.max(initial=0) for array in arrays), default=0)
+    if not (low >= 0 and high <= 255):  # NaN as well
+        named = ", ".join(sorted(kinds))
+        raise UserError(f"The pixels ({named}) go from {low:g} to {high:g}. Give them from 0 to 255.")
+    if 0 < high <= 1 and any(array.dtype.kind == "f" for array in arrays):
+        raise UserError("The pixels go from 0 to 1. Give them from 0 to 255: multiply by 255.")
+    return [_three_channels(array) for array in arrays]
+
+
+def _three_channels(array: np.ndarray) -> np.ndarray:
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or array.shape[-1] not in (1, 3):
+        raise UserError(f"An image has the shape {array.shape}. Give RGB images (H, W, 3), or gray ones (H, W).")
+    pixels = array if array.dtype == np.uint8 else np.rint(array).astype(np.uint8)
+    return np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
 
 
 class Glance(NamedTuple):

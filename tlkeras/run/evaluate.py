@@ -11,7 +11,7 @@ import numpy as np
 from tlkeras.data.example import DatasetListing, Example
 from tlkeras.data.loading import decode_all
 from tlkeras.data.quality import content_digests
-from tlkeras.data.sources import find_examples, source_package
+from tlkeras.data.sources import find_examples, source_package, was_in_memory
 from tlkeras.data.splits import load_split
 from tlkeras.errors import UserError
 from tlkeras.io.arrays import FileArray
@@ -23,13 +23,13 @@ log = logging.getLogger("tlkeras")
 
 
 def evaluate(
-    run_path: str | Path, data: str | Path | None = None, batch_size: int = 32, data_dir: str | None = None
+    run_path: str | Path, data: Any = None, batch_size: int = 32, data_dir: str | None = None
 ) -> dict[str, dict[str, Any]]:
     """Return the metrics of a run's model, every example once.
 
     Args:
         run_path: folder that `scripts/train.py` wrote.
-        data: as for training, with the run's classes; the run's own data when None, of which only the
+        data: as for training, of any kind, with the run's classes; the run's own data when None, of which only the
             test split is evaluated (the validation split where there is no test split).
         batch_size: examples per step.
         data_dir: where TensorFlow Datasets keeps its datasets; where it was in training when None.
@@ -47,14 +47,14 @@ def evaluate(
     if batch_size < 1:
         raise UserError(f"--batch-size was {batch_size}; it must be a whole number of at least 1.")
     run = load_run(run_path)
-    given = str(data) if data else training_data(run)
+    given = training_data(run) if data is None else data
     folder = data_dir or run.config.get("data_dir")
     listing = find_examples(given, run.task, training=False, data_dir=folder, modality=type(run.modality))
     check_listing(run, listing)
-    splits = evaluation_splits(run, listing.examples, own=not data)
+    splits = evaluation_splits(run, listing.examples, own=data is None)
     limit = run.config["max_unreadable"]
     decoded = {name: decode_all(examples, run.modality, limit) for name, examples in splits.items()}
-    if data:
+    if data is not None:
         warn_if_training_data(run, [part.inputs for part in decoded.values()])
     load_tensorflow()
     from tlkeras.data.pipeline import make_targets
@@ -75,6 +75,11 @@ def evaluate(
 def training_data(run: Run) -> str:
     """Return the data that a run was trained on; refuse where it is no longer where it was."""
     data = run.config["data"]
+    if was_in_memory(data):
+        raise UserError(
+            f"{run.path} was trained on data in memory ({data}). Give data to evaluate it on: in Python data=..., such "
+            "as the same, or a folder with --data."
+        )
     if data != "digits" and not source_package(data) and not Path(data).expanduser().exists():
         where = "" if Path(data).is_absolute() else f" in {Path.cwd()}"
         raise UserError(

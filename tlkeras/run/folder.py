@@ -131,7 +131,9 @@ def keep_on_interrupt(partial: Path, path: Path, resumed: bool) -> Iterator[None
 
 
 def resume_command(path: Path) -> str:
-    """Return the command of this program with what resumes the run."""
+    """Return the command of this program with what resumes the run; or what to add to a call from Python."""
+    if not (sys.argv[0].startswith("tlkeras ") or Path(sys.argv[0]).resolve().parent.name == "scripts"):
+        return f"tlkeras.train(..., run_dir={str(path)!r}, resume=True)"
     given = [word for word in sys.argv[1:] if word != "--overwrite"]
     named = any(word.partition("=")[0].replace("_", "-") == "--run-dir" for word in given)
     more = [] if named else ["--run-dir", str(path)]

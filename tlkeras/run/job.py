@@ -36,8 +36,10 @@ class Job:
     given: dict[str, str] = field(default_factory=dict)  # names of what was given in Python, see `Extensions`
 
 
-def run_job(job: Job, config: Any, spec: BackboneSpec) -> Path:
+def run_job(job: Job, config: Any, spec: BackboneSpec, data: Any = None) -> Path:
     """Do a job, or resume it, and return the run's folder; where it is refused, nothing is left behind.
+
+    The data are those that the config names, or they are given beside it: those in memory.
 
     What can be wrong is checked in the order of what it costs: options, files, examples, and only then TensorFlow.
     """
@@ -53,14 +55,14 @@ def run_job(job: Job, config: Any, spec: BackboneSpec) -> Path:
         print(f"{job.title}: {path / job.shown} (it was finished before)")
         return path
     with run_directory(path, config.overwrite, config.resume) as folder:
-        job.work(*prepare(job, config, spec, path, folder))
+        job.work(*prepare(job, config, spec, path, folder, data))
     print(f"{job.title}: {path / job.shown}")
     return path
 
 
-def prepare(job: Job, config: Any, spec: BackboneSpec, path: Path, folder: Path) -> tuple:
+def prepare(job: Job, config: Any, spec: BackboneSpec, path: Path, folder: Path, data: Any = None) -> tuple:
     """Find and decode the examples of a run at `path`, for now in `folder`; refuse what cannot be trained."""
-    found = find_data(config, spec, config.image_size, config.seed)
+    found = find_data(config, spec, config.image_size, config.seed, data)
     spec = found.spec
     check_applicable(config, "modality", found.modality.name, f"{found.listing.name} holds {found.modality.plural}")
     check_unfreeze(config, spec)  # again, for a backbone that was not known before
@@ -68,17 +70,17 @@ def prepare(job: Job, config: Any, spec: BackboneSpec, path: Path, folder: Path)
     dataclasses.replace(config, task=found.listing.task).check()
     options = found.modality.options()
     spec.check_weights(config.weights, options.get("image_size", 0))
-    data = decode_data(found, config, config.seed)
+    decoded = decode_data(found, config, config.seed)
     if isinstance(config, TrainConfig):
         config = config.with_defaults(spec.finetune_from, config.weights != "none")
     config = dataclasses.replace(
-        config, task=data.task, backbone=spec.name, run_dir=str(path), overwrite=False, resume=False, **options
+        config, task=decoded.task, backbone=spec.name, run_dir=str(path), overwrite=False, resume=False, **options
     )
     file = initial_file(spec, config.weights)
     weights_hash = file_hash(file) if file else None
-    check_fingerprint(folder / CHECKPOINTS, config, data, weights_hash or spec.digest, job.given)
+    check_fingerprint(folder / CHECKPOINTS, config, decoded, weights_hash or spec.digest, job.given)
     load_tensorflow(config.seed)
-    return config, spec, data, folder, weights_hash
+    return config, spec, decoded, folder, weights_hash
 
 
 def check_unfreeze(config: Any, spec: BackboneSpec) -> None:

@@ -177,7 +177,7 @@ def train_variant(
 
     keras.utils.set_random_seed(seed)
     train = splits["train"]
-    model = build(config, spec, data.task, train)
+    model = build(config, spec, train)
     start = time.perf_counter()
     if phases == 1:
         epochs = count_epochs(len(train), config, config.all_layers_epochs, config.all_layers_steps)

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -28,7 +28,7 @@ CHUNK = 256  # decoded examples in memory at once
 class Prediction:
     """What the model predicts for one example."""
 
-    path: str  # the file; or the text, where it was given itself
+    path: str  # the file; or the text, where it was given itself; or "image 1" for the first one in memory
     scores: list[tuple[str, float]]  # labels and probabilities, the most likely first; for regression ("value", number)
     error: str | None = None  # why the file could not be read; then there are no scores
     source: Literal["path", "text"] = "path"  # what the first is called in JSON
@@ -41,26 +41,33 @@ class Prediction:
         return {self.source: self.path, "predictions": scores}
 
 
-def predict(
-    run_path: str | Path, paths: Sequence[str | Path], top_k: int = 3, texts: Sequence[str] = ()
-) -> list[Prediction]:
-    """Predict labels for files.
+class Source(NamedTuple):
+    """One example to predict."""
+
+    name: str
+    content: Path | bytes | np.ndarray  # as `Modality.read` takes it; bytes are a text
+
+
+def predict(run_path: str | Path, inputs: Any, top_k: int = 3, texts: Sequence[str] = ()) -> list[Prediction]:
+    """Predict labels for files or images in memory.
 
     Args:
         run_path: folder that `scripts/train.py` wrote.
-        paths: files, folders (searched recursively) or patterns such as `photos/*.jpg`.
+        inputs: a file, a folder (searched recursively) or a pattern such as `photos/*.jpg`; a Pillow image; an array of
+            RGB pixels, uint8 or float, 0–255, `(H, W, 3)` or `(N, H, W, 3)`; or a list of any of these.
         top_k: how many labels for each of them; multi_label models give all labels of 0.5 or more if there are more.
         texts: for a run of texts, texts themselves.
 
     Returns:
-        One prediction for each file, in the order given, those of a folder by name, and for each text; unreadable ones
-        carry the reason.
+        One prediction for each file or image, in the order given, those of a folder by name, and for each text;
+        unreadable ones carry the reason. Images in memory are called "image 1", "image 2" and so on.
 
     Raises:
-        UserError: the run cannot be used, nothing is found, or there are texts and the run is of something else.
+        UserError: the run cannot be used, nothing is found, or there are texts or images and the run is of something
+            else.
 
     Example:
-        >>> tlkeras.predict("saved_models/photos", ["new_images"])[0].scores
+        >>> tlkeras.predict("saved_models/photos", "new_images")[0].scores
     """
     if top_k < 1:
         raise UserError(f"--top-k was {top_k}; it must be a whole number of at least 1.")
@@ -68,18 +75,32 @@ def predict(
     modality = run.modality
     if texts and not modality.inline:
         raise UserError(f"--text was given, but the model of {run.path} takes {modality.plural}: give files of those.")
-    inputs: list[Path | str] = [*find_files(paths, type(modality)), *texts]
-    if not inputs:
+    sources: list[Source] = [*list_inputs(inputs, type(modality)), *(Source(text, text.encode()) for text in texts)]
+    if not sources:
         raise UserError(f"Nothing was given for PATH{' or --text' * modality.inline}. See predict.py --help.")
     load_tensorflow()
     model = load_model(run.path / "model.keras", outputs=len(run.classes) or 1)
     predictions: list[Prediction] = []
-    with progress(len(inputs), f"Predicting {modality.plural}") as bar:
-        for start in range(0, len(inputs), CHUNK):
-            chunk = inputs[start : start + CHUNK]
+    with progress(len(sources), f"Predicting {modality.plural}") as bar:
+        for start in range(0, len(sources), CHUNK):
+            chunk = sources[start : start + CHUNK]
             predictions += predict_chunk(model, run, chunk, top_k)
             bar.update(len(chunk))
     return predictions
+
+
+def list_inputs(given: Any, modality: type[Modality]) -> list[Source]:
+    """Return what `predict` was given as single examples in its order, each file once; refuse what is none."""
+    found: dict[str, Any] = {}
+    count = 0  # of those in memory
+    for item in given if isinstance(given, list | tuple) else [given]:
+        if isinstance(item, str | Path):
+            found |= {str(file): file for file in find_files([item], modality)}
+            continue
+        for example in modality.from_memory(item if getattr(item, "ndim", 0) == 4 else [item]):
+            count += 1
+            found[f"{modality.singular} {count}"] = example
+    return [Source(name, content) for name, content in found.items()]
 
 
 def find_files(paths: Sequence[str | Path], modality: type[Modality]) -> list[Path]:
@@ -108,13 +129,13 @@ def find_files(paths: Sequence[str | Path], modality: type[Modality]) -> list[Pa
     return list(found)
 
 
-def predict_chunk(model: Any, run: Run, inputs: Sequence[Path | str], top_k: int) -> list[Prediction]:
-    """Predict files, or texts themselves as strings, in their order, the unreadable ones included."""
+def predict_chunk(model: Any, run: Run, sources: Sequence[Source], top_k: int) -> list[Prediction]:
+    """Predict examples in their order, the unreadable ones included."""
     decoded: list[Any] = []
     errors: list[str | None] = []
-    for item in inputs:
+    for source in sources:
         try:
-            decoded.append(run.modality.read(item.encode() if isinstance(item, str) else item))
+            decoded.append(run.modality.read(source.content))
             errors.append(None)
         except DecodeError as error:
             errors.append(str(error))
@@ -122,10 +143,10 @@ def predict_chunk(model: Any, run: Run, inputs: Sequence[Path | str], top_k: int
     outputs = iter(predict_inputs(model, batch, run.config["batch_size"]))
     return [
         Prediction(
-            str(item), [] if error else rank(run, next(outputs), top_k), error,
-            "text" if isinstance(item, str) else "path",
+            source.name, [] if error else rank(run, next(outputs), top_k), error,
+            "text" if isinstance(source.content, bytes) else "path",
         )
-        for item, error in zip(inputs, errors, strict=True)
+        for source, error in zip(sources, errors, strict=True)
     ]  # fmt: skip
 
 

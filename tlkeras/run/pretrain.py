@@ -51,8 +51,7 @@ def pretrain_and_write(
                  "license.", initial.name)  # fmt: skip
     splits = split_data(data)
     model = build_classifier(
-        spec, splits["train"].targets.shape[1], task=data.task, weights=config.weights,
-        image_size=data.image_size, dropout=0.0, precision=config.precision,
+        spec, data, weights=config.weights, dropout=0.0, precision=config.precision,
     )  # fmt: skip
     history = train_all_layers(model, splits["train"], splits["validation"], config, Checkpoints(folder / CHECKPOINTS))
     evaluated = {name: split for name, split in splits.items() if name != "train"}

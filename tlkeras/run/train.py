@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from tlkeras.backbones.registry import get_backbone_spec
 from tlkeras.backbones.spec import BackboneSpec
 from tlkeras.config.extensions import Extensions
-from tlkeras.config.fields import Task
+from tlkeras.config.fields import Task, with_options
 from tlkeras.config.train import TrainConfig
 from tlkeras.data.loading import available_cores
-from tlkeras.data.prepare import PreparedData
+from tlkeras.data.prepare import PreparedData, name_data
+from tlkeras.errors import UserError
 from tlkeras.progress import passing
 from tlkeras.run.artifacts import MODEL, check_reload, save_run, versions, write_json, write_table
 from tlkeras.run.folder import CHECKPOINTS
@@ -28,19 +29,27 @@ log = logging.getLogger("tlkeras")
 
 
 def train(
-    config: TrainConfig,
+    config: TrainConfig | None = None,
+    /,
     *,
+    data: Any = None,
+    epochs: tuple[int, int] | None = None,
+    backbone: Any = None,
     callbacks: Sequence[Any] = (),
     loss: Any = None,
     metrics: Sequence[Any] = (),
     head: Any = None,
     augment: Any = None,
-    backbone: Any = None,
+    **options: Any,
 ) -> Path:
     """Train, evaluate and write one run, or resume it.
 
     Args:
-        config: all options.
+        config: all options; or give them by keyword.
+        data: a folder or CSV file, or data in memory, as for `prepare_data`.
+        epochs: `(frozen_epochs, finetune_epochs)` of the two phases.
+        backbone: a name, or a Keras model from RGB pixels `(B, S, S, 3)`, 0–255, to features `(B, h, w, C)` or
+            `(B, C)`.
         callbacks: Keras callbacks, called in both phases. Their `self.model` is the part that is trained: with cached
             features only the layers above them. A run that is resumed starts them anew.
         loss: a Keras loss, its name, or a function of targets and outputs `(B, K)`, in place of the task's own.
@@ -48,7 +57,7 @@ def train(
         head: a Keras layer, or a function, from pooled features `(B, C)` to `(B, F)`, before the output layer.
         augment: a function of uint8 images `(B, S, S, 3)`, RGB 0–255, to the same, or a Keras layer or a list of them,
             in place of the built-in augmentation. It is seeded for each epoch.
-        backbone: a Keras model from RGB pixels `(B, S, S, 3)`, 0–255, to features `(B, h, w, C)` or `(B, C)`.
+        **options: any other option of `TrainConfig`, such as `image_size=128`.
 
     Returns:
         The run's folder.
@@ -57,13 +66,29 @@ def train(
         UserError: for a mistake in options or data; nothing is left behind.
 
     Example:
-        >>> run = tlkeras.train(tlkeras.TrainConfig(data="photos"))
+        >>> run = tlkeras.train(data="photos", epochs=(5, 5))
     """
-    config.check()
+    if isinstance(backbone, str):
+        options, backbone = options | {"backbone": backbone}, None
+    chosen, data = name_data(make_config(config, epochs, options), data)
+    chosen.check()
     given = Extensions(callbacks, loss, metrics, head, augment, backbone)
     work = partial(train_and_write, given=given)
     job = Job("Run", MODEL, work, stored_params=stored_params, given=given.names())
-    return run_job(job, config, get_backbone_spec(config.backbone if backbone is None else backbone))
+    return run_job(job, chosen, get_backbone_spec(chosen.backbone if backbone is None else backbone), data)
+
+
+def make_config(config: TrainConfig | None, epochs: Any, options: dict[str, Any]) -> TrainConfig:
+    """Return the config that `train` was given, as one or by keyword."""
+    if config is not None and not isinstance(config, TrainConfig):
+        raise UserError(f"A {type(config).__name__} was given; it must be a TrainConfig. Give data as train(data=...).")
+    if epochs is not None:
+        if not (isinstance(epochs, tuple | list) and len(epochs) == 2):
+            raise UserError(f"epochs was {epochs!r}; it must be those of both phases, such as epochs=(10, 10).")
+        if twice := {"frozen_epochs", "finetune_epochs"} & options.keys():
+            raise UserError(f"Both epochs and {twice.pop()} were given; give one of them.")
+        options = options | {"frozen_epochs": epochs[0], "finetune_epochs": epochs[1]}
+    return with_options(config or TrainConfig(), options, "train")
 
 
 def stored_params(config: TrainConfig, spec: BackboneSpec) -> int:
@@ -82,7 +107,7 @@ def train_and_write(
     from tlkeras.training.two_phase import train_two_phases
 
     splits = split_data(data)
-    model = build(config, spec, data.task, splits["train"], given.head)
+    model = build(config, spec, splits["train"], given.head)
     if given.head is not None or given.backbone is not None:
         check_reload(model)
     checkpoints = Checkpoints(folder / CHECKPOINTS)
@@ -112,17 +137,13 @@ def train_and_write(
                  data.modality.plural)  # fmt: skip
 
 
-def build(config: TrainConfig, spec: BackboneSpec, task: Task, train: "SplitData", head: Any = None) -> "keras.Model":
+def build(config: TrainConfig, spec: BackboneSpec, train: "SplitData", head: Any = None) -> "keras.Model":
     """Build the model of a run; the training split calibrates random weights and, for regression, the output's unit."""
     from tlkeras.models.builders import build_classifier
 
-    unit = {}
-    if task == "regression":
-        unit = {"target_mean": float(train.targets.mean()), "target_std": float(train.targets.std()) or 1.0}
     model = build_classifier(
         spec.adapt_to(lambda: train.first(len(train))[0]),
-        num_outputs=train.targets.shape[1],
-        task=task,
+        train,
         weights=config.weights,
         image_size=config.image_size,
         pooling=config.pooling,
@@ -131,7 +152,6 @@ def build(config: TrainConfig, spec: BackboneSpec, task: Task, train: "SplitData
         l2=config.l2,
         precision=config.precision,
         head=head,
-        **unit,
     )
     if config.weights == "none":
         log.info("Note: the backbone has random weights, so this trains from scratch; nothing is transferred.")

@@ -14,8 +14,9 @@ from tlkeras.models.introspect import get_backbone, without_resizing
 from tlkeras.models.keras_private import flatten_layers
 from tlkeras.training.callbacks import HistoryLogger, Logs
 from tlkeras.training.checkpoint import Checkpoints, assign_all, to_numpy
+from tlkeras.training.given_data import check_split
 from tlkeras.training.optimizers import loss_scaled, make_schedule
-from tlkeras.training.phase import Phase, PhaseInputs, check_data, compile_part, fit
+from tlkeras.training.phase import Phase, PhaseInputs, compile_part, fit
 
 log = logging.getLogger("tlkeras")
 
@@ -40,7 +41,8 @@ def train_all_layers(
     weights there are none worth keeping, and from pretrained ones those of other images are given up on purpose.
     """
     check_values(options)
-    check_data(model, train, validation or train)
+    train = check_split(model, train, "training")
+    validation = check_split(model, validation, "validation") if validation else None
     steps = steps_per_epoch(len(train), options.batch_size)
     batch_size = steps_per_epoch(len(train), steps)  # even, as a batch of one has no statistics
     get_backbone(model).trainable = False

@@ -8,9 +8,8 @@ import keras
 import tensorflow as tf
 
 from tlkeras.config.extensions import Extensions
-from tlkeras.data.pipeline import SplitData, steps_per_epoch
-from tlkeras.errors import UserError
-from tlkeras.models.introspect import decoded_input, get_task, model_modality
+from tlkeras.data.pipeline import steps_per_epoch
+from tlkeras.models.introspect import get_task
 from tlkeras.training.callbacks import EpochProgress, TerminateOnNaN
 from tlkeras.training.checkpoint import training_state
 
@@ -112,20 +111,3 @@ def fit(phase: Phase, inputs: PhaseInputs, first_epoch: int, callbacks: list[ker
         callbacks=[progress, TerminateOnNaN(advice), *callbacks],  # a line ends before others print
         verbose=0,
     )
-
-
-def check_data(model: keras.Model, train: SplitData, validation: SplitData) -> None:
-    """Refuse examples and targets that do not fit the model."""
-    modality, wanted, outputs = model_modality(model), decoded_input(model).shape[1:], model.output_shape[-1]
-    for data in (train, validation):
-        if data.modality is not modality:
-            raise UserError(
-                f"The model takes {modality.plural}, and {data.modality.plural} were given. Build it with another "
-                "backbone."
-            )
-        modality.check_shape(data.inputs.shape[1:], wanted)
-        if data.targets.shape[1] != outputs:
-            raise UserError(
-                f"The targets have {data.targets.shape[1]} columns and the model has {outputs} outputs: build it with "
-                "as many outputs as there are classes."
-            )

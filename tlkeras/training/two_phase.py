@@ -11,17 +11,17 @@ import keras
 import numpy as np
 
 from tlkeras.config.extensions import Extensions
-from tlkeras.config.fields import check_values
+from tlkeras.config.fields import check_values, with_options
 from tlkeras.config.train import TrainingOptions
-from tlkeras.data.pipeline import SplitData
 from tlkeras.errors import UserError
 from tlkeras.models.freezing import FrozenWeights, first_trainable_index, set_trainable
 from tlkeras.models.introspect import get_backbone, get_spec, get_task
 from tlkeras.training.callbacks import HistoryLogger, Logs, RestoreBestWeights
 from tlkeras.training.checkpoint import Checkpoint, Checkpoints, assign_all, to_numpy
 from tlkeras.training.extensions import resolve_extensions
+from tlkeras.training.given_data import fit_to_model
 from tlkeras.training.optimizers import make_optimizer
-from tlkeras.training.phase import TITLES, Phase, PhaseInputs, check_data, compile_part, fit
+from tlkeras.training.phase import TITLES, Phase, PhaseInputs, compile_part, fit
 from tlkeras.training.phase_inputs import prepare_phases
 
 log = logging.getLogger("tlkeras")
@@ -29,7 +29,7 @@ log = logging.getLogger("tlkeras")
 RESTARTED = " Note: callbacks= start anew, as Keras' callbacks do not save their state."
 
 
-@dataclass
+@dataclass(repr=False)
 class TrainingResult:
     """The result of a training.
 
@@ -58,18 +58,24 @@ class TrainingResult:
         """Return what `monitor` was in the epoch that was kept."""
         return next(row[self.monitor] for row in self.history if row["epoch"] == self.epoch)
 
+    def __repr__(self) -> str:
+        kept = next((row for row in self.history if (row["phase"], row["epoch"]) == (self.kept, self.epoch)), {})
+        values = "".join(f", {name} {value:.4g}" for name, value in kept.items() if name.startswith("val_"))
+        return f"TrainingResult({len(self.history)} epochs, kept epoch {self.epoch} ({self.kept}){values})"
+
 
 def train_two_phases(
     model: keras.Model,
-    train: SplitData,
-    validation: SplitData,
-    options: TrainingOptions,
+    train: Any,
+    validation: Any = None,
+    options: TrainingOptions | None = None,
     checkpoints: Checkpoints | None = None,
     *,
     callbacks: Sequence[Any] = (),
     loss: Any = None,
     metrics: Sequence[Any] = (),
     augment: Any = None,
+    **changes: Any,
 ) -> TrainingResult:
     """Train a model from `build_classifier` in place.
 
@@ -79,16 +85,20 @@ def train_two_phases(
 
     Args:
         model: from `build_classifier`.
-        train: the training split.
-        validation: the validation split, which chooses the epoch and nothing else.
-        options: epochs, learning rates and all else; `TrainConfig` is one too. Dropout and hidden layers start from
-            Keras' own seed: call `keras.utils.set_random_seed` before the model is built to repeat a run.
+        train: the training split: a `SplitData`, or data of any kind that `prepare_data` takes, with the classes in
+            the order of the model's outputs.
+        validation: the validation split, which chooses the epoch and nothing else; any kind of data with the classes of
+            `train`.
+        options: epochs, learning rates and all else; the defaults when None. `TrainConfig` is one too. Dropout and
+            hidden layers start from Keras' own seed: call `keras.utils.set_random_seed` before the model is built to
+            repeat a run.
         checkpoints: where each epoch is saved, and where a stopped training resumes; model, data and options must then
             be what they were. It ends bit by bit as if it had not been stopped.
         callbacks: as for `tlkeras.train`, and so are the next three.
         loss: a Keras loss, its name, or a function.
         metrics: Keras metrics, their names, or functions.
         augment: a function of uint8 images `(B, S, S, 3)`, or Keras layers.
+        **changes: single options, such as `frozen_epochs=5`.
 
     Returns:
         History, times, and which epoch was kept. The model holds the kept weights.
@@ -100,12 +110,12 @@ def train_two_phases(
         RuntimeError: a frozen weight moved.
 
     Example:
-        >>> options = tlkeras.TrainingOptions(frozen_epochs=5)
-        >>> result = tlkeras.train_two_phases(model, splits["train"], splits["validation"], options)
+        >>> result = tlkeras.train_two_phases(model, splits["train"], splits["validation"], frozen_epochs=5)
     """
+    options = with_options(options or TrainingOptions(), changes, "train_two_phases")
     check_values(options)
     options.check_task(get_task(model))
-    check_data(model, train, validation)
+    train, validation = fit_to_model(model, train, validation)
     options = options.with_defaults(get_spec(model).finetune_from)
     given = Extensions(callbacks=callbacks, loss=loss, metrics=metrics, augment=augment)
     given = resolve_extensions(given, train, options)
