@@ -57,7 +57,7 @@ if "ipykernel" in sys.modules and not logging.getLogger(__name__).handlers:  # a
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'tlkeras' has no attribute {name!r}")
-    if _HOMES[name].startswith(("tlkeras.models.", "tlkeras.training.", "tlkeras.data.pipeline")):
+    if _HOMES[name].partition(".")[2].startswith(("models.", "training.", "data.pipeline")):
         import_module("tlkeras.runtime").load_tensorflow()  # quietly; the others do so when they need it
     return getattr(import_module(_HOMES[name]), name)
 

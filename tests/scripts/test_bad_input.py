@@ -109,14 +109,8 @@ def test_unknown_stage(train):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (
-            ["--epochs", 3],
-            ["Unknown option --epochs. Did you mean --frozen-epochs or --finetune-epochs? See train.py"],
-        ),
         (["--lr=0.1"], ["option --lr. Did you mean --head-learning-rate or --finetune-learning-rate? See train.py"]),
         (["--learning-rate", 1], ["Did you mean --head-learning-rate or --finetune-learning-rate?"]),
-        (["--image_size", 64], ["Unknown option --image_size. Did you mean --image-size?"]),
-        (["--model", "VGG16"], ["Did you mean --backbone?"]),
         (["--batch", 8], ["Did you mean --batch-size?"]),
         (["--size", 8], ["Did you mean --image-size?"]),
         (["--output", "x"], ["Did you mean --run-dir?"]),

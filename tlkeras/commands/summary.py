@@ -80,7 +80,7 @@ def describe_spec(spec: BackboneSpec) -> str:
     load_tensorflow()
     from tlkeras.models.builders import build_classifier
 
-    return describe_stages(build_classifier(spec, 1, weights=spec.untrained_weights))
+    return describe_stages(build_classifier(spec, 2, weights=spec.untrained_weights))
 
 
 def describe_stages(model: "keras.Model") -> str:
@@ -89,6 +89,8 @@ def describe_stages(model: "keras.Model") -> str:
     from tlkeras.models.introspect import get_backbone, get_spec
 
     backbone, spec = get_backbone(model), get_spec(model)
+    if not spec.stages:  # a Keras model that was given in Python
+        return "It has no named stages: --unfreeze takes the name of a layer, a number of layers, or a fraction."
     head = set_trainable(model, "none").trainable
     starts = [first_trainable_index(model, stage.name) for stage in spec.stages] + [len(backbone.layers)]
     names = marked_stages(spec)

@@ -36,7 +36,7 @@ def resolve_extensions(given: Extensions, train: SplitData, options: TrainingOpt
 def own_loss(given: Any, targets: np.ndarray, options: TrainingOptions) -> Any:
     """Return a loss by its name, or as it is; try it on targets as they are, `(B, K)` float32."""
     if options.label_smoothing or options.class_weights != "none":
-        raise UserError("--label-smoothing and --class-weights are of tlkeras' own loss; leave them out with loss=.")
+        raise UserError("--label-smoothing and --class-weights are of the built-in loss; leave them out with loss=.")
     some = targets[:2]
     try:
         loss = keras.losses.get(given)
