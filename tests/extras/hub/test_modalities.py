@@ -288,8 +288,15 @@ def test_exported_with_equal_outputs(made, tmp_path, kind):
     np.testing.assert_allclose(exported.serve(tf.constant(data.inputs)), expected, atol=1e-6)
 
 
-# [part: template]
-@pytest.mark.parametrize(("kind", "names"), [("by_hand", []), ("batch", [("audio", "sound")])])
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("by_hand", []),
+        # [part: template]
+        ("batch", [("audio", "sound")]),
+        # [/part]
+    ],
+)
 def test_a_model_of_an_earlier_version_opens(made, tmp_path, rename_in_config, kind, names):
     model, data = build_hub_classifier(str(made(kind)), 2), examples(kind, 6)
     model.save(tmp_path / "model.keras")
@@ -300,7 +307,6 @@ def test_a_model_of_an_earlier_version_opens(made, tmp_path, rename_in_config, k
     np.testing.assert_array_equal(loaded.predict_on_batch(data.inputs), model.predict_on_batch(data.inputs))
 
 
-# [/part]
 LOAD = """
 import keras, numpy as np, sys, tensorflow as tf, tlkeras.extras.hub.layer
 for kind in sys.argv[1:]:
