@@ -38,6 +38,7 @@ from tlkeras.runtime import load_tensorflow
 VALIDATION = 0.15
 MIN_SEEDS = 2  # with one there is no range
 MIN_TEST = 50  # images
+MIN_OF_CLASS = 4  # images, of which one is for validation
 REFERENCE = "val_accuracy"
 
 
@@ -116,6 +117,9 @@ def main() -> None:
         compare = Comparison(data, options, flip="none" if given == "digits" else "horizontal")
         name = Path(given).parent.name if Path(given).name == "test" else Path(given).name
         for size in options.sizes:
+            if size < MIN_OF_CLASS * len(data.classes):
+                print(f"\n{name}, {size} images: left out, fewer than {MIN_OF_CLASS} of each class")
+                continue
             start = time.perf_counter()
             runs = [compare.run(size, seed) for seed in range(options.seeds)]
             print_table(f"{name}, {size} images", runs, time.perf_counter() - start)
@@ -146,7 +150,7 @@ class Comparison:
         self.parts = split_model(self.model, first_trainable_index(self.model, self.training.unfreeze))
         self.engine = make_engine(self.parts.below, "tensorflow")
         set_trainable(self.model, self.training.unfreeze)
-        self.initial = [np.array(weight) for weight in self.model.trainable_weights]
+        self.initial = [np.asarray(weight).copy() for weight in self.model.trainable_weights]
         everything = ExtractionJob(self.split(np.arange(len(data.examples))), self.training, False)
         self.features = self.extract(everything)
 
@@ -171,16 +175,9 @@ class Comparison:
             ranks[rows] = rng.permutation(len(rows)) + rng.random(len(rows)) * 0.5
         order = np.argsort(ranks)
         drawn = order[:size]
-        fractions = {"train": 1 - VALIDATION, "validation": VALIDATION}
-        if VALIDATION * size >= len(self.data.classes):
-            examples = [replace(self.data.examples[row], split=None) for row in drawn]  # not the source's own split
-            chosen = split_examples(examples, "single_label", (VALIDATION, 0.0), seed)
-            split = {name: drawn[chosen[name]] for name in fractions}
-        else:  # too few for one of each class
-            cut = round(VALIDATION * size)
-            mixed = rng.permutation(drawn)
-            split = {"train": mixed[cut:], "validation": mixed[:cut]}
-        return {**split, "test": order[size:]}
+        examples = [replace(self.data.examples[row], split=None) for row in drawn]  # not the source's own split
+        chosen = split_examples(examples, "single_label", (VALIDATION, 0.0), seed)
+        return {name: drawn[rows] for name, rows in chosen.items()} | {"test": order[size:]}
 
     def run(self, size: int, seed: int) -> dict[str, float]:
         """Return the test accuracy of what each rule keeps."""
@@ -237,7 +234,7 @@ class Comparison:
             found.accuracy.append(float((probabilities.argmax(axis=1) == true).mean()))
             found.loss.append(float(losses.mean()))
             found.error.append(float(losses.std(ddof=1) / len(losses) ** 0.5))
-            found.weights.append([np.array(weight) for weight in self.model.trainable_weights])
+            found.weights.append([np.asarray(weight).copy() for weight in self.model.trainable_weights])
 
         part.fit(
             training, steps_per_epoch=steps, initial_epoch=first, epochs=first + count, shuffle=False, verbose=0,
@@ -255,7 +252,7 @@ class Comparison:
             optimizer = make_optimizer(self.model, self.training, rate, steps)
             state = compile_part(self.model, part, optimizer, 0.0, Extensions())
             setattr(self, f"steps_{phase}", steps)
-            setattr(self, f"state_{phase}", (state, [np.array(variable) for variable in state]))
+            setattr(self, f"state_{phase}", (state, [np.asarray(variable).copy() for variable in state]))
         return getattr(self, f"state_{phase}")
 
     def inputs(self, phase: int, rows: np.ndarray):
