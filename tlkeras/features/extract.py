@@ -177,8 +177,8 @@ def get_features(
             job.fill(engine(), arrays)
         found.append(Features(arrays, job.data.targets, job.views))
     how = "read from the cache" if kept and kept.hits == len(jobs) else "computed"
-    where = "in memory" if fits else f"on disk, as more than {memory / 1e9:.1f} GB (--memory-gb)"
-    note = f"; kept for the next run in {kept.cache.folder}" if kept and kept.written else ""
-    seconds, megabytes = time.perf_counter() - start, f"{nbytes / 1e6:,.1f}"
-    log.info("Features (%s): %s in %.1f s, %s MB, %s%s.", name, how, seconds, megabytes, where, note)
+    where = "" if fits else f", on disk, as more than {memory / 1e9:.1f} GB (--memory-gb)"
+    note = ", cached" if kept and kept.written else ""
+    seconds, megabytes, which = time.perf_counter() - start, f"{nbytes / 1e6:,.1f}", name.rpartition(", ")[2]
+    log.info("Features (%s): %s in %.1f s, %s MB%s%s.", which, how, seconds, megabytes, where, note)
     return found[0], found[1]
