@@ -5,6 +5,7 @@ The names below are what notebooks and scripts need; each is imported when it is
 """
 
 import logging
+import os
 import sys
 from importlib import import_module
 from typing import Any
@@ -47,6 +48,7 @@ _HOMES = {
 __all__ = sorted(_HOMES)
 
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before anything loads TensorFlow: no startup logs
 if "ipykernel" in sys.modules and not logging.getLogger(__name__).handlers:  # a notebook shows what a script shows
     logging.getLogger(__name__).addHandler(logging.StreamHandler(sys.stdout))
     logging.getLogger(__name__).setLevel(logging.INFO)

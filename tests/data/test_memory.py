@@ -110,3 +110,34 @@ def test_datasets_of_tensorflow_and_keras_batched_or_not():
         find(slices.repeat())
     with pytest.raises(UserError, match="images without labels"):
         find(tf.data.Dataset.from_tensor_slices(IMAGES))
+
+
+def test_names_of_classes_are_read_as_from_a_table():
+    listing = find((IMAGES, ["caf\u00e9", "cafe\u0301", " dog", "dog ", "dog", "dog"]))
+    assert listing.classes == ["caf\u00e9", "dog"]
+    with pytest.raises(UserError, match="One of the labels is 'nan'"):
+        find((IMAGES, ["nan", "dog"] * 3))
+
+
+@pytest.mark.parametrize(
+    "images", [[*IMAGES[:5].astype(float), np.full((4, 4, 3), np.nan)], [*IMAGES[:5], IMAGES[5] / 255]]
+)
+def test_each_image_is_checked(images):
+    with pytest.raises(UserError, match="Give them from 0 to 255"):
+        find((images, NAMES))
+
+
+def test_pillow_images_of_more_than_8_bits_are_refused_as_arrays_are():
+    with pytest.raises(UserError, match=r"uint16.*from 0 to 255"):
+        find(([Image.fromarray(image[..., 0].astype("uint16") * 16) for image in IMAGES], NAMES))
+
+
+def test_each_split_is_given_once_and_a_dataset_that_fails_is_a_sentence():
+    with pytest.raises(UserError, match="validation and test once"):
+        find({"train": (IMAGES, NAMES), "val": (IMAGES, NAMES), "validation": (IMAGES, NAMES)})
+    with pytest.raises(UserError, match="The splits are none"):
+        find({})
+    tf = pytest.importorskip("tensorflow")
+    broken = tf.data.Dataset.range(3).map(lambda row: (tf.io.read_file("nowhere.png"), row))
+    with pytest.raises(UserError, match=r"The tf\.data\.Dataset cannot be read"):
+        find(broken)

@@ -275,3 +275,39 @@ def test_a_backbone_of_ones_own_has_its_own_weights_and_size():
         build_classifier(own_backbone(), 3, weights="none")
     with pytest.raises(UserError, match=r"--image-size was 32; mine takes 16 pixels, no more"):
         build_classifier(own_backbone(), 3, image_size=32)
+
+
+class Spoil(keras.callbacks.Callback):
+    """Put other weights in place at the end of `fit`, as `restore_best_weights` of EarlyStopping does."""
+
+    def on_train_end(self, logs=None) -> None:
+        for variable in self.model.trainable_weights:
+            variable.assign(keras.ops.zeros_like(variable))
+
+
+def test_what_is_restored_is_what_the_line_says_whatever_callbacks_do(tiny, colored):
+    expected, _ = train(colored)
+    model, _ = train(colored, callbacks=Spoil())
+    assert all(np.array_equal(*pair) for pair in zip(model.get_weights(), expected.get_weights(), strict=True))
+
+
+def test_schedulers_need_a_constant_learning_rate(tiny, colored):
+    scheduler = keras.callbacks.LearningRateScheduler(lambda epoch: 1e-3)
+    with pytest.raises(UserError, match=r"schedule='constant' and warmup=0\.0"):
+        train(colored, callbacks=[scheduler])
+    keras.utils.set_random_seed(0)
+    options = TrainingOptions(**OPTIONS, schedule="constant", warmup=0.0)
+    model = build_classifier("Tiny", 3, weights="none")
+    result = train_two_phases(model, colored(30), colored(15, seed=1), options, callbacks=[scheduler])
+    assert {round(row["learning_rate"], 6) for row in result.history} == {1e-3}
+
+
+def test_accuracy_is_there_already_and_none_is_no_metric(tiny, colored):
+    _, plain = train(colored)
+    for metrics in (["accuracy"], None):
+        assert train(colored, metrics=metrics)[1].history == plain.history
+
+
+def test_an_augmentation_that_gives_black_images_is_refused(tiny, colored):
+    with pytest.raises(UserError, match="black images"):
+        train(colored, augment=keras.layers.Rescaling(1 / 255))

@@ -16,6 +16,12 @@ class Extensions:
     augment: Any = None
     backbone: Any = None
 
+    def __post_init__(self) -> None:
+        for name in ("callbacks", "metrics"):  # None, or one without a list
+            value = getattr(self, name)
+            listed = tuple(value) if isinstance(value, list | tuple) else () if value is None else (value,)
+            object.__setattr__(self, name, listed)
+
     def names(self) -> dict[str, str]:
         """Return the name of each that was given, for `config.yaml`, which cannot hold the objects."""
         given = {entry.name: getattr(self, entry.name) for entry in fields(self)}

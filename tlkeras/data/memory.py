@@ -1,14 +1,14 @@
 """Images and labels that are in memory: NumPy arrays, a `tf.data.Dataset` or a `keras.utils.PyDataset`."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tlkeras.config.fields import Task, TaskOption
-from tlkeras.data.example import SPLIT_WORDS, DatasetListing, Example, Label, Split
-from tlkeras.errors import UserError
+from tlkeras.data.example import SPLIT_WORDS, DatasetListing, Example, Label, Split, plain_text
+from tlkeras.errors import UserError, first_sentence
 from tlkeras.modalities.image import ImageModality
 
 Arrays = tuple[Sequence[Any], np.ndarray]  # images, one label for each
@@ -33,6 +33,10 @@ def find(data: Any, task: TaskOption = "auto") -> DatasetListing:
         UserError: something else was given; the message says what.
     """
     splits = data if isinstance(data, Mapping) else {None: data}
+    if not splits or len({_split_name(name) for name in splits}) < len(splits):
+        raise UserError(
+            f"The splits are {', '.join(map(str, splits)) or 'none'}. Give each of train, validation and test once."
+        )
     parts = {_split_name(name): _to_arrays(part) for name, part in splits.items()}
     notes: list[str] = []
     try:
@@ -97,7 +101,7 @@ def _to_arrays(data: Any) -> Arrays:
 def _from_batches(batches: Iterable[Any], what: str) -> Arrays:
     images: list[Any] = []
     labels: list[Any] = []
-    for batch in batches:
+    for batch in _readable(batches, what):
         if not isinstance(batch, tuple | list) or len(batch) != 2:
             found = f"{len(batch)} things" if isinstance(batch, tuple | list) else "images without labels"
             raise UserError(f"{what} yields {found}. Let it yield (images, labels); class_weights= weights classes.")
@@ -111,6 +115,13 @@ def _from_batches(batches: Iterable[Any], what: str) -> Arrays:
     return images, _label_array(labels)
 
 
+def _readable(batches: Iterable[Any], what: str) -> Iterator[Any]:
+    try:
+        yield from batches
+    except Exception as error:  # of any kind: it is the user's code
+        raise UserError(f"{what} cannot be read: {first_sentence(error)}.") from error
+
+
 def _label_array(labels: Any) -> np.ndarray:
     """Return labels as an array, several names of one image as a tuple in it."""
     if hasattr(labels, "to_numpy"):
@@ -118,7 +129,7 @@ def _label_array(labels: Any) -> np.ndarray:
     sets = isinstance(labels, list | tuple) and all(isinstance(label, list | tuple | set) for label in labels)
     if sets and all(isinstance(name, str) for label in labels for name in label):
         array = np.empty(len(labels), object)
-        array[:] = [tuple(sorted(set(label))) for label in labels]
+        array[:] = [tuple(sorted({plain_text(name).strip() for name in label})) for label in labels]
         return array
     try:
         array = np.atleast_1d(np.asarray(labels))
@@ -143,10 +154,11 @@ def _read_labels(labels: np.ndarray, task: TaskOption, notes: list[str]) -> tupl
         return _read_numbers(labels, task, notes)
     if all(isinstance(label, tuple) for label in labels) and task in ("auto", "multi_label"):
         return "multi_label", sorted({name for label in labels for name in label}), list(labels)
-    if wrong := [label for label in labels if not isinstance(label, str) or not label.strip()]:
+    names = [plain_text(label).strip() if isinstance(label, str) else label for label in labels]
+    if wrong := [name for name in names if not isinstance(name, str) or name.lower() in ("", "nan")]:
         raise UserError(f"One of the labels is {wrong[0]!r}. Give a class name for each image.")
     _refuse_task(task, "single_label", "class names")
-    return "single_label", sorted(set(map(str, labels))), list(map(str, labels))
+    return "single_label", sorted(set(names)), names
 
 
 def _read_columns(labels: np.ndarray, task: TaskOption, notes: list[str]) -> tuple[Task, list[str], list[Label]]:

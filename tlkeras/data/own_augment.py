@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from tlkeras.config.extensions import name_of
-from tlkeras.errors import UserError
+from tlkeras.errors import UserError, first_sentence
 
 
 class OwnAugmentation:
@@ -42,10 +42,12 @@ class OwnAugmentation:
         try:
             changed = np.asarray(self(images.copy()))
         except Exception as error:  # of any kind: it is the user's code
-            reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+            reason = f"{type(error).__name__}: {first_sentence(error)}"
             raise UserError(f"augment={self._name} fails on uint8 images {images.shape} ({reason}).") from error
         if (changed.dtype, changed.shape) != (images.dtype, images.shape):
             raise UserError(
                 f"augment={self._name} gave {changed.dtype} {changed.shape} for uint8 {images.shape}; it must give "
                 "images of the same dtype and shape, RGB 0–255."
             )
+        if changed.max() <= 1 < images.max():
+            raise UserError(f"augment={self._name} gave black images: pixels of 0 and 1. It must give RGB 0–255.")

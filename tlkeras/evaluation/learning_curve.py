@@ -63,9 +63,12 @@ def by_size(runs: Sequence[Run]) -> list[Size]:
 
 
 def interval(values: Sequence[float], lowest: float = 0.0) -> tuple[float, float, float]:
-    """Return the mean, and its 95 % confidence interval by Student's t within `lowest` to 1; NaN for too few values."""
+    """Return the mean, and its 95 % confidence interval by Student's t within `lowest` to 1.
+
+    The interval is NaN for too few values, and for equal ones, where it would have no width.
+    """
     center = mean(values)
-    if len(values) < MIN_SEEDS:
+    if len(values) < MIN_SEEDS or len(set(values)) == 1:  # else of zero width, as if it were certain
         return center, nan, nan
     half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
     return center, max(lowest, center - half), min(1.0, center + half)

@@ -128,17 +128,20 @@ class ImageModality(Modality):
 
 def pixels_0_255(images: Sequence[Any]) -> list[np.ndarray]:
     """Return arrays or Pillow images as uint8 RGB `(H, W, 3)`; refuse other pixels, which would be learned silently."""
-    arrays = [np.asarray(to_rgb(image)) if isinstance(image, Image.Image) else np.asarray(image) for image in images]
+    # Pillow's modes I and F hold any range, as arrays do.
+    arrays = [
+        np.asarray(to_rgb(image) if isinstance(image, Image.Image) and image.mode[0] not in "IF" else image)
+        for image in images
+    ]
     kinds = {str(array.dtype) for array in arrays}
     if wrong := sorted(kind for kind in kinds if np.dtype(kind).kind not in "uif"):
         raise UserError(f"The images have the dtype {wrong[0]}. Give uint8 or float pixels from 0 to 255.")
-    low = min((array.min(initial=0) for array in arrays), default=0)
-    high = max((array.max(initial=0) for array in arrays), default=0)
-    if not (low >= 0 and high <= 255):  # NaN as well
-        named = ", ".join(sorted(kinds))
-        raise UserError(f"The pixels ({named}) go from {low:g} to {high:g}. Give them from 0 to 255.")
-    if 0 < high <= 1 and any(array.dtype.kind == "f" for array in arrays):
-        raise UserError("The pixels go from 0 to 1. Give them from 0 to 255: multiply by 255.")
+    for array in arrays:
+        low, high = array.min(initial=0), array.max(initial=0)
+        if not (low >= 0 and high <= 255):  # NaN as well
+            raise UserError(f"The pixels ({array.dtype}) go from {low:g} to {high:g}. Give them from 0 to 255.")
+        if array.dtype.kind == "f" and 0 < high <= 1:
+            raise UserError("The pixels go from 0 to 1. Give them from 0 to 255: multiply by 255.")
     return [_three_channels(array) for array in arrays]
 
 

@@ -7,7 +7,7 @@ import keras
 from keras import layers
 
 from tlkeras.config.extensions import name_of
-from tlkeras.errors import UserError
+from tlkeras.errors import UserError, first_sentence
 
 
 def pool(x: keras.KerasTensor, pooling: str, precision: str) -> keras.KerasTensor:
@@ -58,7 +58,7 @@ def own_head(own: Any, x: keras.KerasTensor) -> keras.KerasTensor:
     try:
         made = own(x)
     except Exception as error:  # of any kind: it is the user's code
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        reason = first_sentence(error)
         raise UserError(f"head={name_of(own)} fails on features (B, {x.shape[-1]}): {reason}; {wanted}.") from error
     if not isinstance(made, keras.KerasTensor) or len(made.shape) != 2 or made.shape[-1] is None:
         raise UserError(f"head={name_of(own)} gave {getattr(made, 'shape', made)}; {wanted}.")

@@ -122,10 +122,9 @@ def warn_if_training_data(run: Run, inputs: Sequence[np.ndarray | FileArray]) ->
     digests = [digest for part in inputs for digest in content_digests(part)]
     if known := sum(digest in trained for digest in digests):
         plural = run.modality.plural
-        log.warning(
-            "Note: the run was trained on %d of these %d %s, so the metrics are too optimistic. Leave --data out to "
-            "evaluate its test %s alone.", known, len(digests), plural, plural,
-        )  # fmt: skip
+        alone = "" if was_in_memory(run.config["data"]) else f" Leave --data out to evaluate its test {plural} alone."
+        log.warning("Note: the run was trained on %d of these %d %s, so the metrics are too optimistic.%s",
+                    known, len(digests), plural, alone)  # fmt: skip
 
 
 def predict_inputs(model: Any, inputs: np.ndarray | FileArray, batch_size: int) -> np.ndarray:

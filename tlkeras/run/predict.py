@@ -59,7 +59,8 @@ def predict(run_path: str | Path, inputs: Any, top_k: int = 3, texts: Sequence[s
         texts: for a run of texts, texts themselves.
 
     Returns:
-        One prediction for each file or image, in the order given, those of a folder by name, and for each text;
+        One prediction for each file (once, however often it is given), image or text, in the order given, those of a
+        folder by name;
         unreadable ones carry the reason. Images in memory are called "image 1", "image 2" and so on.
 
     Raises:

@@ -12,12 +12,16 @@ from tlkeras.config.extensions import Extensions, name_of
 from tlkeras.config.train import TrainingOptions
 from tlkeras.data.own_augment import OwnAugmentation
 from tlkeras.data.pipeline import SplitData
-from tlkeras.errors import UserError
+from tlkeras.errors import UserError, first_sentence
 
 log = logging.getLogger("tlkeras")
 
 # What the history and `metrics.json` have of their own.
-TAKEN = {"accuracy", "count", "correct", "exact_match", "loss", "macro_f1", "mae", "r2", "rmse"}
+TAKEN = {
+    "accuracy", "accuracy_interval_95", "correct", "count", "epoch", "exact_match", "learning_rate", "loss", "macro_f1",
+    "mae", "majority_accuracy", "phase", "r2", "rmse",
+}  # fmt: skip
+SCHEDULERS = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
 
 
 def resolve_extensions(given: Extensions, train: SplitData, options: TrainingOptions) -> Extensions:
@@ -25,6 +29,11 @@ def resolve_extensions(given: Extensions, train: SplitData, options: TrainingOpt
     for callback in given.callbacks:
         if not isinstance(callback, keras.callbacks.Callback):
             raise UserError(f"callbacks holds {callback!r}; give objects of keras.callbacks.Callback.")
+        if isinstance(callback, SCHEDULERS) and (options.schedule != "constant" or options.warmup):
+            raise UserError(
+                f"{type(callback).__name__} sets the learning rate, and so does the schedule of the phases. Give "
+                "schedule='constant' and warmup=0.0 with it, or leave it out."
+            )
     return replace(
         given,
         loss=given.loss if given.loss is None else own_loss(given.loss, train.targets, options),
@@ -53,6 +62,8 @@ def own_metrics(given: Sequence[Any], targets: np.ndarray) -> list[keras.metrics
     found: list[keras.metrics.Metric] = []
     some = targets[:2]
     for one in given:
+        if one == "accuracy":  # which is there already
+            continue
         try:
             metric = keras.metrics.get(one)
             if not isinstance(metric, keras.metrics.Metric):
@@ -70,10 +81,9 @@ def own_metrics(given: Sequence[Any], targets: np.ndarray) -> list[keras.metrics
 
 def cannot(argument: str, given: Any, targets: np.ndarray, error: Exception) -> UserError:
     """Return the error for a loss or metric that cannot be computed."""
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
     return UserError(
-        f"{argument}={name_of(given)} cannot be used: {reason}. It must give one number for float32 targets and "
-        f"outputs, both of shape (B, {targets.shape[1]}); classes are one-hot."
+        f"{argument}={name_of(given)} cannot be used: {first_sentence(error)}. It must give one number "
+        f"for float32 targets and outputs, both of shape (B, {targets.shape[1]}); classes are one-hot."
     )
 
 

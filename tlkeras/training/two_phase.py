@@ -196,6 +196,7 @@ def keep_better(
     """Keep the best epoch of a phase where it beats the result so far, else the weights before it; say so."""
     better = best.best > result.best
     if better:
+        best.on_train_end()  # once more: a callback of the user's may have put other weights there
         result.best, result.kept, result.epoch = best.best, phase.name, best.epoch + 1
     else:
         assign_all(model.trainable_weights, before)
