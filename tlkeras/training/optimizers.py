@@ -66,12 +66,15 @@ def loss_scaled(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> ke
 
 def make_schedule(
     learning_rate: float, steps: int, warmup: float, constant: bool = False
-) -> keras.optimizers.schedules.LearningRateSchedule:
+) -> keras.optimizers.schedules.LearningRateSchedule | float:
     """Return a rise from zero over a fraction of the steps (`warmup`) to the maximum, then half a cosine to zero.
 
-    See Loshchilov and Hutter 2017, arXiv:1608.03983. With `constant` it stays at the maximum.
+    See Loshchilov and Hutter 2017, arXiv:1608.03983. With `constant` it stays at the maximum; without a rise that is a
+    number, which callbacks may change.
     """
     rise = min(round(warmup * steps), steps - 1)
+    if constant and not rise:
+        return learning_rate
     return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0 if rise else learning_rate,
         decay_steps=steps - rise,
