@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from tlkeras.features.cache import FeatureCache, digest_model
+from tlkeras.features.split_model import split_model
 from tlkeras.io import cache_dir
+from tlkeras.models.builders import build_classifier
 
 KEY = {"features": "made"}
 ROWS = 50
@@ -130,3 +132,11 @@ def test_the_digest_of_a_model_tells_wiring_and_operations_but_not_automatic_nam
         return keras.Model(images, keras.layers.Conv2D(2, 1, kernel_initializer="ones")(pixels))
 
     assert digest_model(build(True)) == digest_model(build(True)) != digest_model(build(False))
+
+
+def test_the_digest_of_what_is_split_off_is_the_same_in_a_second_model(tiny):
+    def below() -> keras.Model:
+        keras.utils.set_random_seed(0)
+        return split_model(build_classifier(tiny, 3, weights="none", image_size=16), 0).below
+
+    assert digest_model(below()) == digest_model(below())

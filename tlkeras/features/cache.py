@@ -182,7 +182,7 @@ def open_cache(model: "keras.Model", name: str, options: TrainingOptions, nbytes
 def digest_model(model: "keras.Model") -> str:
     """Return the hash of what a functional model computes: its layers and operations, their wiring, its weights."""
     graph = json.dumps(model.get_config(), sort_keys=True, default=str)
-    graph = re.sub(r'_\d+"', '"', graph)  # automatic names count what this process has built
+    graph = re.sub(r'_\d+((CLONE)*)"', r'\1"', graph)  # automatic names count what this process has built
     return array_digest(model.get_weights(), graph)
 
 
