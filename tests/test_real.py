@@ -52,7 +52,9 @@ def test_the_bundled_weights_transfer_to_photographs(tmp_path):
 def test_one_seed_gives_one_history(runs):
     assert (runs[0] / "history.csv").read_bytes() == (runs[1] / "history.csv").read_bytes()
     with (runs[0] / "history.csv").open() as file:
-        assert [row["phase"] for row in csv.DictReader(file)] == ["frozen"] * 10 + ["finetune"] * 10
+        phases = [row["phase"] for row in csv.DictReader(file)]
+    # Phase 2 may end early, after five epochs without a lower validation loss.
+    assert phases[:10] == ["frozen"] * 10 and set(phases[10:]) == {"finetune"} and len(phases) <= 20
 
 
 def test_predictions_agree_with_the_accuracy(runs):
