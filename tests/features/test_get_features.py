@@ -117,7 +117,7 @@ def test_the_result_is_the_same_wherever_features_are_kept(tiny, colored, folder
     caplog.set_level(logging.INFO, "tlkeras")
     in_memory = weights(cache_gb=0.0)
     assert not folder.exists()
-    for options, message in (({"memory_gb": 0.0}, "on disk, as more than 0.0 GB"), ({}, "MB, cached.")):
+    for options, message in (({"memory_gb": 0.0}, "on disk, as more than 0.0 GB"), ({}, "read from the cache")):
         caplog.clear()
         found = weights(**options)
         assert message in caplog.text
