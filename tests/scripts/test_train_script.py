@@ -19,6 +19,7 @@ FILES = {
     "split.csv",
     "history.csv",
     "metrics.json",
+    "predictions.npz",
     "curves.png",
     "log.txt",
     "unreadable.csv",

@@ -40,7 +40,7 @@ def pretrain_and_write(
     from tlkeras.models.builders import build_classifier
     from tlkeras.models.freezing import set_trainable
     from tlkeras.models.introspect import get_backbone, without_resizing
-    from tlkeras.run.train import evaluate_splits, log_metrics
+    from tlkeras.run.train import evaluate_splits, log_metrics, predict_splits
     from tlkeras.training.all_layers import train_all_layers
 
     initial = initial_weights(spec, config.weights, weights_hash)
@@ -55,7 +55,8 @@ def pretrain_and_write(
     )  # fmt: skip
     history = train_all_layers(model, splits["train"], splits["validation"], config, Checkpoints(folder / CHECKPOINTS))
     evaluated = {name: split for name, split in splits.items() if name != "train"}
-    metrics = evaluate_splits(without_resizing(model), evaluated, config.batch_size, data.task)
+    outputs = predict_splits(without_resizing(model), evaluated, config.batch_size)
+    metrics = evaluate_splits(outputs, evaluated, data.task)
     weights = folder / f"{spec.name}.weights.h5"
     get_backbone(model).save_weights(weights)
     set_trainable(model, "none")

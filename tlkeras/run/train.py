@@ -18,10 +18,12 @@ from tlkeras.progress import passing
 from tlkeras.run.artifacts import MODEL, check_reload, save_run, versions, write_json, write_table
 from tlkeras.run.folder import CHECKPOINTS
 from tlkeras.run.job import Job, run_job
+from tlkeras.run.predictions import save_predictions
 from tlkeras.training.checkpoint import Checkpoints
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
     from tlkeras.data.pipeline import SplitData
 
@@ -115,9 +117,11 @@ def train_and_write(
         model, splits["train"], splits["validation"], config, checkpoints,
         callbacks=given.callbacks, loss=given.loss, metrics=given.metrics, augment=given.augment,
     )  # fmt: skip
-    metrics = evaluate_splits(without_resizing(model), splits, config.batch_size, data.task, given.metrics)
+    outputs = predict_splits(without_resizing(model), splits, config.batch_size)
+    metrics = evaluate_splits(outputs, splits, data.task, given.metrics)
     with passing("Saving"):
         save_run(model, config, data, splits["validation"].first(16)[0], folder, given.names())
+    save_predictions(folder, data, {name: split.targets for name, split in splits.items()}, outputs)
     write_table(folder / "history.csv", result.history)
     plot_history(result.history, result.epoch, folder / "curves.png")
     metadata = {
@@ -161,25 +165,33 @@ def build(config: TrainConfig, spec: BackboneSpec, train: "SplitData", head: Any
     return model
 
 
-def evaluate_splits(
-    model: "keras.Model", splits: dict[str, "SplitData"], batch_size: int, task: Task, own: Sequence[Any] = ()
-) -> dict[str, dict[str, Any]]:
-    """Return the metrics of each split by its name: every example once, without augmentation.
+def predict_splits(model: "keras.Model", splits: dict[str, "SplitData"], batch_size: int) -> dict[str, "np.ndarray"]:
+    """Return the outputs `(N, K)` of each split by its name: every example once, without augmentation.
 
-    The model takes decoded examples, such as resized pixels `(B, S, S, 3)`, and gives outputs `(B, K)`. Metrics of
-    one's own come after the others.
+    The model takes decoded examples, such as resized pixels `(B, S, S, 3)`.
     """
     from tlkeras.data.pipeline import evaluation_batches
+
+    outputs = {}
+    for name, split in splits.items():
+        with passing(f"Evaluating {name} {split.modality.plural}"):
+            outputs[name] = model.predict(evaluation_batches(split, batch_size), verbose=0)
+    return outputs
+
+
+def evaluate_splits(
+    outputs: dict[str, "np.ndarray"], splits: dict[str, "SplitData"], task: Task, own: Sequence[Any] = ()
+) -> dict[str, dict[str, Any]]:
+    """Return the metrics of each split by its name, of outputs `(N, K)`; metrics of one's own come after the others."""
     from tlkeras.evaluation.metrics import compute_metrics
     from tlkeras.training.extensions import own_metrics, values_of
 
     metrics = {}
-    for name, split in splits.items():
-        with passing(f"Evaluating {name} {split.modality.plural}"):
-            outputs = model.predict(evaluation_batches(split, batch_size), verbose=0)
-        metrics[name] = compute_metrics(outputs, split.targets, task)
+    for name, given in outputs.items():
+        targets = splits[name].targets
+        metrics[name] = compute_metrics(given, targets, task)
         if own:
-            metrics[name] |= values_of(own_metrics(own, split.targets), split.targets, outputs)
+            metrics[name] |= values_of(own_metrics(own, targets), targets, given)
     return metrics
 
 
