@@ -6,8 +6,10 @@ from PIL import Image
 
 from tlkeras.data.loading import decode_all
 from tlkeras.data.memory import find
+from tlkeras.data.prepare import prepare_data
 from tlkeras.errors import UserError
 from tlkeras.modalities.image import ImageModality
+from tlkeras.run.load_run import load_run
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (6, 40, 30, 3), dtype=np.uint8)
@@ -141,3 +143,35 @@ def test_each_split_is_given_once_and_a_dataset_that_fails_is_a_sentence():
     broken = tf.data.Dataset.range(3).map(lambda row: (tf.io.read_file("nowhere.png"), row))
     with pytest.raises(UserError, match=r"The tf\.data\.Dataset cannot be read"):
         find(broken)
+
+
+def test_labels_are_read_as_from_a_csv_file():
+    assert find((IMAGES, ["0.0", "1.0"] * 3)).classes == ["0", "1"]
+    joined = find((IMAGES, ["cat|dog", "dog"] * 3))
+    assert joined.task == "multi_label" and joined.examples[0].label == ("cat", "dog") and joined.notes
+    assert find((IMAGES, ["cat|dog", "dog"] * 3), "single_label").classes == ["cat|dog", "dog"]
+
+
+def test_columns_of_a_table_are_names_of_classes():
+    class Table:  # such as pandas.get_dummies makes
+        columns = ("cat", "dog")
+
+        def __init__(self, values):
+            self.values = np.array(values)
+
+        def to_numpy(self):
+            return self.values
+
+    one_each = find((IMAGES, Table([[0, 1], [1, 0]] * 3)))
+    assert one_each.task == "single_label" and [one.label for one in one_each.examples[:2]] == ["dog", "cat"]
+    several = find((IMAGES, Table([[1, 1], [0, 0]] * 3)))
+    assert several.task == "multi_label" and [one.label for one in several.examples[:2]] == [("cat", "dog"), ()]
+
+
+def test_none_is_told_by_its_name():
+    with pytest.raises(UserError, match="The data are None"):
+        prepare_data(None, "MobileNetV2")
+    with pytest.raises(UserError, match="The images are NoneType"):
+        ImageModality.from_memory([None])
+    with pytest.raises(UserError, match="The run is None"):
+        load_run(None)

@@ -209,7 +209,7 @@ def test_predict_takes_paths_and_images_in_memory(run, folder):
     assert [one.path for one in several] == ["image 1", "image 2", str(file), "image 3"]
     assert dict(several[3].scores) == pytest.approx(dict(expected.scores))
     assert len(tlkeras.predict(run, folder)) == 36
-    for wrong, words in ((image / 255, "from 0 to 1"), (IMAGES[..., :2], "shape"), (None, "dtype object")):
+    for wrong, words in ((image / 255, "from 0 to 1"), (IMAGES[..., :2], "shape"), (None, "are NoneType")):
         with pytest.raises(UserError, match=words):
             tlkeras.predict(run, wrong)
 

@@ -11,13 +11,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from tlkeras.config.fields import Task, TaskOption
-from tlkeras.data.example import DatasetListing, Example, Label, Split, class_names, plain_text, split_of
+from tlkeras.data.example import JOINER, DatasetListing, Example, Label, Split, class_names, plain_text, split_of
 from tlkeras.errors import UserError, first_sentence
 from tlkeras.modalities.base import Modality, count_modalities, known_modalities, majority
 from tlkeras.modalities.image import ImageModality
 
 Labels = Iterator[tuple[Label, Split | None]]
-JOINER = "|"  # between the labels of one example
 MISSING = ("nan", "NaN", "<NA>", "#N/A")  # what pandas and spreadsheets write where there is no label
 EMPTY_WORDS = {"NA", "N/A", "n/a", "None", "none", "NULL", "null"}  # classes that may mean the same
 NAME_LENGTH = 40  # characters of a text that name it

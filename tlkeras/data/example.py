@@ -15,6 +15,7 @@ from tlkeras.modalities.image import ImageModality
 
 Split = Literal["train", "validation", "test"]
 Label = str | tuple[str, ...] | float | None
+JOINER = "|"  # between the class names of one example, where they are one text
 
 # The words people use for the three splits, in folder names and in CSV cells, in lower case.
 SPLIT_WORDS: dict[str, Split] = {

@@ -1,13 +1,14 @@
 """Images and labels that are in memory: NumPy arrays, a `tf.data.Dataset` or a `keras.utils.PyDataset`."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tlkeras.config.fields import Task, TaskOption
-from tlkeras.data.example import SPLIT_WORDS, DatasetListing, Example, Label, Split, plain_text
+from tlkeras.data.example import JOINER, SPLIT_WORDS, DatasetListing, Example, Label, Split, plain_text
 from tlkeras.errors import UserError, first_sentence
 from tlkeras.modalities.image import ImageModality
 
@@ -56,6 +57,8 @@ def find(data: Any, task: TaskOption = "auto") -> DatasetListing:
 
 def describe(data: Any) -> str:
     """Return what kind of data these are, in a word or two."""
+    if data is None:
+        raise UserError(f"The data are None. Give {ACCEPTED}.")
     if isinstance(data, Mapping):
         data = next(iter(data.values()), None)
     if hasattr(data, "as_numpy_iterator"):
@@ -124,13 +127,15 @@ def _readable(batches: Iterable[Any], what: str) -> Iterator[Any]:
 
 def _label_array(labels: Any) -> np.ndarray:
     """Return labels as an array, several names of one image as a tuple in it."""
+    if hasattr(labels, "columns") and len(labels.columns) > 1 and np.isin(labels.to_numpy(), (0, 1)).all():
+        names = [str(column) for column in labels.columns]
+        sets = [tuple(sorted(names[index] for index in np.flatnonzero(row))) for row in labels.to_numpy()]
+        return np.array([name for (name,) in sets]) if all(len(one) == 1 for one in sets) else _tuples(sets)
     if hasattr(labels, "to_numpy"):
         labels = labels.to_numpy()
-    sets = isinstance(labels, list | tuple) and all(isinstance(label, list | tuple | set) for label in labels)
-    if sets and all(isinstance(name, str) for label in labels for name in label):
-        array = np.empty(len(labels), object)
-        array[:] = [tuple(sorted({plain_text(name).strip() for name in label})) for label in labels]
-        return array
+    several = isinstance(labels, list | tuple) and all(isinstance(label, list | tuple | set) for label in labels)
+    if several and all(isinstance(name, str) for label in labels for name in label):
+        return _tuples([tuple(sorted({plain_text(name).strip() for name in label})) for label in labels])
     try:
         array = np.atleast_1d(np.asarray(labels))
     except ValueError:
@@ -142,6 +147,13 @@ def _label_array(labels: Any) -> np.ndarray:
     if array.dtype == object and array.ndim == 1 and any(isinstance(label, bytes) for label in array):
         return np.array([label.decode() if isinstance(label, bytes) else label for label in array], object)
     return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+
+
+def _tuples(labels: list[tuple[str, ...]]) -> np.ndarray:
+    """Return an array of tuples, which NumPy would make columns of where they are of one length."""
+    array = np.empty(len(labels), object)
+    array[:] = labels
+    return array
 
 
 def _read_labels(labels: np.ndarray, task: TaskOption, notes: list[str]) -> tuple[Task, list[str], list[Label]]:
@@ -157,6 +169,14 @@ def _read_labels(labels: np.ndarray, task: TaskOption, notes: list[str]) -> tupl
     names = [plain_text(label).strip() if isinstance(label, str) else label for label in labels]
     if wrong := [name for name in names if not isinstance(name, str) or name.lower() in ("", "nan")]:
         raise UserError(f"One of the labels is {wrong[0]!r}. Give a class name for each image.")
+    if task != "single_label" and any(JOINER in name for name in names):
+        if task == "auto":
+            notes.append(f"Labels are read as several per image (multi_label), as some contain {JOINER}; "
+                         "task='single_label' changes it.")  # fmt: skip
+        sets = [tuple(sorted({part.strip() for part in name.split(JOINER)} - {""})) for name in names]
+        return _read_labels(_tuples(sets), "multi_label", notes)
+    if all(re.fullmatch(r"[-+]?\d+(\.0*)?", name) for name in names):  # as spreadsheets and pandas write classes
+        names = [name.partition(".")[0] for name in names]
     _refuse_task(task, "single_label", "class names")
     return "single_label", sorted(set(names)), names
 

@@ -135,7 +135,10 @@ def pixels_0_255(images: Sequence[Any]) -> list[np.ndarray]:
     ]
     kinds = {str(array.dtype) for array in arrays}
     if wrong := sorted(kind for kind in kinds if np.dtype(kind).kind not in "uif"):
-        raise UserError(f"The images have the dtype {wrong[0]}. Give uint8 or float pixels from 0 to 255.")
+        found = type(images[0]).__name__ if wrong[0] == "object" else f"of dtype {wrong[0]}"
+        raise UserError(
+            f"The images are {found}. Give Pillow images, or arrays of pixels from 0 to 255, uint8 or float."
+        )
     for array in arrays:
         low, high = array.min(initial=0), array.max(initial=0)
         if not (low >= 0 and high <= 255):  # NaN as well

@@ -12,7 +12,7 @@ from tlkeras.backbones.weights import find_weights
 from tlkeras.config.fields import check_applicable
 from tlkeras.config.train import TrainConfig
 from tlkeras.data.prepare import PreparedData, decode_data, find_data
-from tlkeras.data.sources import short_name
+from tlkeras.data.sources import short_name, was_in_memory
 from tlkeras.io.hashing import file_hash
 from tlkeras.run.fingerprint import check_fingerprint, check_finished
 from tlkeras.run.folder import CHECKPOINTS, check_space, choose_run_dir, is_complete, run_directory
@@ -52,7 +52,8 @@ def run_job(job: Job, config: Any, spec: BackboneSpec, data: Any = None) -> Path
     path = choose_run_dir(config.run_dir, config.overwrite, job.result if config.resume else None, name, spec.name)
     if config.resume and is_complete(path, job.result):
         check_finished(path / "config.yaml", dataclasses.replace(config, backbone=spec.name), job.given)
-        print(f"{job.title}: {path / job.shown} (it was finished before)")
+        unread = "; the given data were not compared with its own" if was_in_memory(config.data) else ""
+        print(f"{job.title}: {path / job.shown} (it was finished before{unread})")
         return path
     with run_directory(path, config.overwrite, config.resume) as folder:
         job.work(*prepare(job, config, spec, path, folder, data))

@@ -1,6 +1,7 @@
 """Load a run's folder, which may be untrusted; only its model needs TensorFlow."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -34,6 +35,8 @@ class Run:
 
 def load_run(path: str | Path) -> Run:
     """Read a run's folder, of earlier versions too; refuse what is none, or needs a package that is not installed."""
+    if not isinstance(path, str | os.PathLike):
+        raise UserError(f"The run is {path!r}. Give the path of a folder that scripts/train.py wrote.")
     folder = Path(path).expanduser()
     if not folder.is_dir():
         raise UserError(f"There is no run folder {folder}. Give a folder that scripts/train.py wrote.")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ def save_predictions(
 ) -> None:
     """Write the outputs `(N, K)` of each split, with its targets, into a run's folder."""
     rows = np.concatenate([data.splits[split] for split in outputs])
-    arrays = {
+    arrays: dict[str, Any] = {
         "names": np.array([data.examples[row].name for row in rows]),
         "digests": np.array([data.digests[row] for row in rows]),
         "splits": np.repeat(list(outputs), [len(values) for values in outputs.values()]),
