@@ -16,6 +16,7 @@ from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 import yaml
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
+from tlkeras import __version__
 from tlkeras.config.fields import TYPE_NAMES, expected_text, flag_name, range_text
 from tlkeras.config.files import read_config_file
 from tlkeras.errors import Terminated, UserError, unknown_option
@@ -47,7 +48,9 @@ class CliParser(ArgumentParser):
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, formatter_class=PlainHelp, allow_abbrev=False, print_config="--print_config", **kwargs)
+        super().__init__(
+            *args, formatter_class=PlainHelp, allow_abbrev=False, print_config="--print_config", version=__version__, **kwargs
+        )
         self.accepted: dict[str, str] = {}
         self.files: dict[str, dict[str, Any]] = {}
 
@@ -105,7 +108,8 @@ class CliParser(ArgumentParser):
     def _unknown(self, words: str) -> str:
         option = words.partition(" ")[0].partition("=")[0]
         if not option.startswith("-"):
-            return f"{words} was not expected. See {self.prog} --help."
+            hint = f" Did you mean --data {option}?" if any(action.dest == "data" for action in self._actions) else ""
+            return f"{words} was not expected.{hint} See {self.prog} --help."
         shown = [action for action in self._actions if action.help != argparse.SUPPRESS and action.option_strings]
         return unknown_option(option, [action.option_strings[-1] for action in shown])
 
@@ -147,7 +151,7 @@ def with_full_names(words: Sequence[str], known: Sequence[str]) -> list[str]:
         if name == "--epochs" and name not in known and [full for full in known if full.endswith("-epochs")] == phases:
             value = value if equals else queue.pop(0) if queue else ""
             counts = value.split(",") if "," in value else [value, value]
-            if len(counts) != 2:
+            if len(counts) != 2 or not all(count.strip().isdigit() for count in counts):
                 raise UserError(f"--epochs was {value}; give N for each phase, or N,M for phase 1 and phase 2.")
             result += [word for pair in zip(phases, counts, strict=True) for word in pair]
         else:

@@ -262,3 +262,14 @@ class TrainConfig(RunOptions, TrainingOptions, ModelOptions, DataOptions):
         # [/part]
         self.check_data()
         self.check_task(self.task)
+
+
+def with_epochs(epochs: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """Return options with the epochs of both phases, where they are given as a pair."""
+    if epochs is None:
+        return options
+    if not (isinstance(epochs, tuple | list) and len(epochs) == 2):
+        raise UserError(f"epochs was {epochs!r}; it must be those of both phases, such as epochs=(10, 10).")
+    if twice := {"frozen_epochs", "finetune_epochs"} & options.keys():
+        raise UserError(f"Both epochs and {twice.pop()} were given; give one of them.")
+    return options | {"frozen_epochs": epochs[0], "finetune_epochs": epochs[1]}

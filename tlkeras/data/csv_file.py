@@ -118,6 +118,9 @@ def _column(table: Path, names: Sequence[str], modality: type[Modality] | None) 
     inline = {one.name: one for one in known_modalities() if one.inline}
     columns = [*inline, "path"] if modality and modality.inline else ["path", *inline]
     column = next((name for name in columns if name in names), "path")
+    if twice := [name for name in (column, "label", "split") if list(names).count(name) > 1]:
+        raise UserError(f"{table} has several columns called {twice[0]}. Keep one; several labels go into one cell, "
+                        f"joined by {JOINER}.")  # fmt: skip
     if not {column, "label"} <= set(names):
         raise UserError(
             f"{table} needs a header line with the columns path and label, or text and label, and optionally "
@@ -187,6 +190,11 @@ def _whole_numbers(rows: list[_Row]) -> list[_Row]:
 def _doubts(table: Path, rows: list[_Row]) -> list[str]:
     """Return a sentence on labels that are read as one class each and may be several; refuse decimal commas."""
     names = {row.label for row in rows}
+    if odd := next((row for row in rows if re.fullmatch(r"[-+]?(\d[\d.,]*\s*%|\d{1,3}(,\d{3})+(\.\d+)?|inf)", row.label)), None):
+        raise UserError(
+            f"The label on line {odd.line} of {table} is {odd.label}. Write numbers in plain digits, such as 1000 or "
+            "0.5; --task single_label reads it as a class."
+        )
     if decimal := next((row for row in rows if re.fullmatch(r"[-+]?\d+,\d+", row.label)), None):
         raise UserError(
             f"The label on line {decimal.line} of {table} is {decimal.label}. Write a number with a point, "

@@ -51,6 +51,9 @@ def get_spec(model: keras.Model) -> BackboneSpec:
 
 def get_task(model: keras.Model) -> Task:
     """Return what the outputs of a model mean, read from its last layers."""
+    if not isinstance(model, keras.Model) or "output" not in [layer.name for layer in model.layers]:
+        kind = "a Keras model without a layer 'output'" if isinstance(model, keras.Model) else repr(model)
+        raise UserError(f"The model is {kind}. Build one with tlkeras.build_classifier(backbone, data).")
     activation = keras.activations.serialize(model.get_layer("output").activation)
     return next(task for task, name in ACTIVATIONS.items() if name == activation)
 

@@ -10,7 +10,7 @@ from tlkeras.backbones.registry import get_backbone_spec
 from tlkeras.backbones.spec import BackboneSpec
 from tlkeras.config.extensions import Extensions
 from tlkeras.config.fields import Task, with_options
-from tlkeras.config.train import TrainConfig
+from tlkeras.config.train import TrainConfig, with_epochs
 from tlkeras.data.loading import available_cores
 from tlkeras.data.prepare import PreparedData, name_data
 from tlkeras.errors import UserError
@@ -84,13 +84,7 @@ def make_config(config: TrainConfig | None, epochs: Any, options: dict[str, Any]
     """Return the config that `train` was given, as one or by keyword."""
     if config is not None and not isinstance(config, TrainConfig):
         raise UserError(f"A {type(config).__name__} was given; it must be a TrainConfig. Give data as train(data=...).")
-    if epochs is not None:
-        if not (isinstance(epochs, tuple | list) and len(epochs) == 2):
-            raise UserError(f"epochs was {epochs!r}; it must be those of both phases, such as epochs=(10, 10).")
-        if twice := {"frozen_epochs", "finetune_epochs"} & options.keys():
-            raise UserError(f"Both epochs and {twice.pop()} were given; give one of them.")
-        options = options | {"frozen_epochs": epochs[0], "finetune_epochs": epochs[1]}
-    return with_options(config or TrainConfig(), options, "train")
+    return with_options(config or TrainConfig(), with_epochs(epochs, options), "train")
 
 
 def stored_params(config: TrainConfig, spec: BackboneSpec) -> int:

@@ -21,6 +21,7 @@ TAKEN = {
     "accuracy", "accuracy_interval_95", "correct", "count", "epoch", "exact_match", "learning_rate", "loss", "macro_f1",
     "mae", "majority_accuracy", "phase", "r2", "rmse",
 }  # fmt: skip
+TASK_METRIC = {"single_label": "accuracy", "multi_label": "accuracy", "regression": "mae"}
 SCHEDULERS = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
 
 
@@ -34,12 +35,22 @@ def resolve_extensions(given: Extensions, train: SplitData, options: TrainingOpt
                 f"{type(callback).__name__} sets the learning rate, and so does the schedule of the phases. Give "
                 "schedule='constant' and warmup=0.0 with it, or leave it out."
             )
+    metrics = own_metrics(given.metrics, train.targets)
+    check_monitors(given.callbacks, [TASK_METRIC[train.task or "single_label"], *(metric.name for metric in metrics)])
     return replace(
         given,
         loss=given.loss if given.loss is None else own_loss(given.loss, train.targets, options),
-        metrics=own_metrics(given.metrics, train.targets),
+        metrics=metrics,
         augment=given.augment if given.augment is None else own_augmentation(given.augment, train),
     )
+
+
+def check_monitors(callbacks: Sequence[Any], metrics: Sequence[str]) -> None:
+    """Refuse a callback that watches a metric that no epoch has; Keras would fail after the first one, or not act."""
+    known = [*(f"{prefix}{name}" for name in ("loss", *metrics) for prefix in ("", "val_")), "learning_rate"]
+    for callback in callbacks:
+        if (name := getattr(callback, "monitor", "loss")) not in known:
+            raise UserError(f"{type(callback).__name__} has monitor={name!r}; give one of {', '.join(known)}.")
 
 
 def own_loss(given: Any, targets: np.ndarray, options: TrainingOptions) -> Any:
@@ -67,12 +78,16 @@ def own_metrics(given: Sequence[Any], targets: np.ndarray) -> list[keras.metrics
         try:
             metric = keras.metrics.get(one)
             if not isinstance(metric, keras.metrics.Metric):
-                metric = keras.metrics.MeanMetricWrapper(metric, name=name_of(one))
+                name = name_of(one).replace("<lambda>", f"metric_{len(found) + 1}")
+                metric = keras.metrics.MeanMetricWrapper(metric, name=name)
             metric.update_state(some, np.full_like(some, 1 / some.shape[1]))
-            float(metric.result())
+            shape = np.shape(metric.result())
             metric.reset_state()
         except Exception as error:  # of many kinds
             raise cannot("metrics", one, some, error) from error
+        if shape:
+            raise UserError(f"metrics={metric.name} gives an array of shape {shape}; give one number, as "
+                            "F1Score(average='macro') does.")  # fmt: skip
         if metric.name in TAKEN | {other.name for other in found}:
             raise UserError(f"metrics has {metric.name}, and there is one of this name already; give it another name=.")
         found.append(metric)

@@ -12,7 +12,7 @@ import numpy as np
 
 from tlkeras.config.extensions import Extensions
 from tlkeras.config.fields import check_values, with_options
-from tlkeras.config.train import TrainingOptions
+from tlkeras.config.train import TrainingOptions, with_epochs
 from tlkeras.errors import UserError
 from tlkeras.models.freezing import FrozenWeights, first_trainable_index, set_trainable
 from tlkeras.models.introspect import get_backbone, get_spec, get_task
@@ -75,6 +75,7 @@ def train_two_phases(
     loss: Any = None,
     metrics: Sequence[Any] = (),
     augment: Any = None,
+    epochs: tuple[int, int] | None = None,
     **changes: Any,
 ) -> TrainingResult:
     """Train a model from `build_classifier` in place.
@@ -98,6 +99,7 @@ def train_two_phases(
         loss: a Keras loss, its name, or a function.
         metrics: Keras metrics, their names, or functions.
         augment: a function of uint8 images `(B, S, S, 3)`, or Keras layers.
+        epochs: `(frozen_epochs, finetune_epochs)` of the two phases.
         **changes: single options, such as `frozen_epochs=5`.
 
     Returns:
@@ -112,7 +114,7 @@ def train_two_phases(
     Example:
         >>> result = tlkeras.train_two_phases(model, splits["train"], splits["validation"], frozen_epochs=5)
     """
-    options = with_options(options or TrainingOptions(), changes, "train_two_phases")
+    options = with_options(options or TrainingOptions(), with_epochs(epochs, changes), "train_two_phases")
     check_values(options)
     options.check_task(get_task(model))
     train, validation = fit_to_model(model, train, validation)
@@ -167,6 +169,9 @@ def train_phase(
         first_epoch = phase.last_epoch if best.done else saved.number
         log.info("Resuming from epoch %d.%s", saved.number, RESTARTED if given.callbacks else "")
     start = time.perf_counter() - spent
+    for callback in given.callbacks:
+        if isinstance(callback, keras.callbacks.CSVLogger):
+            callback.append |= first_epoch > 0  # else each phase would begin the file anew
     callbacks: list[keras.callbacks.Callback] = [best, HistoryLogger(result.history, phase.name), *given.callbacks]
     if checkpoints:
 
