@@ -25,6 +25,7 @@ from tlkeras.progress import ERASE
 METAVARS = {int: "N", float: "X", str: "TEXT", list[int]: "[N,...]"}
 # What other programs call an option, where a command has one that it can mean.
 ALIASES = {"--model": ["--backbone"], "--lr": ["--learning-rate"], "--output-dir": ["--run-dir"]}
+RUN_OPTIONS = {"--run-dir", "--overwrite", "--resume"}  # where a run goes: the example takes them too
 EXAMPLE = Path(__file__).parents[1] / "configs" / "digits.yaml"  # what a command without any option runs
 Config = TypeVar("Config")
 
@@ -49,7 +50,12 @@ class CliParser(ArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(
-            *args, formatter_class=PlainHelp, allow_abbrev=False, print_config="--print_config", version=__version__, **kwargs
+            *args,
+            formatter_class=PlainHelp,
+            allow_abbrev=False,
+            print_config="--print_config",
+            version=__version__,
+            **kwargs,
         )
         self.accepted: dict[str, str] = {}
         self.files: dict[str, dict[str, Any]] = {}
@@ -115,11 +121,13 @@ class CliParser(ArgumentParser):
 
 
 def parse_config(config_class: type[Config], description: str | None, arguments: Sequence[str] | None = None) -> Config:
-    """Read a config from the command line and, with `--config`, from YAML; without any argument, `EXAMPLE`."""
+    """Read a config from the command line and, with `--config`, from YAML; with nothing to train on, `EXAMPLE`."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if not arguments and EXAMPLE.is_file() and hasattr(config_class, "frozen_epochs"):
-        print(f"No options were given: running the example, --config {EXAMPLE.parent.name}/{EXAMPLE.name}.")
-        arguments = ["--config", str(EXAMPLE)]
+    names = {word.partition("=")[0].replace("_", "-") for word in arguments if word.startswith("-")}
+    positional = arguments and not arguments[0].startswith("-")
+    if names <= RUN_OPTIONS and not positional and EXAMPLE.is_file() and hasattr(config_class, "frozen_epochs"):
+        print(f"No data were given: running the example, --config {EXAMPLE.parent.name}/{EXAMPLE.name}.")
+        arguments = ["--config", str(EXAMPLE), *arguments]
     parser = make_parser(config_class, description)
     arguments = with_full_names(arguments, [flag_name(name) for name in get_type_hints(config_class)])
     scout = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -152,7 +160,9 @@ def with_full_names(words: Sequence[str], known: Sequence[str]) -> list[str]:
             value = value if equals else queue.pop(0) if queue else ""
             counts = value.split(",") if "," in value else [value, value]
             if len(counts) != 2 or not all(count.strip().isdigit() for count in counts):
-                raise UserError(f"--epochs was {value}; give N for each phase, or N,M for phase 1 and phase 2.")
+                raise UserError(
+                    f"--epochs was {value or 'empty'}; give N for each phase, or N,M for phase 1 and phase 2."
+                )
             result += [word for pair in zip(phases, counts, strict=True) for word in pair]
         else:
             result.append(f"{name if name in known else word}{equals}{value}")

@@ -218,3 +218,12 @@ def test_project_without_the_csv_part(table, monkeypatch):
     monkeypatch.setitem(sys.modules, "tlkeras.data.csv_file", None)
     said = "this project was made without CSV files; the template's tools/new_project.py --with csv"
     assert said in refusal(table("path,label\na.png,x\nb.png,y\n"))
+
+
+@pytest.mark.parametrize("odd", ['"1,000"', "50%", "inf"])
+def test_numbers_that_are_not_plain_are_refused(table, odd):
+    assert "Write numbers in plain digits" in refusal(table(f"path,label\na.png,{odd}\nb.png,2\nc.png,2\n"))
+
+
+def test_two_columns_of_one_name_are_refused(table):
+    assert "several columns called label" in refusal(table("path,label,label\na.png,cat,dog\n"))

@@ -111,8 +111,8 @@ def test_short_names_of_other_commands():
     [
         (("--lr", "0.1"), "Unknown option --lr. Did you mean --head-learning-rate or --finetune-learning-rate?"),
         (("--epochs", "1,2,3"), "--epochs was 1,2,3; give N for each phase, or N,M for phase 1 and phase 2."),
-        (("--epochs", "many"), "--frozen-epochs was many; it must be a whole number from 1 to 10000."),
-        (("--epochs",), "--frozen-epochs was empty; it must be a whole number from 1 to 10000."),
+        (("--epochs", "many"), "--epochs was many; give N for each phase, or N,M for phase 1 and phase 2."),
+        (("--epochs",), "--epochs was empty; give N for each phase, or N,M for phase 1 and phase 2."),
     ],
 )
 def test_short_names_that_do_not_say_enough(call, words, said):
@@ -137,10 +137,18 @@ def test_the_config_of_a_run_is_for_a_new_run(tmp_path, capsys):
 @pytest.mark.parametrize("config_class", [TrainConfig, LearningCurveConfig])
 def test_without_options_the_example_runs(config_class, capsys):
     config = parse_config(config_class, None, [])
-    assert capsys.readouterr().out == "No options were given: running the example, --config configs/digits.yaml.\n"
+    assert capsys.readouterr().out == "No data were given: running the example, --config configs/digits.yaml.\n"
     assert config == parse_config(config_class, None, ["--config", str(DIGITS)])
     assert config == config_class(**yaml.safe_load(DIGITS.read_text()))
     assert (config.data, config.backbone, config.weights) == ("digits", "MobileNetV2-0.35", "bundled")
+
+
+def test_the_example_can_be_resumed_and_put_elsewhere(capsys):
+    for words in (["--run-dir", "x", "--resume"], ["--run-dir=x", "--overwrite"]):
+        config = parse_config(TrainConfig, None, words)
+        assert (config.data, config.run_dir, config.resume) == ("digits", "x", "--resume" in words)
+    with pytest.raises(UserError, match="Nothing was given for --data"):
+        parse_config(TrainConfig, None, ["--run-dir", "x", "--seed", "1"])
 
 
 def test_pretraining_has_no_example():

@@ -110,7 +110,7 @@ def test_a_loss_by_name_or_as_an_object(tiny, colored):
         ({"loss": "no_such_loss"}, r"loss=no_such_loss cannot be used: .*classes are one-hot"),
         ({"loss": "sparse_categorical_crossentropy"}, r"loss=sparse_categorical_crossentropy cannot be used: "),
         ({"metrics": ["no_such_metric"]}, r"metrics=no_such_metric cannot be used: "),
-        ({"metrics": [keras.metrics.F1Score]}, r"metrics=F1Score cannot be used: .*It must give one number"),
+        ({"metrics": [keras.metrics.F1Score]}, r"metrics=f1_score gives an array of shape \(3,\)"),
         ({"metrics": [keras.metrics.AUC(name="phase")]}, r"metrics has phase, and there is one of this name"),
         ({"augment": "flip"}, r"augment was 'flip'; give a function of images, a Keras layer, or a list of layers"),
         ({"augment": lambda images: images / 255}, r"augment=<lambda> gave float64 \(2, 16, 16, 3\) for uint8 "),
@@ -311,3 +311,31 @@ def test_accuracy_is_there_already_and_none_is_no_metric(tiny, colored):
 def test_an_augmentation_that_gives_black_images_is_refused(tiny, colored):
     with pytest.raises(UserError, match="black images"):
         train(colored, augment=keras.layers.Rescaling(1 / 255))
+
+
+def test_what_callbacks_and_metrics_are_called(tiny, colored):
+    with pytest.raises(UserError, match="EarlyStopping has monitor='val_auc'; give one of loss, val_loss, accuracy"):
+        train(colored, callbacks=[keras.callbacks.EarlyStopping("val_auc")])
+    with pytest.raises(UserError, match=r"gives an array of shape \(3,\); give one number"):
+        train(colored, metrics=[keras.metrics.F1Score()])
+    mean = lambda true, outputs: keras.ops.mean(outputs, axis=-1)  # noqa: E731
+    most = lambda true, outputs: keras.ops.max(outputs, axis=-1)  # noqa: E731
+    _, result = train(colored, metrics=[mean, most], frozen_epochs=1, finetune_epochs=0)
+    assert result.history[0]["val_metric_1"] == pytest.approx(1 / 3) and result.history[0]["val_metric_2"] > 1 / 3
+
+
+def test_a_csv_file_of_epochs_has_both_phases(tiny, colored, tmp_path):
+    train(colored, callbacks=[keras.callbacks.CSVLogger(tmp_path / "epochs.csv")])
+    lines = (tmp_path / "epochs.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["epoch", "0", "1", "2", "3"]
+
+
+def test_epochs_as_a_pair_and_models_that_are_none_of_ours(tiny, colored):
+    data = colored(30)
+    model = build_classifier("Tiny", 3, weights="none")
+    assert len(train_two_phases(model, data, colored(15, seed=1), epochs=(1, 0)).history) == 1
+    with pytest.raises(UserError, match="such as epochs="):
+        train_two_phases(model, data, data, epochs=5)
+    for other in (None, keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])):
+        with pytest.raises(UserError, match="Build one with"):
+            train_two_phases(other, data, data)

@@ -184,7 +184,7 @@ class TrainingOptions(AugmentOptions, CacheOptions):
     finetune_epochs: int = option(10, "epochs of phase 2, with the top of the backbone unfrozen; 0: none", 0, 10000)
     unfreeze: str | None = option(
         None, "what phase 2 unfreezes: a stage and all above it, a number of layers, a fraction (30%), all, or none "
-        "(default: the backbone's last stage, see scripts/summary.py; all from random weights)",
+        "(default: from the backbone's last downsampling on, see scripts/summary.py; all from random weights)",
     )  # fmt: skip
     views: int = option(4, "augmented views of each image that are computed once and cached; 0 caches nothing", 0, 1000)
     optimizer: Literal["adam", "adamw", "sgd"] = option("adamw", "optimizer of both phases")

@@ -40,8 +40,10 @@ def augment_image(pixels: np.ndarray, random: np.ndarray, options: AugmentOption
     """Flip, rotate, crop and resize, and color-jitter one image, in this order.
 
     An augmentation of your own goes here, from uint8 `(S, S, 3)`, RGB 0–255, to the same. `random` holds numbers from 0
-    to 1, all of them in use: raise `RANDOM_NUMBERS` and take the new ones. If an option switches it on, name the option
-    in `AugmentOptions.changes_images`: where that is false, features are cached without augmentation.
+    to 1, all of them in use: raise `RANDOM_NUMBERS` and take the new ones, `float(random[10])` for Pillow; that changes
+    the results of a seed. Keep the code in this file, as the feature cache looks at no other. If an option switches it
+    on, name the option in `AugmentOptions.changes_images`, which else must be true: where it is false, features are
+    cached without augmentation.
     """
     image = Image.fromarray(pixels)
     if options.flip != "none" and random[0] < 0.5:

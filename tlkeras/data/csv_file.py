@@ -40,14 +40,16 @@ def find(table: Path, task: TaskOption, modality: type[Modality] | None = ImageM
     return _listing(table, *_rows(table, modality), task, modality)
 
 
-def find_in_frame(frame: Any, task: TaskOption, modality: type[Modality] | None = ImageModality) -> DatasetListing:
-    """List the examples of a pandas DataFrame, as `find` does; paths are relative to the working directory."""
+def find_in_frame(
+    frame: Any, task: TaskOption, modality: type[Modality] | None = ImageModality, table: Path = FRAME
+) -> DatasetListing:
+    """List the examples of a pandas DataFrame, as `find` does; paths are relative to the folder of `table`."""
     names = {str(column).strip().lower(): column for column in frame.columns}
-    inline, column = _column(FRAME, list(names), modality)
+    inline, column = _column(table, list(names), modality)
     cells = {name: map(_text, frame[names[name]]) if name in names else [""] * len(frame)
              for name in (column, "label", "split")}  # fmt: skip
     rows = [_Row(number, *row) for number, row in enumerate(zip(*cells.values(), strict=True), start=1)]
-    return _listing(FRAME, inline, rows, task, modality)
+    return _listing(table, inline, rows, task, modality)
 
 
 def _text(cell: Any) -> str:
@@ -190,7 +192,9 @@ def _whole_numbers(rows: list[_Row]) -> list[_Row]:
 def _doubts(table: Path, rows: list[_Row]) -> list[str]:
     """Return a sentence on labels that are read as one class each and may be several; refuse decimal commas."""
     names = {row.label for row in rows}
-    if odd := next((row for row in rows if re.fullmatch(r"[-+]?(\d[\d.,]*\s*%|\d{1,3}(,\d{3})+(\.\d+)?|inf)", row.label)), None):
+    if odd := next(
+        (row for row in rows if re.fullmatch(r"[-+]?(\d[\d.,]*\s*%|\d{1,3}(,\d{3})+(\.\d+)?|inf)", row.label)), None
+    ):
         raise UserError(
             f"The label on line {odd.line} of {table} is {odd.label}. Write numbers in plain digits, such as 1000 or "
             "0.5; --task single_label reads it as a class."

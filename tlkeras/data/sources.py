@@ -1,8 +1,10 @@
 """Find examples: folder, CSV file, the built-in digits, or data in memory -> a `DatasetListing`.
 
 To add a kind of source, write a module beside `folder.py` that returns a `DatasetListing` (`data/example.py`), and call
-it in `find_examples`; or, for `--data NAME:…`, a package `NAME` beside it with the functions `find`, `short_name` and
-`public_name`, each of the text behind the colon.
+it in `_find_by_name` (a path or name) or `find_examples` (what is in memory). A table, such as a Parquet file, needs
+no module: read it with pandas and give it to `find_in_frame` of `csv_file.py`, with its path. For `--data NAME:…`
+write a package `NAME` beside this file with `find(text, data_dir)`, `short_name(text)` and `public_name(text)`; the
+text is what follows the colon.
 """
 
 import importlib

@@ -4,6 +4,7 @@ Images are built in; others are modules of this package that are imported when t
 """
 
 import importlib
+import importlib.util
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -119,7 +120,7 @@ def get_modality(name: str) -> type[Modality]:
 
 def known_modalities() -> list[type[Modality]]:
     """Return all modalities of this project."""
-    return [get_modality(name) for name in CLASSES]
+    return [get_modality(name) for name in CLASSES if importlib.util.find_spec(f"{__package__}.{name}")]
 
 
 def count_modalities(suffixes: Mapping[str, int]) -> Counter[type[Modality]]:

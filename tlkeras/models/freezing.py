@@ -40,12 +40,13 @@ class ParameterCount:
 def set_trainable(model: keras.Model, unfreeze: str | int | float) -> ParameterCount:
     """Unfreeze the top of the backbone, freeze the rest of it, and compile the model again if it was compiled.
 
-    BatchNormalization layers of the backbone stay frozen whatever is asked for: only `trainable = False` on each of
+    BatchNormalization layers of the backbone stay frozen whatever is asked for, as their moving statistics would lag
+    behind those of small batches: only `trainable = False` on each of
     them keeps its moving statistics unchanged under `fit` (keras issue 20285). The head is always trainable.
 
     Args:
         model: a model from `build_classifier`.
-        unfreeze: a stage's name (that stage and all above it), a number of layers counted from the top (`30` or
+        unfreeze: a stage's name (that stage and all after it), a number of layers counted from the output (`30` or
             "30"), a fraction of the layers (`0.3` or "30%"), "all" or "none".
 
     Returns:

@@ -81,7 +81,7 @@ def own_metrics(given: Sequence[Any], targets: np.ndarray) -> list[keras.metrics
                 name = name_of(one).replace("<lambda>", f"metric_{len(found) + 1}")
                 metric = keras.metrics.MeanMetricWrapper(metric, name=name)
             metric.update_state(some, np.full_like(some, 1 / some.shape[1]))
-            shape = np.shape(metric.result())
+            shape = np.asarray(metric.result()).shape
             metric.reset_state()
         except Exception as error:  # of many kinds
             raise cannot("metrics", one, some, error) from error

@@ -59,7 +59,8 @@ def task_loss_and_metrics(model: keras.Model, label_smoothing: float) -> dict[st
     """Return loss and metrics of a model's task.
 
     The loss is cross-entropy for labels, of which a fraction may be spread over all classes (Szegedy et al. 2016,
-    arXiv:1512.00567), and the squared error for numbers.
+    arXiv:1512.00567), and the squared error for numbers. Outputs are probabilities, no logits. `metrics.json` always
+    reports cross-entropy or squared error, whatever was minimized.
     """
     task = get_task(model)
     if task == "single_label":
