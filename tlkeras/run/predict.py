@@ -32,13 +32,14 @@ class Prediction:
     scores: list[tuple[str, float]]  # labels and probabilities, the most likely first; for regression ("value", number)
     error: str | None = None  # why the file could not be read; then there are no scores
     source: Literal["path", "text"] = "path"  # what the first is called in JSON
+    unsure: bool | None = None  # whether the confidence is below the run's threshold; None where it has none
 
     def as_dict(self) -> dict[str, Any]:
         """Return the prediction for JSON."""
         if self.error:
             return {self.source: self.path, "error": self.error}
         scores = [{"label": label, "score": score} for label, score in self.scores]
-        return {self.source: self.path, "predictions": scores}
+        return {self.source: self.path, "predictions": scores, "unsure": self.unsure}
 
 
 class Source(NamedTuple):
@@ -61,7 +62,8 @@ def predict(run_path: str | Path, inputs: Any, top_k: int = 3, texts: Sequence[s
     Returns:
         One prediction for each file (once, however often it is given), image or text, in the order given, those of a
         folder by name;
-        unreadable ones carry the reason. Images in memory are called "image 1", "image 2" and so on.
+        unreadable ones carry the reason. Where the confidence of the top class is below the threshold of the run, which
+        its `thresholds.json` has, it is `unsure`. Images in memory are called "image 1", "image 2" and so on.
 
     Raises:
         UserError: the run cannot be used, nothing is found, or there are texts or images and the run is of something
@@ -142,13 +144,13 @@ def predict_chunk(model: Any, run: Run, sources: Sequence[Source], top_k: int) -
             errors.append(str(error))
     batch = np.array(decoded, run.modality.dtype).reshape(-1, *run.modality.shape)
     outputs = iter(predict_inputs(model, batch, run.config["batch_size"]))
-    return [
-        Prediction(
-            source.name, [] if error else rank(run, next(outputs), top_k), error,
-            "text" if isinstance(source.content, bytes) else "path",
-        )
-        for source, error in zip(sources, errors, strict=True)
-    ]  # fmt: skip
+    predictions = []
+    for source, error in zip(sources, errors, strict=True):
+        kind: Literal["path", "text"] = "text" if isinstance(source.content, bytes) else "path"
+        scores = [] if error else rank(run, next(outputs), top_k)
+        unsure = scores[0][1] < run.reject_threshold if scores and run.reject_threshold is not None else None
+        predictions.append(Prediction(source.name, scores, error, kind, unsure))
+    return predictions
 
 
 def rank(run: Run, output: np.ndarray, top_k: int) -> list[tuple[str, float]]:
@@ -166,6 +168,7 @@ def as_table(predictions: Sequence[Prediction]) -> str:
     lines = []
     for name, prediction in zip(names, predictions, strict=True):
         labels = "  ".join(f"{label} {score:.3f}" for label, score in prediction.scores)
+        labels += "  unsure" if prediction.unsure else ""
         lines.append(f"{name:<{width}}  {labels or f'unreadable: {prediction.error}'}")
     return "\n".join(lines)
 
@@ -174,12 +177,13 @@ def as_csv(predictions: Sequence[Prediction]) -> str:
     """Return a row for each label of each example; an unreadable one has one row with its error."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("path", "rank", "label", "score", "error"))
+    writer.writerow(("path", "rank", "label", "score", "error", "unsure"))
     for prediction in predictions:
         if prediction.error:
-            writer.writerow((prediction.path, "", "", "", prediction.error))
+            writer.writerow((prediction.path, "", "", "", prediction.error, ""))
         for number, (label, score) in enumerate(prediction.scores, start=1):
-            writer.writerow((prediction.path, number, label, score, ""))
+            unsure = "" if prediction.unsure is None else str(prediction.unsure).lower()
+            writer.writerow((prediction.path, number, label, score, "", unsure))
     return text.getvalue().rstrip("\n")
 
 
