@@ -28,12 +28,12 @@ def gray_levels(count: int = 400, spread: float = 12.0) -> tuple[np.ndarray, np.
 @pytest.fixture(scope="module")
 def train(tmp_path_factory, tiny_backbone):
     """Return `train(name, data, **options)`, which trains a run, once for each name."""
-    made: dict[str, Path] = {}
+    made, base = {}, tmp_path_factory.mktemp("calibrated")
     with tiny_backbone() as name:
 
         def make(key: str, data=None, **options) -> Path:
             if key not in made:
-                folder = tmp_path_factory.mktemp("calibrated") / key
+                folder = base / key
                 images, labels = gray_levels()
                 data = (images, np.array(["dark", "light"])[labels]) if data is None else data
                 made[key] = tlkeras.train(data=data, backbone=name, run_dir=folder, **OPTIONS | options)
@@ -149,3 +149,17 @@ def test_a_run_without_thresholds_calls_nothing_unsure_and_damaged_ones_are_a_se
     (older / "thresholds.json").unlink()
     assert tlkeras.predict(older, images[0])[0].unsure is None
     assert '"unsure": null' in as_json(tlkeras.predict(older, images[0]))
+
+
+def test_a_run_that_was_stopped_when_it_was_calibrated_is_resumed_to_the_same(train, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    options = {"label_smoothing": 0.3, "calibration": "auto"}
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt, match="resume it with"):
+        patch.setattr("tlkeras.run.train.save_run", stop)
+        train("stopped", **options)
+    first, again = train("auto", **options), train("stopped", resume=True, **options)
+    assert metrics(again) | {"seconds": 0} == metrics(first) | {"seconds": 0}
+    kept = [keras.models.load_model(run / "model.keras").get_layer("output").get_weights() for run in (first, again)]
+    assert all(map(np.array_equal, *kept))
