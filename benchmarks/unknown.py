@@ -8,6 +8,9 @@ Printed is the area under the ROC curve of known against unknown images, 0.5 whe
     confidence    probability of the top class
     nearest       cosine of the pooled features to the 5th nearest training image (Sun et al. 2022, arXiv:2204.06507)
     mahalanobis   distance to the nearest class mean, under one covariance (Lee et al. 2018, arXiv:1807.03888)
+    known         the same with few axes, as the run keeps it
+
+and the fraction of known and of unknown images that `known` calls unsure at the run's own threshold.
 """
 
 import argparse
@@ -20,6 +23,7 @@ from sklearn.metrics import roc_auc_score
 from tlkeras.data.loading import decode_all
 from tlkeras.data.sources import find_examples
 from tlkeras.data.splits import load_split
+from tlkeras.evaluation.known import fit_known
 from tlkeras.run.evaluate import training_data
 from tlkeras.run.load_run import Run, load_model, load_run
 from tlkeras.runtime import load_tensorflow
@@ -44,14 +48,14 @@ def main() -> None:
 
 
 def compare(run: Run, unknown: str) -> dict[str, float]:
-    """Return the area under the ROC curve of each score."""
+    """Return the area under the ROC curve of each score, and what is unsure."""
     import keras
 
     model = load_model(run.path / "model.keras")
     both = keras.Model(model.input, [model.get_layer("pool").output, model.output])
     examples = find_examples(training_data(run), run.task).examples
     rows = load_split(run.path / "split.csv", examples)
-    known = {name: [examples[row] for row in rows[name]] for name in ("train", "test")}
+    known = {name: [examples[row] for row in rows[name]] for name in ("train", "validation", "test")}
     others = find_examples(unknown, training=False).examples
     features, outputs = {}, {}
     for name, chosen in (known | {"unknown": others}).items():
@@ -59,15 +63,18 @@ def compare(run: Run, unknown: str) -> dict[str, float]:
         parts = [both.predict_on_batch(inputs[start : start + 32]) for start in range(0, len(inputs), 32)]
         features[name], outputs[name] = (np.concatenate(values) for values in zip(*parts, strict=True))
     labels = np.array([run.classes.index(example.label) for example in known["train"]])
+    targets = np.eye(len(run.classes))[labels]
+    known_features = fit_known(features["train"], targets, features["validation"])
     scores = {
         "confidence": lambda name: outputs[name].max(axis=1),
         "nearest": lambda name: nearest(features[name], features["train"]),
         "mahalanobis": mahalanobis(features, labels),
+        "known": lambda name: -known_features.distances(features[name]),
     }
     is_known = np.repeat([1, 0], [len(features["test"]), len(features["unknown"])])
-    return {
-        name: float(roc_auc_score(is_known, np.r_[score("test"), score("unknown")])) for name, score in scores.items()
-    }
+    areas = {name: float(roc_auc_score(is_known, np.r_[of("test"), of("unknown")])) for name, of in scores.items()}
+    far = {name: known_features.distances(features[name]) > known_features.threshold for name in ("test", "unknown")}
+    return areas | {f"unsure of {name}": float(values.mean()) for name, values in far.items()}
 
 
 def nearest(features: np.ndarray, training: np.ndarray) -> np.ndarray:

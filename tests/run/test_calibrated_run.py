@@ -125,6 +125,7 @@ def test_what_is_below_the_threshold_is_unsure(train):
     assert 0 < reject["coverage"] == accepted.mean() < 1 and right.mean() == reject["accuracy"] >= 0.97
     trained = metrics(run)["test"]["accepted"]
     assert trained["coverage"] == (kept.of("test").outputs.max(axis=1) >= reject["threshold"]).mean()
+    (run / "known.npz").unlink()  # which is tested below
     again = tlkeras.evaluate(run, data)["all"]["accepted"]
     assert again["threshold"] == reject["threshold"] and 0 < again["coverage"] < 1
     predictions = tlkeras.predict(run, images)
@@ -138,11 +139,27 @@ def test_what_is_below_the_threshold_is_unsure(train):
     assert [row["unsure"] for row in rows] == ["true", "true", "false", "false"]
 
 
+def test_an_image_of_none_of_the_classes_is_unsure(train):
+    """By its features, however sure the model is."""
+    run = train("auto", label_smoothing=0.3, calibration="auto")
+    images = gray_levels()[0]
+    others = np.zeros((4, 16, 16, 3), "uint8")  # black but for: stripes, a red and a blue image, a white half
+    others[0, :, ::2] = others[1, :, :, 0] = others[2, :, :, 2] = others[3, 8:] = 255
+    assert json.loads((run / "thresholds.json").read_text())["reject"]["threshold"] == 0
+    assert [one.unsure for one in tlkeras.predict(run, others)] == [True] * 4
+    assert np.mean([one.unsure for one in tlkeras.predict(run, images)]) < 0.1
+    model = keras.models.load_model(run / "model.keras")
+    found = tlkeras.predict(run, images[:3], top_k=2)
+    scores = [[dict(one.scores)[name] for name in ("dark", "light")] for one in found]
+    assert np.allclose(scores, model.predict(images[:3], verbose=0), atol=1e-6)
+
+
 def test_a_run_without_thresholds_calls_nothing_unsure_and_damaged_ones_are_a_sentence(train, tmp_path):
     import shutil
 
     images = gray_levels()[0]
     older = shutil.copytree(train("auto", label_smoothing=0.3, calibration="auto"), tmp_path / "older")
+    (older / "known.npz").unlink()
     (older / "thresholds.json").write_text('{"reject": {"threshold": "high"}}')
     with pytest.raises(tlkeras.UserError, match="damaged"):
         tlkeras.predict(older, images[0])

@@ -2,9 +2,12 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tlkeras.backbones.registry import get_backbone_spec
 from tlkeras.backbones.spec import BackboneSpec
@@ -23,7 +26,6 @@ from tlkeras.training.checkpoint import Checkpoints
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
 
     from tlkeras.data.pipeline import SplitData
 
@@ -126,6 +128,7 @@ def train_and_write(
     save_predictions(folder, data, {name: split.targets for name, split in splits.items()}, outputs)
     if thresholds:
         write_json(folder / THRESHOLDS, thresholds)
+    save_known(model, splits, config, folder)
     write_table(folder / "history.csv", result.history)
     plot_history(result.history, result.epoch, folder / "curves.png")
     metadata = {
@@ -170,7 +173,7 @@ def build(config: TrainConfig, spec: BackboneSpec, train: "SplitData", head: Any
     return model
 
 
-def predict_splits(model: "keras.Model", splits: dict[str, "SplitData"], batch_size: int) -> dict[str, "np.ndarray"]:
+def predict_splits(model: "keras.Model", splits: dict[str, "SplitData"], batch_size: int) -> dict[str, np.ndarray]:
     """Return the outputs `(N, K)` of each split by its name: every example once, without augmentation.
 
     The model takes decoded examples, such as resized pixels `(B, S, S, 3)`.
@@ -195,12 +198,12 @@ def calibrate(model: "keras.Model", validation: "SplitData", config: TrainConfig
     calibration, values = choose_calibration(outputs, validation.targets, task)
     if calibration is not None:
         calibration.fold_into(model.get_layer("output"))
-        log.info("Calibration: the error of the probabilities was %.3f and is %.3f (ECE, validation).",
+        log.info("Calibrated on validation: probabilities were off by %.3f, now by %.3f (ECE).",
                  values["ece_before"], values["ece_after"])  # fmt: skip
     return values
 
 
-def find_thresholds(outputs: "np.ndarray", validation: "SplitData", config: TrainConfig, task: Task) -> dict[str, Any]:
+def find_thresholds(outputs: np.ndarray, validation: "SplitData", config: TrainConfig, task: Task) -> dict[str, Any]:
     """Return what `thresholds.json` holds, by validation outputs `(N, K)`; nothing for regression."""
     from tlkeras.evaluation.thresholds import choose_thresholds
 
@@ -209,8 +212,25 @@ def find_thresholds(outputs: "np.ndarray", validation: "SplitData", config: Trai
     return choose_thresholds(outputs, validation.targets, task, validation.classes, config.wanted_accuracy)
 
 
+def save_known(model: "keras.Model", splits: dict[str, "SplitData"], config: TrainConfig, folder: Path) -> None:
+    """Write what tells an example of none of the classes by its features, where there are enough of one label."""
+    import keras
+
+    from tlkeras.evaluation.known import MAX_EXAMPLES, MIN_EXAMPLES, fit_known
+    from tlkeras.models.introspect import decoded_input
+
+    train, validation = splits["train"], splits["validation"]
+    if config.task != "single_label" or len(validation) < MIN_EXAMPLES:
+        return
+    pooled = keras.Model(decoded_input(model), model.get_layer("pool").output)
+    rows = np.unique(np.linspace(0, len(train) - 1, MAX_EXAMPLES).astype(int))
+    sample = replace(train, rows=train.rows[rows], targets=train.targets[rows])
+    features = predict_splits(pooled, {"train": sample, "validation": validation}, config.batch_size)
+    fit_known(features["train"], sample.targets, features["validation"]).save(folder)
+
+
 def evaluate_splits(
-    outputs: dict[str, "np.ndarray"], splits: dict[str, "SplitData"], task: Task, own: Sequence[Any] = (),
+    outputs: dict[str, np.ndarray], splits: dict[str, "SplitData"], task: Task, own: Sequence[Any] = (),
     thresholds: dict[str, Any] | None = None,
 ) -> dict[str, dict[str, Any]]:  # fmt: skip
     """Return the metrics of each split by its name, of outputs `(N, K)`; metrics of one's own come after the others."""
