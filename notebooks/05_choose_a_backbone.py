@@ -127,7 +127,7 @@ ranking = sorted(metrics, key=lambda name: -metrics[name]["accuracy"])
 tlkeras.Table(
     [
         {"features": name, "validation accuracy": metrics[name]["accuracy"], "of images": metrics[name]["count"]}
-        | dict(zip(("from", "to (95%)"), metrics[name]["accuracy_interval_95"], strict=True))
+        | dict(zip(("from", "to (95%)"), metrics[name]["intervals_95"]["accuracy"], strict=True))
         for name in ranking
     ]
 )
@@ -136,7 +136,7 @@ tlkeras.Table(
 figure, panel = plt.subplots(figsize=(7, 0.7 + 0.5 * len(ranking)), layout="constrained")
 panel.margins(y=0.2)
 for row, name in enumerate(reversed(ranking)):
-    panel.plot(metrics[name]["accuracy_interval_95"], [row, row], color="C0")
+    panel.plot(metrics[name]["intervals_95"]["accuracy"], [row, row], color="C0")
     panel.plot(metrics[name]["accuracy"], row, "o", color="C0")
 panel.axvline(1 / len(data.classes), color="gray", linestyle=":", label="chance")
 panel.set(xlabel="validation accuracy, 95% interval", xlim=(0, 1.02), yticks=range(len(ranking)))

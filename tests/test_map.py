@@ -77,7 +77,10 @@ def test_what_is_to_be_changed_is_in_its_file():
 CHANGES = {
     "add a backbone": ("        _mobilenet_v2(1.0,", "        _mobilenet_v2(0.25, 1280, 248_768),\n"),
     "add an augmentation": ("    image = Image.fromarray(pixels)\n", "    pixels = 255 - pixels\n"),
-    "add a metric": ('        "correct": correct,\n', '        "wrong": len(true) - correct,\n'),
+    "add a metric": (
+        '        values["correct"] = correct["accuracy"]\n',
+        '        values["wrong"] = count - correct["accuracy"]\n',
+    ),
     "give the model another head": (
         "    penalty = keras.regularizers.L2(l2) if l2 else None\n",
         '    x = layers.LayerNormalization(name="level")(x)\n',

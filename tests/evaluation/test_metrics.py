@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tlkeras.evaluation.intervals import wilson_interval
 from tlkeras.evaluation.metrics import (
-    accuracy_interval,
     class_table,
     compute_metrics,
     format_metrics,
@@ -41,7 +41,7 @@ def test_one_label():
     ],
 )
 def test_interval_of_wilson(correct, count, low, high):
-    assert accuracy_interval(correct, count) == pytest.approx([low, high], abs=1e-4)
+    assert wilson_interval(correct, count) == pytest.approx([low, high], abs=1e-4)
 
 
 def test_loss_of_a_sure_mistake_is_finite():

@@ -90,9 +90,12 @@ def run(folder, backbone, tmp_path_factory) -> Path:
 
 
 def metrics(run: Path) -> dict:
-    """Return the metrics of all splits and the history of a run."""
+    """Return the metrics of all splits, those of the classes without their names, and the history of a run."""
     values = json.loads((run / "metrics.json").read_text())
-    return {name: values[name] for name in ("train", "validation", "test")} | {"h": (run / "history.csv").read_text()}
+    splits = {name: values[name] for name in ("train", "validation", "test")}
+    for split in splits.values():
+        split["classes"] = list(split["classes"].values())
+    return splits | {"h": (run / "history.csv").read_text()}
 
 
 @pytest.mark.parametrize("kind", KINDS)

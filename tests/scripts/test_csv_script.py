@@ -20,7 +20,8 @@ def test_from_a_csv_to_predictions(tiny, colors, tiny_options, call, tmp_path, t
     metrics = json.loads(call("evaluate.py", "run", "--json").out)["test"]
     logged = json.loads((tmp_path / "run" / "metrics.json").read_text())["test"]
     assert logged["count"] == 6
-    assert {name: metrics[name] for name in logged} == pytest.approx(logged, rel=1e-4)
+    numbers = {name: value for name, value in logged.items() if isinstance(value, int | float)}
+    assert len(numbers) > 5 and {name: metrics[name] for name in numbers} == pytest.approx(numbers, rel=1e-4)
     predictions = json.loads(call("predict.py", "run", colors / "red", "--json", "--top-k", "2").out)
     shown = [entry["label"] for entry in predictions[0]["predictions"]]
     assert shown == ["value"] if task == "regression" else len(shown) >= 2

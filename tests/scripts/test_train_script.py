@@ -20,6 +20,7 @@ FILES = {
     "history.csv",
     "metrics.json",
     "predictions.npz",
+    "thresholds.json",
     "curves.png",
     "log.txt",
     "unreadable.csv",

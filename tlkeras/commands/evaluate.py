@@ -1,4 +1,4 @@
-"""Evaluate a trained run: accuracy with its confidence interval and count, and the metrics of each class."""
+"""Evaluate a trained run: metrics with their confidence intervals and count, and those of each class."""
 
 import json
 
@@ -27,10 +27,14 @@ def main() -> None:
     if options.json:
         print(json.dumps(metrics, indent=2, ensure_ascii=False))
         return
-    from tlkeras.evaluation.metrics import class_table, format_metrics
+    from tlkeras.evaluation.metrics import class_table, format_metrics, metrics_table
+    from tlkeras.evaluation.thresholds import format_accepted
 
     plural = load_run(options.run).modality.plural
     for split, values in metrics.items():
         print(f"{split.capitalize()}: {format_metrics(values, plural)}")
+        if "accepted" in values:
+            print(f"Accepted, not unsure: {format_accepted(values['accepted'], plural)}")
+        print(metrics_table(values))
         if "classes" in values:
             print(class_table(values["classes"]))

@@ -20,7 +20,9 @@ def main() -> None:
     parser.add_argument("--top-k", type=int, default=3, metavar="N", help=top_help)
     formats = parser.add_mutually_exclusive_group()
     formats.add_argument("--json", action="store_true", help="print JSON")
-    formats.add_argument("--csv", action="store_true", help="print CSV with the columns path,rank,label,score,error")
+    formats.add_argument(
+        "--csv", action="store_true", help="print CSV with the columns path,rank,label,score,error,unsure"
+    )
     options = parser.parse_args()
     from tlkeras.run.load_run import load_run
     from tlkeras.run.predict import as_csv, as_json, as_table, predict

@@ -233,6 +233,19 @@ class TrainingOptions(AugmentOptions, CacheOptions):
 
 
 @dataclass(kw_only=True, repr=False)
+class EvaluationOptions(Options):
+    """Calibration and thresholds."""
+
+    calibration: Literal["auto", "none"] = option(
+        "auto", "auto: fit probabilities to how often they are right on validation, where it has enough examples"
+    )
+    wanted_accuracy: float = option(
+        0.95, "accuracy of the predictions that are not called unsure, and precision of a label; chooses thresholds on "
+        "validation", 0.01, 1.0,
+    )  # fmt: skip
+
+
+@dataclass(kw_only=True, repr=False)
 class RunOptions(Options):
     """Run folder."""
 
@@ -247,7 +260,7 @@ class RunOptions(Options):
 
 
 @dataclass(kw_only=True, repr=False)
-class TrainConfig(RunOptions, TrainingOptions, ModelOptions, DataOptions):
+class TrainConfig(RunOptions, EvaluationOptions, TrainingOptions, ModelOptions, DataOptions):
     """All options of `scripts/train.py`."""
 
     def check(self) -> None:

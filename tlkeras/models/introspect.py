@@ -74,6 +74,18 @@ def without_resizing(model: keras.Model) -> keras.Model:
     return keras.Model(decoded_input(model), model.output, name=model.name)
 
 
+def num_features(model: keras.Model) -> int:
+    """Return the width of the pooled features of a model; 0 where it has no layer of that name."""
+    names = [layer.name for layer in model.layers]
+    return model.get_layer("pool").output.shape[-1] if "pool" in names else 0
+
+
+def with_features(model: keras.Model) -> keras.Model:
+    """Return a model that gives the outputs `(B, K)` and beside them the pooled features, float32 `(B, K + C)`."""
+    both = [model.output, model.get_layer("pool").output]
+    return keras.Model(model.input, keras.layers.Concatenate(dtype="float32", name="both")(both))
+
+
 def backbone_title(model: keras.Model) -> str:
     """Return the backbone's name and, for images, its size."""
     shape = decoded_input(model).shape

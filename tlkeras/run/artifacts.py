@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import keras
 
 MODEL = "model.keras"
+THRESHOLDS = "thresholds.json"
 
 
 def write_yaml(path: Path, values: dict[str, Any]) -> None:

@@ -35,8 +35,9 @@ def evaluate(
         data_dir: where TensorFlow Datasets keeps its datasets; where it was in training when None.
 
     Returns:
-        For each split that is evaluated the metrics of `compute_metrics` and, not for regression, "classes": the
-        metrics of each class by its name. Data without splits is one split, "all".
+        For each split that is evaluated the metrics of `compute_metrics`, with those of each class. Where the run has a
+        threshold below which predictions are unsure, "accepted" has the "coverage" and the "accuracy" of the others.
+        Data without splits is one split, "all".
 
     Raises:
         UserError: the run or the data cannot be used, or the classes differ.
@@ -58,7 +59,8 @@ def evaluate(
         warn_if_training_data(run, [part.inputs for part in decoded.values()])
     load_tensorflow()
     from tlkeras.data.pipeline import make_targets
-    from tlkeras.evaluation.metrics import compute_metrics, per_class_metrics
+    from tlkeras.evaluation.metrics import compute_metrics
+    from tlkeras.evaluation.thresholds import accepted_metrics
 
     model = load_model(run.path / "model.keras", outputs=len(run.classes) or 1)
     metrics = {}
@@ -66,9 +68,9 @@ def evaluate(
         targets = make_targets(part.examples, run.task, run.classes)
         with passing(f"Evaluating {len(part.inputs):,} {run.modality.plural}"):
             outputs = predict_inputs(model, part.inputs, batch_size)
-        metrics[name] = compute_metrics(outputs, targets, run.task)
-        if run.task != "regression":
-            metrics[name]["classes"] = per_class_metrics(outputs, targets, run.task, run.classes)
+        metrics[name] = compute_metrics(outputs, targets, run.task, run.classes)
+        if run.reject_threshold is not None:
+            metrics[name]["accepted"] = accepted_metrics(outputs, targets, run.reject_threshold)
     return metrics
 
 

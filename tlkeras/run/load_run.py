@@ -15,6 +15,7 @@ from tlkeras.errors import UserError, first_sentence
 from tlkeras.io.archives import check_model_file
 from tlkeras.modalities.base import Modality, get_modality
 from tlkeras.progress import passing
+from tlkeras.run.artifacts import THRESHOLDS
 
 if TYPE_CHECKING:
     import keras
@@ -31,6 +32,7 @@ class Run:
     classes: list[str]  # names of the outputs; empty for regression
     config: dict[str, Any]  # options, with what was really used
     modality: Modality  # what the model takes, ready to decode it
+    reject_threshold: float | None = None  # confidence below which a prediction is unsure, where that is known
 
 
 def load_run(path: str | Path) -> Run:
@@ -44,16 +46,24 @@ def load_run(path: str | Path) -> Run:
         labels = json.loads(read_text(folder / "labels.json"))
         config = parse_options(read_text(folder / "config.yaml"))
         modality = get_modality(labels.get("modality", labels.get("form", "image"))).from_config(config)
-        run = Run(folder, labels["task"], labels["classes"], config, modality)
+        run = Run(folder, labels["task"], labels["classes"], config, modality, read_threshold(folder / THRESHOLDS))
         check_types(run)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, yaml.YAMLError):
         raise UserError(
-            f"{folder} is not a complete run folder: labels.json or config.yaml is missing or damaged. "
+            f"{folder} is not a complete run folder: labels.json or config.yaml is missing, or one of its files is "
+            "damaged. "
             "Give a folder that scripts/train.py wrote."
         ) from None
     check_model_file(folder / "model.keras")
     custom_layers(folder / "model.keras")
     return run
+
+
+def read_threshold(path: Path) -> float | None:
+    """Return the threshold from which on predictions of one label are accepted; None in runs of earlier versions."""
+    if not path.exists() or (reject := json.loads(read_text(path)).get("reject")) is None:
+        return None
+    return float(reject["threshold"])
 
 
 def read_text(path: Path) -> str:

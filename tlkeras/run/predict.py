@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from tlkeras.progress import progress
 from tlkeras.run.evaluate import predict_inputs
 from tlkeras.run.load_run import Run, load_model, load_run
 from tlkeras.runtime import load_tensorflow
+
+if TYPE_CHECKING:
+    from tlkeras.evaluation.known import KnownFeatures
 
 TEXT_WIDTH = 60  # of a text in a table
 CHUNK = 256  # decoded examples in memory at once
@@ -32,13 +35,14 @@ class Prediction:
     scores: list[tuple[str, float]]  # labels and probabilities, the most likely first; for regression ("value", number)
     error: str | None = None  # why the file could not be read; then there are no scores
     source: Literal["path", "text"] = "path"  # what the first is called in JSON
+    unsure: bool | None = None  # whether it is below the run's threshold, or unlike its training; None where unknown
 
     def as_dict(self) -> dict[str, Any]:
         """Return the prediction for JSON."""
         if self.error:
             return {self.source: self.path, "error": self.error}
         scores = [{"label": label, "score": score} for label, score in self.scores]
-        return {self.source: self.path, "predictions": scores}
+        return {self.source: self.path, "predictions": scores, "unsure": self.unsure}
 
 
 class Source(NamedTuple):
@@ -60,8 +64,9 @@ def predict(run_path: str | Path, inputs: Any, top_k: int = 3, texts: Sequence[s
 
     Returns:
         One prediction for each file (once, however often it is given), image or text, in the order given, those of a
-        folder by name;
-        unreadable ones carry the reason. Images in memory are called "image 1", "image 2" and so on.
+        folder by name; unreadable ones carry the reason. One is `unsure` where the confidence of the top class is below
+        the threshold in the run's `thresholds.json`, or its features are unlike those of the training. Images in memory
+        are called "image 1", "image 2" and so on.
 
     Raises:
         UserError: the run cannot be used, nothing is found, or there are texts or images and the run is of something
@@ -80,12 +85,17 @@ def predict(run_path: str | Path, inputs: Any, top_k: int = 3, texts: Sequence[s
     if not sources:
         raise UserError(f"Nothing was given for PATH{' or --text' * modality.inline}. See predict.py --help.")
     load_tensorflow()
+    from tlkeras.evaluation.known import load_known
+    from tlkeras.models.introspect import num_features, with_features
+
     model = load_model(run.path / "model.keras", outputs=len(run.classes) or 1)
+    known = load_known(run.path, num_features(model))
+    model = with_features(model) if known else model
     predictions: list[Prediction] = []
     with progress(len(sources), f"Predicting {modality.plural}") as bar:
         for start in range(0, len(sources), CHUNK):
             chunk = sources[start : start + CHUNK]
-            predictions += predict_chunk(model, run, chunk, top_k)
+            predictions += predict_chunk(model, run, chunk, top_k, known)
             bar.update(len(chunk))
     return predictions
 
@@ -130,8 +140,10 @@ def find_files(paths: Sequence[str | Path], modality: type[Modality]) -> list[Pa
     return list(found)
 
 
-def predict_chunk(model: Any, run: Run, sources: Sequence[Source], top_k: int) -> list[Prediction]:
-    """Predict examples in their order, the unreadable ones included."""
+def predict_chunk(
+    model: Any, run: Run, sources: Sequence[Source], top_k: int, known: "KnownFeatures | None"
+) -> list[Prediction]:
+    """Predict examples in their order, the unreadable ones included; with `known` the model gives features, too."""
     decoded: list[Any] = []
     errors: list[str | None] = []
     for source in sources:
@@ -141,14 +153,23 @@ def predict_chunk(model: Any, run: Run, sources: Sequence[Source], top_k: int) -
         except DecodeError as error:
             errors.append(str(error))
     batch = np.array(decoded, run.modality.dtype).reshape(-1, *run.modality.shape)
-    outputs = iter(predict_inputs(model, batch, run.config["batch_size"]))
-    return [
-        Prediction(
-            source.name, [] if error else rank(run, next(outputs), top_k), error,
-            "text" if isinstance(source.content, bytes) else "path",
-        )
-        for source, error in zip(sources, errors, strict=True)
-    ]  # fmt: skip
+    outputs, features = np.split(
+        predict_inputs(model, batch, run.config["batch_size"]), [len(run.classes) or 1], axis=1
+    )
+    unsure: list[bool | None] = [None] * len(outputs)
+    if known or run.reject_threshold is not None:
+        too_far = known.distances(features) > known.threshold if known else np.zeros(len(outputs), bool)
+        unsure = (too_far | (outputs.max(axis=1) < (run.reject_threshold or 0.0))).tolist()
+    decided = iter(zip(outputs, unsure, strict=True))
+    predictions = []
+    for source, error in zip(sources, errors, strict=True):
+        kind: Literal["path", "text"] = "text" if isinstance(source.content, bytes) else "path"
+        if error:
+            predictions.append(Prediction(source.name, [], error, kind))
+        else:
+            output, doubt = next(decided)
+            predictions.append(Prediction(source.name, rank(run, output, top_k), None, kind, doubt))
+    return predictions
 
 
 def rank(run: Run, output: np.ndarray, top_k: int) -> list[tuple[str, float]]:
@@ -166,6 +187,7 @@ def as_table(predictions: Sequence[Prediction]) -> str:
     lines = []
     for name, prediction in zip(names, predictions, strict=True):
         labels = "  ".join(f"{label} {score:.3f}" for label, score in prediction.scores)
+        labels += "  unsure" if prediction.unsure else ""
         lines.append(f"{name:<{width}}  {labels or f'unreadable: {prediction.error}'}")
     return "\n".join(lines)
 
@@ -174,12 +196,13 @@ def as_csv(predictions: Sequence[Prediction]) -> str:
     """Return a row for each label of each example; an unreadable one has one row with its error."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("path", "rank", "label", "score", "error"))
+    writer.writerow(("path", "rank", "label", "score", "error", "unsure"))
     for prediction in predictions:
         if prediction.error:
-            writer.writerow((prediction.path, "", "", "", prediction.error))
+            writer.writerow((prediction.path, "", "", "", prediction.error, ""))
         for number, (label, score) in enumerate(prediction.scores, start=1):
-            writer.writerow((prediction.path, number, label, score, ""))
+            unsure = "" if prediction.unsure is None else str(prediction.unsure).lower()
+            writer.writerow((prediction.path, number, label, score, "", unsure))
     return text.getvalue().rstrip("\n")
 
 

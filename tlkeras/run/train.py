@@ -2,9 +2,12 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tlkeras.backbones.registry import get_backbone_spec
 from tlkeras.backbones.spec import BackboneSpec
@@ -15,7 +18,7 @@ from tlkeras.data.loading import available_cores
 from tlkeras.data.prepare import PreparedData, name_data
 from tlkeras.errors import UserError
 from tlkeras.progress import passing
-from tlkeras.run.artifacts import MODEL, check_reload, save_run, versions, write_json, write_table
+from tlkeras.run.artifacts import MODEL, THRESHOLDS, check_reload, save_run, versions, write_json, write_table
 from tlkeras.run.folder import CHECKPOINTS
 from tlkeras.run.job import Job, run_job
 from tlkeras.run.predictions import save_predictions
@@ -23,7 +26,6 @@ from tlkeras.training.checkpoint import Checkpoints
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
 
     from tlkeras.data.pipeline import SplitData
 
@@ -111,11 +113,16 @@ def train_and_write(
         model, splits["train"], splits["validation"], config, checkpoints,
         callbacks=given.callbacks, loss=given.loss, metrics=given.metrics, augment=given.augment,
     )  # fmt: skip
+    calibration = calibrate(model, splits["validation"], config, data.task)
     outputs = predict_splits(without_resizing(model), splits, config.batch_size)
-    metrics = evaluate_splits(outputs, splits, data.task, given.metrics)
+    thresholds = find_thresholds(outputs["validation"], splits["validation"], config, data.task)
+    metrics = evaluate_splits(outputs, splits, data.task, given.metrics, thresholds)
     with passing("Saving"):
         save_run(model, config, data, splits["validation"].first(16)[0], folder, given.names())
     save_predictions(folder, data, {name: split.targets for name, split in splits.items()}, outputs)
+    if thresholds:
+        write_json(folder / THRESHOLDS, thresholds)
+    save_known(model, splits, config, folder)
     write_table(folder / "history.csv", result.history)
     plot_history(result.history, result.epoch, folder / "curves.png")
     metadata = {
@@ -123,6 +130,7 @@ def train_and_write(
         "kept_epoch": result.epoch,
         "monitor": result.monitor,
         "monitor_value": result.value,
+        "calibration": calibration,
         "seconds": {phase: round(seconds, 2) for phase, seconds in result.seconds.items()},
         "seed": config.seed,
         "cpu_count": available_cores(),
@@ -159,7 +167,7 @@ def build(config: TrainConfig, spec: BackboneSpec, train: "SplitData", head: Any
     return model
 
 
-def predict_splits(model: "keras.Model", splits: dict[str, "SplitData"], batch_size: int) -> dict[str, "np.ndarray"]:
+def predict_splits(model: "keras.Model", splits: dict[str, "SplitData"], batch_size: int) -> dict[str, np.ndarray]:
     """Return the outputs `(N, K)` of each split by its name: every example once, without augmentation.
 
     The model takes decoded examples, such as resized pixels `(B, S, S, 3)`.
@@ -173,17 +181,63 @@ def predict_splits(model: "keras.Model", splits: dict[str, "SplitData"], batch_s
     return outputs
 
 
+def calibrate(model: "keras.Model", validation: "SplitData", config: TrainConfig, task: Task) -> Any:
+    """Calibrate a model in place where its validation examples allow it; return what `metrics.json` says about it."""
+    from tlkeras.evaluation.calibration import choose_calibration
+    from tlkeras.models.introspect import without_resizing
+
+    if config.calibration == "none":
+        return "switched off"
+    outputs = predict_splits(without_resizing(model), {"validation": validation}, config.batch_size)["validation"]
+    calibration, values = choose_calibration(outputs, validation.targets, task)
+    if calibration is not None:
+        calibration.fold_into(model.get_layer("output"))
+        log.info("Calibrated on validation: probabilities were off by %.3f, now by %.3f (ECE).",
+                 values["ece_before"], values["ece_after"])  # fmt: skip
+    return values
+
+
+def find_thresholds(outputs: np.ndarray, validation: "SplitData", config: TrainConfig, task: Task) -> dict[str, Any]:
+    """Return what `thresholds.json` holds, by validation outputs `(N, K)`; nothing for regression."""
+    from tlkeras.evaluation.thresholds import choose_thresholds
+
+    if not validation.classes:
+        return {}
+    return choose_thresholds(outputs, validation.targets, task, validation.classes, config.wanted_accuracy)
+
+
+def save_known(model: "keras.Model", splits: dict[str, "SplitData"], config: TrainConfig, folder: Path) -> None:
+    """Write what tells an example of none of the classes by its features, where there are enough of one label."""
+    import keras
+
+    from tlkeras.evaluation.known import MAX_EXAMPLES, MIN_EXAMPLES, fit_known
+    from tlkeras.models.introspect import decoded_input
+
+    train, validation = splits["train"], splits["validation"]
+    if config.task != "single_label" or len(validation) < MIN_EXAMPLES:
+        return
+    pooled = keras.Model(decoded_input(model), model.get_layer("pool").output)
+    rows = np.unique(np.linspace(0, len(train) - 1, MAX_EXAMPLES).astype(int))
+    sample = replace(train, rows=train.rows[rows], targets=train.targets[rows])
+    features = predict_splits(pooled, {"train": sample, "validation": validation}, config.batch_size)
+    fit_known(features["train"], sample.targets, features["validation"]).save(folder)
+
+
 def evaluate_splits(
-    outputs: dict[str, "np.ndarray"], splits: dict[str, "SplitData"], task: Task, own: Sequence[Any] = ()
-) -> dict[str, dict[str, Any]]:
+    outputs: dict[str, np.ndarray], splits: dict[str, "SplitData"], task: Task, own: Sequence[Any] = (),
+    thresholds: dict[str, Any] | None = None,
+) -> dict[str, dict[str, Any]]:  # fmt: skip
     """Return the metrics of each split by its name, of outputs `(N, K)`; metrics of one's own come after the others."""
     from tlkeras.evaluation.metrics import compute_metrics
+    from tlkeras.evaluation.thresholds import accepted_metrics
     from tlkeras.training.extensions import own_metrics, values_of
 
     metrics = {}
     for name, given in outputs.items():
         targets = splits[name].targets
-        metrics[name] = compute_metrics(given, targets, task)
+        metrics[name] = compute_metrics(given, targets, task, splits[name].classes)
+        if reject := (thresholds or {}).get("reject"):
+            metrics[name]["accepted"] = accepted_metrics(given, targets, reject["threshold"])
         if own:
             metrics[name] |= values_of(own_metrics(own, targets), targets, given)
     return metrics

@@ -18,8 +18,10 @@ log = logging.getLogger("tlkeras")
 
 # What the history and `metrics.json` have of their own.
 TAKEN = {
-    "accuracy", "accuracy_interval_95", "correct", "count", "epoch", "exact_match", "learning_rate", "loss", "macro_f1",
-    "mae", "majority_accuracy", "phase", "r2", "rmse",
+    "accepted", "accuracy", "average_precision", "balanced_accuracy", "brier", "classes", "confusion_matrix", "correct",
+    "count", "ece", "epoch", "exact_match", "interval_methods", "intervals_95", "learning_rate", "loss", "macro_f1",
+    "macro_precision", "macro_recall", "mae", "majority_accuracy", "mse", "phase", "r2", "rmse", "roc_auc",
+    "top_3_accuracy", "top_5_accuracy", "weighted_f1", "weighted_precision", "weighted_recall",
 }  # fmt: skip
 TASK_METRIC = {"single_label": "accuracy", "multi_label": "accuracy", "regression": "mae"}
 SCHEDULERS = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
