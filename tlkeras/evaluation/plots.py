@@ -1,8 +1,8 @@
 """The plot of a training run."""
 
 from pathlib import Path
+from typing import Any
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 TITLES = {"loss": "loss", "accuracy": "accuracy", "mae": "mean absolute error"}
@@ -35,7 +35,7 @@ def plotted_metrics(history: list[dict]) -> list[str]:
     return ["loss", "accuracy" if "accuracy" in history[0] else "mae"]
 
 
-def draw_history(axes: Axes, history: list[dict], name: str, kept_epoch: int) -> None:
+def draw_history(axes: Any, history: list[dict], name: str, kept_epoch: int) -> None:
     """Draw one metric of training and validation over the epochs."""
     epochs = [row["epoch"] for row in history]
     frozen = sum(row["phase"] == "frozen" for row in history)

@@ -19,7 +19,7 @@ from tlkeras.evaluation.plots import TITLES, draw_history, plotted_metrics
 from tlkeras.evaluation.thresholds import coverage_curve
 
 INK = "#010203"  # which becomes the color of the page's text
-STYLE = {
+STYLE: Any = {
     "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 11, "axes.spines.top": False,
     "axes.spines.right": False, "axes.prop_cycle": "cycler('color', ['#3b82d0', '#d97b1e'])",
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
@@ -68,7 +68,7 @@ def reliability_plot(outputs: np.ndarray, targets: np.ndarray, task: Task) -> Ma
         axes.scatter(confidence, accuracy, 20 + 180 * np.array(count) / max(count), color="C0", alpha=0.8)
         axes.set(title="reliability", xlabel="confidence", ylabel="fraction that is right",
                  xlim=(0, 1.03), ylim=(-0.03, 1.05))  # fmt: skip
-        axes.legend(frameon=False, fontsize="small", loc="upper left")
+        axes.legend(frameon=False, fontsize="small", loc="lower right")
 
     points = "; ".join(f"{row['confidence']:.2f}: {row['accuracy']:.2f} of {row['count']:,}" for row in bins)
     return svg(draw, f"Fraction that is right by mean confidence. {points}.")

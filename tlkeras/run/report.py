@@ -93,7 +93,7 @@ def write_report(
             (target or folder).mkdir(exist_ok=True)
             with open_atomic((target or folder) / REPORT, "w") as file:
                 file.write(page)
-            if target is None:
+            if target is None and not (folder / CARD).exists():  # its owner may have filled it in
                 card = render_model_card(facts, examined.split, load_run(folder).modality.name, versions)
                 (folder / CARD).write_text(card, encoding="utf-8")
     except Exception as error:  # the run is complete, and more than its report
