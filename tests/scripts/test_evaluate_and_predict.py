@@ -14,7 +14,7 @@ from PIL import Image
 def test_evaluate_the_runs_own_test_images(call, trained):
     answer = call("evaluate.py", trained.path)
     assert answer.code == 0 and answer.err == ""
-    lines = answer.out.splitlines()
+    lines = [line for line in answer.out.splitlines() if not line.startswith("Report: ")]
     assert lines[0].startswith("Test: accuracy 0.") and " of 6 images" in lines[0]
     assert [line.split()[0] for line in lines[-4:]] == ["class", "blue", "green", "red"]
     table = {" ".join(line.split()[:-4]): line.split()[-4] for line in lines[2:-4] if " to " in line}

@@ -22,6 +22,10 @@ FILES = {
     "predictions.npz",
     "thresholds.json",
     "curves.png",
+    # [part: report]
+    "MODEL_CARD.md",
+    "report.html",
+    # [/part]
     "log.txt",
     "unreadable.csv",
 }
@@ -33,7 +37,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def test_the_folder_of_a_run(trained):
-    assert {file.name for file in trained.path.iterdir()} == FILES
+    assert {file.name for file in trained.path.iterdir() if file.is_file()} == FILES
     assert [entry.name for entry in trained.path.parent.iterdir()] == ["first"]
     assert json.loads((trained.path / "labels.json").read_text()) == {
         "task": "single_label",

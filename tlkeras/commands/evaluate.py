@@ -1,6 +1,7 @@
 """Evaluate a trained run: metrics with their confidence intervals and count, and those of each class."""
 
 import json
+from typing import Any
 
 from tlkeras.cli import CliParser
 
@@ -20,17 +21,28 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="examples per step (default: 32)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
-    from tlkeras.run.evaluate import evaluate
-    from tlkeras.run.load_run import load_run
+    from tlkeras.run.evaluate import evaluate_run
 
-    metrics = evaluate(options.run, options.data, options.batch_size, options.as_dict().get("data_dir"))
+    run, model, splits = evaluate_run(options.run, options.data, options.batch_size, options.as_dict().get("data_dir"))
+    metrics = {name: split.metrics for name, split in splits.items()}
     if options.json:
         print(json.dumps(metrics, indent=2, ensure_ascii=False))
-        return
+    else:
+        print_metrics(metrics, run.modality.plural)
+    # [part: report]
+    from tlkeras.run.report import report_evaluation
+
+    path = report_evaluation(run, model, splits, options.data)
+    if path and not options.json:
+        print(f"Report: {path}")
+    # [/part]
+
+
+def print_metrics(metrics: dict[str, dict[str, Any]], plural: str) -> None:
+    """Print the metrics of each split, and those of its classes; the examples are called so."""
     from tlkeras.evaluation.metrics import class_table, format_metrics, metrics_table
     from tlkeras.evaluation.thresholds import format_accepted
 
-    plural = load_run(options.run).modality.plural
     for split, values in metrics.items():
         print(f"{split.capitalize()}: {format_metrics(values, plural)}")
         if "accepted" in values:

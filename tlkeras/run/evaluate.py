@@ -3,8 +3,9 @@
 import csv
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,7 +20,21 @@ from tlkeras.progress import passing
 from tlkeras.run.load_run import Run, load_model, load_run
 from tlkeras.runtime import load_tensorflow
 
+if TYPE_CHECKING:
+    import keras
+
 log = logging.getLogger("tlkeras")
+
+
+@dataclass(frozen=True)
+class EvaluatedSplit:
+    """What a model gave for the examples of one split."""
+
+    examples: list[Example]
+    inputs: np.ndarray | FileArray  # decoded
+    targets: np.ndarray  # (N, K)
+    outputs: np.ndarray  # (N, K)
+    metrics: dict[str, Any]
 
 
 def evaluate(
@@ -45,6 +60,14 @@ def evaluate(
     Example:
         >>> tlkeras.evaluate("saved_models/photos")["test"]["accuracy"]
     """
+    _, _, splits = evaluate_run(run_path, data, batch_size, data_dir)
+    return {name: split.metrics for name, split in splits.items()}
+
+
+def evaluate_run(
+    run_path: str | Path, data: Any = None, batch_size: int = 32, data_dir: str | None = None
+) -> "tuple[Run, keras.Model, dict[str, EvaluatedSplit]]":
+    """Return a run, its model, and what it gave for each split; the arguments are those of `evaluate`."""
     if batch_size < 1:
         raise UserError(f"--batch-size was {batch_size}; it must be a whole number of at least 1.")
     run = load_run(run_path)
@@ -63,15 +86,16 @@ def evaluate(
     from tlkeras.evaluation.thresholds import accepted_metrics
 
     model = load_model(run.path / "model.keras", outputs=len(run.classes) or 1)
-    metrics = {}
+    evaluated = {}
     for name, part in decoded.items():
         targets = make_targets(part.examples, run.task, run.classes)
         with passing(f"Evaluating {len(part.inputs):,} {run.modality.plural}"):
             outputs = predict_inputs(model, part.inputs, batch_size)
-        metrics[name] = compute_metrics(outputs, targets, run.task, run.classes)
+        metrics = compute_metrics(outputs, targets, run.task, run.classes)
         if run.reject_threshold is not None:
-            metrics[name]["accepted"] = accepted_metrics(outputs, targets, run.reject_threshold)
-    return metrics
+            metrics["accepted"] = accepted_metrics(outputs, targets, run.reject_threshold)
+        evaluated[name] = EvaluatedSplit(part.examples, part.inputs, targets, outputs, metrics)
+    return run, model, evaluated
 
 
 def training_data(run: Run) -> str:

@@ -141,6 +141,11 @@ def train_and_write(
     if "test" not in metrics:
         log.info("Note: the validation %s chose the epoch, so their metrics are slightly optimistic; no test split.",
                  data.modality.plural)  # fmt: skip
+    # [part: report]
+    from tlkeras.run.report import report_training
+
+    report_training(folder, Path(str(config.run_dir)), model, data, splits, outputs)
+    # [/part]
 
 
 def build(config: TrainConfig, spec: BackboneSpec, train: "SplitData", head: Any = None) -> "keras.Model":
