@@ -17,6 +17,7 @@ from tlkeras.backbones.spec import BackboneSpec
 from tlkeras.backbones.table import BACKBONES
 from tlkeras.config.train import TrainingOptions
 from tlkeras.data.pipeline import SplitData
+from tlkeras.evaluation.explain import class_maps
 from tlkeras.features.engines import unwrap_single
 from tlkeras.features.split_model import split_model
 from tlkeras.io.hashing import array_digest
@@ -206,6 +207,17 @@ def test_the_parts_of_a_split_model_give_its_outputs(spec, model, images):
     np.testing.assert_allclose(parts.upper(unwrap_single(at_split), training=False), whole, rtol=0, atol=1e-5)
 
 
+# [part: explain]
+@pytest.mark.parametrize("method", ["grad-cam", "grad-cam++"])
+def test_maps_follow_class_and_image(spec, model, images, method):
+    """At the smallest size the feature map may be a single cell, so it is the map's sign that can be compared."""
+    set_head_weights(model, images)
+    maps = class_maps(model, images, outputs(model, images).argmax(axis=1), method)
+    assert maps.shape == images.shape[:3] and maps.dtype == "float32"
+    assert set(maps.max(axis=(1, 2)).tolist()) <= {0.0, 1.0} and maps.min() >= 0
+
+
+# [/part]
 def test_training_moves_what_is_trainable_and_nothing_else(spec, model, images, monkeypatch):
     if spec.name in TRAINED:
         check_both_phases(spec, model, images, monkeypatch)
