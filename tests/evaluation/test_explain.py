@@ -7,6 +7,7 @@ import pytest
 from tlkeras.errors import UserError
 from tlkeras.evaluation.explain import class_maps, deletion_scores, overlay, sanity_check
 from tlkeras.models.builders import build_classifier
+from tlkeras.models.introspect import get_backbone
 
 METHODS = ["grad-cam", "grad-cam++", "occlusion"]
 SIZE, SIDE = 32, 8
@@ -43,7 +44,7 @@ def model() -> keras.Model:
     presence = np.random.default_rng(0).integers(0, 2, (128, 2))
     images, _ = squares(presence, seed=1)
     built = build_classifier(small_backbone(), 2, task="multi_label", dropout=0.0)
-    built.trainable = True
+    get_backbone(built).trainable = True
     built.compile(keras.optimizers.Adam(0.01), "binary_crossentropy")
     built.fit(images, presence, epochs=30, batch_size=32, verbose=0)
     assert built.evaluate(images, presence, verbose=0) < 0.1
@@ -110,7 +111,7 @@ def test_checks_tell_good_maps_from_bad_ones(model, both):
 
 def test_a_backbone_that_ends_in_a_vector_is_explained_by_occlusion_alone(both):
     pooled = build_classifier(small_backbone(pooled=True), 3)
-    with pytest.raises(UserError, match='ends in a vector .* Use the method "occlusion"'):
+    with pytest.raises(UserError, match=r'ends in a vector .* Use the method "occlusion"'):
         class_maps(pooled, both[0], [0] * 6)
     pooled.get_layer("output").set_weights([np.ones((16, 3)), np.zeros(3)])
     assert class_maps(pooled, both[0], [0] * 6, "occlusion").shape == both[0].shape[:3]
