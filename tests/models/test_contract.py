@@ -207,17 +207,15 @@ def test_the_parts_of_a_split_model_give_its_outputs(spec, model, images):
     np.testing.assert_allclose(parts.upper(unwrap_single(at_split), training=False), whole, rtol=0, atol=1e-5)
 
 
-# [part: explain]
 @pytest.mark.parametrize("method", ["grad-cam", "grad-cam++"])
-def test_maps_follow_class_and_image(spec, model, images, method):
-    """At the smallest size the feature map may be a single cell, so it is the map's sign that can be compared."""
+def test_each_image_has_a_map(spec, model, images, method):
+    """A gradient reaches the feature map; that maps lie right is tested in tests/evaluation/test_explain.py."""
     set_head_weights(model, images)
     maps = class_maps(model, images, outputs(model, images).argmax(axis=1), method)
     assert maps.shape == images.shape[:3] and maps.dtype == "float32"
-    assert set(maps.max(axis=(1, 2)).tolist()) <= {0.0, 1.0} and maps.min() >= 0
+    assert maps.min() >= 0 and 1.0 in maps.max(axis=(1, 2)) and np.isfinite(maps).all()
 
 
-# [/part]
 def test_training_moves_what_is_trainable_and_nothing_else(spec, model, images, monkeypatch):
     if spec.name in TRAINED:
         check_both_phases(spec, model, images, monkeypatch)
