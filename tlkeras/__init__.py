@@ -39,6 +39,13 @@ _HOMES = {
     "compute_metrics": "tlkeras.evaluation.metrics",
     "per_class_metrics": "tlkeras.evaluation.metrics",
     "plot_history": "tlkeras.evaluation.plots",
+    # [part: explain]
+    "explain": "tlkeras.run.explain",
+    "class_maps": "tlkeras.evaluation.explain",
+    "overlay": "tlkeras.evaluation.explain",
+    "sanity_check": "tlkeras.evaluation.explain",
+    "deletion_scores": "tlkeras.evaluation.explain",
+    # [/part]
     # [part: notebooks]
     "Table": "tlkeras.notebook",
     "image_grid": "tlkeras.notebook",

@@ -17,6 +17,7 @@ from tlkeras.backbones.spec import BackboneSpec
 from tlkeras.backbones.table import BACKBONES
 from tlkeras.config.train import TrainingOptions
 from tlkeras.data.pipeline import SplitData
+from tlkeras.evaluation.explain import class_maps
 from tlkeras.features.engines import unwrap_single
 from tlkeras.features.split_model import split_model
 from tlkeras.io.hashing import array_digest
@@ -204,6 +205,18 @@ def test_the_parts_of_a_split_model_give_its_outputs(spec, model, images):
     pooled, *at_split = parts.below(images.astype("float32"), training=False)
     np.testing.assert_allclose(parts.head(pooled, training=False), whole, rtol=0, atol=1e-5)
     np.testing.assert_allclose(parts.upper(unwrap_single(at_split), training=False), whole, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["grad-cam", "grad-cam++"])
+def test_each_image_has_a_map(spec, model, images, method):
+    """Where nothing speaks for a class, all speaks against it: with the head's signs turned there is a map."""
+    set_head_weights(model, images)
+    head = model.get_layer("output")
+    maps = [class_maps(model, images, [0, 1, 2, 0], method)]
+    head.set_weights([-weight for weight in head.get_weights()])
+    maps.append(class_maps(model, images, [0, 1, 2, 0], method))
+    assert maps[0].shape == images.shape[:3] and np.isfinite(maps).all() and np.min(maps) >= 0
+    assert (np.max(maps, axis=(0, 2, 3)) == 1).all()
 
 
 def test_training_moves_what_is_trainable_and_nothing_else(spec, model, images, monkeypatch):

@@ -1,0 +1,42 @@
+"""Show what the model of a run looked at: for each image a PNG with the map of its class over it."""
+
+from pathlib import Path
+
+from tlkeras.cli import CliParser
+from tlkeras.errors import UserError
+
+
+def main() -> None:
+    """Run the command."""
+    parser = CliParser(description=__doc__)
+    parser.add_argument("run", metavar="RUN", help="folder that scripts/train.py wrote")
+    path_help = "files, folders of files, or patterns such as 'photos/*.jpg'"
+    parser.add_argument("paths", metavar="PATH", nargs="+", help=path_help)
+    method_help = "how maps are made (default: grad-cam); occlusion works for every image model and is slower"
+    parser.add_argument(
+        "--method", choices=["grad-cam", "grad-cam++", "occlusion"], default="grad-cam", help=method_help
+    )
+    class_help = "the class to explain (default: the most likely one of each image)"
+    parser.add_argument("--class", dest="class_name", type=str, metavar="NAME", help=class_help)
+    output_help = "folder for the pictures (default: RUN/explanations)"
+    parser.add_argument("--output", type=str, metavar="DIR", help=output_help)
+    options = parser.parse_args()
+    from tlkeras.run.explain import explain_each, write_picture
+    from tlkeras.run.load_run import load_run
+
+    run = load_run(options.run)
+    folder = Path(options.output).expanduser() if options.output else run.path / "explanations"
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--output was {folder}, which is a file. Give a folder.")
+    written = 0
+    for number, one in enumerate(explain_each(run, options.paths, options.method, options.class_name), start=1):
+        if one.error:
+            print(f"{one.path}  unreadable: {one.error}")
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{number:04}_{Path(one.path).stem}_{options.method}.png"
+        write_picture(one, path)
+        written += 1
+        print(f"{one.path}  {one.label} {one.score:.3f}  {path}")
+    if not written:
+        raise UserError(f"None of these {run.modality.plural} can be read. Give others.")
