@@ -6,7 +6,7 @@ from PIL import Image
 from tlkeras.config.train import DataOptions
 from tlkeras.data.example import Example
 from tlkeras.data.prepare import prepare_data
-from tlkeras.data.quality import content_digests, copy_notes
+from tlkeras.data.quality import content_digests, find_copies
 from tlkeras.modalities.image import ImageModality
 
 IMAGES = np.arange(5 * 4 * 4 * 3, dtype="uint8").reshape(5, 4, 4, 3)
@@ -15,7 +15,7 @@ TWICE = IMAGES[[0, 1, 2, 3, 0, 1, 2]]
 
 def notes(labels, splits):
     examples = [Example(f"{number}.png", label) for number, label in enumerate(labels)]
-    return copy_notes(examples, content_digests(TWICE), splits, ImageModality)
+    return [one.text for one in find_copies(examples, content_digests(TWICE), splits, ImageModality)]
 
 
 def test_copies_are_told_by_where_they_are_and_what_they_are_called():
@@ -28,7 +28,7 @@ def test_copies_are_told_by_where_they_are_and_what_they_are_called():
 
 def test_nothing_is_said_where_all_differ():
     examples = [Example(f"{number}.png", "a") for number in range(5)]
-    assert copy_notes(examples, content_digests(IMAGES), {"train": range(5)}, ImageModality) == []
+    assert find_copies(examples, content_digests(IMAGES), {"train": range(5)}, ImageModality) == []
     assert len(content_digests(np.array(["one", "two"], object))) == 2
 
 

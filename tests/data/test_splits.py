@@ -160,7 +160,7 @@ def test_copies_stay_together(own):
     digests = [str(number % 40) for number in range(120)]  # each content three times
     labels = ["ab"[number % 2] for number in range(120)]
     examples = examples_of([*labels, "a"], [*["train"] * 120, "test"] if own else None)
-    indices = split_examples(examples, "single_label", (0.2, 0.2), 0, digests=[*digests, "0"])
+    indices = split_examples(examples, "single_label", (0.2, 0.2), 0, copies=[*digests, "0"])
     assert_partition(indices, 121)
     split_of = {index: split for split, rows in indices.items() for index in rows.tolist()}
     assert all(split_of[index] == split_of[index % 40] for index in range(120))
@@ -170,14 +170,14 @@ def test_copies_stay_together(own):
 def test_without_copies_the_split_is_what_it_was():
     examples = examples_of([str(number % 3) for number in range(50)])
     plain = split_examples(examples, "single_label", (0.2, 0.2), 0)
-    with_digests = split_examples(examples, "single_label", (0.2, 0.2), 0, digests=[e.name[::-1] for e in examples])
+    with_digests = split_examples(examples, "single_label", (0.2, 0.2), 0, copies=[e.name[::-1] for e in examples])
     assert {name: rows.tolist() for name, rows in plain.items()} == {
         name: rows.tolist() for name, rows in with_digests.items()
     }
 
 
 def test_too_few_different_images_are_split_all_the_same():
-    indices = split_examples(examples_of(["a", "b"] * 5), "single_label", (0.2, 0.2), 0, digests=["x", "y"] * 5)
+    indices = split_examples(examples_of(["a", "b"] * 5), "single_label", (0.2, 0.2), 0, copies=["x", "y"] * 5)
     assert_partition(indices, 10)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -59,6 +60,11 @@ class ImageModality(Modality):
 
     def read(self, source: Path | bytes | np.ndarray) -> np.ndarray:
         return decode(source, self.size, self.gray_range)
+
+    def thumbnails(self, inputs: Any, side: int) -> np.ndarray:
+        with ThreadPool() as pool:
+            grays = pool.imap(lambda row: gray_thumbnail(Image.fromarray(inputs[row]), side), range(len(inputs)), 64)
+            return np.stack([np.empty((side, side), np.uint8), *grays])[1:]
 
     def options(self) -> dict[str, Any]:
         return {"image_size": self.size, "gray_range": list(self.gray_range) if self.gray_range else None}
@@ -220,6 +226,11 @@ def center_crop_resize(image: Image.Image, size: int) -> np.ndarray:
     # Cropping first: resize(box=...) would blend in pixels from outside the square.
     cropped = image.crop((left, top, left + side, top + side))
     return np.asarray(cropped.resize((size, size), Image.Resampling.BILINEAR))
+
+
+def gray_thumbnail(image: Image.Image, side: int) -> np.ndarray:
+    """Return an image in gray, squeezed into a small square, uint8 `(side, side)`."""
+    return np.asarray(image.convert("L").resize((side, side), Image.Resampling.BOX))
 
 
 def decode(source: Path | bytes | np.ndarray, size: int, gray_range: tuple[int, int] | None = None) -> np.ndarray:
