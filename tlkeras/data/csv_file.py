@@ -254,9 +254,7 @@ def _files(table: Path, rows: list[_Row], labels: Labels) -> list[Example]:
         if not row.cell:
             raise UserError(f"Line {row.line} of {table} has no path. Write where the file is, or delete the line.")
         name = PurePosixPath(row.cell.replace("\\", "/")).as_posix()
-        example = Example(
-            plain_text(name), label, split, _in_either_form(table.parent / name), group=row.group or None
-        )
+        example = Example(plain_text(name), label, split, _in_either_form(table.parent / name), group=row.group or None)
         earlier, line = found.setdefault(name, (example, row.line))
         if earlier != example:
             raise UserError(
@@ -284,7 +282,9 @@ def _texts(table: Path, rows: list[_Row], labels: Labels) -> list[Example]:
     splits: dict[str, tuple[Split | None, int]] = {}
     for row, (label, split) in zip(rows, labels, strict=True):
         name = f"line {row.line}: {' '.join(row.cell.split())[:NAME_LENGTH]}"
-        found.setdefault((row.cell, label), Example(name, label, split, content=row.cell.encode(), group=row.group or None))
+        found.setdefault(
+            (row.cell, label), Example(name, label, split, content=row.cell.encode(), group=row.group or None)
+        )
         earlier, line = splits.setdefault(row.cell, (split, row.line))
         if earlier != split:
             raise UserError(

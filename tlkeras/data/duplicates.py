@@ -4,7 +4,7 @@ The difference hash (dHash) of each image is compared with those of all others a
 confirmed by the pixels, so that images which only look alike, such as two handwritten zeros, are never taken for one.
 """
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import product
 from multiprocessing.pool import ThreadPool
 
@@ -38,13 +38,20 @@ def near_duplicates(thumbnails: np.ndarray) -> np.ndarray:
     hashes = np.zeros((len(grays), len(crops)), np.uint64)
     for index, gray in enumerate(grays):
         hashes[index] = dhash(gray) if plain[index] else [dhash(gray, crop) for crop in crops]
-    found: set[tuple[int, int]] = set()
-    for whole, part, crop in candidates(hashes, plain):
+    return confirmed(thumbnails, candidates(hashes, plain))
+
+
+def confirmed(thumbnails: np.ndarray, found: Iterable[tuple[int, int, int]]) -> np.ndarray:
+    """Return the pairs `(P, 2)` of images of which the one and a crop of the other have the same pixels."""
+    pairs: set[tuple[int, int]] = set()
+    for whole, part, crop in found:
         pair = (min(whole, part), max(whole, part))
-        least = SURE_PLAIN if plain[whole] or plain[part] else SURE
-        if pair not in found and correlation(grays[whole], grays[part], crops[crop]) >= least:
-            found.add(pair)
-    return np.array(sorted(found), dtype=np.int64).reshape(-1, 2)
+        if pair not in pairs:
+            one, other = Image.fromarray(thumbnails[whole]), Image.fromarray(thumbnails[part])
+            fit = correlation(one, other, CROPS[crop])
+            if fit >= SURE and (fit >= SURE_PLAIN or not (is_plain(one) or is_plain(other))):
+                pairs.add(pair)
+    return np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
 
 
 def link(count: int, pairs: np.ndarray, *keys: Sequence[Hashable | None]) -> np.ndarray:

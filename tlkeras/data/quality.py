@@ -103,7 +103,9 @@ def find_split_groups(examples: Sequence[Example], splits: Mapping[str, Iterable
     torn = sorted(group for group, names in found.items() if len(names) > 1)
     if not torn:
         return []
-    text = f"{len(torn)} of {len(found)} groups are in more than one split, such as {torn[0]}: leave the column split out."
+    text = (
+        f"{len(torn)} of {len(found)} groups are in more than one split, such as {torn[0]}: leave the column split out."
+    )
     return [Finding("groups_in_splits", "serious", [one.name for one in examples if one.group in torn], text)]
 
 

@@ -170,7 +170,7 @@ class Glance(NamedTuple):
 
 def glance(source: Path | bytes | np.ndarray) -> Glance:
     """Look at an image, and decode it only where it is gray with more than 8 bits."""
-    with _opened(source) as image:
+    with opened(source) as image:
         gray = None
         if is_deep_gray(image):
             values = np.asarray(image)
@@ -207,7 +207,7 @@ def read_rgb(source: Path | bytes) -> Image.Image:
     16-bit color keeps its upper 8 bits, and so does gray where its range is not known; floating-point gray is then
     taken as 0–1 where no value is larger, else as 0–255.
     """
-    with _opened(source) as image:
+    with opened(source) as image:
         return to_rgb(image)
 
 
@@ -241,7 +241,7 @@ def decode(source: Path | bytes | np.ndarray, size: int, gray_range: tuple[int, 
     A JPEG decodes at 1/2, 1/4 or 1/8 of its size for a fraction of the time. The smallest of these that keeps the
     shorter side at twice `size` or more is used: about one gray level from the full decode on photographs.
     """
-    with _opened(source) as image:
+    with opened(source) as image:
         width, height = image.size
         image.draft(None, (REDUCING_GAP * size, REDUCING_GAP * size))  # does nothing for other formats
         scale = round(width / image.width)
@@ -256,7 +256,7 @@ def decode(source: Path | bytes | np.ndarray, size: int, gray_range: tuple[int, 
 
 
 @contextmanager
-def _opened(source: Path | bytes | np.ndarray) -> Iterator[Image.Image]:
+def opened(source: Path | bytes | np.ndarray) -> Iterator[Image.Image]:
     """Open an image; whatever is wrong with the file, now or while it is decoded, becomes a DecodeError."""
     if isinstance(source, np.ndarray):  # RGB 0–255, in memory
         yield Image.fromarray(source)
