@@ -1,6 +1,7 @@
 """Splits: seeded, stratified, complete, and the same when they are read back."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -165,6 +166,29 @@ def test_copies_stay_together(own):
     split_of = {index: split for split, rows in indices.items() for index in rows.tolist()}
     assert all(split_of[index] == split_of[index % 40] for index in range(120))
     assert sizes(indices)["validation"] == 24
+
+
+def test_groups_stay_together_and_the_classes_stay_balanced():
+    """Patients of 1 to 12 images each, with both classes in most; copies of one image in two groups link these."""
+    rng = np.random.default_rng(0)
+    groups = [f"patient {number}" for number in range(60) for _ in range(rng.integers(1, 13))]
+    labels = rng.choice(["a", "b"], len(groups), p=[0.7, 0.3]).tolist()
+    examples = [replace(one, group=group) for one, group in zip(examples_of(labels), groups, strict=True)]
+    copies = ["same" if index in (0, len(groups) - 1) else index for index in range(len(groups))]
+    indices = split_examples(examples, "single_label", (0.2, 0.2), 0, copies=copies)
+    assert_partition(indices, len(groups))
+    found = [{groups[index] for index in rows} for rows in indices.values()]
+    assert len(set.union(*found)) == sum(map(len, found)) == 60
+    assert any({"patient 0", "patient 59"} <= names for names in found)
+    for split, fraction in (("train", 0.6), ("validation", 0.2), ("test", 0.2)):
+        assert abs(len(indices[split]) / len(groups) - fraction) < 0.03
+        assert abs(np.mean([labels[index] == "b" for index in indices[split]]) - 0.3) < 0.08
+
+
+def test_too_few_groups_are_refused_and_never_torn():
+    examples = [replace(one, group=one.label) for one in examples_of(["a", "b"] * 20)]
+    with pytest.raises(UserError, match="The column group keeps groups together"):
+        split_examples(examples, "single_label", (0.2, 0.2), 0)
 
 
 def test_without_copies_the_split_is_what_it_was():

@@ -30,23 +30,26 @@ CROPS = [WHOLE, *((side_left * (1 - side), side_top * (1 - side), side)
                   for side in (0.9, 0.8) for side_left, side_top in product((0, 0.5, 1), repeat=2))]  # fmt: skip
 
 
-def near_duplicates(thumbnails: np.ndarray) -> np.ndarray:
-    """Return pairs `(P, 2)` of ascending indices of nearly the same images, gray uint8 `(N, SIDE, SIDE)`."""
+def near_duplicates(thumbnails: np.ndarray, digests: Sequence[str]) -> np.ndarray:
+    """Return pairs `(P, 2)` of ascending indices of nearly the same images, gray uint8 `(N, SIDE, SIDE)`.
+
+    Those with equal digests of their content are the same, and left out.
+    """
     grays = [Image.fromarray(thumbnail) for thumbnail in thumbnails]
     plain = np.array([is_plain(gray) for gray in grays], dtype=bool)
     crops = CROPS if len(grays) <= MAX_CROPPED else CROPS[:1]
     hashes = np.zeros((len(grays), len(crops)), np.uint64)
     for index, gray in enumerate(grays):
         hashes[index] = dhash(gray) if plain[index] else [dhash(gray, crop) for crop in crops]
-    return confirmed(thumbnails, candidates(hashes, plain))
+    return confirmed(thumbnails, digests, candidates(hashes, plain))
 
 
-def confirmed(thumbnails: np.ndarray, found: Iterable[tuple[int, int, int]]) -> np.ndarray:
+def confirmed(thumbnails: np.ndarray, digests: Sequence[str], found: Iterable[tuple[int, int, int]]) -> np.ndarray:
     """Return the pairs `(P, 2)` of images of which the one and a crop of the other have the same pixels."""
     pairs: set[tuple[int, int]] = set()
     for whole, part, crop in found:
         pair = (min(whole, part), max(whole, part))
-        if pair not in pairs:
+        if pair not in pairs and digests[whole] != digests[part]:
             one, other = Image.fromarray(thumbnails[whole]), Image.fromarray(thumbnails[part])
             fit = correlation(one, other, CROPS[crop])
             if fit >= SURE and (fit >= SURE_PLAIN or not (is_plain(one) or is_plain(other))):

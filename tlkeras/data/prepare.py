@@ -147,7 +147,7 @@ def decode_data(found: FoundData, options: DataOptions, seed: int) -> PreparedDa
     fractions = options.validation_split, options.test_split
     digests = content_digests(decoded.inputs)
     thumbnails = modality.thumbnails(decoded.inputs, SIDE)
-    near = near_duplicates(thumbnails)
+    near = near_duplicates(thumbnails, digests)
     copies = link(len(digests), near, digests).tolist()
     splits = split_examples(decoded.examples, listing.task, fractions, seed, listing.modality, copies)
     counts = ", ".join(f"{name} {len(indices):,}" for name, indices in splits.items())

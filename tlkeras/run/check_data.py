@@ -57,7 +57,7 @@ def check_data(data: str, labels: bool, backbone: str, weights: str) -> Checked:
         raise UserError(f"None of the {len(unreadable):,} images of {data} can be read. Give other images.")
     thumbnails = np.stack([look.thumbnail for look in looks if look.thumbnail is not None])
     digests = [look.digest for look in looks]
-    near = near_duplicates(thumbnails)
+    near = near_duplicates(thumbnails, digests)
     checked = Checked(listing, [], [example for example, _ in unreadable])
     errors: list[Finding] = []
     if labels:
@@ -65,7 +65,7 @@ def check_data(data: str, labels: bool, backbone: str, weights: str) -> Checked:
         try:
             if not checked.skipped:
                 features = compute_features(listing, examples, backbone, weights)
-                near = np.concatenate([near, confirmed(thumbnails, alike(features))])
+                near = np.concatenate([near, confirmed(thumbnails, digests, alike(features))])
                 errors = find_label_errors(
                     listing, examples, features, link(len(looks), near, digests), checked.details
                 )
@@ -89,7 +89,7 @@ def check_data(data: str, labels: bool, backbone: str, weights: str) -> Checked:
 
 
 def surplus_copies(examples: Sequence[Example], looks: Sequence[Look]) -> list[Example]:
-    """Return all but one of equal files with one label; one of the test or validation images is kept if there is any."""
+    """Return all but one of equal files with one label; a test or validation image is kept rather than another."""
     groups: dict[str, list[Example]] = {}
     for example, look in zip(examples, looks, strict=True):
         groups.setdefault(look.digest, []).append(example)
@@ -145,7 +145,7 @@ def compute_features(listing: DatasetListing, examples: list[Example], backbone:
 
 
 def alike(features: np.ndarray) -> list[tuple[int, int, int]]:
-    """Return candidates for `confirmed`: pairs of images whose features `(N, C)` point the same way, with every crop."""
+    """Return candidates for `confirmed`: pairs of images with nearly the same features `(N, C)`, with every crop."""
     unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
     pairs: list[tuple[int, int]] = []
     for start in range(0, len(unit), BLOCK):
