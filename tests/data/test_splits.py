@@ -181,7 +181,7 @@ def test_groups_stay_together_and_the_classes_stay_balanced():
     assert len(set.union(*found)) == sum(map(len, found)) == 60
     assert any({"patient 0", "patient 59"} <= names for names in found)
     for split, fraction in (("train", 0.6), ("validation", 0.2), ("test", 0.2)):
-        assert abs(len(indices[split]) / len(groups) - fraction) < 0.03
+        assert abs(len(indices[split]) / len(groups) - fraction) < 0.05
         assert abs(np.mean([labels[index] == "b" for index in indices[split]]) - 0.3) < 0.08
 
 

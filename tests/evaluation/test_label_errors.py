@@ -20,10 +20,10 @@ def test_planted_errors_come_first():
 
 
 def test_thresholds_are_those_of_each_class():
-    """The model is less sure of class 1, so that 0.4 of it is much; 0.55 of class 0 is little."""
+    """The model is less sure of class 1, so that 0.4 of it is much, and 0.6 of class 0 is little."""
     probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4], [0.6, 0.4], [0.05, 0.95]])
     labels = np.array([0, 0, 1, 1, 0, 0])
-    assert label_errors(probabilities, labels).tolist() == [5]
+    assert label_errors(probabilities, labels).tolist() == [5, 4]
     assert label_errors(probabilities[:2], labels[:2]).tolist() == []
 
 

@@ -230,7 +230,9 @@ def center_crop_resize(image: Image.Image, size: int) -> np.ndarray:
 
 def gray_thumbnail(image: Image.Image, side: int) -> np.ndarray:
     """Return an image in gray, squeezed into a small square, uint8 `(side, side)`."""
-    return np.asarray(image.convert("L").resize((side, side), Image.Resampling.BOX))
+    # The blocks that BOX makes of tiny images would look like detail.
+    how = Image.Resampling.BOX if min(image.size) >= side else Image.Resampling.BILINEAR
+    return np.asarray(image.convert("L").resize((side, side), how))
 
 
 def decode(source: Path | bytes | np.ndarray, size: int, gray_range: tuple[int, int] | None = None) -> np.ndarray:
