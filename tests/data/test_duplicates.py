@@ -43,7 +43,7 @@ def as_jpeg(image):
         as_jpeg,
         lambda image: ImageEnhance.Brightness(image).enhance(0.7),
         lambda image: image.crop((20, 5, 230, 215)),
-        lambda image: image.crop((30, 40, 230, 240)),
+        lambda image: image.crop((24, 24, 240, 240)),
         lambda image: image.resize((100, 100)),
     ],
     ids=["jpeg", "brightness", "crop", "corner", "size"],

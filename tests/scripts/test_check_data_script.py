@@ -63,7 +63,7 @@ def test_mistakes(call, tmp_path, made):
 def test_wrong_labels_by_features(call, made, monkeypatch):
     """Of a real backbone with random weights: colors can be told by it."""
     monkeypatch.setenv("TLKERAS_CACHE", "cache")
-    root = made({"red": 24, "blue": 24})
+    root = made({"red": 16, "blue": 16})
     (root / "red" / "7.png").rename(root / "blue" / "wrong.png")
     options = ("--backbone", "MobileNet-0.25", "--weights", "none")
     answer = call("check_data.py", root, *options, "--csv", "found.csv")

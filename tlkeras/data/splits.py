@@ -51,7 +51,9 @@ def split_examples(
     pool = splits.get("train", np.arange(len(examples)))
     label_sets = _label_sets([examples[index].label for index in pool.tolist()], task)
     groups = link(len(pool), np.empty((0, 2)), [examples[index].group for index in pool.tolist()])
-    together = link(len(pool), np.empty((0, 2)), groups.tolist(), [copies[index] for index in pool] if copies else [])
+    together = link(
+        len(pool), np.empty((0, 2)), groups.tolist(), [copies[index] for index in pool.tolist()] if copies else []
+    )
     fractions_left = np.array(list(parts.values()))
     choice, counts = _stratify(_by_group(label_sets, together), fractions_left, np.random.default_rng(seed))
     if _lacking(counts, task) and together.max() < groups.max():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -131,7 +131,7 @@ def compute_features(listing: DatasetListing, examples: list[Example], backbone:
     below: keras.Model = split_model(model, 0).below
     rows = np.arange(len(decoded.examples))
     job = ExtractionJob(SplitData(decoded.inputs, rows, np.zeros((len(rows), count), np.float32)), options, False)
-    arrays = None
+    arrays: Any = None
     # [part: feature-cache]
     from tlkeras.features.cache import open_cache
 
