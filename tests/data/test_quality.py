@@ -42,6 +42,7 @@ def test_preparing_data_names_classes_and_copies_and_keeps_copies_in_one_split(t
         data = prepare_data(DataOptions(data=str(tmp_path)), "MobileNetV2-0.35", image_size=32)
     assert "Classes: a, b." in caplog.text
     assert "40 images appear more than once, in one split" in caplog.text and "more than one split" not in caplog.text
+    assert {finding.kind for finding in data.findings} == {"duplicates"}  # they are not told twice
     rows = [set(np.array(data.digests)[rows]) for rows in data.splits.values()]
     assert len(set.union(*rows)) == sum(map(len, rows)) == 40
 

@@ -159,7 +159,7 @@ def decode_data(found: FoundData, options: DataOptions, seed: int) -> PreparedDa
     for finding in exact:
         log.info("Note: %s", finding.text)
     similar = set(near.flat)
-    keys = [copies[row] if row in similar else digest for row, digest in enumerate(digests)]
+    keys = [copies[row] if row in similar else f"{row} alone" for row in range(len(digests))]
     others = find_copies(decoded.examples, keys, splits, listing.modality, "nearly") if similar else []
     others += find_problems(decoded.examples, decoded.unreadable, splits, listing.classes, thumbnails, listing.modality)
     if others:

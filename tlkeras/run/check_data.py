@@ -74,7 +74,7 @@ def check_data(data: str, labels: bool, backbone: str, weights: str) -> Checked:
     splits = {split: [row for row, one in enumerate(examples) if one.split == split]
               for split in sorted({str(one.split) for one in examples if one.split})}  # fmt: skip
     copies, similar = link(len(looks), near, digests).tolist(), set(near.flat)
-    keys = [copies[row] if row in similar else digest for row, digest in enumerate(digests)]
+    keys = [copies[row] if row in similar else f"{row} alone" for row in range(len(digests))]
     modality = listing.modality
     checked.findings += find_unreadable(unreadable, modality)
     checked.findings += find_copies(examples, digests, splits, modality)
