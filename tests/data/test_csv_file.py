@@ -54,6 +54,12 @@ def test_one_label_per_image(table):
     assert all(example.path.is_file() for example in source.examples)
 
 
+def test_groups(table):
+    text = "path,label,group\na.png,cat,p1\nb.png,dog,\nc.png,cat,nan\nd.png,dog,p1\n"
+    assert [example.group for example in find_examples(table(text)).examples] == ["p1", None, None, "p1"]
+    assert "splits or groups, on lines 2 and 6" in refusal(table(text + "a.png,cat,p2\n"))
+
+
 def test_several_labels_per_image(table):
     source = find_examples(table("path,label\na.png,sky|dog\nb.png,\nc.png,sky | sky\n"))
     assert [example.label for example in source.examples] == [("dog", "sky"), (), ("sky",)]

@@ -1,6 +1,7 @@
 """Splits: seeded, stratified, complete, and the same when they are read back."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -160,24 +161,48 @@ def test_copies_stay_together(own):
     digests = [str(number % 40) for number in range(120)]  # each content three times
     labels = ["ab"[number % 2] for number in range(120)]
     examples = examples_of([*labels, "a"], [*["train"] * 120, "test"] if own else None)
-    indices = split_examples(examples, "single_label", (0.2, 0.2), 0, digests=[*digests, "0"])
+    indices = split_examples(examples, "single_label", (0.2, 0.2), 0, copies=[*digests, "0"])
     assert_partition(indices, 121)
     split_of = {index: split for split, rows in indices.items() for index in rows.tolist()}
     assert all(split_of[index] == split_of[index % 40] for index in range(120))
     assert sizes(indices)["validation"] == 24
 
 
+def test_groups_stay_together_and_the_classes_stay_balanced():
+    """Patients of 1 to 12 images each, with both classes in most; copies of one image in two groups link these."""
+    rng = np.random.default_rng(0)
+    groups = [f"patient {number}" for number in range(60) for _ in range(rng.integers(1, 13))]
+    labels = rng.choice(["a", "b"], len(groups), p=[0.7, 0.3]).tolist()
+    examples = [replace(one, group=group) for one, group in zip(examples_of(labels), groups, strict=True)]
+    copies = ["same" if index in (0, len(groups) - 1) else index for index in range(len(groups))]
+    indices = split_examples(examples, "single_label", (0.2, 0.2), 0, copies=copies)
+    assert_partition(indices, len(groups))
+    found = [{groups[index] for index in rows} for rows in indices.values()]
+    assert len(set.union(*found)) == sum(map(len, found)) == 60
+    assert any({"patient 0", "patient 59"} <= names for names in found)
+    rare = labels.count("b") / len(labels)
+    for split, fraction in (("train", 0.6), ("validation", 0.2), ("test", 0.2)):
+        assert abs(len(indices[split]) / len(groups) - fraction) < 0.05
+        assert abs(np.mean([labels[index] == "b" for index in indices[split]]) - rare) < 0.08
+
+
+def test_too_few_groups_are_refused_and_never_torn():
+    examples = [replace(one, group=one.label) for one in examples_of(["a", "b"] * 20)]
+    with pytest.raises(UserError, match="The column group keeps groups together"):
+        split_examples(examples, "single_label", (0.2, 0.2), 0)
+
+
 def test_without_copies_the_split_is_what_it_was():
     examples = examples_of([str(number % 3) for number in range(50)])
     plain = split_examples(examples, "single_label", (0.2, 0.2), 0)
-    with_digests = split_examples(examples, "single_label", (0.2, 0.2), 0, digests=[e.name[::-1] for e in examples])
+    with_digests = split_examples(examples, "single_label", (0.2, 0.2), 0, copies=[e.name[::-1] for e in examples])
     assert {name: rows.tolist() for name, rows in plain.items()} == {
         name: rows.tolist() for name, rows in with_digests.items()
     }
 
 
 def test_too_few_different_images_are_split_all_the_same():
-    indices = split_examples(examples_of(["a", "b"] * 5), "single_label", (0.2, 0.2), 0, digests=["x", "y"] * 5)
+    indices = split_examples(examples_of(["a", "b"] * 5), "single_label", (0.2, 0.2), 0, copies=["x", "y"] * 5)
     assert_partition(indices, 10)
 
 

@@ -19,6 +19,7 @@ FILES = {
     "split.csv",
     "history.csv",
     "metrics.json",
+    "findings.json",
     "predictions.npz",
     "thresholds.json",
     "curves.png",

@@ -1,4 +1,4 @@
-"""A CSV file or a DataFrame with the columns path or text, label, and optionally split."""
+"""A CSV file or a DataFrame with the columns path or text, label, and optionally split and group."""
 
 import ast
 import csv
@@ -29,6 +29,7 @@ class _Row(NamedTuple):
     cell: str
     label: str
     split: str
+    group: str
 
 
 def find(table: Path, task: TaskOption, modality: type[Modality] | None = ImageModality) -> DatasetListing:
@@ -47,7 +48,7 @@ def find_in_frame(
     names = {str(column).strip().lower(): column for column in frame.columns}
     inline, column = _column(table, list(names), modality)
     cells = {name: map(_text, frame[names[name]]) if name in names else [""] * len(frame)
-             for name in (column, "label", "split")}  # fmt: skip
+             for name in (column, "label", "split", "group")}  # fmt: skip
     rows = [_Row(number, *row) for number, row in enumerate(zip(*cells.values(), strict=True), start=1)]
     return _listing(table, inline, rows, task, modality)
 
@@ -126,7 +127,7 @@ def _column(table: Path, names: Sequence[str], modality: type[Modality] | None) 
     if not {column, "label"} <= set(names):
         raise UserError(
             f"{table} needs a header line with the columns path and label, or text and label, and optionally "
-            f"split. The columns found are: {', '.join(names) or 'none'}."
+            f"split and group. The columns found are: {', '.join(names) or 'none'}."
         )
     return inline.get(column), column
 
@@ -139,9 +140,9 @@ def _row(table: Path, line: int, cells: dict[str | None, Any], column: str) -> _
             f"Line {line} of {table} has more cells than the header. Put what holds the separator or a line break "
             f"between double quotes; several labels go into one cell, joined by {JOINER}."
         )
-    cell, label, split = (cells.get(name, "").strip() for name in (column, "label", "split"))
-    label = "" if label in MISSING else plain_text(label)
-    return _Row(line, cell, label, split) if cell or label or split else None
+    cell, label, split, group = (cells.get(name, "").strip() for name in (column, "label", "split", "group"))
+    label, group = ("" if value in MISSING else plain_text(value) for value in (label, group))
+    return _Row(line, cell, label, split, group) if cell or label or split or group else None
 
 
 def _choose_task(rows: list[_Row], inline: type[Modality] | None, notes: list[str]) -> Task:
@@ -264,11 +265,11 @@ def _files(table: Path, rows: list[_Row], labels: Labels) -> list[Example]:
         if not row.cell:
             raise UserError(f"Line {row.line} of {table} has no path. Write where the file is, or delete the line.")
         name = PurePosixPath(row.cell.replace("\\", "/")).as_posix()
-        example = Example(plain_text(name), label, split, _in_either_form(table.parent / name))
+        example = Example(plain_text(name), label, split, _in_either_form(table.parent / name), group=row.group or None)
         earlier, line = found.setdefault(name, (example, row.line))
         if earlier != example:
             raise UserError(
-                f"{table} lists {name} twice, with different labels or splits, on lines {line} and {row.line}. "
+                f"{table} lists {name} twice, with different labels, splits or groups, on lines {line} and {row.line}. "
                 f"Keep one of them; several labels of one file go into one cell, joined by {JOINER}."
             )
     return sorted((example for example, _ in found.values()), key=lambda example: example.name)
@@ -292,7 +293,9 @@ def _texts(table: Path, rows: list[_Row], labels: Labels) -> list[Example]:
     splits: dict[str, tuple[Split | None, int]] = {}
     for row, (label, split) in zip(rows, labels, strict=True):
         name = f"line {row.line}: {' '.join(row.cell.split())[:NAME_LENGTH]}"
-        found.setdefault((row.cell, label), Example(name, label, split, content=row.cell.encode()))
+        found.setdefault(
+            (row.cell, label), Example(name, label, split, content=row.cell.encode(), group=row.group or None)
+        )
         earlier, line = splits.setdefault(row.cell, (split, row.line))
         if earlier != split:
             raise UserError(

@@ -50,6 +50,7 @@ class Example:
     # Encoded, or what reads it; or RGB pixels 0–255 `(H, W, 3)`.
     content: bytes | np.ndarray | Callable[[], bytes] | None = field(default=None, repr=False)
     span: tuple[int, int] | None = None  # first byte and count of bytes, where the file holds many
+    group: str | None = None  # such as a patient: examples of one group stay in one split
 
 
 def plain_text(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -13,9 +14,10 @@ from tlkeras.backbones.spec import BackboneSpec
 from tlkeras.backbones.table import BACKBONES
 from tlkeras.config.fields import Task, check_applicable, check_values, with_options
 from tlkeras.config.train import DataOptions, ModelOptions
+from tlkeras.data.duplicates import SIDE, link, near_duplicates
 from tlkeras.data.example import DatasetListing, Example
 from tlkeras.data.loading import decode_all, sample
-from tlkeras.data.quality import content_digests, copy_notes
+from tlkeras.data.quality import Finding, content_digests, find_copies, find_problems, summary
 from tlkeras.data.sources import describe, find_examples
 from tlkeras.data.splits import split_examples
 from tlkeras.errors import UserError
@@ -40,6 +42,7 @@ class PreparedData:
     unreadable: list[tuple[Example, str]]  # those that were skipped, each with the reason
     digests: list[str]  # of the decoded content of each of `examples`
     name: str = "data"  # what the user gave
+    findings: Sequence[Finding] = ()  # of the quick data check
 
     def __repr__(self) -> str:
         classes = "numbers" if self.task == "regression" else f"{len(self.classes)} classes"
@@ -143,14 +146,28 @@ def decode_data(found: FoundData, options: DataOptions, seed: int) -> PreparedDa
     decoded = decode_all(listing.examples, modality, options.max_unreadable, options.memory_gb)
     fractions = options.validation_split, options.test_split
     digests = content_digests(decoded.inputs)
-    splits = split_examples(decoded.examples, listing.task, fractions, seed, listing.modality, digests)
+    thumbnails = modality.thumbnails(decoded.inputs, SIDE)
+    near = near_duplicates(thumbnails, digests)
+    copies = link(len(digests), near, digests).tolist()
+    splits = split_examples(decoded.examples, listing.task, fractions, seed, listing.modality, copies)
     counts = ", ".join(f"{name} {len(indices):,}" for name, indices in splits.items())
     kind = "regression" if listing.task == "regression" else f"{len(listing.classes)} classes"
     log.info("Data: %s, %s %s, %s (%s).", listing.name, f"{len(decoded.examples):,}", modality.plural, kind, counts)
     if listing.classes:
         log.info("Classes: %s%s.", ", ".join(listing.classes[:SHOWN]), ", ..." * (len(listing.classes) > SHOWN))
-    for note in copy_notes(decoded.examples, digests, splits, listing.modality):
-        log.info("Note: %s", note)
+    exact = find_copies(decoded.examples, digests, splits, listing.modality)
+    for finding in exact:
+        log.info("Note: %s", finding.text)
+    similar = set(near.flat)
+    keys = [copies[row] if row in similar else f"{row} alone" for row in range(len(digests))]
+    others = find_copies(decoded.examples, keys, splits, listing.modality, "nearly") if similar else []
+    others += find_problems(decoded.examples, decoded.unreadable, splits, listing.classes, thumbnails, listing.modality)
+    if others:
+        more = ""
+        # [part: check-data]
+        more = f" python scripts/check_data.py {listing.name} shows more."
+        # [/part]
+        log.info("Data check: %s.%s", summary(others), more)
     return PreparedData(
         listing.task,
         listing.classes,
@@ -161,4 +178,5 @@ def decode_data(found: FoundData, options: DataOptions, seed: int) -> PreparedDa
         decoded.unreadable,
         digests,
         listing.name,
+        [*exact, *others],
     )

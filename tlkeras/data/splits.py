@@ -1,14 +1,15 @@
 """Split examples into train, validation and test: seeded, stratified, and saved so that a run can be repeated."""
 
 import csv
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 
 from tlkeras.config.fields import Task
+from tlkeras.data.duplicates import link
 from tlkeras.data.example import SPLIT_WORDS, Example, Label, Split, class_names, plain_text
 from tlkeras.errors import UserError
 from tlkeras.io.atomic import open_atomic
@@ -25,14 +26,14 @@ def split_examples(
     fractions: tuple[float, float],
     seed: int,
     modality: type[Modality] = ImageModality,
-    digests: Sequence[str] = (),
+    copies: Sequence[Hashable] = (),
 ) -> dict[str, np.ndarray]:
     """Assign every example to a split; the same examples in the same order and the same seed give the same splits.
 
     Splits that the source has are kept. If it has none, train, validation and test are made, by the fractions for the
     last two; if it has some, only a missing validation split is made, from its training examples. All are stratified by
-    class or by up to ten bins of the number. Each is an ascending int64 array of indices into `examples`. Where the
-    digests of their contents are given, copies go into one split, unless that leaves too few.
+    class or by up to ten bins of the number. Each is an ascending int64 array of indices into `examples`. Examples of
+    one group stay together, and so do those with an equal value in `copies`, unless that leaves too few.
     """
     validation, test = fractions
     if min(fractions) < 0 or sum(fractions) >= 1:
@@ -49,14 +50,17 @@ def split_examples(
     parts = {split: part for split, part in parts.items() if part > 0}
     pool = splits.get("train", np.arange(len(examples)))
     label_sets = _label_sets([examples[index].label for index in pool.tolist()], task)
-    firsts, first_of = _first_copies([digests[index] for index in pool.tolist()] if digests else range(len(pool)))
+    groups = link(len(pool), np.empty((0, 2)), [examples[index].group for index in pool.tolist()])
+    together = link(
+        len(pool), np.empty((0, 2)), groups.tolist(), [copies[index] for index in pool.tolist()] if copies else []
+    )
     fractions_left = np.array(list(parts.values()))
-    choice, counts = _stratify([label_sets[index] for index in firsts], fractions_left, np.random.default_rng(seed))
-    if _lacking(counts, task) and len(firsts) < len(pool):
-        first_of = np.arange(len(pool))
-        choice, counts = _stratify(label_sets, fractions_left, np.random.default_rng(seed))
-    _check(counts, list(parts), task, modality)
-    splits |= {split: pool[choice[first_of] == index] for index, split in enumerate(parts)}
+    choice, counts = _stratify(_by_group(label_sets, together), fractions_left, np.random.default_rng(seed))
+    if _lacking(counts, task) and together.max() < groups.max():
+        together = groups
+        choice, counts = _stratify(_by_group(label_sets, groups), fractions_left, np.random.default_rng(seed))
+    _check(counts, list(parts), task, modality, bool(groups.max() < len(pool) - 1))
+    splits |= {split: pool[choice[together] == index] for index, split in enumerate(parts)}
     return {split: splits[split] for split in get_args(Split) if split in splits}
 
 
@@ -69,39 +73,49 @@ def _label_sets(labels: list[Label], task: Task) -> list[tuple[str, ...]]:
     return [(f"bin {number}",) for number in ranks * bins // len(labels)]
 
 
-def _first_copies(digests: Sequence[str] | range) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ascending indices of all different contents, and for each example which of them is its own."""
-    _, first, inverse = np.unique(np.array(digests), return_index=True, return_inverse=True)
-    return np.sort(first), np.argsort(np.argsort(first))[inverse]
+def _by_group(label_sets: list[tuple[str, ...]], groups: np.ndarray) -> list[tuple[int, Counter[str]]]:
+    """Return for each group how many examples it has, and how many of them have each class."""
+    found = [(0, Counter[str]()) for _ in range(int(groups.max()) + 1)]
+    for group, labels in zip(groups.tolist(), label_sets, strict=True):
+        size, counts = found[group]
+        counts.update(labels)
+        found[group] = size + 1, counts
+    return found
 
 
 def _stratify(
-    label_sets: list[tuple[str, ...]], parts: np.ndarray, rng: np.random.Generator
+    groups: list[tuple[int, Counter[str]]], parts: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Return the index of a split for each example, and how many of each class each split has.
+    """Return the index of a split for each group, and how many examples of each class each split has.
 
     Each class is spread over the splits in these fractions.
 
-    Iterative stratification (Sechidis et al. 2011): the rarest class first, each of its examples goes to the split that
-    has none of the class yet, else to the one that is furthest from its fraction of the class, and among equals from
-    its fraction of everything. With one class per example this is ordinary stratification.
+    Iterative stratification (Sechidis et al. 2011): the rarest class first, and of it the largest group; each goes to
+    the split that has none of the class yet, if there is room for it, else to the one that is furthest from its
+    fraction of the class, and among equals from its fraction of everything. With one class per example and no groups
+    this is ordinary stratification.
     """
     members = defaultdict(list)
-    for index in rng.permutation(len(label_sets)):
-        for label in label_sets[index]:
+    for index in rng.permutation(len(groups)):
+        for label in groups[index][1]:
             members[label].append(index)
+    totals = {label: sum(groups[index][1][label] for index in indices) for label, indices in members.items()}
     have = {label: np.zeros(len(parts)) for label in members}
-    total_missing = parts * len(label_sets)
-    choice = np.full(len(label_sets), -1)
-    for label in sorted(members, key=lambda label: (len(members[label]), label)):
-        for index in members[label]:
-            if choice[index] < 0:
-                missing = parts * len(members[label]) - have[label]
-                missing[have[label] == 0] = np.inf
-                choice[index] = np.lexsort((total_missing, missing))[-1]
-                total_missing[choice[index]] -= 1
-                for other in label_sets[index]:
-                    have[other][choice[index]] += 1
+    total_missing = parts * sum(size for size, _ in groups)
+    choice = np.full(len(groups), -1)
+    for label in sorted(members, key=lambda label: (totals[label], label)):
+        left = [index for index in members[label] if choice[index] < 0]
+        left.sort(key=lambda index: -groups[index][1][label])
+        for number, index in enumerate(left):
+            size, counts = groups[index]
+            missing = parts * totals[label] - have[label]
+            empty = have[label] == 0
+            last = len(left) - number <= empty.sum()  # the groups that are left are needed for the splits without one
+            missing[empty & (last | (counts[label] <= np.ceil(missing)))] = np.inf
+            choice[index] = np.lexsort((total_missing, missing))[-1]
+            total_missing[choice[index]] -= size
+            for other, count in counts.items():
+                have[other][choice[index]] += count
     return choice, have
 
 
@@ -111,7 +125,9 @@ def _lacking(counts: dict[str, np.ndarray], task: Task) -> list[str]:
     return sorted(label for label in counts.keys() - free if not counts[label].all())
 
 
-def _check(counts: dict[str, np.ndarray], splits: list[Split], task: Task, modality: type[Modality]) -> None:
+def _check(
+    counts: dict[str, np.ndarray], splits: list[Split], task: Task, modality: type[Modality], grouped: bool
+) -> None:
     """Refuse a split that lacks a class."""
     lacking = _lacking(counts, task)
     totals = {label: int(numbers.sum()) for label, numbers in counts.items()}
@@ -122,6 +138,7 @@ def _check(counts: dict[str, np.ndarray], splits: list[Split], task: Task, modal
         named = ", ".join(f"{label} ({totals[label]})" for label in lacking[:5]) + (", ..." if lacking[5:] else "")
         numbers = all(label.lstrip("-").replace(".", "", 1).isdigit() for label in counts)
         hint = " If these numbers are quantities, give --task regression (in a CSV file)." if numbers else ""
+        hint += " The column group keeps groups together: each class needs a group in each split." if grouped else ""
         raise UserError(
             f"Each class needs at least one {modality.singular} in each of {', '.join(splits)}, and these have too few "
             f"readable ones: {named}. Add {modality.plural} to them, or leave these classes out.{hint}"

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+import numpy as np
+
 from tlkeras.errors import UserError
 
 if TYPE_CHECKING:
@@ -59,6 +61,10 @@ class Modality:
     @abstractmethod
     def read(self, source: Any) -> Any:
         """Decode a file, its content, or RGB pixels; where that cannot be done, raise a `DecodeError`."""
+
+    def thumbnails(self, inputs: Any, side: int) -> np.ndarray:
+        """Return small gray images of decoded examples, uint8 `(N, side, side)`; none, `(0, side, side)`, of others."""
+        return np.empty((0, side, side), np.uint8)
 
     def options(self) -> dict[str, Any]:
         """Return the options of a run that say how its examples are decoded."""

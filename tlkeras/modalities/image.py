@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -59,6 +60,11 @@ class ImageModality(Modality):
 
     def read(self, source: Path | bytes | np.ndarray) -> np.ndarray:
         return decode(source, self.size, self.gray_range)
+
+    def thumbnails(self, inputs: Any, side: int) -> np.ndarray:
+        with ThreadPool() as pool:
+            grays = pool.imap(lambda row: gray_thumbnail(Image.fromarray(inputs[row]), side), range(len(inputs)), 64)
+            return np.stack([np.empty((side, side), np.uint8), *grays])[1:]
 
     def options(self) -> dict[str, Any]:
         return {"image_size": self.size, "gray_range": list(self.gray_range) if self.gray_range else None}
@@ -167,7 +173,7 @@ class Glance(NamedTuple):
 
 def glance(source: Path | bytes | np.ndarray) -> Glance:
     """Look at an image, and decode it only where it is gray with more than 8 bits."""
-    with _opened(source) as image:
+    with opened(source) as image:
         gray = None
         if is_deep_gray(image):
             values = np.asarray(image)
@@ -204,7 +210,7 @@ def read_rgb(source: Path | bytes) -> Image.Image:
     16-bit color keeps its upper 8 bits, and so does gray where its range is not known; floating-point gray is then
     taken as 0–1 where no value is larger, else as 0–255.
     """
-    with _opened(source) as image:
+    with opened(source) as image:
         return to_rgb(image)
 
 
@@ -225,6 +231,13 @@ def center_crop_resize(image: Image.Image, size: int) -> np.ndarray:
     return np.asarray(cropped.resize((size, size), Image.Resampling.BILINEAR))
 
 
+def gray_thumbnail(image: Image.Image, side: int) -> np.ndarray:
+    """Return an image in gray, squeezed into a small square, uint8 `(side, side)`."""
+    # The blocks that BOX makes of tiny images would look like detail.
+    how = Image.Resampling.BOX if min(image.size) >= side else Image.Resampling.BILINEAR
+    return np.asarray(image.convert("L").resize((side, side), how))
+
+
 def decode(source: Path | bytes | np.ndarray, size: int, gray_range: tuple[int, int] | None = None) -> np.ndarray:
     """Decode the center square of an image: `read_rgb` and `center_crop_resize` in one, and faster for large JPEGs.
 
@@ -233,7 +246,7 @@ def decode(source: Path | bytes | np.ndarray, size: int, gray_range: tuple[int, 
     A JPEG decodes at 1/2, 1/4 or 1/8 of its size for a fraction of the time. The smallest of these that keeps the
     shorter side at twice `size` or more is used: about one gray level from the full decode on photographs.
     """
-    with _opened(source) as image:
+    with opened(source) as image:
         width, height = image.size
         image.draft(None, (REDUCING_GAP * size, REDUCING_GAP * size))  # does nothing for other formats
         scale = round(width / image.width)
@@ -248,7 +261,7 @@ def decode(source: Path | bytes | np.ndarray, size: int, gray_range: tuple[int, 
 
 
 @contextmanager
-def _opened(source: Path | bytes | np.ndarray) -> Iterator[Image.Image]:
+def opened(source: Path | bytes | np.ndarray) -> Iterator[Image.Image]:
     """Open an image; whatever is wrong with the file, now or while it is decoded, becomes a DecodeError."""
     if isinstance(source, np.ndarray):  # RGB 0–255, in memory
         yield Image.fromarray(source)

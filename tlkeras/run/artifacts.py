@@ -57,6 +57,7 @@ def save_run(
     write_json(folder / "labels.json", {"task": data.task, "classes": data.classes, "modality": data.modality.name})
     write_yaml(folder / "config.yaml", dataclasses.asdict(config) | ({GIVEN: given} if given else {}))
     save_split(folder / "split.csv", data.examples, data.splits, data.digests)
+    write_json(folder / "findings.json", [dataclasses.asdict(finding) for finding in data.findings])
     if data.unreadable:
         rows = [{"path": example.name, "reason": reason} for example, reason in data.unreadable]
         write_table(folder / "unreadable.csv", rows)
