@@ -96,6 +96,8 @@ def plot_comparison(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
             low, high = row["intervals_95"][metric]
             axes.plot([row[name]] * 2, [low, high], color=f"C{number - 1}", linewidth=1)
             axes.plot(row[name], row[metric], "o", color=f"C{number - 1}", label=f"{number}: {Path(row['run']).name}")
-        axes.set(xlabel=title, ylabel="mean absolute error" if metric == "mae" else "accuracy", xscale="log")
+        axes.set(xlabel=title, ylabel="mean absolute error" if metric == "mae" else "accuracy")
+        axes.set_xlim(left=0)
+        axes.margins(x=0.15)
     axes.legend(frameon=False, fontsize="small")
     figure.savefig(path, dpi=120)

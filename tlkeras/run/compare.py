@@ -80,12 +80,12 @@ def join_by(runs: Sequence[Run], kept: Sequence[Predictions]) -> str:
 
 def example_keys(kept: Predictions, by: str) -> list[Key]:
     """Return a key for each example; copies with one label are numbered, as they are the same for every model."""
-    seen: Counter[tuple[str, bytes]] = Counter()
+    seen: Counter[tuple[str, bytes, str]] = Counter()
     keys = []
     for identity, target, split in zip(getattr(kept, f"{by}s"), kept.targets, kept.splits, strict=True):
         plain = (str(identity), target.tobytes())
-        keys.append((*plain, seen[(*plain, split)]))
-        seen[(*plain, split)] += 1
+        keys.append((*plain, seen[*plain, split]))
+        seen[*plain, split] += 1
     return keys
 
 
@@ -139,8 +139,7 @@ def median_seconds(run: Run) -> float:
     import tensorflow as tf
 
     model = load_model(run.path / "model.keras")
-    inputs = tf.convert_to_tensor(np.full((1, *run.modality.shape), "" if run.modality.dtype == "object" else 0,
-                                          run.modality.dtype))  # fmt: skip
+    inputs = tf.zeros((1, *run.modality.shape), model.inputs[0].dtype)  # of texts, one that is empty
     call = tf.function(lambda batch: model(batch, training=False))
     seconds = []
     for _ in range(2 * CALLS):

@@ -113,9 +113,16 @@ def train_and_write(
     if given.head is not None or given.backbone is not None:
         check_reload(model)
     checkpoints = Checkpoints(folder / CHECKPOINTS)
+    callbacks = given.callbacks
+    # [part: tracking]
+    from tlkeras.run.tracking import EpochTracker, finish_tracking, start_tracking
+
+    if tracker := start_tracking(config, folder):
+        callbacks = [*callbacks, EpochTracker(tracker)]
+    # [/part]
     result = train_two_phases(
         model, splits["train"], splits["validation"], config, checkpoints,
-        callbacks=given.callbacks, loss=given.loss, metrics=given.metrics, augment=given.augment,
+        callbacks=callbacks, loss=given.loss, metrics=given.metrics, augment=given.augment,
     )  # fmt: skip
     outputs = predict_splits(without_resizing(model), splits, config.batch_size)
     metrics = evaluate_splits(outputs, splits, data.task, given.metrics)
@@ -135,6 +142,10 @@ def train_and_write(
         "versions": versions(),
     }
     write_json(folder / "metrics.json", metrics | metadata)
+    # [part: tracking]
+    if tracker:
+        finish_tracking(tracker, folder, result.history, metrics)
+    # [/part]
     log_metrics(metrics, data.modality.plural)
     if "test" not in metrics:
         log.info("Note: the validation %s chose the epoch, so their metrics are slightly optimistic; no test split.",
