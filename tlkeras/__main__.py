@@ -6,6 +6,7 @@ import importlib
 import sys
 from pathlib import Path
 
+from tlkeras import __version__
 from tlkeras.cli import run_main
 from tlkeras.errors import UserError
 
@@ -17,6 +18,9 @@ NAMES = sorted(sorted(FILES), key=lambda name: (*FIRST, name).index(name))
 def main() -> None:
     """List the commands, or run one."""
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if name == "--version":
+        print(f"tlkeras {__version__}")
+        return
     if name in ("--help", "-h"):
         print("usage: tlkeras COMMAND [OPTION VALUE]...\n\ncommands:")
         for command in NAMES:
