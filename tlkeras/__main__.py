@@ -19,7 +19,7 @@ def main() -> None:
     """List the commands, or run one."""
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name == "--version":
-        print(__version__)
+        print(f"tlkeras {__version__}")
         return
     if name in ("--help", "-h"):
         print("usage: tlkeras COMMAND [OPTION VALUE]...\n\ncommands:")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import tlkeras
 from tlkeras import __main__ as console_script
 from tlkeras.cli import parse_config
 from tlkeras.config.fields import check_values
@@ -230,7 +231,8 @@ def test_console_help_lists_the_commands(console, arguments):
     assert (code, err) == (0, "")
     assert out.startswith("usage: tlkeras COMMAND")
     shown = [line.split()[0] for line in out.splitlines() if line.startswith("  ")]
-    assert shown == ["train", "evaluate", "predict", "cache", "clean", "learning-curve", "pretrain", "summary"]
+    known = ["cache", "clean", "compare", "learning-curve", "pretrain", "summary"]
+    assert shown == ["train", "evaluate", "predict", *known]
     assert all(len(line) <= 80 and not line.endswith(".") for line in out.splitlines()[1:])  # the usage has an ellipsis
     assert {f"{name.replace('-', '_')}.py" for name in shown} <= set(SCRIPTS)
 
@@ -238,6 +240,8 @@ def test_console_help_lists_the_commands(console, arguments):
 def test_console_runs_a_command(console):
     code, out, _ = console("summary")
     assert code == 0 and "ConvNeXtXLarge" in out
+    code, out, _ = console("--version")
+    assert code == 0 and out == f"tlkeras {tlkeras.__version__}\n"
     code, out, _ = console("train", "--help")
     assert code == 0 and out.startswith("usage: tlkeras train [OPTION VALUE]...")
 

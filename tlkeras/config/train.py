@@ -263,6 +263,13 @@ class RunOptions(Options):
 class TrainConfig(RunOptions, EvaluationOptions, TrainingOptions, ModelOptions, DataOptions):
     """All options of `scripts/train.py`."""
 
+    # [part: tracking]
+    track: Literal["none", "tensorboard", "mlflow"] = option(
+        "none", "send options, metrics of each epoch and curves to TensorBoard (RUN/tensorboard) or MLflow (./mlruns, "
+        "or MLFLOW_TRACKING_URI)",
+    )  # fmt: skip
+
+    # [/part]
     def check(self) -> None:
         """Refuse values that are not valid and options that contradict each other; `task` may be known by now."""
         check_values(self)
@@ -272,6 +279,13 @@ class TrainConfig(RunOptions, EvaluationOptions, TrainingOptions, ModelOptions, 
 
         if self.engine.startswith("openvino") and find_spec("openvino") is None:
             raise UserError(f"--engine {self.engine} needs OpenVINO, which is not installed: pip install openvino.")
+        # [/part]
+        # [part: tracking]
+        from importlib.util import find_spec
+
+        if self.track != "none" and find_spec(self.track) is None:
+            package = {"mlflow": "mlflow-skinny"}.get(self.track, self.track)
+            raise UserError(f"--track {self.track} needs a package that is not installed: pip install {package}.")
         # [/part]
         self.check_data()
         self.check_task(self.task)

@@ -109,9 +109,16 @@ def train_and_write(
     if given.head is not None or given.backbone is not None:
         check_reload(model)
     checkpoints = Checkpoints(folder / CHECKPOINTS)
+    callbacks = given.callbacks
+    # [part: tracking]
+    from tlkeras.run.tracking import EpochTracker, finish_tracking, start_tracking
+
+    if tracker := start_tracking(config, folder):
+        callbacks = [*callbacks, EpochTracker(tracker)]
+    # [/part]
     result = train_two_phases(
         model, splits["train"], splits["validation"], config, checkpoints,
-        callbacks=given.callbacks, loss=given.loss, metrics=given.metrics, augment=given.augment,
+        callbacks=callbacks, loss=given.loss, metrics=given.metrics, augment=given.augment,
     )  # fmt: skip
     calibration = calibrate(model, splits["validation"], config, data.task)
     outputs = predict_splits(without_resizing(model), splits, config.batch_size)
@@ -145,6 +152,10 @@ def train_and_write(
     from tlkeras.run.report import report_training
 
     report_training(folder, Path(str(config.run_dir)), model, data, splits, outputs)
+    # [/part]
+    # [part: tracking]
+    if tracker:
+        finish_tracking(tracker, folder, result.history, metrics)
     # [/part]
 
 

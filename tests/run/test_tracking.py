@@ -1,0 +1,87 @@
+"""What a training sends to TensorBoard and MLflow is what its folder says."""
+
+import csv
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+
+import tlkeras
+from tlkeras.run import tracking
+
+
+@pytest.fixture
+def train(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    labels = np.tile(["dark", "light"], 20)
+    images = np.random.default_rng(0).integers(0, 90, (40, 16, 16, 3)).astype("uint8")
+    images[labels == "light"] += 150
+
+    def run(**changes):
+        settings = {"weights": "none", "epochs": (2, 1), "cache_gb": 0, "run_dir": "run"}
+        return tlkeras.train(data=(images, labels), backbone=tiny, **settings | changes)
+
+    return run
+
+
+def stop_in_epoch_2(monkeypatch):
+    """Stop the training as Ctrl-C does, once its second epoch was sent."""
+    real = tracking.EpochTracker.on_epoch_end
+
+    def stop(self, epoch, logs=None):
+        real(self, epoch, logs)
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(tracking.EpochTracker, "on_epoch_end", stop)
+
+
+def history(run):
+    with (run / "history.csv").open(newline="") as file:
+        return {int(row["epoch"]): float(row["val_loss"]) for row in csv.DictReader(file)}
+
+
+def test_tensorboard_has_the_epochs_curves_and_options_of_a_resumed_run(train, monkeypatch):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.util.tensor_util import make_ndarray
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stop_in_epoch_2(patch)
+        train(track="tensorboard")
+    run = train(track="tensorboard", resume=True)
+    events = EventAccumulator(str(run / "tensorboard")).Reload()
+    found = {name: {event.step: make_ndarray(event.tensor_proto) for event in events.Tensors(name)}
+             for name in events.Tags()["tensors"]}  # fmt: skip
+    assert {step: float(value) for step, value in found["val_loss"].items()} == pytest.approx(history(run))
+    assert set(found["learning_rate"]) == {1, 2, 3}
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert float(found["test/accuracy"][3]) == pytest.approx(metrics["test"]["accuracy"])
+    assert b"frozen_epochs | 2" in found["options"][0].item() and found["curves"][0][2].startswith(b"\x89PNG")
+
+
+def test_mlflow_has_the_epochs_files_and_options_of_a_resumed_run(train, monkeypatch):
+    pytest.importorskip("mlflow")
+    from mlflow import MlflowClient
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stop_in_epoch_2(patch)
+        train(track="mlflow")
+    run = train(track="mlflow", resume=True)
+    client = MlflowClient("./mlruns")
+    (tracked,) = client.search_runs([client.get_experiment_by_name("tlkeras").experiment_id])
+    sent = {event.step: event.value for event in client.get_metric_history(tracked.info.run_id, "val_loss")}
+    assert sent == pytest.approx(history(run))
+    assert tracked.info.status == "FINISHED" and tracked.data.params["frozen_epochs"] == "2"
+    assert {file.path for file in client.list_artifacts(tracked.info.run_id)} >= {"curves.png", "metrics.json"}
+
+
+@pytest.mark.parametrize(("track", "package"), [("tensorboard", "tensorboard"), ("mlflow", "mlflow-skinny")])
+def test_an_absent_package_is_a_sentence_before_anything_else(train, tmp_path, monkeypatch, track, package):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == track else real(name, *rest))
+    with pytest.raises(tlkeras.UserError, match=f"--track {track} needs .* pip install {package}"):
+        train(track=track)
+    assert not list(tmp_path.glob("*run*"))
