@@ -22,9 +22,8 @@ def test_it_writes_a_picture_for_each_image(call, trained, colors, tmp_path, met
 
 def test_the_most_likely_class_is_explained(trained, colors):
     (explanation,) = tlkeras.explain(trained.path, colors / "red" / "1.png")
-    assert (explanation.label, explanation.score) == tlkeras.predict(trained.path, colors / "red" / "1.png")[0].scores[
-        0
-    ]
+    (prediction,) = tlkeras.predict(trained.path, colors / "red" / "1.png")
+    assert (explanation.label, explanation.score) == prediction.scores[0]
     assert explanation.map.shape == explanation.image.shape[:2] and explanation.image.dtype == np.uint8
 
 

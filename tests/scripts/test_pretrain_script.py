@@ -39,7 +39,7 @@ def pretrained(tiny_backbone, colors, tmp_path_factory):
 def test_what_is_written(pretrained):
     assert {file.name for file in pretrained.iterdir()} == {
         "Tiny.weights.h5", "Tiny.md", "config.yaml", "history.csv", "metrics.json", "log.txt",
-        "model.keras", "labels.json", "split.csv", "unreadable.csv",
+        "model.keras", "labels.json", "split.csv", "unreadable.csv", "findings.json",
     }  # fmt: skip
     with (pretrained / "history.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]

@@ -107,8 +107,8 @@ def test_calls_without_validation_or_with_other_options_are_refused(tiny, colore
     data = colored(12)
     with pytest.raises(UserError, match="No validation data were given"):
         train_two_phases(build(), data)
-    with pytest.raises(UserError, match=r"Unknown option epochs of train_two_phases\. Did you mean frozen_epochs or"):
-        train_two_phases(build(), data, data, epochs=3)
+    with pytest.raises(UserError, match=r"Unknown option epoch of train_two_phases\. Did you mean frozen_epochs or"):
+        train_two_phases(build(), data, data, epoch=3)
     with pytest.raises(UserError, match="The options of train_two_phases are a dict"):
         train_two_phases(build(), data, data, {"frozen_epochs": 3})
 

@@ -23,8 +23,8 @@ def main() -> None:
     options = parser.parse_args()
     from tlkeras.run.evaluate import evaluate_run
 
-    run, model, splits = evaluate_run(options.run, options.data, options.batch_size, options.as_dict().get("data_dir"))
-    metrics = {name: split.metrics for name, split in splits.items()}
+    result = evaluate_run(options.run, options.data, options.batch_size, options.as_dict().get("data_dir"))
+    run, metrics = result[0], {name: split.metrics for name, split in result[2].items()}
     if options.json:
         print(json.dumps(metrics, indent=2, ensure_ascii=False))
     else:
@@ -32,7 +32,7 @@ def main() -> None:
     # [part: report]
     from tlkeras.run.report import report_evaluation
 
-    path = report_evaluation(run, model, splits, options.data)
+    path = report_evaluation(*result, options.data)
     if path and not options.json:
         print(f"Report: {path}")
     # [/part]

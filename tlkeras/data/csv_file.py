@@ -11,7 +11,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from tlkeras.config.fields import Task, TaskOption
-from tlkeras.data.example import JOINER, DatasetListing, Example, Label, Split, class_names, plain_text, split_of
+from tlkeras.data.example import (
+    JOINER,
+    DatasetListing,
+    Example,
+    Label,
+    Split,
+    class_names,
+    plain_text,
+    split_of,
+)
 from tlkeras.errors import UserError, first_sentence
 from tlkeras.modalities.base import Modality, count_modalities, known_modalities, majority
 from tlkeras.modalities.image import ImageModality

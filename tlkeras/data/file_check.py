@@ -93,7 +93,7 @@ def find_file_problems(examples: Sequence[Example], looks: Sequence[Look], modal
     colored = sum(not look.gray for look in looks)
     tests: list[tuple[str, str, Callable[[Example, Look], bool]]] = [
         ("wrong_extension", "with an extension that is not that of the content", has_wrong_suffix),
-        ("rotated", "turned by an EXIF tag, which tlkeras applies and others ignore", lambda _, look: look.rotated),
+        ("rotated", "turned by an EXIF tag, which others ignore", lambda _, look: look.rotated),
         ("odd_sizes", f"far from square, or from the usual size (shorter side: {median:.0f} px)",
          lambda _, look: not 1 / MAX_SIZE_RATIO <= min(look.size) / median <= MAX_SIZE_RATIO
          or max(look.size) > MAX_ASPECT * min(look.size)),

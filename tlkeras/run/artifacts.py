@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import keras
 
 MODEL = "model.keras"
-THRESHOLDS = "thresholds.json"
 
 
 def write_yaml(path: Path, values: dict[str, Any]) -> None:

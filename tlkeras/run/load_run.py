@@ -15,11 +15,11 @@ from tlkeras.errors import UserError, first_sentence
 from tlkeras.io.archives import check_model_file
 from tlkeras.modalities.base import Modality, get_modality
 from tlkeras.progress import passing
-from tlkeras.run.artifacts import THRESHOLDS
 
 if TYPE_CHECKING:
     import keras
 
+THRESHOLDS = "thresholds.json"
 MAX_TEXT_BYTES = 10_000_000
 
 

@@ -17,6 +17,7 @@ from tlkeras.data.sources import short_name
 from tlkeras.io.atomic import open_atomic
 from tlkeras.progress import passing
 from tlkeras.run.load_run import Run, load_run, read_text
+from tlkeras.run.predictions import load_predictions
 
 if TYPE_CHECKING:
     import keras
@@ -41,7 +42,6 @@ def report_training(
     model: "keras.Model",
     data: "PreparedData",
     splits: dict[str, "SplitData"],
-    outputs: dict[str, np.ndarray],
 ) -> None:
     """Write report and model card of a run that is complete in `folder` and will be at `path`; say so if that fails."""
     from tlkeras.evaluation.report import Examined
@@ -50,7 +50,9 @@ def report_training(
     part = splits[split]
     names = [data.examples[row].name for row in part.rows]
     images = (lambda rows: part.take(rows)[0]) if are_images(part.inputs) else None
-    if write_report(folder, model, Examined(split, names, outputs[split], part.targets, images)):
+    if write_report(
+        folder, model, Examined(split, names, load_predictions(folder).of(split).outputs, part.targets, images)
+    ):
         log.info("Report: %s", path / REPORT)
 
 

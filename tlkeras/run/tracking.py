@@ -98,10 +98,10 @@ class EpochTracker(keras.callbacks.Callback):
 
     def __init__(self, tracker: Tracker) -> None:
         super().__init__()
-        self._tracker = tracker
+        self._target = tracker
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self._tracker.values({name: float(value) for name, value in (logs or {}).items()}, epoch + 1)
+        self._target.values({name: float(value) for name, value in (logs or {}).items()}, epoch + 1)
 
 
 def check_installed(track: str) -> None:

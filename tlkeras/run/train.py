@@ -18,9 +18,10 @@ from tlkeras.data.loading import available_cores
 from tlkeras.data.prepare import PreparedData, name_data
 from tlkeras.errors import UserError
 from tlkeras.progress import passing
-from tlkeras.run.artifacts import MODEL, THRESHOLDS, check_reload, save_run, versions, write_json, write_table
+from tlkeras.run.artifacts import MODEL, check_reload, save_run, versions, write_json, write_table
 from tlkeras.run.folder import CHECKPOINTS
 from tlkeras.run.job import Job, run_job
+from tlkeras.run.load_run import THRESHOLDS
 from tlkeras.run.predictions import save_predictions
 from tlkeras.training.checkpoint import Checkpoints
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import keras
 
     from tlkeras.data.pipeline import SplitData
+    from tlkeras.training.two_phase import TrainingResult
 
 log = logging.getLogger("tlkeras")
 
@@ -100,8 +102,6 @@ def train_and_write(
 ) -> None:
     """Build, train and evaluate the model, and write everything into the folder."""
     from tlkeras.data.pipeline import split_data
-    from tlkeras.evaluation.plots import plot_history
-    from tlkeras.models.introspect import without_resizing
     from tlkeras.training.two_phase import train_two_phases
 
     splits = split_data(data)
@@ -120,6 +120,30 @@ def train_and_write(
         model, splits["train"], splits["validation"], config, checkpoints,
         callbacks=callbacks, loss=given.loss, metrics=given.metrics, augment=given.augment,
     )  # fmt: skip
+    metrics = evaluate_and_write(model, splits, config, data, folder, given, result)
+    log_metrics(metrics, data.modality.plural)
+    if "test" not in metrics:
+        log.info("Note: the validation %s chose the epoch, so their metrics are slightly optimistic; no test split.",
+                 data.modality.plural)  # fmt: skip
+    # [part: report]
+    from tlkeras.run.report import report_training
+
+    report_training(folder, Path(str(config.run_dir)), model, data, splits)
+    # [/part]
+    # [part: tracking]
+    if tracker:
+        finish_tracking(tracker, folder, result.history, metrics)
+    # [/part]
+
+
+def evaluate_and_write(
+    model: "keras.Model", splits: dict[str, "SplitData"], config: TrainConfig, data: PreparedData, folder: Path,
+    given: Extensions, result: "TrainingResult",
+) -> dict[str, dict[str, Any]]:  # fmt: skip
+    """Calibrate and evaluate a trained model, write it and all that is known of it, and return the metrics."""
+    from tlkeras.evaluation.plots import plot_history
+    from tlkeras.models.introspect import without_resizing
+
     calibration = calibrate(model, splits["validation"], config, data.task)
     outputs = predict_splits(without_resizing(model), splits, config.batch_size)
     thresholds = find_thresholds(outputs["validation"], splits["validation"], config, data.task)
@@ -144,19 +168,7 @@ def train_and_write(
         "versions": versions(),
     }
     write_json(folder / "metrics.json", metrics | metadata)
-    log_metrics(metrics, data.modality.plural)
-    if "test" not in metrics:
-        log.info("Note: the validation %s chose the epoch, so their metrics are slightly optimistic; no test split.",
-                 data.modality.plural)  # fmt: skip
-    # [part: report]
-    from tlkeras.run.report import report_training
-
-    report_training(folder, Path(str(config.run_dir)), model, data, splits, outputs)
-    # [/part]
-    # [part: tracking]
-    if tracker:
-        finish_tracking(tracker, folder, result.history, metrics)
-    # [/part]
+    return metrics
 
 
 def build(config: TrainConfig, spec: BackboneSpec, train: "SplitData", head: Any = None) -> "keras.Model":
@@ -208,7 +220,7 @@ def calibrate(model: "keras.Model", validation: "SplitData", config: TrainConfig
     calibration, values = choose_calibration(outputs, validation.targets, task)
     if calibration is not None:
         calibration.fold_into(model.get_layer("output"))
-        log.info("Calibrated on validation: probabilities were off by %.3f, now by %.3f (ECE).",
+        log.info("Calibrated on validation: expected calibration error %.3f before, %.3f after.",
                  values["ece_before"], values["ece_after"])  # fmt: skip
     return values
 
