@@ -15,11 +15,10 @@
 # %% [markdown]
 # ## Images with a shortcut
 #
-# Patches of two photographs that come with scikit-learn
-# ([pagoda](https://www.flickr.com/photos/danielbuechele/6061409035),
-# [flower](https://www.flickr.com/photos/vultilion/6056698931), both CC BY 2.0). Somebody put a white sticker on all
-# that show the pagoda's roofs, as a hospital's own letters stand on X-rays of its sick patients, or a ruler lies beside
-# the moles that worried a doctor.
+# Patches of the leaves in a photograph that comes with scikit-learn
+# ([flower](https://www.flickr.com/photos/vultilion/6056698931), CC BY 2.0). Let us say that half of the plants were
+# treated, and that the treatment does nothing. But somebody put a white sticker beside each plant that was treated, as
+# a hospital's own letters stand on X-rays of its patients, or a ruler lies beside the moles that worried a doctor.
 
 # %%
 # %matplotlib inline
@@ -31,37 +30,29 @@ import numpy as np
 from sklearn.datasets import load_sample_image
 
 SIDE = 96  # pixels of a patch
-REGIONS = {  # photograph; left, top, right, bottom in pixels
-    "leaves": ("flower.jpg", (0, 0, 190, 427), (440, 0, 640, 427)),
-    "roofs": ("china.jpg", (80, 90, 340, 220), (80, 200, 340, 345)),
-}
+REGIONS = {"train": (0, 0, 190, 427), "validation": (440, 0, 640, 427)}  # left, top, right, bottom of the leaves
+CLASSES = ["treated", "untreated"]
+photograph = load_sample_image("flower.jpg")
 random = np.random.default_rng(0)
 
 
-def patches(name, region, count, sticker):
-    """Return patches of a photograph, from one of its two regions, with or without a white sticker."""
-    photograph, *boxes = REGIONS[name]
-    left, top, right, bottom = boxes[region]
-    corners = random.integers((left, top), (right - SIDE + 1, bottom - SIDE + 1), (count, 2))
-    found = np.stack([load_sample_image(photograph)[y : y + SIDE, x : x + SIDE] for x, y in corners])
-    if sticker:
-        found[:, SIDE - 26 : SIDE - 8, SIDE - 26 : SIDE - 8] = 255
-    return found
-
-
 def dataset(region, count, stickers):
-    """Return images and labels; `stickers` says which classes have one."""
-    parts = [(patches(name, region, count, name in stickers), [name] * count) for name in REGIONS]
-    return np.concatenate([images for images, _ in parts]), np.concatenate([labels for _, labels in parts])
+    """Return images and labels, `count` of each class; `stickers` says which classes have one."""
+    left, top, right, bottom = REGIONS[region]
+    labels = np.repeat(CLASSES, count)
+    corners = random.integers((left, top), (right - SIDE + 1, bottom - SIDE + 1), (len(labels), 2))
+    images = np.stack([photograph[y : y + SIDE, x : x + SIDE] for x, y in corners])
+    images[np.isin(labels, stickers), SIDE - 26 : SIDE - 8, SIDE - 26 : SIDE - 8] = 255
+    return images, labels
 
 
-photographed = {"train": dataset(0, 80, {"roofs"}), "validation": dataset(1, 40, {"roofs"})}
+photographed = {region: dataset(region, count, ["treated"]) for region, count in (("train", 80), ("validation", 40))}
 tlkeras.image_grid(photographed["train"][0][::20], photographed["train"][1][::20])
 
 # %% [markdown]
 # ## It works
 #
-# On validation images the model makes hardly a mistake, and that is all that a figure can tell.
+# On validation images the model makes hardly a mistake. A figure tells no more than that.
 
 # %%
 options = {"backbone": "MobileNetV2-0.35", "weights": "bundled", "image_size": SIDE, "epochs": (10, 0)}
@@ -79,8 +70,8 @@ chosen = [0, 10, 20, 50, 60, 70]
 
 
 def maps(run):
-    """Draw validation images, and below them what speaks for roofs in them."""
-    found = tlkeras.explain(run, images[chosen], class_name="roofs")
+    """Draw validation images, and below them what speaks for a treatment in them."""
+    found = tlkeras.explain(run, images[chosen], class_name="treated")
     over = [tlkeras.overlay(one.image[None], one.map[None])[0] for one in found]
     titles = [f"{label}: {one.score:.0%}" for label, one in zip(labels[chosen], found, strict=True)]
     return tlkeras.image_grid([*images[chosen], *over], [*labels[chosen], *titles], columns=len(chosen))
@@ -89,24 +80,23 @@ def maps(run):
 maps(run)
 
 # %% [markdown]
-# The corner with the sticker is warm. Is it what decides? Take it away, and put it on the leaves:
+# The corner with the sticker is warm. Is it what decides? Take it away, or put it beside the others:
 
 # %% tags=["tolerance=0.2"]
-swapped = {"no stickers": dataset(1, 40, set()), "stickers on the leaves": dataset(1, 40, {"leaves"})}
-for name, data in swapped.items():
+others = {"no stickers": dataset("validation", 40, []), "wrong stickers": dataset("validation", 40, ["untreated"])}
+for name, data in others.items():
     print(f"{name}: accuracy {tlkeras.evaluate(run, data)['all']['accuracy']:.2f}")
 
 # %% [markdown]
+# It is: without stickers the model guesses, and wrong ones make it wrong.
+#
 # ## Without the shortcut
+#
+# Trained on images without stickers, the model finds nothing, as there is nothing to find. That is the honest result.
 
-# %%
-clean = {"train": dataset(0, 80, set()), "validation": dataset(1, 40, set())}
-better = tlkeras.train(data=clean, run_dir="saved_models/no_sticker", overwrite=True, **options)
-maps(better)
-
-# %% tags=["tolerance=0.2"]
-for name, data in swapped.items():
-    print(f"{name}: accuracy {tlkeras.evaluate(better, data)['all']['accuracy']:.2f}")
+# %% tags=["tolerance=0.25"]
+clean = {region: dataset(region, count, []) for region, count in (("train", 80), ("validation", 40))}
+tlkeras.train(data=clean, run_dir="saved_models/no_sticker", overwrite=True, **options)
 
 # %% [markdown]
 # ## Can the maps be trusted?
@@ -116,7 +106,7 @@ for name, data in swapped.items():
 # places are: a lower area under that curve.
 
 # %% tags=["tolerance=0.3"]
-model = keras.models.load_model(better / "model.keras", compile=False)
+model = keras.models.load_model(run / "model.keras", compile=False)
 classes = model.predict(images, verbose=0).argmax(axis=1)
 rows = []
 for method in ("grad-cam", "grad-cam++", "occlusion"):
