@@ -8,7 +8,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from tlkeras.config.train import DataOptions
 from tlkeras.data.digits import digits_folder
-from tlkeras.data.duplicates import SIDE, link, near_duplicates
+from tlkeras.data.duplicates import SIDE, link, near_duplicates, without_crowds
 from tlkeras.data.prepare import prepare_data
 from tlkeras.modalities.image import gray_thumbnail
 
@@ -87,3 +87,13 @@ def test_near_duplicates_go_into_one_split_and_are_told(tmp_path, caplog):
     assert len(set.union(*names)) == sum(map(len, names)) == 30
     assert [(finding.kind, finding.severity) for finding in data.findings] == [("near_duplicates", "note")]
     assert "Data check: 1 minor (near duplicates). python scripts/check_data.py" in caplog.text
+
+
+def test_images_that_are_alike_by_nature_are_no_copies_of_each_other():
+    """A texture: quickly compared, and not put into one split as if all were one image."""
+    rng = np.random.default_rng(0)
+    wave = 127 + 80 * np.sin(np.arange(SIDE) / 3)[:, None] * np.sin(np.arange(SIDE) / 3)
+    alike = (wave + rng.normal(0, 8, (60, SIDE, SIDE))).clip(0, 255).astype("uint8")
+    found = near_duplicates(alike, [str(number) for number in range(60)])
+    assert len(found) == 59 and len(without_crowds(found, 60)) == 0
+    assert len(without_crowds(found[:10], 60)) == 10

@@ -53,3 +53,10 @@ def test_a_damaged_list_moves_nothing(root, text):
 def test_nothing_to_undo(root):
     with pytest.raises(UserError, match="nothing to undo"):
         bring_back(root)
+
+
+def test_links_come_back_too(root):
+    (root / "train/a/link.png").symlink_to("2.png")
+    move_away(root, ["train/a/link.png", "train/a/1.png"])
+    assert bring_back(root) == 2 and not (root / FOLDER).exists()
+    assert (root / "train/a/link.png").is_symlink()

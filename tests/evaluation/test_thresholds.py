@@ -8,6 +8,7 @@ from tlkeras.evaluation.thresholds import (
     choose_thresholds,
     coverage_curve,
     format_accepted,
+    operating_points,
     reject_threshold,
 )
 
@@ -50,10 +51,10 @@ def test_without_enough_sure_and_correct_examples_there_is_no_threshold():
 
 def test_operating_points_by_hand():
     """Of the scores 0.9 + + 0.7 - + 0.5 - the best F1 takes four, and nothing below 0.7 has a precision of 1."""
-    scores = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
-    positive = np.array([1, 1, 0, 1, 0])
+    scores = np.repeat([0.9, 0.8, 0.7, 0.6, 0.5], 3)
+    positive = np.repeat([1, 1, 0, 1, 0], 3)
     found = choose_thresholds(scores[:, None], positive[:, None], "multi_label", ["striped"], 0.95)
-    assert "reject" not in found and found["count"] == 5
+    assert "reject" not in found and found["count"] == 15
     points = found["operating_points"]["striped"]
     assert points["best_f1"] == pytest.approx({"threshold": 0.6, "precision": 0.75, "recall": 1, "f1": 6 / 7})
     assert points["wanted_precision"] == pytest.approx({"threshold": 0.8, "precision": 1, "recall": 2 / 3, "f1": 0.8})
@@ -70,3 +71,9 @@ def test_what_thresholds_hold_for_each_kind_of_labels():
     assert absent["operating_points"] == {"no": None, "yes": None}
     never = choose_thresholds(np.array([[0.9], [0.1]]), np.array([[0.0], [1.0]]), "multi_label", ["x"], 0.9)
     assert never["operating_points"]["x"]["wanted_precision"] is None
+
+
+def test_of_equal_recall_the_most_precise_threshold_is_taken_and_few_examples_are_chance():
+    scores, positive = np.repeat([0.9, 0.8, 0.3, 0.2], 3), np.repeat([1, 1, 0, 0], 3)
+    assert operating_points(scores, positive, 0.4)["wanted_precision"]["threshold"] == 0.8
+    assert operating_points(scores[::3], positive[::3], 0.4)["wanted_precision"] is None

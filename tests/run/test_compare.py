@@ -174,7 +174,7 @@ def test_the_script_prints_a_table_without_tensorflow_and_draws(make_run, tmp_pa
     words = [*map(str, runs), "--no-latency", "--output", str(tmp_path / "out")]
     done = subprocess.run([sys.executable, "-c", program, str(SCRIPT), *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "60 images that every run held out" in done.stdout and "McNemar p = " in done.stdout
+    assert "60 test images that every run held out" in done.stdout and "McNemar p = " in done.stdout
     assert all(len(line) <= 80 for line in done.stdout.splitlines() if not line.startswith("Plot:"))
     assert (tmp_path / "out" / "compare.png").read_bytes().startswith(b"\x89PNG")
 

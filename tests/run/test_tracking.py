@@ -85,3 +85,18 @@ def test_an_absent_package_is_a_sentence_before_anything_else(train, tmp_path, m
     with pytest.raises(tlkeras.UserError, match=f"--track {track} needs .* pip install {package}"):
         train(track=track)
     assert not list(tmp_path.glob("*run*"))
+
+
+def test_a_tracker_that_fails_does_not_stop_the_training(train, monkeypatch, capsys):
+    class Failing:
+        def __init__(self, *_):
+            pass
+
+        def values(self, values, step):
+            raise ConnectionError("no server")
+
+    monkeypatch.setattr(tracking, "TensorBoard", Failing)
+    monkeypatch.setattr(tracking, "check_installed", lambda track: None)
+    run = train(track="tensorboard")
+    assert (run / "model.keras").is_file()
+    assert capsys.readouterr().out.count("tracking failed and is switched off: no server") == 1

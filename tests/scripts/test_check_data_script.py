@@ -5,6 +5,8 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 
 def content(root):
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
@@ -77,3 +79,22 @@ def test_wrong_labels_by_features(call, made, monkeypatch):
 def test_without_weights_the_rest_is_checked(call, made, monkeypatch):
     answer = call("check_data.py", made({"red": 12, "blue": 12}), "--weights", "nowhere.weights.h5")
     assert answer.code == 0 and "Wrong labels were not looked for." in answer.out and "nowhere" in answer.out
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--output", "file"), "file is a file"),
+        (("--csv", "nowhere/x.csv"), "a folder that does not exist"),
+    ],
+)
+def test_places_that_cannot_be_written_to_are_refused_first(call, made, options, words):
+    Path("file").touch()
+    answer = call("check_data.py", made({"red": 3}), *options)
+    assert answer.code == 2 and words in answer.err and answer.out == ""
+
+
+def test_the_output_is_not_put_into_the_data(call, made):
+    images = made({"red": 3})
+    answer = call("check_data.py", images, "--output", images / "out")
+    assert answer.code == 2 and "inside the data" in answer.err

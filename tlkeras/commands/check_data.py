@@ -7,6 +7,7 @@ than 10 images.
 
 import json
 import logging
+import sys
 import textwrap
 import time
 from dataclasses import asdict
@@ -48,6 +49,7 @@ def main() -> None:
 
         print(f"Brought back {bring_back(root):,} files.")
         return
+    check_outputs(root, options.output, options.csv)
     from tlkeras.run.check_data import check_data, write_csv, write_findings
 
     if options.json:
@@ -60,6 +62,8 @@ def main() -> None:
         write_findings(checked, Path(options.output))
     if options.json:
         print(json.dumps([asdict(finding) for finding in checked.findings], indent=2, ensure_ascii=False))
+        if checked.skipped:
+            print(f"Wrong labels were not looked for. {checked.skipped}", file=sys.stderr)
     else:
         print(findings_table(checked, time.perf_counter() - start))
     if options.fix:
@@ -68,14 +72,26 @@ def main() -> None:
         raise SystemExit(1)
 
 
+def check_outputs(root: Path, output: str | None, csv: str | None) -> None:
+    """Refuse places that cannot be written to, before the images are read."""
+    if output and Path(output).exists() and not Path(output).is_dir():
+        raise UserError(f"--output {output} is a file; give a folder.")
+    if output and root.is_dir() and Path(output).resolve().is_relative_to(root.resolve()):
+        raise UserError(f"--output {output} is inside the data, where it would become a class; give another folder.")
+    if csv and not Path(csv).resolve().parent.is_dir():
+        raise UserError(f"--csv {csv} is in a folder that does not exist; make it first, or give another file.")
+
+
 def fix(checked: "Checked", root: Path, quiet: bool) -> None:
     """Move files that can go into the quarantine."""
     from tlkeras.data.quarantine import FOLDER, move_away
 
     names = [example.path.relative_to(root).as_posix() for example in checked.surplus if example.path]
     count = move_away(root, names) if names else 0
-    if not quiet:
+    if not quiet and names:
         print(f"Moved {count:,} files into {root / FOLDER}; --undo brings them back.")
+    elif not quiet:
+        print("There is nothing to move.")
 
 
 def findings_table(checked: "Checked", seconds: float) -> str:

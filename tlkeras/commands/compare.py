@@ -21,7 +21,7 @@ def main() -> None:
     if options.split not in (None, "test", "validation"):
         raise UserError(f"--split was {options.split}; it must be test or validation.")
     if len(options.runs) < 2:
-        raise UserError(f"{len(options.runs)} runs were given; give two or more. See compare.py --help.")
+        raise UserError("One run was given; give two or more. See compare.py --help.")
     if options.output and Path(options.output).exists() and not Path(options.output).is_dir():
         raise UserError(f"--output {options.output} is a file; give a folder.")
     from tlkeras.run.compare import compare
@@ -48,7 +48,8 @@ def as_text(result: dict[str, Any]) -> str:
     lines = [f"{number}  {shorten(row['run'], 40)}: {shorten(row['data'], 15)}, {shorten(row['backbone'], 16)}"
              for number, row in enumerate(result["runs"], start=1)]  # fmt: skip
     by = "" if result["joined_by"] == "digest" else ", matched by name as the input sizes differ"
-    lines += ["", f"{result['count']:,} {result['unit']} that every run held out{by}:", ""]
+    used = " and ".join(sorted(set(result["splits"])))
+    lines += ["", f"{result['count']:,} {used} {result['unit']} that every run held out{by}:", ""]
     lines.append(f"   {first:>8}  {'95% CI':<13}" + "".join(f"{name:>9}" for name in names[1:])
                  + f"{'params':>10}{'MB':>8}{'ms':>8}")  # fmt: skip
     for number, row in enumerate(result["runs"], start=1):

@@ -5,7 +5,7 @@ confirmed by the pixels, so that images which only look alike, such as two handw
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from itertools import product
+from itertools import islice, product
 from multiprocessing.pool import ThreadPool
 
 import numpy as np
@@ -23,6 +23,9 @@ SURE = 0.9  # correlation from which two images are one; different photographs r
 SURE_PLAIN = 0.998  # the same where there is little detail; different digits of 8 x 8 pixels reached 0.996
 DETAIL = 0.085  # fraction of the variance that 8 x 8 pixels cannot show, below which there is little detail
 MAX_CROPPED = 10_000  # images up to which crops are looked for, as that takes 19 times as long
+COMPARED = 5  # pairs for each image whose pixels are compared, besides those that are linked already
+MAX_CANDIDATES = 2_000_000  # pairs with near hashes that are looked at
+CROWD, CROWD_FRACTION = 30, 0.1  # images, and fraction of all, above which a group is no copies of one image
 BLOCK = 2**22  # pairs that are compared at a time
 WHOLE = (0.0, 0.0, 1.0)
 # Left, top and side, as fractions of the image.
@@ -45,16 +48,38 @@ def near_duplicates(thumbnails: np.ndarray, digests: Sequence[str]) -> np.ndarra
 
 
 def confirmed(thumbnails: np.ndarray, digests: Sequence[str], found: Iterable[tuple[int, int, int]]) -> np.ndarray:
-    """Return the pairs `(P, 2)` of images of which the one and a crop of the other have the same pixels."""
+    """Return pairs `(P, 2)` of images of which the one and a crop of the other have the same pixels.
+
+    They link all images that are nearly the same; what is linked already is not compared again. Where very many look
+    alike, not all are compared.
+    """
     pairs: set[tuple[int, int]] = set()
-    for whole, part, crop in found:
-        pair = (min(whole, part), max(whole, part))
-        if pair not in pairs and digests[whole] != digests[part]:
-            one, other = Image.fromarray(thumbnails[whole]), Image.fromarray(thumbnails[part])
-            fit = correlation(one, other, CROPS[crop])
-            if fit >= SURE and (fit >= SURE_PLAIN or not (is_plain(one) or is_plain(other))):
-                pairs.add(pair)
+    parents, left = list(range(len(digests))), COMPARED * len(digests) + 1000
+
+    def root(index: int) -> int:
+        while parents[index] != index:
+            parents[index] = index = parents[parents[index]]
+        return index
+
+    for whole, part, crop in islice(found, MAX_CANDIDATES):
+        if digests[whole] == digests[part] or root(whole) == root(part):
+            continue
+        if not left:
+            break
+        left -= 1
+        one, other = Image.fromarray(thumbnails[whole]), Image.fromarray(thumbnails[part])
+        fit = correlation(one, other, CROPS[crop])
+        if fit >= SURE and (fit >= SURE_PLAIN or not (is_plain(one) or is_plain(other))):
+            pairs.add((min(whole, part), max(whole, part)))
+            parents[root(whole)] = root(part)
     return np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
+
+
+def without_crowds(pairs: np.ndarray, count: int) -> np.ndarray:
+    """Return the pairs `(P, 2)` but for those of so many images that they look alike by nature, as textures do."""
+    groups = link(count, pairs)
+    sizes = np.bincount(groups)
+    return pairs[sizes[groups[pairs[:, 0]]] <= max(CROWD, CROWD_FRACTION * count)]
 
 
 def link(count: int, pairs: np.ndarray, *keys: Sequence[Hashable | None]) -> np.ndarray:

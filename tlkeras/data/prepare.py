@@ -14,7 +14,7 @@ from tlkeras.backbones.spec import BackboneSpec
 from tlkeras.backbones.table import BACKBONES
 from tlkeras.config.fields import Task, check_applicable, check_values, with_options
 from tlkeras.config.train import DataOptions, ModelOptions
-from tlkeras.data.duplicates import SIDE, link, near_duplicates
+from tlkeras.data.duplicates import SIDE, link, near_duplicates, without_crowds
 from tlkeras.data.example import DatasetListing, Example
 from tlkeras.data.loading import decode_all, sample
 from tlkeras.data.quality import Finding, content_digests, find_copies, find_problems, summary
@@ -147,7 +147,11 @@ def decode_data(found: FoundData, options: DataOptions, seed: int) -> PreparedDa
     fractions = options.validation_split, options.test_split
     digests = content_digests(decoded.inputs)
     thumbnails = modality.thumbnails(decoded.inputs, SIDE)
-    near = near_duplicates(thumbnails, digests)
+    alike = near_duplicates(thumbnails, digests)
+    near = without_crowds(alike, len(digests))
+    if len(near) < len(alike):
+        log.info("Note: many %s look alike; these are not taken for near duplicates of each other.",
+                 listing.modality.plural)  # fmt: skip
     copies = link(len(digests), near, digests).tolist()
     splits = split_examples(decoded.examples, listing.task, fractions, seed, listing.modality, copies)
     counts = ", ".join(f"{name} {len(indices):,}" for name, indices in splits.items())

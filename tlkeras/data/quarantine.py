@@ -1,6 +1,7 @@
 """Move files that hurt out of a folder of images, and bring them back."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ def move_away(root: Path, names: Sequence[str]) -> int:
     folder = root / FOLDER
     moved = manifest_of(root) if (folder / MANIFEST).is_file() else []
     folder.mkdir(exist_ok=True)
-    if occupied := [name for name in names if (folder / name).exists()]:
+    if occupied := [name for name in names if os.path.lexists(folder / name)]:
         raise UserError(f"{folder / occupied[0]} exists already, from an earlier --fix. Give --undo first.")
     # First the list, then the files: whatever stops the program, all that was moved is in it.
     with open_atomic(folder / MANIFEST, "w") as file:
@@ -32,8 +33,8 @@ def bring_back(root: Path) -> int:
     folder = root / FOLDER
     if not (folder / MANIFEST).is_file():
         raise UserError(f"There is nothing to undo: {root} has no {FOLDER}/{MANIFEST}, which --fix writes.")
-    names = [name for name in manifest_of(root) if (folder / name).exists()]
-    if occupied := [name for name in names if (root / name).exists()]:
+    names = [name for name in manifest_of(root) if os.path.lexists(folder / name)]
+    if occupied := [name for name in names if os.path.lexists(root / name)]:
         raise UserError(f"{root / occupied[0]} exists, so the file of this name cannot come back. Move it elsewhere.")
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)

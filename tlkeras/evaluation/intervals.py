@@ -101,8 +101,9 @@ class LabelStatistics:
             found["balanced_accuracy"] = ratio(recall.sum(axis=0), (true > 0).sum(axis=0))
         else:
             absent = len(weights) - true
-            both = (recall + ratio(absent - decided + hit, absent)) / (1.0 * (true > 0) + (absent > 0))
-            found["balanced_accuracy"] = both.mean(axis=0)
+            both = (recall + ratio(absent - decided + hit, absent)) / 2
+            known = (true > 0) & (absent > 0)  # as for ROC, a label that all or none have is left out
+            found["balanced_accuracy"] = ratio((both * known).sum(axis=0), known.sum(axis=0), np.nan)
         found["ece"] = np.abs(self.gaps @ weights).sum(axis=0)
         areas = np.array([curve.areas(weights) for curve in self.curves] or np.full((1, 2, weights.shape[1]), np.nan))
         known = ~np.isnan(areas)

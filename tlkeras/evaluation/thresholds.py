@@ -9,6 +9,7 @@ from sklearn.metrics import precision_recall_curve
 from tlkeras.config.fields import Task
 from tlkeras.evaluation.intervals import wilson_interval
 
+MIN_FOUND = 5  # validation examples of a class that a threshold must find; a precision of fewer is chance
 MIN_ACCEPTED = 20  # validation examples; the accuracy of fewer is chance
 
 
@@ -68,10 +69,12 @@ def operating_points(scores: np.ndarray, positive: np.ndarray, wanted: float) ->
         rows = {"threshold": thresholds, "precision": precision, "recall": recall, "f1": f1}
         return {name: float(values[index]) for name, values in rows.items()}
 
-    precise = np.where(precision >= wanted, recall, -1.0)
+    found = recall * positive.sum()
+    precise = np.where((precision >= wanted) & (found >= MIN_FOUND), recall, -1.0)
+    best = np.flatnonzero(precise == precise.max())[-1]  # of equal recall the highest threshold is the most precise
     return {
         "best_f1": point(int(np.argmax(f1))),
-        "wanted_precision": point(int(np.argmax(precise))) if precise.max() > 0 else None,
+        "wanted_precision": point(int(best)) if precise.max() > 0 else None,
     }
 
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from tlkeras.backbones.registry import get_backbone_spec
 from tlkeras.config.train import TrainConfig
-from tlkeras.data.duplicates import CROPS, confirmed, link, near_duplicates
+from tlkeras.data.duplicates import CROPS, confirmed, link, near_duplicates, without_crowds
 from tlkeras.data.example import DatasetListing, Example
 from tlkeras.data.file_check import Look, find_file_problems, look_at_all
 from tlkeras.data.loading import content_of, decode_all, sample
@@ -66,13 +66,16 @@ def check_data(data: str, labels: bool, backbone: str, weights: str) -> Checked:
             if not checked.skipped:
                 features = compute_features(listing, examples, backbone, weights)
                 near = np.concatenate([near, confirmed(thumbnails, digests, alike(features))])
-                errors = find_label_errors(
-                    listing, examples, features, link(len(looks), near, digests), checked.details
-                )
+                near = without_crowds(near, len(looks))
+                groups = link(len(looks), near, digests, [example.group for example in examples])
+                checked.skipped = too_few_groups(listing, examples, groups)
+                if not checked.skipped:
+                    errors = find_label_errors(listing, examples, features, groups, checked.details)
         except UserError as error:  # such as weights that cannot be downloaded here
             checked.skipped = str(error)
     splits = {split: [row for row, one in enumerate(examples) if one.split == split]
               for split in sorted({str(one.split) for one in examples if one.split})}  # fmt: skip
+    near = without_crowds(near, len(looks))
     copies, similar = link(len(looks), near, digests).tolist(), set(near.flat)
     keys = [copies[row] if row in similar else f"{row} alone" for row in range(len(digests))]
     modality = listing.modality
@@ -92,6 +95,8 @@ def surplus_copies(examples: Sequence[Example], looks: Sequence[Look]) -> list[E
     """Return all but one of equal files with one label; a test or validation image is kept rather than another."""
     groups: dict[str, list[Example]] = {}
     for example, look in zip(examples, looks, strict=True):
+        if example.path and example.path.is_symlink():
+            continue  # it would be left behind, or left without its file
         groups.setdefault(look.digest, []).append(example)
     order = ["test", "validation", "train", None]
     return [
@@ -110,6 +115,15 @@ def why_not(listing: DatasetListing, examples: Sequence[Example]) -> str:
     labels = [example.label for example in examples]
     few = [name for name in listing.classes if labels.count(name) < FOLDS]
     return f"Each class needs {FOLDS} images; {few[0]} has fewer." if few else ""
+
+
+def too_few_groups(listing: DatasetListing, examples: Sequence[Example], groups: np.ndarray) -> str:
+    """Return why label errors cannot be looked for where copies and groups stay together; empty where they can."""
+    from tlkeras.evaluation.label_errors import FOLDS
+
+    labels = np.array([str(example.label) for example in examples])
+    few = [name for name in listing.classes if len(set(groups[labels == name])) < FOLDS]
+    return f"Each class needs {FOLDS} different images or groups; {few[0]} has fewer." if few else ""
 
 
 def compute_features(listing: DatasetListing, examples: list[Example], backbone: str, weights: str) -> np.ndarray:
@@ -165,8 +179,7 @@ def find_label_errors(
     labels = np.array([listing.classes.index(str(example.label)) for example in examples])
     probabilities = out_of_fold_probabilities(features, labels, groups)
     names = []
-    for row in label_errors(probabilities, labels):
-        likely = int(probabilities[row].argmax())
+    for row, likely in zip(*label_errors(probabilities, labels), strict=True):
         details["label_errors", examples[row].name] = (
             f"labeled {listing.classes[labels[row]]} (p = {probabilities[row, labels[row]]:.3f}), "
             f"looks like {listing.classes[likely]} (p = {probabilities[row, likely]:.3f})"

@@ -1,6 +1,7 @@
 """Write `report.html` and `MODEL_CARD.md` of a run, from its folder and from what was just evaluated."""
 
 import csv
+import hashlib
 import json
 import logging
 import re
@@ -68,8 +69,9 @@ def report_evaluation(run: Run, model: "keras.Model", parts: dict[str, "Evaluate
     metrics = {name: part.metrics for name, part in parts.items()}
     if data is None:
         return write_report(run.path, model, examined, metrics)
-    name = re.sub(r"[^a-z0-9]+", "-", short_name(str(data)).lower()).strip("-")
-    folder = run.path / f"evaluation-{name}"
+    name = re.sub(r"[^\w]+", "-", short_name(str(data)).lower()).strip("-")
+    path = Path(str(data)).expanduser().resolve()
+    folder = run.path / f"evaluation-{name}-{hashlib.blake2b(bytes(path), digest_size=3).hexdigest()}"
     return write_report(run.path, model, examined, metrics, folder)
 
 
@@ -163,7 +165,7 @@ def about(run: Run, kept: dict[str, Any], history: list[dict[str, Any]]) -> dict
         "task": run.task.replace("_", " "),
         "backbone": f"{config.get('backbone')}, weights {Path(str(config.get('weights'))).name}",
         "image size": config.get("image_size"),
-        "unfrozen in phase 2": config.get("unfreeze"),
+        "unfrozen in phase 2": config.get("unfreeze") if phases["finetune"] else "",
         "epochs": ", ".join(f"{count} {phase}" for phase, count in phases.items()),
         "kept": f"epoch {kept['kept_epoch']}, by {kept['monitor']}" if "monitor" in kept else "",
         "seconds": ", ".join(f"{name} {seconds:g}" for name, seconds in (kept.get("seconds") or {}).items()),

@@ -1,6 +1,7 @@
 """Send a training to TensorBoard or MLflow: options, metrics of each epoch, curves, and final metrics."""
 
 import dataclasses
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -11,6 +12,7 @@ import keras
 
 from tlkeras.errors import UserError, first_sentence
 
+log = logging.getLogger("tlkeras")
 PACKAGES = {"tensorboard": "tensorboard", "mlflow": "mlflow-skinny"}  # modules and what installs them
 FILES = ("curves.png", "metrics.json", "report.html")
 MLFLOW_RUN = "mlflow_run.txt"  # the id of the tracked run, by which a resumed training goes on with it
@@ -93,6 +95,29 @@ class MLflow:
         self._client.set_terminated(self._run)
 
 
+class Guarded:
+    """A tracker whose failure, such as that of a server, is said once and does not stop the training."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self._target: Tracker | None = tracker
+
+    def values(self, values: Mapping[str, float], step: int) -> None:
+        """Send numbers by name."""
+        self._try("values", values, step)
+
+    def finish(self, folder: Path) -> None:
+        """Send the files of a finished run's folder and close."""
+        self._try("finish", folder)
+
+    def _try(self, method: str, *arguments: Any) -> None:
+        try:
+            if self._target:
+                getattr(self._target, method)(*arguments)
+        except Exception as error:  # of whatever sends it; the training matters more
+            self._target = None
+            log.warning("Note: tracking failed and is switched off: %s.", first_sentence(error))
+
+
 class EpochTracker(keras.callbacks.Callback):
     """Send the metrics of each epoch of both phases."""
 
@@ -114,7 +139,7 @@ def start_tracking(config: Any, folder: Path) -> Tracker | None:
     """Return the tracker that the options ask for; None for none."""
     if config.track == "none":
         return None
-    return (TensorBoard if config.track == "tensorboard" else MLflow)(folder, dataclasses.asdict(config))
+    return Guarded((TensorBoard if config.track == "tensorboard" else MLflow)(folder, dataclasses.asdict(config)))
 
 
 def finish_tracking(tracker: Tracker, folder: Path, history: Sequence[dict], metrics: Mapping[str, Any]) -> None:
