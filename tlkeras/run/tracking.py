@@ -4,7 +4,6 @@ import dataclasses
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +12,6 @@ import keras
 from tlkeras.errors import UserError, first_sentence
 
 log = logging.getLogger("tlkeras")
-PACKAGES = {"tensorboard": "tensorboard", "mlflow": "mlflow-skinny"}  # modules and what installs them
 FILES = ("curves.png", "metrics.json", "report.html")
 MLFLOW_RUN = "mlflow_run.txt"  # the id of the tracked run, by which a resumed training goes on with it
 
@@ -127,12 +125,6 @@ class EpochTracker(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._target.values({name: float(value) for name, value in (logs or {}).items()}, epoch + 1)
-
-
-def check_installed(track: str) -> None:
-    """Refuse a tracker that is not installed."""
-    if track != "none" and find_spec(track) is None:
-        raise UserError(f"--track {track} needs a package that is not installed: pip install {PACKAGES[track]}.")
 
 
 def start_tracking(config: Any, folder: Path) -> Tracker | None:
