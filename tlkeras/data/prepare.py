@@ -18,7 +18,7 @@ from tlkeras.data.duplicates import SIDE, link, near_duplicates, without_crowds
 from tlkeras.data.example import DatasetListing, Example
 from tlkeras.data.loading import decode_all, sample
 from tlkeras.data.quality import Finding, content_digests, find_copies, find_problems, summary
-from tlkeras.data.sources import describe, find_examples, was_in_memory
+from tlkeras.data.sources import describe, find_examples
 from tlkeras.data.splits import split_examples
 from tlkeras.errors import UserError
 from tlkeras.io.arrays import FileArray
@@ -169,6 +169,8 @@ def decode_data(found: FoundData, options: DataOptions, seed: int) -> PreparedDa
     if others:
         more = ""
         # [part: check-data]
+        from tlkeras.data.sources import was_in_memory
+
         if not was_in_memory(listing.name):
             more = f" python scripts/check_data.py {listing.name} shows more."
         # [/part]
