@@ -97,3 +97,13 @@ def test_images_that_are_alike_by_nature_are_no_copies_of_each_other():
     found = near_duplicates(alike, [str(number) for number in range(60)])
     assert len(found) == 59 and len(without_crowds(found, 60)) == 0
     assert len(without_crowds(found[:10], 60)) == 10
+
+
+def test_what_all_images_share_makes_no_copies():
+    """Scans in one frame, of which only the inside tells one from another; two of them are the same scan."""
+    rng = np.random.default_rng(0)
+    frame = np.ones((SIDE, 1)) * np.where(np.arange(SIDE) % 16 < 4, 40, 180)
+    scans = frame + rng.normal(0, 12, (120, SIDE // 4, SIDE // 4)).repeat(4, axis=1).repeat(4, axis=2)
+    scans[7] = scans[3] + rng.normal(0, 1, (SIDE, SIDE))
+    found = near_duplicates(scans.clip(0, 255).astype("uint8"), [str(number) for number in range(120)])
+    assert found.tolist() == [[3, 7]]

@@ -25,6 +25,7 @@ DETAIL = 0.085  # fraction of the variance that 8 x 8 pixels cannot show, below 
 MAX_CROPPED = 10_000  # images up to which crops are looked for, as that takes 19 times as long
 COMPARED = 5  # pairs for each image whose pixels are compared, besides those that are linked already
 MAX_CANDIDATES = 2_000_000  # pairs with near hashes that are looked at
+MANY = 100  # images from which on their mean shows what they share
 CROWD, CROWD_FRACTION = 30, 0.1  # images, and fraction of all, above which a group is no copies of one image
 BLOCK = 2**22  # pairs that are compared at a time
 WHOLE = (0.0, 0.0, 1.0)
@@ -54,6 +55,8 @@ def confirmed(thumbnails: np.ndarray, digests: Sequence[str], found: Iterable[tu
     alike, not all are compared.
     """
     pairs: set[tuple[int, int]] = set()
+    # What all images share, such as the frame of a scan, tells nothing about two of them.
+    common = np.float32(0) if len(thumbnails) < MANY else thumbnails.mean(axis=0, dtype=np.float32)
     parents, left = list(range(len(digests))), COMPARED * len(digests) + 1000
 
     def root(index: int) -> int:
@@ -68,7 +71,8 @@ def confirmed(thumbnails: np.ndarray, digests: Sequence[str], found: Iterable[tu
             break
         left -= 1
         one, other = Image.fromarray(thumbnails[whole]), Image.fromarray(thumbnails[part])
-        fit = correlation(one, other, CROPS[crop])
+        own, its = (Image.fromarray(np.float32(thumbnails[row]) - common) for row in (whole, part))
+        fit = correlation(own, its, CROPS[crop])
         if fit >= SURE and (fit >= SURE_PLAIN or not (is_plain(one) or is_plain(other))):
             pairs.add((min(whole, part), max(whole, part)))
             parents[root(whole)] = root(part)
