@@ -216,7 +216,10 @@ def test_each_image_has_a_map(spec, model, images, method):
     head.set_weights([-weight for weight in head.get_weights()])
     maps.append(class_maps(model, images, [0, 1, 2, 0], method))
     assert maps[0].shape == images.shape[:3] and np.isfinite(maps).all() and np.min(maps) >= 0
-    assert (np.max(maps, axis=(0, 2, 3)) == 1).all()
+    highest = np.max(maps, axis=(0, 2, 3))
+    # Grad-CAM++ takes features for those of a ReLU; ConvNeXt ends in LayerNormalization, where both may be negative.
+    signed = method == "grad-cam++" and spec.name.startswith("ConvNeXt")
+    assert np.isin(highest, [0, 1]).all() and (highest.any() if signed else highest.all())
 
 
 def test_training_moves_what_is_trainable_and_nothing_else(spec, model, images, monkeypatch):
