@@ -2,7 +2,7 @@
 
     python benchmarks/data_check.py DATA --weights FILE [--seeds N] [--published FOLDER]
 
-DATA has the folders train and val. Beside the copies, the score of a label is compared with what is published at
+DATA has the folders train and val. In addition, the score of a label is compared with what is published at
 github.com/cleanlab/label-error-detection-benchmarks, where FOLDER is its src/experiments.
 """
 

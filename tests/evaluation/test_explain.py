@@ -145,7 +145,7 @@ def test_an_overlay_colors_only_what_matters():
     images = np.full((1, 4, 4, 3), 90, "uint8")
     maps = np.zeros((1, 4, 4), "float32")
     maps[0, 0, 0] = 1
-    pictures = overlay(images, maps)
-    assert pictures.dtype == np.uint8 and pictures.shape == images.shape
-    assert (pictures[0, 1:] == 90).all()
-    assert pictures[0, 0, 0, 0] > pictures[0, 0, 0, 2]  # red
+    images_with_maps = overlay(images, maps)
+    assert images_with_maps.dtype == np.uint8 and images_with_maps.shape == images.shape
+    assert (images_with_maps[0, 1:] == 90).all()
+    assert images_with_maps[0, 0, 0, 0] > images_with_maps[0, 0, 0, 2]  # red

@@ -1,4 +1,4 @@
-"""explain.py: a picture for each image, a line for each, and sentences for what cannot be explained."""
+"""explain.py: a PNG for each image, a line for each, and sentences for what cannot be explained."""
 
 import numpy as np
 import pytest

@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def check_outputs(root: Path, output: str | None, csv: str | None) -> None:
-    """Refuse places that cannot be written to, before the images are read."""
+    """Refuse paths that cannot be written to, before the images are read."""
     if output and Path(output).exists() and not Path(output).is_dir():
         raise UserError(f"--output {output} is a file; give a folder.")
     if output and root.is_dir() and Path(output).resolve().is_relative_to(root.resolve()):

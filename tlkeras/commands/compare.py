@@ -21,7 +21,7 @@ def main() -> None:
     if options.split not in (None, "test", "validation"):
         raise UserError(f"--split was {options.split}; it must be test or validation.")
     if len(options.runs) < 2:
-        raise UserError("One run was given; give two or more. See compare.py --help.")
+        raise UserError("Nothing to compare: give two runs or more. See compare.py --help.")
     if options.output and Path(options.output).exists() and not Path(options.output).is_dir():
         raise UserError(f"--output {options.output} is a file; give a folder.")
     from tlkeras.run.compare import compare

@@ -18,10 +18,10 @@ def main() -> None:
     )
     class_help = "the class to explain (default: the most likely one of each image)"
     parser.add_argument("--class", dest="class_name", type=str, metavar="NAME", help=class_help)
-    output_help = "folder for the pictures (default: RUN/explanations)"
+    output_help = "folder for the PNG files (default: RUN/explanations)"
     parser.add_argument("--output", type=str, metavar="DIR", help=output_help)
     options = parser.parse_args()
-    from tlkeras.run.explain import explain_each, write_picture
+    from tlkeras.run.explain import explain_each, write_png
     from tlkeras.run.load_run import load_run
 
     run = load_run(options.run)
@@ -35,7 +35,7 @@ def main() -> None:
             continue
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{number:04}_{Path(one.path).stem}_{options.method}.png"
-        write_picture(one, path)
+        write_png(one, path)
         written += 1
         print(f"{one.path}  {one.label} {one.score:.3f}  {path}")
     if not written:

@@ -25,7 +25,7 @@ DETAIL = 0.085  # fraction of the variance that 8 x 8 pixels cannot show, below 
 MAX_CROPPED = 10_000  # images up to which crops are looked for, as that takes 19 times as long
 COMPARED = 5  # pairs for each image whose pixels are compared, besides those that are linked already
 MAX_CANDIDATES = 2_000_000  # pairs with near hashes that are looked at
-MANY = 100  # images from which on their mean shows what they share
+MANY = 100  # images from which on their mean shows what they have in common
 CROWD, CROWD_FRACTION = 30, 0.1  # images, and fraction of all, above which a group is no copies of one image
 BLOCK = 2**22  # pairs that are compared at a time
 WHOLE = (0.0, 0.0, 1.0)
@@ -55,7 +55,7 @@ def confirmed(thumbnails: np.ndarray, digests: Sequence[str], found: Iterable[tu
     alike, not all are compared.
     """
     pairs: set[tuple[int, int]] = set()
-    # What all images share, such as the frame of a scan, tells nothing about two of them.
+    # What all images have in common, such as the frame of a scan, tells nothing about two of them.
     common = np.float32(0) if len(thumbnails) < MANY else thumbnails.mean(axis=0, dtype=np.float32)
     parents, left = list(range(len(digests))), COMPARED * len(digests) + 1000
 

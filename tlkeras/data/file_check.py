@@ -18,7 +18,7 @@ from tlkeras.modalities.base import DecodeError, Modality, read_bytes
 from tlkeras.modalities.image import gray_thumbnail, opened, to_rgb
 from tlkeras.progress import progress
 
-SEEN = 128  # pixels of the shorter side that are looked at, at least
+SEEN = 128  # pixels of the shorter side that are looked at, as a minimum
 MIN_SHARPNESS = 20.0  # variance of the Laplacian; photographs have hundreds
 MAX_ASPECT = 3.0  # sides of an image
 MAX_SIZE_RATIO = 4.0  # shorter side against the median
@@ -64,7 +64,7 @@ def look_at(example: Example) -> Look:
             Image.fromarray(content).save(buffer, "BMP")
             content = buffer.getvalue()
         with opened(content) as image:
-            form, size = image.format or "", image.size
+            file_format, size = image.format or "", image.size
             rotated = image.getexif().get(ORIENTATION, 1) not in (0, 1)
             image.draft(None, (SEEN, SEEN))
             rgb = to_rgb(image)
@@ -77,7 +77,7 @@ def look_at(example: Example) -> Look:
     return Look(
         digest=hashlib.blake2b(content, digest_size=16).hexdigest(),
         thumbnail=gray_thumbnail(rgb, SIDE),
-        format=form,
+        format=file_format,
         size=size,
         rotated=rotated,
         gray=int(np.ptp(colors, axis=-1).max()) <= 8,

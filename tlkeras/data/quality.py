@@ -118,11 +118,11 @@ def find_class_problems(examples: Sequence[Example], classes: Sequence[str], mod
         text = f"Classes with fewer than {MIN_CLASS} {modality.plural}: {named}. Add some, or leave them out."
         findings.append(Finding("small_classes", "serious", [], text))
     if classes and (most := max(classes, key=lambda name: counts[name])):
-        least = min(classes, key=lambda name: counts[name])
-        if counts[most] > MAX_IMBALANCE * counts[least]:
+        rarest = min(classes, key=lambda name: counts[name])
+        if counts[most] > MAX_IMBALANCE * counts[rarest]:
             text = (
-                f"{most} has {counts[most]:,} {modality.plural} and {least} {counts[least]:,}: accuracy says little of "
-                f"{least}, so look at its own metrics. --class-weights balanced lets both count the same."
+                f"{most} has {counts[most]:,} {modality.plural} and {rarest} {counts[rarest]:,}: accuracy says little "
+                f"of {rarest}, so look at its own metrics. --class-weights balanced lets both count the same."
             )
             findings.append(Finding("imbalance", "note", [], text))
     return findings

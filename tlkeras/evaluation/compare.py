@@ -25,12 +25,12 @@ def compare_outputs(outputs: Sequence[np.ndarray], targets: np.ndarray, task: Ta
     ones = np.ones(count, int)
     values = [weighted_metrics(given, targets, task, ones) for given in outputs]
     rng = np.random.default_rng(0)
-    draws: list[list[list[float]]] = [[] for _ in outputs]
+    resampled: list[list[list[float]]] = [[] for _ in outputs]
     for _ in range(RESAMPLES):
         weights = np.bincount(rng.integers(0, count, count), minlength=count)
-        for given, drawn in zip(outputs, draws, strict=True):
+        for given, drawn in zip(outputs, resampled, strict=True):
             drawn.append(list(weighted_metrics(given, targets, task, weights).values()))
-    sampled = np.array(draws)  # (models, resamples, metrics)
+    sampled = np.array(resampled)  # (models, resamples, metrics)
     sign = 1 if task == "regression" else -1
     best = min(range(len(values)), key=lambda model: (sign * next(iter(values[model].values())), values[model]["loss"]))
     rows = []
@@ -63,7 +63,7 @@ def weighted_metrics(outputs: np.ndarray, targets: np.ndarray, task: Task, weigh
         losses = -np.log(safe[true])
     both, either = 2 * weights @ (decided & true), weights @ decided.astype(int) + weights @ true.astype(int)
     f1 = both / np.maximum(either, 1)
-    f1 = f1 if task == "multi_label" else f1[either > 0]  # as scikit-learn: of the classes that occur
+    f1 = f1 if task == "multi_label" else f1[either > 0]  # of the classes that occur, as in scikit-learn
     accuracy, loss = (float(np.average(of_each, weights=weights)) for of_each in (right, losses))
     return {"accuracy": accuracy, "macro_f1": float(f1.mean()), "loss": loss}
 

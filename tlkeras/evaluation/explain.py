@@ -31,7 +31,7 @@ def class_maps(
     Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391) and Grad-CAM++ (Chattopadhay et al. 2018, arXiv:1710.11063)
     weight the channels of the backbone's feature map by the gradient of the class's logit. Occlusion (Zeiler and Fergus
     2014, arXiv:1311.2901) covers patches with the image's mean color and measures how far the logit falls; it needs no
-    feature map, and one pass for each patch. For regression the number itself takes the logit's place.
+    feature map, and one pass for each patch. For regression the number itself is used instead of the logit.
 
     Args:
         model: an image model from `build_classifier`, or loaded from its file; its weights are not changed.
@@ -166,7 +166,7 @@ def overlay(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
         uint8 `(N, H, W, 3)`, 0–255.
 
     Example:
-        >>> pictures = overlay(images, class_maps(model, images, classes))
+        >>> overlaid = overlay(images, class_maps(model, images, classes))
     """
     from matplotlib import colormaps
 

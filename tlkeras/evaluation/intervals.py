@@ -50,11 +50,11 @@ def percentile_interval(values: np.ndarray) -> list[float] | None:
     return rounded(np.percentile(known, [2.5, 97.5]))
 
 
-def interval(name: str, estimate: float | None, draws: Mapping[str, np.ndarray]) -> list[float] | None:
+def interval(name: str, estimate: float | None, resampled: Mapping[str, np.ndarray]) -> list[float] | None:
     """Return the interval of a metric by what it is of resamples; None where the metric is not defined."""
-    if estimate is None or name not in draws:
+    if estimate is None or name not in resampled:
         return None
-    found = percentile_interval(draws[name])
+    found = percentile_interval(resampled[name])
     if found is None or name != "ece":  # which is larger in every resample
         return found
     low, high = 2 * estimate - np.array(found[::-1])
@@ -81,8 +81,8 @@ class LabelStatistics:
         self.counts = csr_array(np.hstack([true & decided, decided, true]).T.astype("float64"))
         confidence, hit = confidences(outputs, true, one)
         examples = np.repeat(np.arange(len(outputs)), len(confidence) // len(outputs))
-        places = (bin_indices(confidence, BINS), examples)
-        self.gaps = csr_array(((confidence - hit) / len(confidence), places), shape=(BINS, len(outputs)))
+        indices = (bin_indices(confidence, BINS), examples)
+        self.gaps = csr_array(((confidence - hit) / len(confidence), indices), shape=(BINS, len(outputs)))
         with_both = true.any(axis=0) & ~true.all(axis=0)
         self.curves = [Curve(outputs[:, k], true[:, k], points) for k in np.flatnonzero(with_both)]
 
@@ -137,13 +137,13 @@ def regression_statistics(outputs: np.ndarray, targets: np.ndarray) -> Statistic
     """Return a function from weights `(N, B)` to the errors and R² of outputs and targets `(N, K)`."""
     errors, centered = (outputs - targets).T, (targets - targets.mean(axis=0)).T
     centered *= np.ptp(targets, axis=0)[:, None] > 0
-    least = 1e-12 * (centered**2).mean(axis=1, keepdims=True)  # below which a spread is a rounding error
+    tiny = 1e-12 * (centered**2).mean(axis=1, keepdims=True)  # below which a spread is a rounding error
 
     def statistics(weights: np.ndarray) -> dict[str, np.ndarray]:
         weights = weights / len(weights)
         squared, spread = errors**2 @ weights, centered**2 @ weights - (centered @ weights) ** 2
         mse, mae = squared.mean(axis=0), (np.abs(errors) @ weights).mean(axis=0)
-        r2 = 1 - ratio(squared, np.where(spread > least, spread, 0.0), np.nan)
+        r2 = 1 - ratio(squared, np.where(spread > tiny, spread, 0.0), np.nan)
         return {"loss": mse, "mse": mse, "rmse": np.sqrt(mse), "mae": mae, "r2": r2.mean(axis=0)}
 
     return statistics

@@ -51,9 +51,9 @@ def fit_known(training: np.ndarray, targets: np.ndarray, validation: np.ndarray)
     shrinkage = ledoit_wolf_shrinkage(away, assume_centered=True)
     _, singular, axes = randomized_svd(away, min(MAX_AXES, count - 1, width - 1), random_state=0)
     along = (1 - shrinkage) * singular**2 / count
-    floor = shrinkage * total / width
-    rest = floor + ((1 - shrinkage) * total - along.sum()).clip(0) / (width - len(along))
-    weights = np.sqrt((1 - rest / np.maximum(along + floor, 1e-12)).clip(0))
+    isotropic = shrinkage * total / width
+    rest = isotropic + ((1 - shrinkage) * total - along.sum()).clip(0) / (width - len(along))
+    weights = np.sqrt((1 - rest / np.maximum(along + isotropic, 1e-12)).clip(0))
     known = KnownFeatures(means.astype("float32"), (weights[:, None] * axes).astype("float32"), np.array(np.inf))
     threshold = np.quantile(known.distances(validation), QUANTILE, method="higher")
     return KnownFeatures(known.means, known.axes, np.array(threshold))

@@ -7,7 +7,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 FOLDS = 5
-C = 0.01  # inverse strength of the penalty; a stronger fit would learn wrong labels by heart
+C = 0.01  # inverse strength of the penalty; a stronger fit would memorize wrong labels
 
 
 def out_of_fold_probabilities(

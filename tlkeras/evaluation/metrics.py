@@ -51,14 +51,14 @@ def compute_metrics(
         given = row_values(outputs, true, decided, task), outputs, true, decided, task == "single_label"
         exact, coarse = (intervals.LabelStatistics(*given, points) for points in (count, intervals.POINTS))
     once, roughly = exact(np.ones((count, 1))), coarse(np.ones((count, 1)))
-    draws = intervals.bootstrap(coarse, count, targets.shape[1]) if count > 1 else {}
-    for name in draws.keys() & {"roc_auc", "average_precision"}:  # which fewer points make a little smaller
-        draws[name] = np.minimum(draws[name] + (once[name] - roughly[name]), 1.0)
+    resampled = intervals.bootstrap(coarse, count, targets.shape[1]) if count > 1 else {}
+    for name in resampled.keys() & {"roc_auc", "average_precision"}:  # which fewer points make a little smaller
+        resampled[name] = np.minimum(resampled[name] + (once[name] - roughly[name]), 1.0)
     values: dict[str, Any] = {"count": count} | {name: number / count for name, number in correct.items()}
     found = {name: intervals.wilson_interval(number, count) for name, number in correct.items()}
     for name in (name for name, value in once.items() if value.ndim == 1):
         values[name] = None if np.isnan(once[name][0]) else float(once[name][0])
-        found[name] = intervals.interval(name, values[name], draws)
+        found[name] = intervals.interval(name, values[name], resampled)
     if task == "single_label":
         values["correct"] = correct["accuracy"]
         values |= confusion_matrix(true, decided)
@@ -72,7 +72,7 @@ def compute_metrics(
             row["intervals_95"] = {
                 "precision": intervals.wilson_interval(hit, chosen),
                 "recall": intervals.wilson_interval(hit, row["count"]),
-                "f1": intervals.percentile_interval(draws["f1"][index]) if draws else None,
+                "f1": intervals.percentile_interval(resampled["f1"][index]) if resampled else None,
             }
     return values
 

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that holds all it shows, and a model card in the form of Hugging Face."""
+"""The report of a run: one HTML file that holds all it shows, and a model card in the format of Hugging Face."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -64,11 +64,11 @@ class Facts:
 
 @dataclass(frozen=True)
 class Card:
-    """An example that is shown: its picture, the map of the model's attention, and what to say about it."""
+    """An example that is shown: its image, the map of the model's attention, and what to say about it."""
 
     name: str
     text: str
-    image: str = ""  # address of a JPEG; empty where there is no picture
+    image: str = ""  # address of a JPEG; empty where there is no image
     overlay: str = ""
     label: str = ""  # class that the map is of
 

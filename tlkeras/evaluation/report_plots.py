@@ -39,7 +39,7 @@ def svg(draw: Callable[[Axes], None], alt: str) -> Markup:
     text = content.getvalue()
     view_box = re.search(r'viewBox="[^"]*"', text)[0]  # type: ignore[index]
     inner = text[text.index(">", text.index("<svg")) + 1 :].replace(INK, "currentColor")
-    inner = re.sub(r' id="[\w.]+?_\d+"(?=>)', "", inner)  # which several plots would share
+    inner = re.sub(r' id="[\w.]+?_\d+"(?=>)', "", inner)  # which several plots would have in common
     inner = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", inner, flags=re.DOTALL)
     return Markup(f'<svg {view_box} role="img" aria-label="{escape(alt)}">{inner}')
 

@@ -1,4 +1,4 @@
-"""Maps of what a run's model looked at in images, and the pictures of them."""
+"""Maps of what a run's model looked at in images, and PNG files of them."""
 
 import io
 from collections.abc import Iterator
@@ -103,7 +103,7 @@ def explain_chunk(model: Any, run: Run, chunk: list, method: "Method", class_nam
     return found
 
 
-def write_picture(explanation: Explanation, path: Path) -> None:
+def write_png(explanation: Explanation, path: Path) -> None:
     """Write a PNG: the image as the model sees it, and the map over it, under the class and its probability."""
     from matplotlib.figure import Figure
 
@@ -111,8 +111,8 @@ def write_picture(explanation: Explanation, path: Path) -> None:
 
     figure = Figure(figsize=(6, 3.3), layout="constrained")
     over = overlay(explanation.image[None], explanation.map[None])[0]
-    for panel, picture in zip(figure.subplots(1, 2), (explanation.image, over), strict=True):
-        panel.imshow(picture)
+    for panel, pixels in zip(figure.subplots(1, 2), (explanation.image, over), strict=True):
+        panel.imshow(pixels)
         panel.axis("off")
     figure.suptitle(f"{explanation.label} {explanation.score:.3f}", parse_math=False)
     written = io.BytesIO()
