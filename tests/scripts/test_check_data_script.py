@@ -98,3 +98,22 @@ def test_the_output_is_not_put_into_the_data(call, made):
     images = made({"red": 3})
     answer = call("check_data.py", images, "--output", images / "out")
     assert answer.code == 2 and "inside the data" in answer.err
+
+
+def test_links_are_left_where_they_are(call, made):
+    """Of a file and a link to it none is moved: the link would lose its file."""
+    root = made({"red": 12, "blue": 12})
+    (root / "red" / "00link.png").symlink_to("5.png")
+    assert "There is nothing to move." in call("check_data.py", root, "--no-labels", "--fix").out
+    assert (root / "red" / "00link.png").is_file() and (root / "red" / "5.png").is_file()
+
+
+def test_groups_stay_in_one_fold(call, made, tmp_path):
+    """With two groups there are not five folds to look for wrong labels in, however many images there are."""
+    root = made({"red": 12, "blue": 12})
+    rows = [
+        f"{path},{path.parent.name},{path.parent.name}{int(path.stem) % 2}" for path in sorted(root.glob("*/*.png"))
+    ]
+    (tmp_path / "list.csv").write_text("path,label,group\n" + "\n".join(rows))
+    answer = call("check_data.py", "list.csv", "--backbone", "MobileNet-0.25", "--weights", "none")
+    assert "Each class needs 5 different images or groups" in " ".join(answer.out.split())

@@ -28,7 +28,7 @@ SHOWN = 5  # classes and kinds that are named
 class Finding:
     """Something that may be wrong with the data."""
 
-    kind: str  # such as "leak"
+    kind: str  # such as "duplicates_in_splits"
     severity: Literal["serious", "note"]  # serious is what makes metrics wrong, or loses examples
     paths: list[str]  # names of the examples; copies of one side by side
     text: str  # a sentence
