@@ -89,3 +89,14 @@ def test_options_at_their_default_are_not_listed():
     config = {"dropout": 0.2, "mixup": 0.3, "run_dir": "x", "head_learning_rate": 1e-3, "weights": "imagenet"}
     assert changed_options(config) == {"--mixup": "0.3"}
     assert "--head-learning-rate" in changed_options(config | {"weights": "none"})
+
+
+def test_without_a_test_split_the_report_and_the_card_say_that_validation_chose_the_epoch(tmp_path, tiny, monkeypatch):
+    monkeypatch.setattr(report, "draw_maps", invert)
+    images, labels = arrays()
+    data = {"train": (images[:28], labels[:28]), "validation": (images[28:], labels[28:])}
+    options = {"weights": "none", "epochs": (1, 0), "cache_gb": 0, "views": 1}
+    run = tlkeras.train(data=data, backbone=tiny, run_dir=tmp_path / "run", **options)
+    for name in ("report.html", "MODEL_CARD.md"):
+        assert "chose the epoch, so their metrics are slightly optimistic" in " ".join((run / name).read_text().split())
+    assert "like those of the validation data" in (run / "MODEL_CARD.md").read_text()

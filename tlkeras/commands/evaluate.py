@@ -29,6 +29,10 @@ def main() -> None:
         print(json.dumps(metrics, indent=2, ensure_ascii=False))
     else:
         print_metrics(metrics, run.modality.plural)
+        if options.data is None and "validation" in metrics:
+            print(
+                f"Note: the validation {run.modality.plural} chose the epoch, so their metrics are slightly optimistic."
+            )
     # [part: report]
     from tlkeras.run.report import report_evaluation
 

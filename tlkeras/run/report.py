@@ -128,6 +128,9 @@ def read_facts(folder: Path, metrics: dict[str, Any], other: bool) -> tuple["Fac
     files = {"thresholds.json": "no thresholds"} if run.classes else {}
     notes = [f"An earlier version wrote this run: there is no {name}, so {text} are shown."
              for name, text in files.items() if not (folder / name).exists()]  # fmt: skip
+    if not other and "test" not in shown:
+        notes.append(f"The validation {run.modality.plural} chose the epoch, so their metrics are slightly optimistic; "
+                     "there is no test split.")  # fmt: skip
     where = ", evaluated on other data" if other else ""
     unreadable = folder / "unreadable.csv"
     return Facts(
