@@ -147,11 +147,7 @@ def decode_data(found: FoundData, options: DataOptions, seed: int) -> PreparedDa
     fractions = options.validation_split, options.test_split
     digests = content_digests(decoded.inputs)
     thumbnails = modality.thumbnails(decoded.inputs, SIDE)
-    alike = near_duplicates(thumbnails, digests)
-    near = without_crowds(alike, len(digests))
-    if len(near) < len(alike):
-        log.info("Note: many %s look alike; these are not taken for near duplicates of each other.",
-                 listing.modality.plural)  # fmt: skip
+    near = without_crowds(near_duplicates(thumbnails, digests), len(digests))
     copies = link(len(digests), near, digests).tolist()
     splits = split_examples(decoded.examples, listing.task, fractions, seed, listing.modality, copies)
     counts = ", ".join(f"{name} {len(indices):,}" for name, indices in splits.items())
