@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -16,12 +16,8 @@ from tlkeras.data.folder import is_visible
 from tlkeras.errors import UserError
 from tlkeras.modalities.base import DecodeError, Modality
 from tlkeras.progress import progress
-from tlkeras.run.evaluate import predict_inputs
-from tlkeras.run.load_run import Run, load_model, load_run
-from tlkeras.runtime import load_tensorflow
-
-if TYPE_CHECKING:
-    from tlkeras.evaluation.known import KnownFeatures
+from tlkeras.run.load_run import Run, load_run
+from tlkeras.run.predictor import Predictor, load_predictor
 
 TEXT_WIDTH = 60  # of a text in a table
 CHUNK = 256  # decoded examples in memory at once
@@ -84,18 +80,12 @@ def predict(run_path: str | Path, inputs: Any, top_k: int = 3, texts: Sequence[s
     sources: list[Source] = [*list_inputs(inputs, type(modality)), *(Source(text, text.encode()) for text in texts)]
     if not sources:
         raise UserError(f"Nothing was given for PATH{' or --text' * modality.inline}. See predict.py --help.")
-    load_tensorflow()
-    from tlkeras.evaluation.known import load_known
-    from tlkeras.models.introspect import num_features, with_features
-
-    model = load_model(run.path / "model.keras", outputs=len(run.classes) or 1)
-    known = load_known(run.path, num_features(model))
-    model = with_features(model) if known else model
+    predictor = load_predictor(run)
     predictions: list[Prediction] = []
     with progress(len(sources), f"Predicting {modality.plural}") as bar:
         for start in range(0, len(sources), CHUNK):
             chunk = sources[start : start + CHUNK]
-            predictions += predict_chunk(model, run, chunk, top_k, known)
+            predictions += predict_chunk(predictor, chunk, top_k)
             bar.update(len(chunk))
     return predictions
 
@@ -140,10 +130,9 @@ def find_files(paths: Sequence[str | Path], modality: type[Modality]) -> list[Pa
     return list(found)
 
 
-def predict_chunk(
-    model: Any, run: Run, sources: Sequence[Source], top_k: int, known: "KnownFeatures | None"
-) -> list[Prediction]:
-    """Predict examples in their order, the unreadable ones included; with `known` the model gives features, too."""
+def predict_chunk(predictor: Predictor, sources: Sequence[Source], top_k: int) -> list[Prediction]:
+    """Predict examples in their order, the unreadable ones included."""
+    run = predictor.run
     decoded: list[Any] = []
     errors: list[str | None] = []
     for source in sources:
@@ -153,13 +142,8 @@ def predict_chunk(
         except DecodeError as error:
             errors.append(str(error))
     batch = np.array(decoded, run.modality.dtype).reshape(-1, *run.modality.shape)
-    outputs, features = np.split(
-        predict_inputs(model, batch, run.config["batch_size"]), [len(run.classes) or 1], axis=1
-    )
-    unsure: list[bool | None] = [None] * len(outputs)
-    if known or run.reject_threshold is not None:
-        too_far = known.distances(features) > known.threshold if known else np.zeros(len(outputs), bool)
-        unsure = (too_far | (outputs.max(axis=1) < (run.reject_threshold or 0.0))).tolist()
+    outputs, features = predictor.outputs(batch)
+    unsure = predictor.unsure(outputs, features)
     decided = iter(zip(outputs, unsure, strict=True))
     predictions = []
     for source, error in zip(sources, errors, strict=True):
