@@ -86,6 +86,14 @@ def test_several_labels_and_numbers(task):
     assert rows[0]["difference"] is None and "mcnemar_p" not in rows[1]["difference"]
 
 
+def test_the_interval_of_an_accuracy_is_that_of_the_run_and_equal_models_have_none_between_them():
+    _, outputs, targets = some()
+    rows = compare_outputs([outputs, outputs.copy()], targets, "single_label")
+    known = compute_metrics(outputs, targets, "single_label")["intervals_95"]
+    assert rows[0]["intervals_95"] == {name: known[name] for name in ("accuracy", "macro_f1", "loss")}
+    assert rows[1]["difference"]["accuracy"] == 0 and rows[1]["difference"]["intervals_95"]["accuracy"] is None
+
+
 def test_a_paired_interval_is_narrower_than_that_of_independent_runs():
     _, outputs, targets = some(300)
     almost = np.where(np.arange(300)[:, None] < 4, np.roll(outputs, 1, axis=1), outputs)

@@ -53,22 +53,22 @@ def as_text(result: dict[str, Any]) -> str:
     lines.append(f"   {first:>8}  {'95% CI':<13}" + "".join(f"{name:>9}" for name in names[1:])
                  + f"{'params':>10}{'MB':>8}{'ms':>8}")  # fmt: skip
     for number, row in enumerate(result["runs"], start=1):
-        low, high = row["intervals_95"][first]
+        interval = row["intervals_95"][first]
+        between = f"{interval[0]:.4g}–{interval[1]:.4g}" if interval else "–"
         speed = "–" if row["milliseconds"] is None else f"{row['milliseconds']:.1f}"
-        lines.append(f"{number:<2} {row[first]:>8.4g}  {f'{low:.4g}–{high:.4g}':<13}"
+        lines.append(f"{number:<2} {row[first]:>8.4g}  {between:<13}"
                      + "".join(f"{row[name]:>9.4g}" for name in names[1:])
                      + f"{row['parameters'] / 1e6:>9.2f}M{row['megabytes']:>8.1f}{speed:>8}")  # fmt: skip
     best = next(number for number, row in enumerate(result["runs"], start=1) if row["difference"] is None)
     lines += ["", f"Difference from run {best}, the best by {first}, with its 95% CI:", ""]
     for number, row in enumerate(result["runs"], start=1):
         for name in names if row["difference"] else []:
-            low, high = row["difference"]["intervals_95"][name]
-            p = row["difference"].get("mcnemar_p") if name == "accuracy" else None
-            test = "" if p is None else f"  McNemar p = {p:.3g}"
+            p, interval = row["difference"].get("mcnemar_p"), row["difference"]["intervals_95"][name]
+            test = "" if p is None or name != "accuracy" else f"  McNemar p = {p:.3g}"
+            low, high = interval or (0, 0)
+            between = f"  ({low:+.4f} to {high:+.4f})" if interval else ""
             clear = "" if low <= 0 <= high else "  (0 is outside)"
-            lines.append(
-                f"{number:<2} {name:<9}{row['difference'][name]:>+9.4f}  ({low:+.4f} to {high:+.4f}){test}{clear}"
-            )
+            lines.append(f"{number:<2} {name:<9}{row['difference'][name]:>+9.4f}{between}{test}{clear}")
     return "\n".join(lines)
 
 

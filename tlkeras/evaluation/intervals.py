@@ -75,7 +75,7 @@ class LabelStatistics:
     ) -> None:  # fmt: skip
         """Take values `(N,)` of which metrics are the means, and `(N, K)`; `one` tells one label from several.
 
-        A curve with N points is exact; with fewer it costs less.
+        A curve with N points is exact; with fewer it costs less, and with none there are no areas under curves.
         """
         self.names, self.rows, self.one = list(rows), np.stack(list(rows.values())), one
         self.counts = csr_array(np.hstack([true & decided, decided, true]).T.astype("float64"))
@@ -84,7 +84,7 @@ class LabelStatistics:
         indices = (bin_indices(confidence, BINS), examples)
         self.gaps = csr_array(((confidence - hit) / len(confidence), indices), shape=(BINS, len(outputs)))
         with_both = true.any(axis=0) & ~true.all(axis=0)
-        self.curves = [Curve(outputs[:, k], true[:, k], points) for k in np.flatnonzero(with_both)]
+        self.curves = [Curve(outputs[:, k], true[:, k], points) for k in np.flatnonzero(with_both) if points]
 
     def __call__(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """Return the metrics `(B,)` of weights `(N, B)` whose sums are N, and "f1" of each class `(K, B)`."""
