@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
-import tensorflow as tf
 from arguments import at_least, train_val_folder
 
-from tlkeras.evaluation.explain import Method, class_maps, deletion_scores, sanity_check
+from tlkeras.evaluation.explain import Method, class_maps, deletion_scores, random_maps, sanity_check
 from tlkeras.run.load_run import load_model, load_run
 
 
@@ -34,8 +33,7 @@ def main() -> None:
     paths = [path for folder in folders for path in sorted(folder.iterdir())[: options.images // len(folders)]]
     images = np.array([run.modality.read(path) for path in paths], "uint8")
     classes = model.predict(images, verbose=0).argmax(axis=1)
-    cells = np.random.default_rng(0).random((len(images), 7, 7, 1), "float32")
-    random = tf.image.resize(cells, images.shape[1:3])[..., 0].numpy()
+    random = random_maps(images)
     print(f"random      deletion {deletion_scores(model, images, classes, random).mean():.3f}", flush=True)
     for method in get_args(Method):
         start = time.perf_counter()

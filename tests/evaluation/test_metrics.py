@@ -82,6 +82,12 @@ def test_classes():
 
 
 @pytest.mark.filterwarnings("error")
+def test_a_table_of_classes_has_80_columns():
+    row = {"precision": 0.5, "recall": 0.5, "f1": 0.5, "count": 10}
+    lines = class_table({"ant": row, "x" * 100: row}).splitlines()
+    assert [len(line) for line in lines] == [len(lines[0])] * 3 and len(lines[0]) <= 80 and "x…" in lines[2]
+
+
 def test_classes_without_examples_or_decisions():
     """As when a folder of one class is evaluated; scikit-learn does not warn."""
     classes = per_class_metrics(SINGLE[:1], SINGLE_TARGETS[:1], "single_label", ["ant", "bee", "cat"])

@@ -1,5 +1,6 @@
 """The report: what it says for each task, what it escapes, and what a browser makes of it."""
 
+import dataclasses
 import html
 import json
 import re
@@ -80,6 +81,14 @@ def test_what_everyone_finds_in_it(pages):
         assert "--frozen-epochs" in text and "Loss over 3 epochs" in text and "3 unreadable files" in text, kind
         assert "Serious:" in text and "The same image twice." in text, kind
         assert not re.search(r'(?:src|href)="(?!data:|#)', text), f"{kind}: something outside of the file"
+
+
+def test_findings_are_shown_with_the_images_that_are_at_hand():
+    facts, examined = make("single_label", ["ants", "bees"])
+    facts.findings[0]["paths"] = ["a.jpg", "gone.jpg"]
+    known = {"a.jpg": np.zeros((40, 40, 3), np.uint8)}
+    text = render_report(facts, dataclasses.replace(examined, find=known.get), None).partition('id="data"')[2]
+    assert text.count("<img") == 1 and "<small>a.jpg</small>" in text
 
 
 def test_untrusted_text_is_escaped(pages):
@@ -198,6 +207,14 @@ window.addEventListener("load", () => {
   document.body.textContent = JSON.stringify(found);
 });
 </script>"""
+
+
+def test_no_name_is_markup_in_the_model_card():
+    facts, _ = make("single_label", ["a*b*", "_x_", "c|d", "my_class"])
+    text = render_model_card(
+        dataclasses.replace(facts, about={"classes": ", ".join(facts.classes)}), "test", "image", {}
+    )
+    assert r"a\*b\*, \_x\_, c\|d, my_class" in text
 
 
 @pytest.mark.skipif(BROWSER is None, reason="there is no Chromium")

@@ -26,8 +26,8 @@ def train(tiny, tmp_path, monkeypatch):
     return run
 
 
-def stop_in_epoch_2(monkeypatch):
-    """Stop the training as Ctrl-C does, once its second epoch was sent."""
+def train_in_two_parts(train, monkeypatch, tracker):
+    """Train, stop as Ctrl-C does once the second epoch was sent, and resume."""
     real = tracking.EpochTracker.on_epoch_end
 
     def stop(self, epoch, logs=None):
@@ -35,7 +35,10 @@ def stop_in_epoch_2(monkeypatch):
         if epoch == 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(tracking.EpochTracker, "on_epoch_end", stop)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(tracking.EpochTracker, "on_epoch_end", stop)
+        train(track=tracker)
+    return train(track=tracker, resume=True)
 
 
 def history(run):
@@ -44,14 +47,10 @@ def history(run):
 
 
 def test_tensorboard_has_the_epochs_curves_and_options_of_a_resumed_run(train, monkeypatch):
-    pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.util.tensor_util import make_ndarray
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        stop_in_epoch_2(patch)
-        train(track="tensorboard")
-    run = train(track="tensorboard", resume=True)
+    run = train_in_two_parts(train, monkeypatch, "tensorboard")
     events = EventAccumulator(str(run / "tensorboard")).Reload()
     found = {name: {event.step: make_ndarray(event.tensor_proto) for event in events.Tensors(name)}
              for name in events.Tags()["tensors"]}  # fmt: skip
@@ -63,13 +62,9 @@ def test_tensorboard_has_the_epochs_curves_and_options_of_a_resumed_run(train, m
 
 
 def test_mlflow_has_the_epochs_files_and_options_of_a_resumed_run(train, monkeypatch):
-    pytest.importorskip("mlflow")
     from mlflow import MlflowClient
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        stop_in_epoch_2(patch)
-        train(track="mlflow")
-    run = train(track="mlflow", resume=True)
+    run = train_in_two_parts(train, monkeypatch, "mlflow")
     client = MlflowClient("./mlruns")
     (tracked,) = client.search_runs([client.get_experiment_by_name("tlkeras").experiment_id])
     sent = {event.step: event.value for event in client.get_metric_history(tracked.info.run_id, "val_loss")}

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import tlkeras.run.check_data
+from tlkeras.errors import UserError
+
 
 def content(root):
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
@@ -46,6 +49,7 @@ def test_faults_are_listed_moved_and_brought_back(call, made, tmp_path):
     assert not {"train/blue/1.png", "train/red/doubt.png"} & gone  # which label is right is not known
     again = json.loads(call("check_data.py", root, "--no-labels", "--json").out)
     assert not {"unreadable", "duplicates_in_splits"} & {one["kind"] for one in again}
+    assert ".quarantine" not in call("check_data.py", root, "--no-labels").out
     assert call("check_data.py", root, "--undo").code == 0
     assert content(root) == before
 
@@ -57,6 +61,8 @@ def test_mistakes(call, tmp_path, made):
         (["a.csv", "--fix"], "Delete lines of a CSV file"),
         ([made({"red": 2, "blue": 2}), "--undo"], "nothing to undo"),
         ([made({"red": 2, "blue": 2}), "--undo", "--fix"], "give one of them"),
+        ([made({"red": 2, "blue": 2}), "--backbone", "MobileNetV9"], "MobileNetV9"),
+        ([made({"red": 2, "blue": 2}), "--weights", "nowhere.weights.h5"], "nowhere.weights.h5"),
     ):
         answer = call("check_data.py", *arguments)
         assert answer.code == 2 and expected in answer.err
@@ -76,9 +82,14 @@ def test_wrong_labels_by_features(call, made, monkeypatch):
     assert row["path"] == "blue/wrong.png" and "looks like red" in row["detail"]
 
 
+def cannot_download(*_):
+    raise UserError("No network.")
+
+
 def test_without_weights_the_rest_is_checked(call, made, monkeypatch):
-    answer = call("check_data.py", made({"red": 12, "blue": 12}), "--weights", "nowhere.weights.h5")
-    assert answer.code == 0 and "Wrong labels were not looked for." in answer.out and "nowhere" in answer.out
+    monkeypatch.setattr(tlkeras.run.check_data, "compute_features", cannot_download)
+    answer = call("check_data.py", made({"red": 12, "blue": 12}))
+    assert answer.code == 0 and "Wrong labels were not looked for. No network." in answer.out
 
 
 @pytest.mark.parametrize(

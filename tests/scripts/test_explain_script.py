@@ -40,6 +40,14 @@ def test_mistakes_are_sentences(call, trained, colors, tmp_path, words, message)
     assert answer.code and message in answer.err and "Traceback" not in answer.err
 
 
+def test_the_check_says_whether_maps_can_be_trusted(call, trained, colors):
+    answer = call("explain.py", trained.path, colors / "red", "--check", "--method", "occlusion")
+    count, score = answer.out.splitlines()[-2:]
+    assert count.startswith("Rank correlation with the maps of shuffled weights (") and score.startswith(
+        "Deletion score: "
+    )
+
+
 def test_nothing_is_written_where_nothing_can_be_read(call, trained, colors, tmp_path):
     answer = call("explain.py", trained.path, colors / "red" / "broken.png", "--output", "maps")
     assert answer.code and "None of these images can be read" in answer.err and not (tmp_path / "maps").exists()

@@ -20,14 +20,18 @@ def main() -> None:
     parser.add_argument("--class", dest="class_name", type=str, metavar="NAME", help=class_help)
     output_help = "folder for the PNG files (default: RUN/explanations)"
     parser.add_argument("--output", type=str, metavar="DIR", help=output_help)
+    parser.add_argument(
+        "--check", action="store_true", help="measure whether the maps can be trusted, by up to 32 images"
+    )
     options = parser.parse_args()
-    from tlkeras.run.explain import explain_each, write_png
+    from tlkeras.run.explain import CHUNK, Explanation, check_maps, explain_each, write_png
     from tlkeras.run.load_run import load_run
 
     run = load_run(options.run)
     folder = Path(options.output).expanduser() if options.output else run.path / "explanations"
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--output was {folder}, which is a file. Give a folder.")
+    explained: list[Explanation] = []
     written = 0
     for number, one in enumerate(explain_each(run, options.paths, options.method, options.class_name), start=1):
         if one.error:
@@ -37,6 +41,9 @@ def main() -> None:
         path = folder / f"{number:04}_{Path(one.path).stem}_{options.method}.png"
         write_png(one, path)
         written += 1
+        explained += [one][: CHUNK - len(explained)]
         print(f"{one.path}  {one.label} {one.score:.3f}  {path}")
     if not written:
         raise UserError(f"None of these {run.modality.plural} can be read. Give others.")
+    if options.check:
+        print(check_maps(run, explained, options.method))

@@ -13,6 +13,7 @@ from tlkeras.errors import UserError
 from tlkeras.modalities.base import Modality, count_modalities, known_modalities, majority
 from tlkeras.modalities.image import ImageModality
 
+QUARANTINE = ".quarantine"  # where check_data.py --fix moves files; hidden, so that training ignores it
 # Folders that systems leave in others, in lower case: archives and trash, thumbnails.
 SYSTEM_FOLDERS = frozenset(
     ("__macosx", "@eadir", "#recycle", "@recycle", "$recycle.bin", "lost+found", "system volume information",
@@ -37,7 +38,7 @@ def find(root: Path, name: str, modality: type[Modality] | None = ImageModality)
     folders = _split_folders(root, notes, skipped)
     parts = {split: _class_examples(root, folders, split, modality, notes, skipped) for split in folders}
     examples = [example for part in _labeled(parts, folders, modality, notes).values() for example in part]
-    hidden = sorted(name.rstrip("/") for name in skipped if name.endswith("/"))
+    hidden = sorted(name.rstrip("/") for name in skipped if name.endswith("/") and name != f"{QUARANTINE}/")
     files = {name: count for name, count in sorted(skipped.items()) if not name.endswith("/")}
     if not examples:
         others = [other.count_noun(count) for other, count in count_modalities(files).items() if count]

@@ -5,10 +5,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from tlkeras.data.folder import QUARANTINE as FOLDER
 from tlkeras.errors import UserError
 from tlkeras.io.atomic import open_atomic
 
-FOLDER = ".quarantine"  # hidden, so that training ignores it
 MANIFEST = "manifest.json"
 
 

@@ -1,6 +1,5 @@
 """What an image model looked at: maps of the pixels that speak for a class, and checks whether to trust them."""
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
@@ -16,7 +15,7 @@ from tlkeras.models.keras_private import nested_io
 Method = Literal["grad-cam", "grad-cam++", "occlusion"]
 GRID = 7  # an image has GRID x GRID cells for occlusion, and a patch covers 2 x 2 of them
 OPACITY = 0.6  # of the overlay where a map is 1
-log = logging.getLogger("tlkeras")
+SINGLE_CELL = "The feature map has a single cell and shows the whole image. Use occlusion, or larger images."
 
 
 def class_maps(
@@ -93,10 +92,11 @@ def check_arguments(model: keras.Model, images: np.ndarray, classes: np.ndarray,
             f"The backbone {get_backbone(model).name} ends in a vector {tuple(shape)}, so {method} has no feature "
             'map to explain. Use the method "occlusion".'
         )
-    if shape[1:3] == (1, 1):
-        log.warning(
-            "The feature map has a single cell, so %s shows the whole image. Use occlusion, or larger images.", method
-        )
+
+
+def has_single_cell(model: keras.Model) -> bool:
+    """Return whether the backbone's feature map is of one cell, so that gradient maps show the whole image."""
+    return nested_io(model, get_backbone(model))[1].shape[1:3] == (1, 1)
 
 
 def class_logits(model: keras.Model, inside: Any, classes: Any) -> Any:
@@ -209,6 +209,12 @@ def sanity_check(
         model.set_weights(weights)
     pairs = zip(trained.reshape(len(trained), -1), shuffled.reshape(len(trained), -1), strict=True)
     return float(np.mean([spearmanr(*pair).statistic if all(map(np.ptp, pair)) else 0.0 for pair in pairs]))
+
+
+def random_maps(images: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Return maps `(N, H, W)` of random numbers, in GRID x GRID cells, with which those of a method are compared."""
+    cells = np.random.default_rng(seed).random((len(images), GRID, GRID, 1), "float32")
+    return tf.image.resize(cells, images.shape[1:3])[..., 0].numpy()
 
 
 def deletion_scores(

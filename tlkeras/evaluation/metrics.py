@@ -12,6 +12,7 @@ from tlkeras.evaluation.calibration import log_losses
 
 HIGH_BASELINE = 0.8  # accuracy without looking at the input from which the metrics say so
 TOP_K = (3, 5)  # for top-k accuracy, where there are more classes
+MAX_NAME = 45  # characters of a class, so that a line of the table has 80
 MAX_CONFUSED = 100  # classes; of more the confusion matrix would fill metrics.json
 
 
@@ -186,9 +187,10 @@ def metrics_table(values: dict[str, Any]) -> str:
 
 def class_table(classes: dict[str, dict[str, float]]) -> str:
     """Return the result of `per_class_metrics` as text, a line for each class."""
-    width = max(len("class"), *map(len, classes))
+    names = {name: name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…" for name in classes}
+    width = max(len("class"), *map(len, names.values()))
     lines = [f"{'class':<{width}}  precision  recall     f1  count"]
     for name, row in classes.items():
         numbers = f"{row['precision']:>9.3f}  {row['recall']:>6.3f}  {row['f1']:>5.3f}  {row['count']:>5,}"
-        lines.append(f"{name:<{width}}  {numbers}")
+        lines.append(f"{names[name]:<{width}}  {numbers}")
     return "\n".join(lines)

@@ -14,6 +14,7 @@ from tlkeras.config.fields import Task
 from tlkeras.evaluation import report_plots
 
 SHOWN = 16  # examples of a kind
+SHOWN_FOUND = 8  # images of a finding
 MAX_MATRIX = 12  # classes of a confusion matrix; of more the most confused pairs are listed
 MAX_ROWS = 30  # of a table of classes, and of pairs
 LABELS = {
@@ -36,6 +37,7 @@ class Examined:
     outputs: np.ndarray  # (N, K)
     targets: np.ndarray  # (N, K)
     images: Callable[[np.ndarray], np.ndarray] | None  # row numbers -> uint8 (M, H, W, 3); None for other data
+    find: Callable[[str], np.ndarray | None] = lambda name: None  # name of any example -> uint8 (H, W, 3), if known
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def environment() -> Environment:
     """Return the templates; all that is put into them is escaped."""
     loader = FileSystemLoader(Path(__file__).with_name("templates"))
     made = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    made.filters |= {"metric_label": metric_label, "number": number, "interval": interval}
+    made.filters |= {"metric_label": metric_label, "number": number, "interval": interval, "plain": plain}
     return made
 
 
@@ -97,6 +99,11 @@ def interval(values: dict[str, Any], name: str) -> str:
     """Return the 95 % interval of a metric as text; empty where there is none."""
     found = values.get("intervals_95", {}).get(name) or values.get(f"{name}_interval_95")
     return f"{number(float(found[0]))}–{number(float(found[1]))}" if found else ""
+
+
+def plain(text: str) -> str:
+    """Return text with what Markdown would take for markup escaped, for a cell of a table too."""
+    return re.sub(r"[\\`*|\[\]]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text.replace("\n", " "))
 
 
 def metric_names(metrics: dict[str, dict[str, Any]]) -> list[str]:
@@ -122,6 +129,7 @@ def render_report(facts: Facts, examined: Examined, draw_maps: MapMaker | None =
         notes=notes,
         plots=plots(facts, examined),
         metric_names=metric_names(facts.metrics),
+        found=[(finding, finding_cards(finding, examined)) for finding in facts.findings or []],
         class_rows=sorted(values.get("classes", {}).items(), key=lambda row: row[1]["f1"])[:MAX_ROWS],
         matrix=confusion_matrix(examined) if facts.task == "single_label" else None,
         max_matrix=MAX_MATRIX,
@@ -178,6 +186,12 @@ def cards(
         label = facts.classes[labels[row]] if facts.classes else "the predicted number"
         found.append(Card(str(examined.names[row]), describe(examined, facts, row, labels[row]), image, overlay, label))
     return found
+
+
+def finding_cards(finding: dict[str, Any], examined: Examined) -> list[Card]:
+    """Return the first images that the check of the data is about, those that are at hand."""
+    images = {name: examined.find(name) for name in finding["paths"][:SHOWN_FOUND]}
+    return [Card(name, "", report_plots.jpeg(image)) for name, image in images.items() if image is not None]
 
 
 def describe(examined: Examined, facts: Facts, row: int, label: int) -> str:

@@ -48,6 +48,10 @@ class Checked:
 
 def check_data(data: str, labels: bool, backbone: str, weights: str) -> Checked:
     """Look at all files and, unless `labels` is False, for probable label errors by the features of a backbone."""
+    if labels:
+        spec = get_backbone_spec(backbone)
+        if (chosen := spec.resolve_weights(weights)) != "imagenet":  # which may be missing without anyone's mistake
+            spec.check_weights(chosen, spec.default_size)
     listing = find_examples(data, training=False)
     looks = look_at_all(listing.examples)
     unreadable = [(one, look.reason) for one, look in zip(listing.examples, looks, strict=True) if look.reason]

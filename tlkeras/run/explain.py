@@ -1,7 +1,8 @@
 """Maps of what a run's model looked at in images, and PNG files of them."""
 
 import io
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from tlkeras.runtime import load_tensorflow
 if TYPE_CHECKING:
     from tlkeras.evaluation.explain import Method
 
+log = logging.getLogger("tlkeras")
 CHUNK = 32  # images in memory at once
 
 
@@ -69,7 +71,11 @@ def explain_each(run: Run, inputs: Any, method: "Method", class_name: str | None
     if not sources:
         raise UserError("Nothing was given for PATH. See explain.py --help.")
     load_tensorflow()
+    from tlkeras.evaluation.explain import SINGLE_CELL, has_single_cell
+
     model = load_model(run.path / "model.keras", outputs=len(run.classes) or 1)
+    if method != "occlusion" and has_single_cell(model):
+        log.warning("Note: %s", SINGLE_CELL)
     with progress(len(sources), f"Explaining {run.modality.plural}") as bar:
         for start in range(0, len(sources), CHUNK):
             chunk = sources[start : start + CHUNK]
@@ -101,6 +107,24 @@ def explain_chunk(model: Any, run: Run, chunk: list, method: "Method", class_nam
         label = run.classes[index] if run.classes else "value"
         found.append(Explanation(source.name, label, float(output[index]), pixels, heat))
     return found
+
+
+def check_maps(run: Run, explained: Sequence[Explanation], method: "Method") -> str:
+    """Return in two lines whether the maps of images can be trusted, by `sanity_check` and `deletion_scores`."""
+    from tlkeras.evaluation.explain import deletion_scores, random_maps, sanity_check
+
+    model = load_model(run.path / "model.keras", outputs=len(run.classes) or 1)
+    images, maps = (np.stack([getattr(one, name) for one in explained]) for name in ("image", "map"))
+    classes = np.array([run.classes.index(one.label) if run.classes else 0 for one in explained])
+    same = sanity_check(model, images, classes, method)
+    count = run.modality.count_noun(len(explained))
+    lines = [
+        f"Rank correlation with the maps of shuffled weights ({count}): {same:.2f}; near 1 they show nothing learned."
+    ]
+    if run.classes:
+        score, chance = (deletion_scores(model, images, classes, given).mean() for given in (maps, random_maps(images)))
+        lines.append(f"Deletion score: {score:.3f}, random maps {chance:.3f}; lower is better.")
+    return "\n".join(lines)
 
 
 def write_png(explanation: Explanation, path: Path) -> None:

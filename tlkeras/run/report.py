@@ -6,6 +6,7 @@ import json
 import logging
 import re
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ import numpy as np
 from tlkeras.config.fields import flag_name
 from tlkeras.config.train import TrainConfig
 from tlkeras.data.sources import short_name
+from tlkeras.errors import UserError
 from tlkeras.io.atomic import open_atomic
 from tlkeras.progress import passing
 from tlkeras.run.load_run import Run, load_run, read_text
@@ -23,6 +25,7 @@ from tlkeras.run.predictions import load_predictions
 if TYPE_CHECKING:
     import keras
 
+    from tlkeras.data.example import Example
     from tlkeras.data.pipeline import SplitData
     from tlkeras.data.prepare import PreparedData
     from tlkeras.evaluation.report import Examined, Facts
@@ -51,9 +54,9 @@ def report_training(
     part = splits[split]
     names = [data.examples[row].name for row in part.rows]
     images = (lambda rows: part.take(rows)[0]) if are_images(part.inputs) else None
-    if write_report(
-        folder, model, Examined(split, names, load_predictions(folder).of(split).outputs, part.targets, images)
-    ):
+    outputs = load_predictions(folder).of(split).outputs
+    examined = Examined(split, names, outputs, part.targets, images, find_by_name(data.examples, data.inputs))
+    if write_report(folder, model, examined):
         log.info("Report: %s", path / REPORT)
 
 
@@ -65,7 +68,8 @@ def report_evaluation(run: Run, model: "keras.Model", parts: dict[str, "Evaluate
     part = parts[split]
     names = [example.name for example in part.examples]
     images = (lambda rows: part.inputs[rows]) if are_images(part.inputs) else None
-    examined = Examined(split, names, part.outputs, part.targets, images)
+    find = find_by_name(part.examples, part.inputs)
+    examined = Examined(split, names, part.outputs, part.targets, images, find)
     metrics = {name: part.metrics for name, part in parts.items()}
     if data is None:
         return write_report(run.path, model, examined, metrics)
@@ -73,6 +77,12 @@ def report_evaluation(run: Run, model: "keras.Model", parts: dict[str, "Evaluate
     path = Path(str(data)).expanduser().resolve()
     folder = run.path / f"evaluation-{name}-{hashlib.blake2b(bytes(path), digest_size=3).hexdigest()}"
     return write_report(run.path, model, examined, metrics, folder)
+
+
+def find_by_name(examples: Sequence["Example"], inputs: Any) -> Callable[[str], np.ndarray | None]:
+    """Return a function that finds the image of an example by its name; None for one that is not among these."""
+    rows = {example.name: row for row, example in enumerate(examples)} if are_images(inputs) else {}
+    return lambda name: inputs[rows[name]] if name in rows else None
 
 
 def are_images(inputs: Any) -> bool:
@@ -109,8 +119,10 @@ def write_report(
 
 def draw_maps(model: "keras.Model", images: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Return images, uint8 `(N, H, W, 3)`, with what counted for these classes."""
-    from tlkeras.evaluation.explain import class_maps, overlay
+    from tlkeras.evaluation.explain import SINGLE_CELL, class_maps, has_single_cell, overlay
 
+    if has_single_cell(model):
+        raise UserError(SINGLE_CELL)
     return overlay(images, class_maps(model, images, classes))
 
 
