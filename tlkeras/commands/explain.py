@@ -20,9 +20,8 @@ def main() -> None:
     parser.add_argument("--class", dest="class_name", type=str, metavar="NAME", help=class_help)
     output_help = "folder for the PNG files (default: RUN/explanations)"
     parser.add_argument("--output", type=str, metavar="DIR", help=output_help)
-    parser.add_argument(
-        "--check", action="store_true", help="measure whether the maps can be trusted, by up to 32 images"
-    )
+    check_help = "measure whether the maps can be trusted, by up to 32 of the images"
+    parser.add_argument("--check", action="store_true", help=check_help)
     options = parser.parse_args()
     from tlkeras.run.explain import CHUNK, Explanation, check_maps, explain_each, write_png
     from tlkeras.run.load_run import load_run

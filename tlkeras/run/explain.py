@@ -118,12 +118,10 @@ def check_maps(run: Run, explained: Sequence[Explanation], method: "Method") -> 
     classes = np.array([run.classes.index(one.label) if run.classes else 0 for one in explained])
     same = sanity_check(model, images, classes, method)
     count = run.modality.count_noun(len(explained))
-    lines = [
-        f"Rank correlation with the maps of shuffled weights ({count}): {same:.2f}; near 1 they show nothing learned."
-    ]
+    lines = [f"Correlation with maps of shuffled weights: {same:.2f}; near 0 is good ({count})"]
     if run.classes:
         score, chance = (deletion_scores(model, images, classes, given).mean() for given in (maps, random_maps(images)))
-        lines.append(f"Deletion score: {score:.3f}, random maps {chance:.3f}; lower is better.")
+        lines.append(f"Deletion score: {score:.3f}, random maps {chance:.3f}; lower is better")
     return "\n".join(lines)
 
 
