@@ -2,10 +2,9 @@
 
 import csv
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -162,15 +161,13 @@ def compute_features(listing: DatasetListing, examples: list[Example], backbone:
     return np.asarray(arrays[0][:])
 
 
-def alike(features: np.ndarray) -> list[tuple[int, int, int]]:
-    """Return candidates for `confirmed`: pairs of images with nearly the same features `(N, C)`, with every crop."""
+def alike(features: np.ndarray) -> Iterator[tuple[int, int, int]]:
+    """Yield candidates for `confirmed`: pairs of images with nearly the same features `(N, C)`, with every crop."""
     unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-    pairs: list[tuple[int, int]] = []
     for start in range(0, len(unit), BLOCK):
-        ones, others = np.nonzero(unit[start : start + BLOCK] @ unit[start:].T > ALIKE)
-        pairs += zip((ones + start)[ones < others].tolist(), (others + start)[ones < others].tolist(), strict=True)
-    both = [*pairs, *((other, one) for one, other in pairs)]
-    return [(one, other, crop) for (one, other), crop in product(both, range(len(CROPS)))]
+        ones, others = np.nonzero(np.triu(unit[start : start + BLOCK] @ unit[start:].T > ALIKE, 1))
+        for one, other in zip((ones + start).tolist(), (others + start).tolist(), strict=True):
+            yield from ((*pair, crop) for pair in ((one, other), (other, one)) for crop in range(len(CROPS)))
 
 
 def find_label_errors(
