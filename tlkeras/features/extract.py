@@ -100,10 +100,10 @@ class ExtractionJob:
         """Return the shape of each array of features."""
         return [[self.views * len(self.data), *tensor.shape[1:]] for tensor in model.outputs]
 
-    def fill(self, engine: Engine, arrays: Sequence[np.ndarray | FileArray]) -> None:
+    def fill(self, engine: Engine, arrays: Sequence[np.ndarray | FileArray], title: str | None = None) -> None:
         """Compute the features into arrays; the next batch is augmented while one is computed."""
         done, count = 0, self.views * len(self.data)
-        with progress(count, f"Computing features of {self.data.modality.plural}") as bar:
+        with progress(count, title or f"Computing features of {self.data.modality.plural}") as bar:
             for inputs in self.batches():
                 parts = engine([inputs])
                 check_finite(parts, self.data)

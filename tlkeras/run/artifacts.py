@@ -71,8 +71,8 @@ def save_model(model: "keras.Model", path: Path, inputs: np.ndarray) -> None:
     import keras
 
     model.save(path)
-    before = model.predict_on_batch(inputs)
-    after = keras.models.load_model(path, safe_mode=True).predict_on_batch(inputs)
+    loaded = keras.models.load_model(path, safe_mode=True)
+    before, after = (np.asarray(each(keras.ops.convert_to_tensor(inputs), training=False)) for each in (model, loaded))
     difference = float(np.abs(before - after).max())
     if not difference <= 1e-6 * max(1.0, float(np.abs(before).max())):
         raise RuntimeError(f"The saved model differs from the trained one by {difference:.2g}; it must not be used.")

@@ -170,8 +170,8 @@ def train_variant(
     """
     import keras
 
-    from tlkeras.models.introspect import without_resizing
-    from tlkeras.run.train import build, evaluate_splits, predict_splits
+    from tlkeras.evaluation.outputs import head_outputs, pooled_features
+    from tlkeras.run.train import build, evaluate_splits
     from tlkeras.training.all_layers import train_all_layers
     from tlkeras.training.two_phase import train_two_phases
 
@@ -188,7 +188,7 @@ def train_variant(
         options = dataclasses.replace(config, seed=seed, cache_gb=0.0, finetune_epochs=epochs)
         train_two_phases(model, train, train, options)
     seconds = time.perf_counter() - start
-    outputs = predict_splits(without_resizing(model), {"test": splits["test"]}, config.batch_size)
+    outputs = head_outputs(model, pooled_features(model, {"test": splits["test"]}))
     metrics = evaluate_splits(outputs, splits, data.task)
     return metrics["test"]["accuracy"], seconds
 

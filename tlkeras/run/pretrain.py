@@ -37,10 +37,11 @@ def pretrain_and_write(
 ) -> None:
     """Train, evaluate, and write weights with their model card, and the model as `scripts/train.py` writes it."""
     from tlkeras.data.pipeline import split_data
+    from tlkeras.evaluation.outputs import head_outputs, pooled_features
     from tlkeras.models.builders import build_classifier
     from tlkeras.models.freezing import set_trainable
-    from tlkeras.models.introspect import get_backbone, without_resizing
-    from tlkeras.run.train import evaluate_splits, log_metrics, predict_splits
+    from tlkeras.models.introspect import get_backbone
+    from tlkeras.run.train import COMPARED, evaluate_splits, log_metrics
     from tlkeras.training.all_layers import train_all_layers
 
     initial = initial_weights(spec, config.weights, weights_hash)
@@ -55,12 +56,12 @@ def pretrain_and_write(
     )  # fmt: skip
     history = train_all_layers(model, splits["train"], splits["validation"], config, Checkpoints(folder / CHECKPOINTS))
     evaluated = {name: split for name, split in splits.items() if name != "train"}
-    outputs = predict_splits(without_resizing(model), evaluated, config.batch_size)
+    outputs = head_outputs(model, pooled_features(model, evaluated))
     metrics = evaluate_splits(outputs, evaluated, data.task)
     weights = folder / f"{spec.name}.weights.h5"
     get_backbone(model).save_weights(weights)
     set_trainable(model, "none")
-    save_run(model, config, data, splits["validation"].first(16)[0], folder, {})
+    save_run(model, config, data, splits["validation"].first(COMPARED)[0], folder, {})
     write_table(folder / "history.csv", history)
     write_json(folder / "metrics.json", metrics)
     write_model_card(weights, config, data, metrics, sum(epoch["seconds"] for epoch in history), initial)

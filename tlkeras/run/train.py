@@ -1,8 +1,7 @@
 """The work of `scripts/train.py`: options in, a run's folder out."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from tlkeras.config.train import TrainConfig, with_epochs
 from tlkeras.data.loading import available_cores
 from tlkeras.data.prepare import PreparedData, name_data
 from tlkeras.errors import UserError
+from tlkeras.io.arrays import FileArray
 from tlkeras.progress import passing
 from tlkeras.run.artifacts import MODEL, check_reload, save_run, versions, write_json, write_table
 from tlkeras.run.folder import CHECKPOINTS
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tlkeras.data.pipeline import SplitData
     from tlkeras.training.two_phase import TrainingResult
 
+COMPARED = 4  # examples on which the saved model is compared with the trained one
 log = logging.getLogger("tlkeras")
 
 
@@ -141,19 +142,21 @@ def evaluate_and_write(
     given: Extensions, result: "TrainingResult",
 ) -> dict[str, dict[str, Any]]:  # fmt: skip
     """Calibrate and evaluate a trained model, write it and all that is known of it, and return the metrics."""
+    from tlkeras.evaluation.outputs import head_outputs, pooled_features
     from tlkeras.evaluation.plots import plot_history
-    from tlkeras.models.introspect import without_resizing
 
-    calibration = calibrate(model, splits["validation"], config, data.task)
-    outputs = predict_splits(without_resizing(model), splits, config.batch_size)
+    features = pooled_features(model, splits, config)
+    outputs = head_outputs(model, features)
+    calibration = calibrate(model, outputs["validation"], splits["validation"].targets, config, data.task)
+    outputs = head_outputs(model, features)  # once more, calibrated
     thresholds = find_thresholds(outputs["validation"], splits["validation"], config, data.task)
     metrics = evaluate_splits(outputs, splits, data.task, given.metrics, thresholds)
     with passing("Saving"):
-        save_run(model, config, data, splits["validation"].first(16)[0], folder, given.names())
+        save_run(model, config, data, splits["validation"].first(COMPARED)[0], folder, given.names())
     save_predictions(folder, data, {name: split.targets for name, split in splits.items()}, outputs)
     if thresholds:
         write_json(folder / THRESHOLDS, thresholds)
-    save_known(model, splits, config, folder)
+    save_known(features, splits, data.task, folder)
     write_table(folder / "history.csv", result.history)
     plot_history(result.history, result.epoch, folder / "curves.png")
     metadata = {
@@ -195,29 +198,13 @@ def build(config: TrainConfig, spec: BackboneSpec, train: "SplitData", head: Any
     return model
 
 
-def predict_splits(model: "keras.Model", splits: dict[str, "SplitData"], batch_size: int) -> dict[str, np.ndarray]:
-    """Return the outputs `(N, K)` of each split by its name: every example once, without augmentation.
-
-    The model takes decoded examples, such as resized pixels `(B, S, S, 3)`.
-    """
-    from tlkeras.data.pipeline import evaluation_batches
-
-    outputs = {}
-    for name, split in splits.items():
-        with passing(f"Evaluating {name} {split.modality.plural}"):
-            outputs[name] = model.predict(evaluation_batches(split, batch_size), verbose=0)
-    return outputs
-
-
-def calibrate(model: "keras.Model", validation: "SplitData", config: TrainConfig, task: Task) -> Any:
-    """Calibrate a model in place where its validation examples allow it; return what `metrics.json` says about it."""
+def calibrate(model: "keras.Model", outputs: np.ndarray, targets: np.ndarray, config: TrainConfig, task: Task) -> Any:
+    """Calibrate a model in place where its validation outputs `(N, K)` allow it; return what `metrics.json` says."""
     from tlkeras.evaluation.calibration import choose_calibration
-    from tlkeras.models.introspect import without_resizing
 
     if config.calibration == "none":
         return "switched off"
-    outputs = predict_splits(without_resizing(model), {"validation": validation}, config.batch_size)["validation"]
-    calibration, values = choose_calibration(outputs, validation.targets, task)
+    calibration, values = choose_calibration(outputs, targets, task)
     if calibration is not None:
         calibration.fold_into(model.get_layer("output"))
         log.info("Calibrated on validation: expected calibration error %.3f before, %.3f after.",
@@ -234,21 +221,17 @@ def find_thresholds(outputs: np.ndarray, validation: "SplitData", config: TrainC
     return choose_thresholds(outputs, validation.targets, task, validation.classes, config.wanted_accuracy)
 
 
-def save_known(model: "keras.Model", splits: dict[str, "SplitData"], config: TrainConfig, folder: Path) -> None:
+def save_known(
+    features: Mapping[str, np.ndarray | FileArray], splits: dict[str, "SplitData"], task: Task, folder: Path
+) -> None:
     """Write what tells an example of none of the classes by its features, where there are enough of one label."""
-    import keras
-
     from tlkeras.evaluation.known import MAX_EXAMPLES, MIN_EXAMPLES, fit_known
-    from tlkeras.models.introspect import decoded_input
 
     train, validation = splits["train"], splits["validation"]
-    if config.task != "single_label" or len(validation) < MIN_EXAMPLES:
+    if task != "single_label" or len(validation) < MIN_EXAMPLES:
         return
-    pooled = keras.Model(decoded_input(model), model.get_layer("pool").output)
     rows = np.unique(np.linspace(0, len(train) - 1, MAX_EXAMPLES).astype(int))
-    sample = replace(train, rows=train.rows[rows], targets=train.targets[rows])
-    features = predict_splits(pooled, {"train": sample, "validation": validation}, config.batch_size)
-    fit_known(features["train"], sample.targets, features["validation"]).save(folder)
+    fit_known(features["train"][rows], train.targets[rows], features["validation"][:]).save(folder)
 
 
 def evaluate_splits(
