@@ -244,12 +244,13 @@ class Comparison:
 
     def compiled(self, part, phase: int, steps: int):
         """Return all that a training step changes, and what it was at first; compile where the steps are others."""
-        from tlkeras.training.optimizers import make_optimizer
+        from tlkeras.training.optimizers import make_optimizer, make_schedule
         from tlkeras.training.phase import compile_part
 
         if getattr(self, f"steps_{phase}", None) != steps:
             rate = (self.training.head_learning_rate, self.training.finetune_learning_rate)[phase]
-            optimizer = make_optimizer(self.model, self.training, rate, steps)
+            schedule = make_schedule(rate, steps, self.training.warmup)
+            optimizer = make_optimizer(self.model, self.training, schedule)
             state = compile_part(self.model, part, optimizer, 0.0, Extensions())
             setattr(self, f"steps_{phase}", steps)
             setattr(self, f"state_{phase}", (state, [np.asarray(variable).copy() for variable in state]))

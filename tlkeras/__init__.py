@@ -39,6 +39,10 @@ _HOMES = {
     "compute_metrics": "tlkeras.evaluation.metrics",
     "per_class_metrics": "tlkeras.evaluation.metrics",
     "plot_history": "tlkeras.evaluation.plots",
+    # [part: learning-rate]
+    "find_learning_rates": "tlkeras.training.learning_rate",
+    "plot_learning_rates": "tlkeras.training.learning_rate",
+    # [/part]
     # [part: explain]
     "explain": "tlkeras.run.explain",
     "class_maps": "tlkeras.evaluation.explain",

@@ -27,8 +27,8 @@ def rates(steps: int, **options) -> np.ndarray:
 
 def moved(model: keras.Model, gradient: float, rate: float = 0.01, **options) -> dict[str, float]:
     """Return how far one step with this gradient everywhere moves each weight; it must be the same in all of it."""
-    settings = {"schedule": "constant", "warmup": 0.0, "layer_decay": 1.0, "weight_decay": 0.0} | options
-    optimizer = make_optimizer(model, TrainingOptions(**settings), rate, 10)
+    settings = {"layer_decay": 1.0, "weight_decay": 0.0} | options
+    optimizer = make_optimizer(model, TrainingOptions(**settings), rate)
     before = {weight.path: np.array(weight) for weight in model.trainable_weights}
     optimizer.apply(
         [keras.ops.full(weight.shape, gradient) for weight in model.trainable_weights], model.trainable_weights
@@ -89,7 +89,7 @@ def test_weight_decay_shrinks_kernels_only(model, optimizer, decays):
 def test_float16_scales_its_loss(tiny):
     model = build_classifier("Tiny", 3, weights="none", precision="mixed_float16")
     options = TrainingOptions(layer_decay=1.0)
-    assert isinstance(make_optimizer(model, options, 0.1, 10), keras.optimizers.LossScaleOptimizer)
+    assert isinstance(make_optimizer(model, options, 0.1), keras.optimizers.LossScaleOptimizer)
 
 
 @pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
@@ -97,7 +97,7 @@ def test_mixed_precision_trains(tiny, colored, precision):
     data = colored(12)
     model = build_classifier("Tiny", 3, weights="none", precision=precision, dropout=0.0)
     set_trainable(model, "all")
-    optimizer = make_optimizer(model, TrainingOptions(layer_decay=1.0, warmup=0.0, schedule="constant"), 0.01, 30)
+    optimizer = make_optimizer(model, TrainingOptions(layer_decay=1.0), 0.01)
     model.compile(optimizer, "categorical_crossentropy", jit_compile=False)
     losses = [model.train_on_batch(data.inputs, data.targets) for _ in range(30)]
     assert losses[-1] < 0.8 * losses[0]

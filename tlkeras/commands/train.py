@@ -11,4 +11,8 @@ def main() -> None:
     from tlkeras.run.train import train
 
     run = train(config)
+    # [part: learning-rate]
+    if config.find_learning_rates:
+        return
+    # [/part]
     print(f"Next: {command_line('evaluate', run)}\n      {command_line('predict', run)} PATH...")

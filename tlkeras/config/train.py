@@ -263,6 +263,12 @@ class RunOptions(Options):
 class TrainConfig(RunOptions, EvaluationOptions, TrainingOptions, ModelOptions, DataOptions):
     """All options of `scripts/train.py`."""
 
+    # [part: learning-rate]
+    find_learning_rates: bool = option(
+        False, "only test learning rates for both phases, plot them into learning_rates.png here, and stop"
+    )
+
+    # [/part]
     # [part: tracking]
     track: Literal["none", "tensorboard", "mlflow"] = option(
         "none", "send options, metrics of each epoch and curves to TensorBoard (RUN/tensorboard) or MLflow (./mlruns, "

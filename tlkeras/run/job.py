@@ -43,11 +43,7 @@ def run_job(job: Job, config: Any, spec: BackboneSpec, data: Any = None) -> Path
 
     What can be wrong is checked in the order of what it costs: options, files, examples, and only then TensorFlow.
     """
-    check_applicable(config, "provider", spec.provider, f"the backbone is {spec.name}")
-    spec = spec.configure(**{name: getattr(config, name) for name in spec.own_options})
-    config = dataclasses.replace(config, weights=spec.resolve_weights(config.weights))
-    spec.check(config.weights, config.image_size)
-    check_unfreeze(config, spec)
+    config, spec = configure(config, spec)
     name = f"{job.prefix} {short_name(config.data)}".strip()
     path = choose_run_dir(config.run_dir, config.overwrite, job.result if config.resume else None, name, spec.name)
     if config.resume and is_complete(path, job.result):
@@ -59,6 +55,16 @@ def run_job(job: Job, config: Any, spec: BackboneSpec, data: Any = None) -> Path
         job.work(*prepare(job, config, spec, path, folder, data))
     print(f"{job.title}: {path / job.shown}")
     return path
+
+
+def configure(config: Any, spec: BackboneSpec) -> tuple[Any, BackboneSpec]:
+    """Return options and backbone as each knows the other; refuse what can be refused before any file is read."""
+    check_applicable(config, "provider", spec.provider, f"the backbone is {spec.name}")
+    spec = spec.configure(**{name: getattr(config, name) for name in spec.own_options})
+    config = dataclasses.replace(config, weights=spec.resolve_weights(config.weights))
+    spec.check(config.weights, config.image_size)
+    check_unfreeze(config, spec)
+    return config, spec
 
 
 def prepare(job: Job, config: Any, spec: BackboneSpec, path: Path, folder: Path, data: Any = None) -> tuple:

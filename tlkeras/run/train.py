@@ -67,7 +67,7 @@ def train(
         **options: any other option of `TrainConfig`, such as `image_size=128`.
 
     Returns:
-        The run's folder.
+        The run's folder; with `find_learning_rates` the file of the plot.
 
     Raises:
         UserError: for a mistake in options or data; nothing is left behind.
@@ -80,9 +80,16 @@ def train(
     chosen, data = name_data(make_config(config, epochs, options), data)
     chosen.check()
     given = Extensions(callbacks, loss, metrics, head, augment, backbone)
+    spec = get_backbone_spec(chosen.backbone if backbone is None else backbone)
+    # [part: learning-rate]
+    if chosen.find_learning_rates:
+        from tlkeras.run.learning_rate import suggest_rates
+
+        return suggest_rates(chosen, spec, data, given)
+    # [/part]
     work = partial(train_and_write, given=given)
     job = Job("Run", MODEL, work, stored_params=stored_params, given=given.names())
-    return run_job(job, chosen, get_backbone_spec(chosen.backbone if backbone is None else backbone), data)
+    return run_job(job, chosen, spec, data)
 
 
 def make_config(config: TrainConfig | None, epochs: Any, options: dict[str, Any]) -> TrainConfig:

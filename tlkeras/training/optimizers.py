@@ -43,10 +43,9 @@ class StagedSGD(StagewiseLearningRate, keras.optimizers.SGD):
 
 
 def make_optimizer(
-    model: keras.Model, options: TrainingOptions, learning_rate: float, steps: int
+    model: keras.Model, options: TrainingOptions, schedule: keras.optimizers.schedules.LearningRateSchedule | float
 ) -> keras.optimizers.Optimizer:
     """Return a new optimizer for one phase of a model, whose trainable layers are set already."""
-    schedule = make_schedule(learning_rate, steps, options.warmup, constant=options.schedule == "constant")
     assert options.layer_decay is not None  # see `TrainingOptions.with_defaults`
     scales = lr_scales(model, options.layer_decay)
     if options.optimizer == "sgd":

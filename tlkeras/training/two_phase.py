@@ -20,7 +20,7 @@ from tlkeras.training.callbacks import HistoryLogger, Logs, RestoreBestWeights
 from tlkeras.training.checkpoint import Checkpoint, Checkpoints, assign_all, to_numpy
 from tlkeras.training.extensions import resolve_extensions
 from tlkeras.training.given_data import fit_to_model
-from tlkeras.training.optimizers import make_optimizer
+from tlkeras.training.optimizers import make_optimizer, make_schedule
 from tlkeras.training.phase import TITLES, Phase, PhaseInputs, compile_part, fit
 from tlkeras.training.phase_inputs import prepare_phases
 
@@ -158,7 +158,8 @@ def train_phase(
     fingerprint = {"frozen": frozen.digest(), "cached": {name: of_phase.cached for name, of_phase in inputs.items()}}
     ran = inputs[phase.name]
     steps = ran.steps * (phase.last_epoch - phase.first_epoch)
-    optimizer = make_optimizer(model, options, phase.learning_rate, steps)
+    schedule = make_schedule(phase.learning_rate, steps, options.warmup, constant=options.schedule == "constant")
+    optimizer = make_optimizer(model, options, schedule)
     variables = compile_part(model, ran.part, optimizer, options.label_smoothing, given)
     best, first_epoch, spent = RestoreBestWeights(options.monitor, options.patience), phase.first_epoch, 0.0
     if saved:
