@@ -53,7 +53,7 @@ def stage_table(name: str) -> str:
     """Return the stages of a backbone, of a run's model or of a `.keras` file; refuse anything else."""
     path = Path(name).expanduser()
     if path.is_dir():
-        path = load_run(name).path / "model.keras"
+        path = load_run(name).model_file
     elif name.endswith(".keras"):
         check_model_file(path)
     elif path.is_file():

@@ -110,7 +110,7 @@ def common_rows(
 
 def describe(run: Run, latency: bool) -> dict[str, Any]:
     """Return what a run is, how large its model is, and how long one example takes."""
-    file = run.path / "model.keras"
+    file = run.model_file
     return {
         "run": str(run.path),
         "data": run.config["data"],
@@ -138,7 +138,7 @@ def median_seconds(run: Run) -> float:
     """Return the median time of one example through a compiled model, as a server would call it."""
     import tensorflow as tf
 
-    model = load_model(run.path / "model.keras")
+    model = load_model(run.model_file)
     inputs = tf.zeros((1, *run.modality.shape), model.inputs[0].dtype)  # of texts, one that is empty
     call = tf.function(lambda batch: model(batch, training=False))
     seconds = []

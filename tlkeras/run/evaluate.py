@@ -85,7 +85,7 @@ def evaluate_run(
     from tlkeras.evaluation.metrics import compute_metrics
     from tlkeras.evaluation.thresholds import accepted_metrics
 
-    model = load_model(run.path / "model.keras", outputs=len(run.classes) or 1)
+    model = load_model(run.model_file, outputs=len(run.classes) or 1)
     evaluated = {}
     for name, part in decoded.items():
         targets = make_targets(part.examples, run.task, run.classes)

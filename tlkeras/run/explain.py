@@ -69,7 +69,7 @@ def explain_each(run: Run, inputs: Any, method: "Method", class_name: str | None
     if not sources:
         raise UserError("Nothing was given for PATH. See explain.py --help.")
     load_tensorflow()
-    model = load_model(run.path / "model.keras", outputs=len(run.classes) or 1)
+    model = load_model(run.model_file, outputs=len(run.classes) or 1)
     with progress(len(sources), f"Explaining {run.modality.plural}") as bar:
         for start in range(0, len(sources), CHUNK):
             chunk = sources[start : start + CHUNK]

@@ -1,0 +1,92 @@
+"""A trained model as nothing but inference: what every format is converted from.
+
+The antialiased resize of `keras.layers.Resizing` has no operator in LiteRT, ONNX or OpenVINO. It is linear and works on
+each axis alone, so here it is two products with matrices that are computed from the size of the images.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2  # no public name
+
+from tlkeras.models.introspect import decoded_input, num_features
+
+Outputs = dict[str, tf.Tensor]
+
+
+class InferenceModel(tf.Module):
+    """A model without training, from raw images, or other decoded examples, to outputs and features.
+
+    Attributes:
+        model: from decoded examples, such as images `(B, S, S, 3)`, to outputs and, where it has them, features.
+        names: of the outputs: "probabilities" (of regression "values"), then perhaps "features".
+        decoded: what `from_decoded` takes.
+        raw: what a call takes; for images these of any size, uint8 `(B, H, W, 3)`.
+    """
+
+    def __init__(self, trained: keras.Model, shape: Sequence[int], dtype: str, names: Sequence[str]) -> None:
+        """Take a trained model, shape and dtype of one decoded example, and the names of the outputs."""
+        super().__init__(name="inference")
+        outputs = [trained.output, *([trained.get_layer("pool").output] if num_features(trained) else [])]
+        self.model = keras.Model(decoded_input(trained), outputs)
+        self.names = list(names)
+        self.is_image = len(shape) == 3
+        name = "images" if self.is_image else "inputs"
+        self.decoded = tf.TensorSpec((None, *shape), "string" if dtype == "object" else dtype, name)
+        self.raw = tf.TensorSpec((None, None, None, 3), dtype, name) if self.is_image else self.decoded
+
+    def from_decoded(self, inputs: tf.Tensor) -> Outputs:
+        """Return outputs `(B, K)` and features `(B, C)`, float32, by their names."""
+        outputs = keras.tree.flatten(self.model(inputs, training=False))
+        return {name: tf.cast(output, "float32") for name, output in zip(self.names, outputs, strict=True)}
+
+    def __call__(self, inputs: tf.Tensor) -> Outputs:
+        """Do the same for raw examples."""
+        if self.is_image:
+            inputs = center_crop_resize(inputs, self.decoded.shape[1])
+        return self.from_decoded(inputs)
+
+
+def freeze(function: Callable[[tf.Tensor], Outputs], spec: tf.TensorSpec) -> Any:
+    """Return a `tf.function` whose weights are constants of its graph, as every converter takes it.
+
+    What holds a vocabulary cannot be frozen, and is returned with its variables.
+    """
+    plain = tf.function(function, input_signature=[spec])
+    concrete = plain.get_concrete_function()
+    frozen = convert_variables_to_constants_v2(concrete)
+    if len(frozen.inputs) != 1:
+        return plain
+    names = sorted(concrete.structured_outputs)  # the order in which TensorFlow flattens a dict
+    return tf.function(lambda inputs: dict(zip(names, frozen(inputs), strict=True)), input_signature=[spec])
+
+
+def center_crop_resize(images: tf.Tensor, size: int) -> tf.Tensor:
+    """Resize the largest center square of images `(B, H, W, 3)` to float32 `(B, size, size, 3)`.
+
+    Equal to `keras.layers.Resizing(size, size, crop_to_aspect_ratio=True, antialias=True)` but for rounding.
+    """
+    shape = tf.shape(images)
+    height, width = shape[1], shape[2]
+    side = tf.minimum(height, width)
+    rows, columns = resize_matrix(height, side, size), resize_matrix(width, side, size)
+    lines = tf.reshape(tf.cast(images, "float32"), tf.stack([-1, height, 3 * width]))
+    lines = tf.reshape(tf.matmul(rows[None], lines), tf.stack([-1, size, width, 3]))
+    lines = tf.reshape(tf.transpose(lines, [0, 1, 3, 2]), tf.stack([-1, width]))
+    squares = tf.reshape(tf.matmul(lines, columns, transpose_b=True), [-1, size, 3, size])
+    return tf.transpose(squares, [0, 1, 3, 2])
+
+
+def resize_matrix(length: tf.Tensor, side: tf.Tensor, size: int) -> tf.Tensor:
+    """Return the weights `(size, length)` that make `size` pixels of the center `side` pixels of an axis.
+
+    It is the triangle filter, widened where the axis is reduced, of `tf.image.resize(antialias=True)`.
+    """
+    scale = tf.cast(side, "float32") / size
+    pixels = tf.cast(tf.range(length) - (length - side) // 2, "float32") + 0.5
+    centers = (tf.range(size, dtype="float32") + 0.5) * scale
+    weights = tf.nn.relu(1.0 - tf.abs(pixels[None] - centers[:, None]) / tf.maximum(scale, 1.0))
+    weights *= tf.cast((pixels > 0.0) & (pixels < tf.cast(side, "float32")), "float32")[None]
+    return weights / tf.reduce_sum(weights, axis=1, keepdims=True)
