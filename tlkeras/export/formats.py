@@ -10,11 +10,12 @@ from tlkeras.errors import UserError
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far an artifact may be from the trained model on validation examples."""
+    """How far an artifact may be from the trained model on validation examples; one example is always allowed."""
 
-    difference: float  # greatest difference of a probability; of regression relative to the range of the values
-    agreement: float = 1.0  # lowest fraction of examples with the same most likely class
-    accuracy: float = 0.0  # how much lower the accuracy may be
+    max_difference: float = 1.0  # of a probability; of regression relative to the range of the values
+    mean_difference: float = 1.0
+    agreement: float = 0.999  # fraction of examples that both decide alike
+    lost_accuracy: float = 0.0  # fraction of examples by which fewer are right
 
 
 @dataclass(frozen=True)
@@ -30,18 +31,19 @@ class Format:
     converter: tuple[str, ...] = ()  # packages that convert, beside these
 
 
+EXACT = Tolerance(max_difference=1e-4)
 FORMATS = {
     "saved-model": Format(
         "TensorFlow SavedModel", "tlkeras.export.saved_model", "1/saved_model.pb",
-        {"float32": Tolerance(1e-4)}, None, ("tensorflow",),
+        {"float32": EXACT}, None, ("tensorflow",),
     ),
     "litert": Format(
         "LiteRT", "tlkeras.export.litert", "model.tflite",
         {
-            "float32": Tolerance(1e-4),
-            "float16": Tolerance(0.05, 0.99, 0.01),
-            "dynamic": Tolerance(0.2, 0.98, 0.01),
-            "int8": Tolerance(0.5, 0.97, 0.01),
+            "float32": EXACT,
+            "float16": Tolerance(mean_difference=0.01, agreement=0.99, lost_accuracy=0.01),
+            "dynamic": Tolerance(mean_difference=0.03, agreement=0.98, lost_accuracy=0.01),
+            "int8": Tolerance(mean_difference=0.05, agreement=0.97, lost_accuracy=0.01),
         },
         "export-litert", ("ai_edge_litert",), ("tensorflow",),
     ),

@@ -13,6 +13,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from tlkeras.models.introspect import decoded_input, num_features
 
+RESIZE = "center_crop_resize"  # begins the names of the operations that do it
 Outputs = dict[str, tf.Tensor]
 
 
@@ -45,7 +46,8 @@ class InferenceModel(tf.Module):
     def __call__(self, inputs: tf.Tensor) -> Outputs:
         """Do the same for raw examples."""
         if self.is_image:
-            inputs = center_crop_resize(inputs, self.decoded.shape[1])
+            with tf.name_scope(RESIZE):
+                inputs = center_crop_resize(inputs, self.decoded.shape[1])
         return self.from_decoded(inputs)
 
 
@@ -66,27 +68,27 @@ def freeze(function: Callable[[tf.Tensor], Outputs], spec: tf.TensorSpec) -> Any
 def center_crop_resize(images: tf.Tensor, size: int) -> tf.Tensor:
     """Resize the largest center square of images `(B, H, W, 3)` to float32 `(B, size, size, 3)`.
 
-    Equal to `keras.layers.Resizing(size, size, crop_to_aspect_ratio=True, antialias=True)` but for rounding.
+    Equal to `keras.layers.Resizing(size, size, crop_to_aspect_ratio=True, antialias=True)` but for rounding. No shape
+    depends on a value, so that LiteRT knows all shapes before it runs and can use its fast kernels.
     """
-    shape = tf.shape(images)
-    height, width = shape[1], shape[2]
-    side = tf.minimum(height, width)
-    rows, columns = resize_matrix(height, side, size), resize_matrix(width, side, size)
-    lines = tf.reshape(tf.cast(images, "float32"), tf.stack([-1, height, 3 * width]))
-    lines = tf.reshape(tf.matmul(rows[None], lines), tf.stack([-1, size, width, 3]))
-    lines = tf.reshape(tf.transpose(lines, [0, 1, 3, 2]), tf.stack([-1, width]))
-    squares = tf.reshape(tf.matmul(lines, columns, transpose_b=True), [-1, size, 3, size])
-    return tf.transpose(squares, [0, 1, 3, 2])
+    down, across = (tf.ones_like(line, "float32") for line in (images[0, :, 0, 0], images[0, 0, :, 0]))
+    rows, columns = resize_matrix(down, across, size), resize_matrix(across, down, size)
+    planes = tf.transpose(tf.cast(images, "float32"), [0, 3, 1, 2])
+    planes = tf.matmul(rows[None, None], tf.matmul(planes, columns[None, None], transpose_b=True))
+    return tf.transpose(planes, [0, 2, 3, 1])
 
 
-def resize_matrix(length: tf.Tensor, side: tf.Tensor, size: int) -> tf.Tensor:
-    """Return the weights `(size, length)` that make `size` pixels of the center `side` pixels of an axis.
+def resize_matrix(along: tf.Tensor, other: tf.Tensor, size: int) -> tf.Tensor:
+    """Return the weights `(size, L)` that make `size` pixels of the center square's pixels along one axis.
 
-    It is the triangle filter, widened where the axis is reduced, of `tf.image.resize(antialias=True)`.
+    Ones `(L,)` and `(M,)` tell the length of the axis and of the other one. It is the triangle filter, widened where
+    the axis is reduced, of `tf.image.resize(antialias=True)`.
     """
-    scale = tf.cast(side, "float32") / size
-    pixels = tf.cast(tf.range(length) - (length - side) // 2, "float32") + 0.5
+    length = tf.reduce_sum(along)
+    side = tf.minimum(length, tf.reduce_sum(other))
+    scale = side / size
+    pixels = tf.cumsum(along) - 0.5 - tf.floor((length - side) / 2)
     centers = (tf.range(size, dtype="float32") + 0.5) * scale
     weights = tf.nn.relu(1.0 - tf.abs(pixels[None] - centers[:, None]) / tf.maximum(scale, 1.0))
-    weights *= tf.cast((pixels > 0.0) & (pixels < tf.cast(side, "float32")), "float32")[None]
+    weights *= tf.cast((pixels > 0.0) & (pixels < side), "float32")[None]
     return weights / tf.reduce_sum(weights, axis=1, keepdims=True)

@@ -39,11 +39,18 @@ def decide(outputs: np.ndarray, task: Task) -> np.ndarray:
 
 def out_of_tolerance(found: dict[str, Any], tolerance: Tolerance) -> str | None:
     """Return how a comparison is beyond the tolerance, in words; None where it is not."""
-    if not found["max_difference"] <= tolerance.difference:  # NaN as well
-        return f"outputs differ by up to {found['max_difference']:.2g}, and {tolerance.difference:g} is allowed"
-    if found.get("agreement", 1.0) < tolerance.agreement:
-        return f"{found['agreement']:.1%} of the decisions agree, and {tolerance.agreement:.0%} must"
-    lost = found.get("accuracy_trained", 0.0) - found.get("accuracy", 0.0)
-    if lost > tolerance.accuracy + 1e-9:
-        return f"the accuracy is lower by {lost:.3f}, and {tolerance.accuracy:g} is allowed"
+    for kind in ("max", "mean"):
+        difference, allowed = found[f"{kind}_difference"], getattr(tolerance, f"{kind}_difference")
+        if not difference <= allowed:  # NaN as well
+            return f"the {kind} difference of outputs is {difference:.2g}, and {allowed:g} is allowed"
+    if "agreement" in found and beyond(1 - found["agreement"], 1 - tolerance.agreement, found["count"]):
+        return f"{found['agreement']:.1%} of the decisions agree, and {tolerance.agreement:.1%} must"
+    lost = found.get("trained_accuracy", 0.0) - found.get("accuracy", 0.0)
+    if beyond(lost, tolerance.lost_accuracy, found["count"]):
+        return f"the accuracy is lower by {lost:.3f}, and {tolerance.lost_accuracy:g} is allowed"
     return None
+
+
+def beyond(fraction: float, allowed: float, count: int) -> bool:
+    """Return whether a fraction of so many examples is more than allowed, and more than one example."""
+    return fraction * count > max(allowed * count, 1) + 1e-6

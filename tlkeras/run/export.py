@@ -179,7 +179,7 @@ def compare(run: Run, trained: Any, measured: Measured, examples: Examples) -> d
     found = compare_outputs(reference, measured.outputs, run.task)
     if run.task != "regression":
         found["accuracy"] = accuracy(measured.outputs, examples.targets, run.task)
-        found["accuracy_trained"] = accuracy(reference, examples.targets, run.task)
+        found["trained_accuracy"] = accuracy(reference, examples.targets, run.task)
     if measured.raw:
         whole = np.stack([trained.predict_on_batch(image[None])[0] for image in examples.raw])
         found["own_size"] = compare_outputs(whole, np.stack(measured.raw), run.task)
@@ -207,7 +207,7 @@ def as_text(path: Path, parity: dict[str, Any]) -> str:
         low, high = parity["agreement_95"]
         lines.append(f"Agreement with the trained model: {parity['agreement']:.3f} of {parity['count']:,} "
                      f"(95% CI {low:.3f}–{high:.3f}), greatest difference {parity['max_difference']:.2g}")  # fmt: skip
-        lines.append(f"Accuracy: {parity['accuracy']:.3f}, of the trained model {parity['accuracy_trained']:.3f}")
+        lines.append(f"Accuracy: {parity['accuracy']:.3f}, of the trained model {parity['trained_accuracy']:.3f}")
     else:
         lines.append(f"Greatest difference from the trained model: {parity['max_difference']:.2g} of the range")
     times = ", ".join(f"{value:g} ms at batch {size}" for size, value in parity["milliseconds"].items())
