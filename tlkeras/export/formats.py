@@ -47,6 +47,15 @@ FORMATS = {
         },
         "export-litert", ("ai_edge_litert",), ("tensorflow",),
     ),
+    "onnx": Format(
+        "ONNX", "tlkeras.export.onnx", "model.onnx",
+        {"float32": EXACT}, "export-onnx", ("onnxruntime",), ("tensorflow", "onnx", "tf2onnx"),
+    ),
+    "openvino": Format(
+        "OpenVINO", "tlkeras.export.openvino", "model.xml",
+        {"float32": EXACT, "int8": Tolerance(mean_difference=0.05, agreement=0.97, lost_accuracy=0.01)},
+        "export-openvino", ("openvino",), ("tensorflow", "nncf"),
+    ),
 }  # fmt: skip
 
 
