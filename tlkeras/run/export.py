@@ -1,7 +1,6 @@
 """Export the model of a run: convert it, compare it with the trained one, and only then call it done."""
 
 import contextlib
-import dataclasses
 import json
 import shutil
 from collections.abc import Iterator
@@ -85,11 +84,9 @@ def export(
         with passing(f"Converting to {found.title}"):
             load_module(format).convert(model, folder, info, variant, examples.sample)
         info.save(folder)
-        info = dataclasses.replace(info, operators=load_module(format).operators(folder))
-        info.save(folder)
         with passing("Comparing with the trained model"):
             parity = compare(run, trained, measure(folder, examples.inputs, examples.raw), examples)
-        parity |= {"bytes": size_of(folder, found.model), "operators": info.operators}
+        parity |= {"bytes": size_of(folder, found.model), "operators": load_module(format).operators(folder)}
         check(parity, found.variants[variant], f"{format} {variant}")
         write_json(folder / "parity.json", parity)
     return path, parity
@@ -143,14 +140,16 @@ def describe(run: Run, trained: Any, format: str, variant: str) -> ArtifactInfo:
     width, count = num_features(trained), trained.output_shape[-1]
     shape: list[int | None] = [None, *run.modality.shape]
     taken: dict[str, Any] = {"name": "inputs", "dtype": run.modality.dtype, "shape": shape}
+    taken |= run.modality.options()
     if len(run.modality.shape) == 3:
-        taken = {"name": "images", "dtype": "uint8", "shape": [None, None, None, 3], "pixels": "RGB 0–255",
-                 "resize": "inside: the center square, antialiased, to "
-                           f"{run.modality.shape[0]} x {run.modality.shape[1]}"}  # fmt: skip
+        taken |= {"name": "images", "shape": [None, None, None, 3], "pixels": "RGB 0–255, upright",
+                  "resize": "inside, the center square, antialiased"}  # fmt: skip
     name = "values" if run.task == "regression" else "probabilities"
     outputs = {name: count} | ({"features": width} if width else {})
     weights = {"name": str(run.config["weights"])}
-    return ArtifactInfo(format, variant, __version__, run.config["backbone"], weights, taken, outputs, run.classes)
+    return ArtifactInfo(
+        format, variant, run.task, __version__, run.config["backbone"], weights, taken, outputs, run.classes
+    )
 
 
 @contextlib.contextmanager
