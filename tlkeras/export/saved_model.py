@@ -51,7 +51,7 @@ def make_signatures(model: "InferenceModel", body: Any, info: ArtifactInfo) -> d
         )
         return with_labels(body(images), info)
 
-    found = {"serving_default": (raw, model.raw), "features": (features, model.raw)}
+    found: dict[str, tuple[Any, Any]] = {"serving_default": (raw, model.raw), "features": (features, model.raw)}
     if model.is_image:
         found["encoded"] = (encoded, tf.TensorSpec((None,), "string", "image_bytes"))
     return {name: tf.function(call, [taken], autograph=False) for name, (call, taken) in found.items()}

@@ -25,7 +25,7 @@ from tlkeras.progress import passing
 from tlkeras.run.artifacts import write_json
 from tlkeras.run.evaluate import check_listing, evaluation_splits, predict_inputs, training_data
 from tlkeras.run.folder import hidden, move_into_place
-from tlkeras.run.load_run import Run, load_model, load_run
+from tlkeras.run.load_run import Run, load_model, load_trained_run
 from tlkeras.runtime import load_tensorflow
 
 COPIED = ("labels.json", "config.yaml", "thresholds.json", "known.npz", "MODEL_CARD.md")  # those that the run has
@@ -66,15 +66,14 @@ def export(
             differs from the trained model by more than the variant's tolerance; then nothing is written.
     """
     found, variant = find_format(format, variant)
-    run = load_run(run_path)
+    run = load_trained_run(run_path)
     name = format if len(found.variants) == 1 else f"{format}-{variant}"
     path = Path(output).expanduser() if output else run.path / "export" / name
     check_output(path, overwrite)
-    model_file = run.model_file
     examples = load_examples(run, data)
     from tlkeras.export.inference import InferenceModel
 
-    trained = load_model(model_file, outputs=len(run.classes) or 1)
+    trained = load_model(run.path / "model.keras", outputs=len(run.classes) or 1)
     info = describe(run, trained, format, variant)
     with artifact_directory(path, overwrite) as folder:
         for file in COPIED:
