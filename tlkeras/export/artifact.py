@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tlkeras.config.fields import Task
 from tlkeras.errors import UserError
 from tlkeras.export.formats import FORMATS, check_installed, load_module
 from tlkeras.io.atomic import write_atomic
@@ -24,22 +25,32 @@ class ArtifactInfo:
 
     format: str  # a name of `FORMATS`
     variant: str
+    task: Task
     tlkeras: str  # version that wrote it
     backbone: str
     weights: dict[str, str]  # that training started from: name, and source and license where they are known
     input: dict[str, Any]  # name, dtype, shape, and for images what the pixels are and whether they are resized inside
     outputs: dict[str, int]  # name and width of each: "probabilities" or "values" first, then perhaps "features"
     labels: list[str] = field(default_factory=list)  # of the probabilities, in their order
-    operators: list[str] = field(default_factory=list)  # of the model's graph
 
     @property
     def num_features(self) -> int:
         """Return the width of the features; 0 where there are none."""
         return self.outputs.get("features", 0)
 
+    @property
+    def gray_range(self) -> tuple[int, int] | None:
+        """Return black and white of gray images with more than 8 bits, where they are known."""
+        found = self.input.get("gray_range")
+        return (found[0], found[1]) if found else None
+
+    def as_json(self) -> str:
+        """Return it as text."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
     def save(self, folder: Path) -> None:
-        """Write it into an artifact's folder."""
-        write_atomic(folder / FILE, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
+        """Write it into a folder."""
+        write_atomic(folder / FILE, self.as_json())
 
 
 def is_artifact(folder: Path) -> bool:

@@ -23,7 +23,7 @@ class InferenceModel(tf.Module):
     Attributes:
         model: from decoded examples, such as images `(B, S, S, 3)`, to outputs and, where it has them, features.
         names: of the outputs: "probabilities" (of regression "values"), then perhaps "features".
-        decoded: what `from_decoded` takes.
+        decoded: what `from_decoded` takes; images as float32, as the resize gives them.
         raw: what a call takes; for images these of any size, uint8 `(B, H, W, 3)`.
     """
 
@@ -35,7 +35,8 @@ class InferenceModel(tf.Module):
         self.names = list(names)
         self.is_image = len(shape) == 3
         name = "images" if self.is_image else "inputs"
-        self.decoded = tf.TensorSpec((None, *shape), "string" if dtype == "object" else dtype, name)
+        taken = "float32" if self.is_image else "string" if dtype == "object" else dtype
+        self.decoded = tf.TensorSpec((None, *shape), taken, name)
         self.raw = tf.TensorSpec((None, None, None, 3), dtype, name) if self.is_image else self.decoded
 
     def from_decoded(self, inputs: tf.Tensor) -> Outputs:
@@ -43,12 +44,16 @@ class InferenceModel(tf.Module):
         outputs = keras.tree.flatten(self.model(inputs, training=False))
         return {name: tf.cast(output, "float32") for name, output in zip(self.names, outputs, strict=True)}
 
+    def decode_raw(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Return what `from_decoded` takes; images are resized, all others are decoded already."""
+        if not self.is_image:
+            return inputs
+        with tf.name_scope(RESIZE):
+            return center_crop_resize(inputs, self.decoded.shape[1])
+
     def __call__(self, inputs: tf.Tensor) -> Outputs:
-        """Do the same for raw examples."""
-        if self.is_image:
-            with tf.name_scope(RESIZE):
-                inputs = center_crop_resize(inputs, self.decoded.shape[1])
-        return self.from_decoded(inputs)
+        """Do both."""
+        return self.from_decoded(self.decode_raw(inputs))
 
 
 def freeze(function: Callable[[tf.Tensor], Outputs], spec: tf.TensorSpec) -> Any:
@@ -56,13 +61,13 @@ def freeze(function: Callable[[tf.Tensor], Outputs], spec: tf.TensorSpec) -> Any
 
     What holds a vocabulary cannot be frozen, and is returned with its variables.
     """
-    plain = tf.function(function, input_signature=[spec])
+    plain = tf.function(function, [spec], autograph=False)
     concrete = plain.get_concrete_function()
     frozen = convert_variables_to_constants_v2(concrete)
     if len(frozen.inputs) != 1:
         return plain
     names = sorted(concrete.structured_outputs)  # the order in which TensorFlow flattens a dict
-    return tf.function(lambda inputs: dict(zip(names, frozen(inputs), strict=True)), input_signature=[spec])
+    return tf.function(lambda inputs: dict(zip(names, frozen(inputs), strict=True)), [spec], autograph=False)
 
 
 def center_crop_resize(images: tf.Tensor, size: int) -> tf.Tensor:

@@ -55,14 +55,14 @@ def make_converter(saved_model: str, variant: str) -> Any:
     return converter
 
 
-def quantize(saved_model: str, nodes: list[tuple[str, str]], name: str, sample: np.ndarray) -> bytes:
+def quantize(saved_model: str, nodes: list[tuple[str, str]], name: str, sample: np.ndarray | None) -> bytes:
     """Return the model in 8 bits, weights per channel, but for the resize."""
     import tensorflow as tf
 
     from tlkeras.export.inference import RESIZE
 
     def representative() -> Iterator[dict[str, np.ndarray]]:
-        for one in sample:
+        for one in sample if sample is not None else ():
             yield {name: one[None]}
 
     converter = make_converter(saved_model, "int8")

@@ -6,9 +6,7 @@ those of https://github.com/google-ai-edge/LiteRT (tflite/schema and metadata_sc
 """
 
 import io
-import json
 import zipfile
-from dataclasses import asdict
 
 import flatbuffers
 
@@ -34,7 +32,7 @@ def with_metadata(content: bytes, info: ArtifactInfo) -> bytes:
     builder.Finish(model.Pack(builder), b"TFL3")
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as files:
-        files.writestr(zipfile.ZipInfo(FILE), json.dumps(asdict(info), ensure_ascii=False, indent=2))
+        files.writestr(zipfile.ZipInfo(FILE), info.as_json())
         if info.labels:
             files.writestr(zipfile.ZipInfo(LABELS), "\n".join(info.labels) + "\n")
     return bytes(builder.Output()) + archive.getvalue()
@@ -57,7 +55,7 @@ def describe(info: ArtifactInfo, outputs: list[str]) -> bytes:
 
 def describe_output(builder: flatbuffers.Builder, name: str, info: ArtifactInfo) -> int:
     """Return the description of an output; that of probabilities names the file of labels."""
-    fields = {0: ("text", name)}
+    fields: dict[int, tuple] = {0: ("text", name)}
     if info.labels and name == next(iter(info.outputs)):
         file = table(builder, {0: ("text", LABELS), 2: ("byte", AXIS_LABELS)})
         fields[6] = ("tables", [file])
@@ -66,7 +64,7 @@ def describe_output(builder: flatbuffers.Builder, name: str, info: ArtifactInfo)
 
 def table(builder: flatbuffers.Builder, fields: dict[int, tuple]) -> int:
     """Write a table of fields by number, each of a kind: "text", "byte", "table" or "tables"; return its offset."""
-    offsets = {}
+    offsets: dict[int, tuple] = {}
     for number, (kind, value) in fields.items():
         if kind == "text":
             value = builder.CreateString(value)

@@ -27,6 +27,11 @@ def compare_outputs(trained: np.ndarray, exported: np.ndarray, task: Task) -> di
     return found
 
 
+def significant(value: float) -> float:
+    """Return a number with three significant digits."""
+    return float(f"{value:.3g}")
+
+
 def accuracy(outputs: np.ndarray, targets: np.ndarray, task: Task) -> float:
     """Return the fraction of examples that are decided as their targets `(N, K)` say."""
     return float((decide(outputs, task) == decide(targets, task)).all(axis=1).mean())

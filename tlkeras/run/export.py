@@ -1,7 +1,6 @@
 """Export the model of a run: convert it, compare it with the trained one, and only then call it done."""
 
 import contextlib
-import dataclasses
 import json
 import shutil
 from collections.abc import Iterator
@@ -26,7 +25,7 @@ from tlkeras.progress import passing
 from tlkeras.run.artifacts import write_json
 from tlkeras.run.evaluate import check_listing, evaluation_splits, predict_inputs, training_data
 from tlkeras.run.folder import hidden, move_into_place
-from tlkeras.run.load_run import Run, load_model, load_run
+from tlkeras.run.load_run import Run, load_model, load_trained_run
 from tlkeras.runtime import load_tensorflow
 
 COPIED = ("labels.json", "config.yaml", "thresholds.json", "known.npz", "MODEL_CARD.md")  # those that the run has
@@ -67,15 +66,14 @@ def export(
             differs from the trained model by more than the variant's tolerance; then nothing is written.
     """
     found, variant = find_format(format, variant)
-    run = load_run(run_path)
+    run = load_trained_run(run_path)
     name = format if len(found.variants) == 1 else f"{format}-{variant}"
     path = Path(output).expanduser() if output else run.path / "export" / name
     check_output(path, overwrite)
-    model_file = run.model_file
     examples = load_examples(run, data)
     from tlkeras.export.inference import InferenceModel
 
-    trained = load_model(model_file, outputs=len(run.classes) or 1)
+    trained = load_model(run.path / "model.keras", outputs=len(run.classes) or 1)
     info = describe(run, trained, format, variant)
     with artifact_directory(path, overwrite) as folder:
         for file in COPIED:
@@ -85,11 +83,9 @@ def export(
         with passing(f"Converting to {found.title}"):
             load_module(format).convert(model, folder, info, variant, examples.sample)
         info.save(folder)
-        info = dataclasses.replace(info, operators=load_module(format).operators(folder))
-        info.save(folder)
         with passing("Comparing with the trained model"):
             parity = compare(run, trained, measure(folder, examples.inputs, examples.raw), examples)
-        parity |= {"bytes": size_of(folder, found.model), "operators": info.operators}
+        parity |= {"bytes": size_of(folder, found.model), "operators": load_module(format).operators(folder)}
         check(parity, found.variants[variant], f"{format} {variant}")
         write_json(folder / "parity.json", parity)
     return path, parity
@@ -143,14 +139,16 @@ def describe(run: Run, trained: Any, format: str, variant: str) -> ArtifactInfo:
     width, count = num_features(trained), trained.output_shape[-1]
     shape: list[int | None] = [None, *run.modality.shape]
     taken: dict[str, Any] = {"name": "inputs", "dtype": run.modality.dtype, "shape": shape}
+    taken |= run.modality.options()
     if len(run.modality.shape) == 3:
-        taken = {"name": "images", "dtype": "uint8", "shape": [None, None, None, 3], "pixels": "RGB 0–255",
-                 "resize": "inside: the center square, antialiased, to "
-                           f"{run.modality.shape[0]} x {run.modality.shape[1]}"}  # fmt: skip
+        taken |= {"name": "images", "shape": [None, None, None, 3], "pixels": "RGB 0–255, upright",
+                  "resize": "inside, the center square, antialiased"}  # fmt: skip
     name = "values" if run.task == "regression" else "probabilities"
     outputs = {name: count} | ({"features": width} if width else {})
     weights = {"name": str(run.config["weights"])}
-    return ArtifactInfo(format, variant, __version__, run.config["backbone"], weights, taken, outputs, run.classes)
+    return ArtifactInfo(
+        format, variant, run.task, __version__, run.config["backbone"], weights, taken, outputs, run.classes
+    )
 
 
 @contextlib.contextmanager

@@ -12,7 +12,6 @@ from tlkeras.backbones.registry import custom_layers, import_custom_layers
 from tlkeras.config.fields import Task
 from tlkeras.config.files import parse_options
 from tlkeras.errors import UserError, first_sentence
-from tlkeras.export.artifact import is_artifact, load_artifact
 from tlkeras.io.archives import check_model_file
 from tlkeras.modalities.base import Modality, get_modality
 from tlkeras.progress import passing
@@ -34,16 +33,7 @@ class Run:
     config: dict[str, Any]  # options, with what was really used
     modality: Modality  # what the model takes, ready to decode it
     reject_threshold: float | None = None  # confidence below which a prediction is unsure, where that is known
-    artifact: str | None = None  # the format, where the folder is one that scripts/export.py wrote
-
-    @property
-    def model_file(self) -> Path:
-        """Return the trained model; refuse an artifact, which has none."""
-        if self.artifact:
-            raise UserError(
-                f"{self.path} is an exported artifact ({self.artifact}), which only predicts. Give the run's folder."
-            )
-        return self.path / "model.keras"
+    artifact: str | None = None  # the format, where the folder holds an exported model
 
 
 def load_run(path: str | Path) -> Run:
@@ -54,9 +44,15 @@ def load_run(path: str | Path) -> Run:
     if not isinstance(path, str | os.PathLike):
         raise UserError(f"The run is {path!r}. Give the path of a folder that scripts/train.py wrote.")
     folder = Path(path).expanduser()
-    artifact = load_artifact(folder).format if is_artifact(folder) else None
     if not folder.is_dir():
         raise UserError(f"There is no run folder {folder}. Give a folder that scripts/train.py wrote.")
+    artifact = None
+    # [part: export]
+    from tlkeras.export.artifact import is_artifact, load_artifact
+
+    if is_artifact(folder):
+        artifact = load_artifact(folder).format
+    # [/part]
     try:
         labels = json.loads(read_text(folder / "labels.json"))
         config = parse_options(read_text(folder / "config.yaml"))
@@ -71,8 +67,16 @@ def load_run(path: str | Path) -> Run:
             "Give a folder that scripts/train.py wrote."
         ) from None
     if artifact is None:
-        check_model_file(run.model_file)
-        custom_layers(run.model_file)
+        check_model_file(folder / "model.keras")
+        custom_layers(folder / "model.keras")
+    return run
+
+
+def load_trained_run(path: str | Path) -> Run:
+    """Read a run's folder; refuse an artifact, which has no Keras model."""
+    run = load_run(path)
+    if run.artifact:
+        raise UserError(f"{run.path} is an exported artifact ({run.artifact}), which only predicts. Give the run.")
     return run
 
 

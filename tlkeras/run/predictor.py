@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tlkeras.errors import UserError
 from tlkeras.evaluation.known import KnownFeatures, load_known
-from tlkeras.export.artifact import Session, load_artifact, open_session
 from tlkeras.run.load_run import Run, load_model
 from tlkeras.runtime import load_tensorflow
+
+Outputs = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Predictor:
     """What predicts: outputs `(N, K)` and, where the model has them, pooled features `(N, C)` of decoded examples."""
 
     run: Run
-    outputs: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
+    outputs: Outputs
     known: KnownFeatures | None  # how far features may be from those of the training, where that is known
 
     def unsure(self, outputs: np.ndarray, features: np.ndarray | None) -> list[bool | None]:
@@ -32,7 +32,12 @@ class Predictor:
 
 def load_predictor(run: Run) -> Predictor:
     """Load the model of a run or an artifact; of an artifact whose runtime needs no TensorFlow without it."""
-    size, width, call = open_artifact(run) if run.artifact else open_model(run)
+    opened = open_model
+    # [part: export]
+    if run.artifact:
+        from tlkeras.run.open_artifact import open_artifact as opened
+    # [/part]
+    size, width, call = opened(run)
     batch = run.config["batch_size"]
 
     def outputs(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -44,12 +49,12 @@ def load_predictor(run: Run) -> Predictor:
     return Predictor(run, outputs, load_known(run.path, width))
 
 
-def open_model(run: Run) -> tuple[int, int, Session]:
-    """Return how many outputs and features the model of a run has, and what runs it."""
+def open_model(run: Run) -> tuple[int, int, Outputs]:
+    """Return how many outputs and features the model of a run has, and what computes them."""
     load_tensorflow()
     from tlkeras.models.introspect import num_features, with_features
 
-    model = load_model(run.model_file, outputs=len(run.classes) or 1)
+    model = load_model(run.path / "model.keras", outputs=len(run.classes) or 1)
     size, width = model.output_shape[-1], num_features(model)
     full = with_features(model) if width else model
 
@@ -58,12 +63,3 @@ def open_model(run: Run) -> tuple[int, int, Session]:
         return both[:, :size], both[:, size:] if width else None
 
     return size, width, call
-
-
-def open_artifact(run: Run) -> tuple[int, int, Session]:
-    """Return the same of an artifact; refuse one that is not of the labels beside it."""
-    info = load_artifact(run.path)
-    size = next(iter(info.outputs.values()))
-    if size != (len(run.classes) or 1):
-        raise UserError(f"{run.path} has {size} outputs and labels.json names {len(run.classes)}. Export it again.")
-    return size, info.num_features, open_session(run.path)
