@@ -31,7 +31,8 @@ def exported(trained, run_script, once):
     return make
 
 
-FORMATS = [("--format", "saved-model"), ("--format", "litert"), ("--format", "litert", "--variant", "dynamic")]
+NAMES = ("saved-model", "litert", "onnx", "openvino")
+FORMATS = [*(("--format", name) for name in NAMES), ("--format", "litert", "--variant", "dynamic")]
 
 
 @pytest.mark.parametrize("words", FORMATS)
@@ -45,7 +46,7 @@ def test_an_artifact_predicts_what_the_run_predicts(exported, trained, colors, w
         assert one.unsure == other.unsure or "dynamic" in words
 
 
-@pytest.mark.parametrize("words", FORMATS[:2])
+@pytest.mark.parametrize("words", FORMATS[: len(NAMES)])
 def test_the_comparison_is_written_beside_it(exported, words):
     artifact = exported(*words)
     parity = json.loads((artifact / "parity.json").read_text())
@@ -58,12 +59,17 @@ def test_the_comparison_is_written_beside_it(exported, words):
     assert text.startswith("Artifact: artifact (") and f"of {parity['count']}" in text
 
 
-def test_litert_needs_no_tensorflow_and_no_other_operators(exported, colors):
-    artifact = exported("--format", "litert")
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_predicting_needs_no_tensorflow(exported, colors, name):
+    artifact = exported("--format", name)
     code = "import sys, tlkeras; print(tlkeras.predict(*sys.argv[1:])[0].scores[0][0], 'tensorflow' in sys.modules)"
     words = [sys.executable, "-c", code, str(artifact), str(colors / "red" / "1.png")]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
-    assert done.stdout.split()[1] == "False" and done.stderr == ""
+    assert done.stdout.split() == ["red", "False"] and done.stderr == ""
+
+
+def test_litert_needs_no_other_operators_than_its_own(exported):
+    artifact = exported("--format", "litert")
     operators = {name for name, _ in litert.graph_nodes((artifact / "model.tflite").read_bytes())}
     assert {"CONV_2D", "BATCH_MATMUL", "SOFTMAX"} <= operators and not any("Flex" in name for name in operators)
 
@@ -79,6 +85,38 @@ def test_labels_and_description_are_inside_a_litert_file(exported):
     (entry,) = [entry for entry in model.metadata if entry.name == b"TFLITE_METADATA"]
     description = bytes(model.buffers[entry.buffer].data)
     assert description[4:8] == b"M001" and b"labels.txt" in description and b"MobileNet-0.25, dynamic" in description
+
+
+def test_labels_and_description_are_inside_an_onnx_file(exported):
+    import onnxruntime
+
+    artifact = exported("--format", "onnx")
+    session = onnxruntime.InferenceSession(artifact / "model.onnx")
+    inside = session.get_modelmeta().custom_metadata_map
+    assert json.loads(inside["labels"]) == ["blue", "green", "red"] and inside["backbone"] == "MobileNet-0.25"
+    assert json.loads(inside["weights"]) == load_artifact(artifact).weights
+    assert session.get_inputs()[0].shape == ["batch", "height", "width", 3]
+    assert {"Conv", "MatMul", "Softmax"} <= set(json.loads((artifact / "parity.json").read_text())["operators"])
+
+
+def test_labels_and_description_are_inside_an_openvino_file(exported):
+    import openvino
+
+    artifact = exported("--format", "openvino")
+    inside = openvino.Core().read_model(artifact / "model.xml").get_rt_info(["tlkeras"])
+    assert json.loads(inside["labels"]) == ["blue", "green", "red"]
+    assert inside["backbone"] == "MobileNet-0.25"
+    assert json.loads((artifact / "parity.json").read_text())["bytes"] > (artifact / "model.bin").stat().st_size
+
+
+@pytest.mark.slow  # calibration
+def test_openvino_in_eight_bits_decides_alike_and_resizes_in_float(exported, trained, colors):
+    artifact = exported("--format", "openvino", "--variant", "int8")
+    parity = json.loads((artifact / "parity.json").read_text())
+    assert parity["agreement"] >= 0.97 and parity["own_size"]["agreement"] == 1.0
+    assert parity["own_size"]["max_difference"] < 0.1 and "FakeQuantize" in parity["operators"]
+    float32 = json.loads((exported("--format", "openvino") / "parity.json").read_text())
+    assert parity["bytes"] < 0.8 * float32["bytes"]
 
 
 def test_a_saved_model_takes_files_too_and_gives_labels(exported, trained, colors):
@@ -122,7 +160,7 @@ def test_a_folder_is_replaced_only_where_that_is_asked_for(call, exported, train
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--format", "coreml"), "--format was coreml; it must be one of saved-model, litert"),
+        (("--format", "coreml"), "--format was coreml; it must be one of saved-model, litert, onnx, openvino"),
         (("--format", "litert", "--variant", "int4"), "The format litert has no variant int4. It has float32, float16"),
         ((), "Nothing was given for --format"),
     ],

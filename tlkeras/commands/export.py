@@ -1,7 +1,7 @@
 """Export the model of a run for other programs, and compare it with the trained one.
 
-SavedModel for TensorFlow Serving, LiteRT for phones, ONNX and OpenVINO for servers. Nothing is written where the artifact differs too much from the
-trained model.
+SavedModel for TensorFlow Serving, LiteRT for phones, ONNX and OpenVINO for servers. Nothing is written where the
+artifact differs too much from the trained model.
 """
 
 from tlkeras.cli import CliParser

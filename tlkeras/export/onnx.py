@@ -29,9 +29,7 @@ def convert(model: "InferenceModel", folder: Path, info: ArtifactInfo, variant: 
         from tlkeras.export.inference import freeze
 
         try:
-            found, _ = tf2onnx.convert.from_function(
-                freeze(model, model.raw), input_signature=[model.raw], opset=OPSET
-            )
+            found, _ = tf2onnx.convert.from_function(freeze(model, model.raw), input_signature=[model.raw], opset=OPSET)
             describe(found, info)
             onnx.checker.check_model(found)
         except Exception as error:  # the converter raises nearly anything, and leaves what it does not know as it is

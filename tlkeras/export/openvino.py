@@ -36,7 +36,9 @@ def convert(model: "InferenceModel", folder: Path, info: ArtifactInfo, variant: 
                 found = quantize(found, sample)
         except Exception as error:  # the converter raises nearly anything
             reason = first_sentence(error)
-            raise UserError(f"OpenVINO cannot hold this model: {reason}. Export it with --format saved-model.") from None
+            raise UserError(
+                f"OpenVINO cannot hold this model: {reason}. Export it with --format saved-model."
+            ) from None
         for name, value in asdict(info).items():
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             found.set_rt_info(text, [SECTION, name])

@@ -194,8 +194,8 @@ def check(parity: dict[str, Any], tolerance: Tolerance, what: str) -> None:
 def size_of(folder: Path, model: str) -> int:
     """Return the bytes of the model: of its file and what is named like it, or of the folder that it is in."""
     file = folder / model
-    files = [*folder.glob(f"{file.stem}.*")] if file.parent == folder else [one for one in file.parent.rglob("*") if one.is_file()]
-    return sum(one.stat().st_size for one in files)
+    files = folder.glob(f"{file.stem}.*") if file.parent == folder else file.parent.rglob("*")
+    return sum(one.stat().st_size for one in files if one.is_file())
 
 
 def as_text(path: Path, parity: dict[str, Any]) -> str:
