@@ -9,6 +9,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import tlkeras
 from tlkeras.export import formats, litert
@@ -42,7 +43,7 @@ def test_an_artifact_predicts_what_the_run_predicts(exported, trained, colors, w
     assert [one.path for one in found] == [one.path for one in expected] and len(found) == 13
     for one, other in zip(found, expected, strict=True):
         assert one.error == other.error
-        assert dict(one.scores) == pytest.approx(dict(other.scores), abs=0.02 if "dynamic" in words else 1e-5)
+        assert dict(one.scores) == pytest.approx(dict(other.scores), abs=0.1 if "dynamic" in words else 1e-5)
         assert one.unsure == other.unsure or "dynamic" in words
 
 
@@ -120,21 +121,20 @@ def test_openvino_in_eight_bits_decides_alike_and_resizes_in_float(exported, tra
 
 
 def test_a_saved_model_takes_files_too_and_gives_labels(exported, trained, colors):
+    import keras
     import tensorflow as tf
 
     folder = exported("--format", "saved-model") / "1"
     signatures = tf.saved_model.load(str(folder)).signatures
     paths = sorted((colors / "green").glob("*.png"))
-    found = signatures["encoded"](image_bytes=tf.constant([path.read_bytes() for path in paths]))
-    expected = tlkeras.predict(trained.path, paths)
-    assert [label.decode() for label in found["label"].numpy()] == [one.scores[0][0] for one in expected]
-    assert found["labels"].numpy().tolist() == [[b"blue", b"green", b"red"]] * len(paths)
-    scores = [dict(one.scores) for one in expected]
-    info = load_artifact(folder.parent).labels
-    # Pillow's resize rounds to whole gray levels.
-    np.testing.assert_allclose(
-        found["probabilities"], [[one[name] for name in sorted(one)] for one in scores], atol=5e-3
-    )
+    pixels = np.stack([np.asarray(Image.open(path)) for path in paths])
+    expected = keras.models.load_model(trained.path / "model.keras").predict_on_batch(pixels)
+    from_files = signatures["encoded"](image_bytes=tf.constant([path.read_bytes() for path in paths]))
+    for found in (from_files, signatures["serving_default"](images=tf.constant(pixels))):
+        np.testing.assert_allclose(found["probabilities"], expected, atol=1e-5)
+        assert found["labels"].numpy().tolist() == [[b"blue", b"green", b"red"]] * len(paths)
+        names = np.array([b"blue", b"green", b"red"])[expected.argmax(axis=1)]
+        assert found["label"].numpy().tolist() == names.tolist()
     assert json.loads((folder / "assets.extra" / "artifact.json").read_text())["labels"] == ["blue", "green", "red"]
 
 
@@ -160,7 +160,7 @@ def test_a_folder_is_replaced_only_where_that_is_asked_for(call, exported, train
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--format", "coreml"), "--format was coreml; it must be one of saved-model, litert, onnx, openvino"),
+        (("--format", "coreml"), "There is no format coreml. Known formats: saved-model, litert, onnx, openvino"),
         (("--format", "litert", "--variant", "int4"), "The format litert has no variant int4. It has float32, float16"),
         ((), "Nothing was given for --format"),
     ],

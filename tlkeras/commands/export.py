@@ -5,6 +5,7 @@ artifact differs too much from the trained model.
 """
 
 from tlkeras.cli import CliParser
+from tlkeras.errors import UserError
 
 
 def main() -> None:
@@ -13,7 +14,7 @@ def main() -> None:
 
     parser = CliParser(description=__doc__)
     parser.add_argument("run", metavar="RUN", help="folder that scripts/train.py wrote")
-    parser.add_argument("--format", choices=list(FORMATS), required=True, help="what to export to")
+    parser.add_argument("--format", type=str, metavar="NAME", help=f"one of {', '.join(FORMATS)}")
     variants = "; ".join(f"{name}: {', '.join(one.variants)}" for name, one in FORMATS.items() if len(one.variants) > 1)
     variant_help = f"how numbers are stored, the first by default ({variants})"
     parser.add_argument("--variant", type=str | None, metavar="NAME", help=variant_help)
@@ -24,6 +25,8 @@ def main() -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace the folder if it is there")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
+    if not options.format:
+        raise UserError(f"Nothing was given for --format. Give one of {', '.join(FORMATS)}.")
     from tlkeras.run.export import as_json, as_text, export
 
     found = export(options.run, options.format, options.variant, options.output, options.data, options.overwrite)

@@ -14,8 +14,10 @@ from tlkeras.export.artifact import FILE, ArtifactInfo
 
 LABELS = "labels.txt"
 BUFFER = "TFLITE_METADATA"
-AXIS_LABELS = 2  # AssociatedFileType.TENSOR_AXIS_LABELS: a line for each index of the last axis
-IMAGE, RGB = 2, 1  # ContentProperties.ImageProperties, ColorSpaceType.RGB
+AXIS_LABELS = b"\2"  # AssociatedFileType.TENSOR_AXIS_LABELS: a line for each index of the last axis
+IMAGE, RGB = b"\2", b"\1"  # ContentProperties.ImageProperties, ColorSpaceType.RGB
+
+Field = str | bytes | int | list[int]  # text, a byte, the offset of a table, those of several
 
 
 def with_metadata(content: bytes, info: ArtifactInfo) -> bytes:
@@ -41,43 +43,40 @@ def with_metadata(content: bytes, info: ArtifactInfo) -> bytes:
 def describe(info: ArtifactInfo, outputs: list[str]) -> bytes:
     """Return the description of a model whose outputs have these names, in this order."""
     builder = flatbuffers.Builder(1024)
-    image = info.input["name"] == "images"
-    content = table(builder, {0: ("byte", IMAGE), 1: ("table", table(builder, {0: ("byte", RGB)}))}) if image else None
-    taken = table(builder, {0: ("text", info.input["name"]), 1: ("text", info.input.get("resize", ""))}
-                  | ({3: ("table", content)} if content else {}))  # fmt: skip
+    taken: dict[int, Field] = {0: info.input["name"], 1: info.input.get("resize", "")}
+    if info.input["name"] == "images":
+        taken[3] = table(builder, {0: IMAGE, 1: table(builder, {0: RGB})})
     given = [describe_output(builder, name, info) for name in outputs]
-    graph = table(builder, {2: ("tables", [taken]), 3: ("tables", given)})
+    graph = table(builder, {2: [table(builder, taken)], 3: given})
     text = f"{info.backbone}, {info.variant}, weights {'; '.join(info.weights.values())}; tlkeras {info.tlkeras}"
-    root = table(builder, {0: ("text", info.backbone), 1: ("text", text), 3: ("tables", [graph]), 7: ("text", "1.0.0")})
-    builder.Finish(root, b"M001")
+    builder.Finish(table(builder, {0: info.backbone, 1: text, 3: [graph], 7: "1.0.0"}), b"M001")
     return bytes(builder.Output())
 
 
 def describe_output(builder: flatbuffers.Builder, name: str, info: ArtifactInfo) -> int:
     """Return the description of an output; that of probabilities names the file of labels."""
-    fields: dict[int, tuple] = {0: ("text", name)}
+    fields: dict[int, Field] = {0: name}
     if info.labels and name == next(iter(info.outputs)):
-        file = table(builder, {0: ("text", LABELS), 2: ("byte", AXIS_LABELS)})
-        fields[6] = ("tables", [file])
+        fields[6] = [table(builder, {0: LABELS, 2: AXIS_LABELS})]
     return table(builder, fields)
 
 
-def table(builder: flatbuffers.Builder, fields: dict[int, tuple]) -> int:
-    """Write a table of fields by number, each of a kind: "text", "byte", "table" or "tables"; return its offset."""
-    offsets: dict[int, tuple] = {}
-    for number, (kind, value) in fields.items():
-        if kind == "text":
+def table(builder: flatbuffers.Builder, fields: dict[int, Field]) -> int:
+    """Write a table of fields by number; return its offset, by which another table has it as a field."""
+    offsets = {}
+    for number, value in fields.items():
+        if isinstance(value, str):
             value = builder.CreateString(value)
-        if kind == "tables":
+        elif isinstance(value, list):
             builder.StartVector(4, len(value), 4)
             for one in reversed(value):
                 builder.PrependUOffsetTRelative(one)
             value = builder.EndVector()
-        offsets[number] = (kind, value)
+        offsets[number] = value
     builder.StartObject(max(fields) + 1)
-    for number, (kind, value) in offsets.items():
-        if kind == "byte":
-            builder.PrependInt8Slot(number, value, 0)
+    for number, value in offsets.items():
+        if isinstance(value, bytes):
+            builder.PrependInt8Slot(number, value[0], 0)
         else:
             builder.PrependUOffsetTRelativeSlot(number, value, 0)
     return builder.EndObject()
