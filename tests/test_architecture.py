@@ -23,6 +23,7 @@ LAYERS = [
     ["features"],
     ["training"],
     ["evaluation"],
+    ["export"],
     ["run"],
     ["cli"],
     ["commands"],
@@ -37,7 +38,7 @@ LIGHT = ("errors", "config", "io", "backbones", "modalities", "cli", "commands",
 # Modules of the other layers that find and decode the examples, without TensorFlow.
 LIGHT_MODULES = (
     "data.sources", "data.loading", "data.splits", "data.prepare", "features.cache", "training.checkpoint", "run.job",
-    "run.load_run",
+    "run.load_run", "export.artifact", "export.formats",
 )  # fmt: skip
 # What data or backbones are of: nothing of the core asks for it, it asks the `Modality` or the `BackboneSpec`.
 KINDS = {"modality", "provider", "form", "preset", "handle"}

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 from tlkeras.progress import passing
 
-# What TensorFlow 2.21 logs on any machine without a GPU driver, and of oneDNN; nothing else is held back.
+# What TensorFlow 2.21 and LiteRT log on any machine: no GPU driver, oneDNN, fast kernels; nothing else is held back.
 STARTUP_LOGS = re.compile(
     r"All log messages before absl::InitializeLog|oneDNN custom operations are on|TF_ENABLE_ONEDNN_OPTS|"
     r"Could not find cuda drivers|failed call to cuInit|cpu_feature_guard|rebuild TensorFlow with the appropriate|"
-    r"oneDNN supports DT_"
+    r"oneDNN supports DT_|Created TensorFlow Lite XNNPACK delegate|fully_quantize: "
 )
 
 

@@ -24,9 +24,9 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help=check_help)
     options = parser.parse_args()
     from tlkeras.run.explain import CHUNK, Explanation, check_maps, explain_each, write_png
-    from tlkeras.run.load_run import load_run
+    from tlkeras.run.load_run import load_trained_run
 
-    run = load_run(options.run)
+    run = load_trained_run(options.run)
     folder = Path(options.output).expanduser() if options.output else run.path / "explanations"
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--output was {folder}, which is a file. Give a folder.")

@@ -9,7 +9,7 @@ from tlkeras.backbones.table import BACKBONES
 from tlkeras.cli import CliParser
 from tlkeras.errors import UserError
 from tlkeras.io.archives import check_model_file
-from tlkeras.run.load_run import load_model, load_run
+from tlkeras.run.load_run import load_model, load_trained_run
 from tlkeras.runtime import load_tensorflow
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def stage_table(name: str) -> str:
     """Return the stages of a backbone, of a run's model or of a `.keras` file; refuse anything else."""
     path = Path(name).expanduser()
     if path.is_dir():
-        path = load_run(name).path / "model.keras"
+        path = load_trained_run(name).path / "model.keras"
     elif name.endswith(".keras"):
         check_model_file(path)
     elif path.is_file():

@@ -203,7 +203,7 @@ def find_gray_range(low: float, high: float) -> tuple[int, int]:
     return 0, next((white for white in WHITES if high < white + 1), math.ceil(high))
 
 
-def read_rgb(source: Path | bytes) -> Image.Image:
+def read_rgb(source: Path | bytes | np.ndarray) -> Image.Image:
     """Decode an image at full size, upright, as RGB 0–255.
 
     Transparency is composited on white, of an animation the first frame is taken, the EXIF orientation is applied.

@@ -15,7 +15,7 @@ import numpy as np
 from tlkeras.data.sources import was_in_memory
 from tlkeras.errors import UserError
 from tlkeras.evaluation.compare import compare_outputs
-from tlkeras.run.load_run import Run, load_model, load_run
+from tlkeras.run.load_run import Run, load_model, load_trained_run
 from tlkeras.run.predictions import Predictions, load_predictions
 
 Key = tuple[str, bytes, int]  # of an example: digest or name, target, and which of equal copies it is
@@ -29,7 +29,7 @@ def compare(paths: Sequence[str | Path], split: str | None = None, latency: bool
     """
     if len(paths) < 2:
         raise UserError("One run was given; give two or more to compare.")
-    runs = [load_run(path) for path in paths]
+    runs = [load_trained_run(path) for path in paths]
     check_comparable(runs)
     kept = [align(load_predictions(run.path), run.classes, runs[0].classes) for run in runs]
     splits = [split or ("test" if "test" in one.splits else "validation") for one in kept]

@@ -17,7 +17,7 @@ from tlkeras.data.splits import load_split
 from tlkeras.errors import UserError
 from tlkeras.io.arrays import FileArray
 from tlkeras.progress import passing
-from tlkeras.run.load_run import Run, load_model, load_run
+from tlkeras.run.load_run import Run, load_model, load_trained_run
 from tlkeras.runtime import load_tensorflow
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def evaluate_run(
     """Return a run, its model, and what it gave for each split; the arguments are those of `evaluate`."""
     if batch_size < 1:
         raise UserError(f"--batch-size was {batch_size}; it must be a whole number of at least 1.")
-    run = load_run(run_path)
+    run = load_trained_run(run_path)
     given = training_data(run) if data is None else data
     folder = data_dir or run.config.get("data_dir")
     listing = find_examples(given, run.task, training=False, data_dir=folder, modality=type(run.modality))

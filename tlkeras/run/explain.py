@@ -13,7 +13,7 @@ from tlkeras.errors import UserError
 from tlkeras.io.atomic import write_atomic
 from tlkeras.modalities.base import DecodeError
 from tlkeras.progress import progress
-from tlkeras.run.load_run import Run, load_model, load_run
+from tlkeras.run.load_run import Run, load_model, load_trained_run
 from tlkeras.run.predict import list_inputs
 from tlkeras.runtime import load_tensorflow
 
@@ -57,7 +57,7 @@ def explain(
         >>> explanation = tlkeras.explain("saved_models/photos", "ant.jpg")[0]
         >>> tlkeras.overlay(explanation.image[None], explanation.map[None])
     """
-    return list(explain_each(load_run(run_path), inputs, method, class_name))
+    return list(explain_each(load_trained_run(run_path), inputs, method, class_name))
 
 
 def explain_each(run: Run, inputs: Any, method: "Method", class_name: str | None) -> Iterator[Explanation]:

@@ -33,20 +33,32 @@ class Run:
     config: dict[str, Any]  # options, with what was really used
     modality: Modality  # what the model takes, ready to decode it
     reject_threshold: float | None = None  # confidence below which a prediction is unsure, where that is known
+    artifact: str | None = None  # the format, where the folder holds an exported model
 
 
 def load_run(path: str | Path) -> Run:
-    """Read a run's folder, of earlier versions too; refuse what is none, or needs a package that is not installed."""
+    """Read the folder of a run, of earlier versions too, or of an artifact; refuse what is none.
+
+    So are those refused that need a package that is not installed.
+    """
     if not isinstance(path, str | os.PathLike):
         raise UserError(f"The run is {path!r}. Give the path of a folder that scripts/train.py wrote.")
     folder = Path(path).expanduser()
     if not folder.is_dir():
         raise UserError(f"There is no run folder {folder}. Give a folder that scripts/train.py wrote.")
+    artifact = None
+    # [part: export]
+    from tlkeras.export.artifact import is_artifact, load_artifact
+
+    if is_artifact(folder):
+        artifact = load_artifact(folder).format
+    # [/part]
     try:
         labels = json.loads(read_text(folder / "labels.json"))
         config = parse_options(read_text(folder / "config.yaml"))
         modality = get_modality(labels.get("modality", labels.get("form", "image"))).from_config(config)
-        run = Run(folder, labels["task"], labels["classes"], config, modality, read_threshold(folder / THRESHOLDS))
+        threshold = read_threshold(folder / THRESHOLDS)
+        run = Run(folder, labels["task"], labels["classes"], config, modality, threshold, artifact)
         check_types(run)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, yaml.YAMLError):
         raise UserError(
@@ -54,8 +66,17 @@ def load_run(path: str | Path) -> Run:
             "damaged. "
             "Give a folder that scripts/train.py wrote."
         ) from None
-    check_model_file(folder / "model.keras")
-    custom_layers(folder / "model.keras")
+    if artifact is None:
+        check_model_file(folder / "model.keras")
+        custom_layers(folder / "model.keras")
+    return run
+
+
+def load_trained_run(path: str | Path) -> Run:
+    """Read a run's folder; refuse an artifact, which has no Keras model."""
+    run = load_run(path)
+    if run.artifact:
+        raise UserError(f"{run.path} is an exported artifact ({run.artifact}), which only predicts. Give the run.")
     return run
 
 

@@ -1,0 +1,54 @@
+"""What is exported resizes as Keras does, and nothing in it is random."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tlkeras.export.inference import InferenceModel, center_crop_resize, freeze
+from tlkeras.models.builders import build_classifier
+
+NAMES = ["probabilities", "features"]
+
+
+@pytest.fixture
+def model(tiny, noise):
+    model = build_classifier(tiny, 3, weights="none", image_size=16, dropout=0.5)
+    output = model.get_layer("output")
+    output.set_weights([np.random.default_rng(0).normal(size=weight.shape) for weight in output.get_weights()])
+    return model
+
+
+@pytest.mark.parametrize("size", [(16, 16), (40, 23), (23, 40), (9, 50), (1, 1), (17, 16), (130, 97), (200, 201)])
+def test_two_matrix_products_are_the_resize_of_keras(noise, size):
+    resize = keras.layers.Resizing(16, 16, crop_to_aspect_ratio=True, antialias=True, dtype="float32")
+    images = noise(2, *size)
+    np.testing.assert_allclose(center_crop_resize(images, 16), resize(images.astype("float32")), atol=2e-3)
+
+
+def test_images_of_any_size_get_the_outputs_of_the_trained_model(model, noise):
+    inference = InferenceModel(model, (16, 16, 3), "uint8", NAMES)
+    call = freeze(inference, inference.raw)
+    for size in ((16, 16), (40, 23), (64, 80)):
+        found = call(noise(3, *size))
+        np.testing.assert_allclose(found["probabilities"], model.predict_on_batch(noise(3, *size)), atol=1e-5)
+        assert found["features"].shape == (3, 8)
+
+
+def test_a_frozen_graph_holds_its_weights_and_nothing_random(model):
+    inference = InferenceModel(model, (16, 16, 3), "uint8", NAMES)
+    concrete = freeze(inference, inference.raw).get_concrete_function()
+    assert not concrete.captured_inputs
+    functions = concrete.graph.as_graph_def().library.function
+    operators = {node.op for function in functions for node in function.node_def}
+    assert "Conv2D" in operators and not any("Random" in name or "Variable" in name for name in operators)
+
+
+def test_decoded_examples_of_other_data_are_taken_as_they_are():
+    inputs = keras.Input((4,), name="audio")
+    pooled = keras.layers.Identity(name="pool")(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(2, "softmax", name="output")(pooled))
+    inference = InferenceModel(model, (4,), "float32", NAMES)
+    rows = np.arange(8, dtype="float32").reshape(2, 4)
+    np.testing.assert_allclose(inference(tf.constant(rows))["probabilities"], model.predict_on_batch(rows), atol=1e-6)
+    assert inference.raw.shape == (None, 4)

@@ -1,0 +1,57 @@
+"""When an exported model is as good as the trained one."""
+
+import numpy as np
+import pytest
+
+from tlkeras.export.formats import FORMATS, Tolerance
+from tlkeras.export.parity import accuracy, compare_outputs, out_of_tolerance
+
+TRAINED = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.45, 0.55]])
+
+
+def test_differences_and_decisions_are_counted():
+    exported = TRAINED.copy()
+    exported[3] = [0.6, 0.4]
+    found = compare_outputs(TRAINED, exported, "single_label")
+    assert found["max_difference"] == pytest.approx(0.15) and found["mean_difference"] == pytest.approx(0.15 / 4)
+    assert found["agreement"] == 0.75 and found["agreement_95"] == [0.3006, 0.9544] and found["count"] == 4
+
+
+def test_several_labels_agree_where_all_of_them_do():
+    given, other = np.array([[0.9, 0.8], [0.1, 0.6]]), np.array([[0.9, 0.4], [0.2, 0.7]])
+    assert compare_outputs(given, other, "multi_label")["agreement"] == 0.5
+    assert accuracy(given, np.array([[1, 1], [0, 0]]), "multi_label") == 0.5
+
+
+def test_numbers_are_compared_with_their_range():
+    given = np.array([[0.0], [200.0]])
+    found = compare_outputs(given, given + 1, "regression")
+    assert found["max_difference"] == 0.005 and "agreement" not in found
+
+
+def found(count=1000, **values):
+    plain = {"max_difference": 0.0, "mean_difference": 0.0, "agreement": 1.0, "accuracy": 0.9, "trained_accuracy": 0.9}
+    return {"count": count} | plain | values
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"max_difference": 0.3}, "the max difference of outputs is 0.3, and 0.2 is allowed"),
+        ({"max_difference": float("nan")}, "the max difference of outputs is nan"),
+        ({"mean_difference": 0.02}, "the mean difference of outputs is 0.02, and 0.01 is allowed"),
+        ({"agreement": 0.96}, "96.0% of the decisions agree, and 97.0% must"),
+        ({"accuracy": 0.88}, "the accuracy is lower by 0.020, and 0.01 is allowed"),
+    ],
+)
+def test_what_is_beyond_the_tolerance_is_said(values, reason):
+    tolerance = Tolerance(max_difference=0.2, mean_difference=0.01, agreement=0.97, lost_accuracy=0.01)
+    assert out_of_tolerance(found(), tolerance) is None
+    assert reason in out_of_tolerance(found(**values), tolerance)
+
+
+def test_one_example_of_few_may_differ():
+    tolerance = FORMATS["litert"].variants["int8"]
+    assert out_of_tolerance(found(count=20, agreement=0.95, accuracy=0.85), tolerance) is None
+    assert out_of_tolerance(found(count=20, agreement=0.9), tolerance)
+    assert out_of_tolerance(found(count=20, accuracy=0.8), tolerance)

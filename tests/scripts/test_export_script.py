@@ -1,0 +1,200 @@
+"""export.py: an artifact that gives what the run gives, or a sentence and nothing written."""
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tlkeras
+from tlkeras.export import formats, litert
+from tlkeras.export.artifact import load_artifact
+
+
+@pytest.fixture(scope="module")
+def exported(trained, run_script, once):
+    """Return a function from the words of a command to the artifact of the shared run, once for all tests."""
+
+    def make(*words: str):
+        def write(folder):
+            answer = run_script("export.py", trained.path, *words, "--output", "artifact", cwd=folder)
+            assert answer.code == 0, answer.err
+            (folder / "answer.txt").write_text(answer.out)
+            assert answer.err == ""
+
+        return once("-".join(("export", *words)).replace("--", ""), write) / "artifact"
+
+    return make
+
+
+NAMES = ("saved-model", "litert", "onnx", "openvino")
+FORMATS = [*(("--format", name) for name in NAMES), ("--format", "litert", "--variant", "dynamic")]
+
+
+@pytest.mark.parametrize("words", FORMATS)
+def test_an_artifact_predicts_what_the_run_predicts(exported, trained, colors, words):
+    artifact = exported(*words)
+    expected, found = (tlkeras.predict(path, colors / "red") for path in (trained.path, artifact))
+    assert [one.path for one in found] == [one.path for one in expected] and len(found) == 13
+    for one, other in zip(found, expected, strict=True):
+        assert one.error == other.error
+        assert dict(one.scores) == pytest.approx(dict(other.scores), abs=0.1 if "dynamic" in words else 1e-5)
+        assert one.unsure == other.unsure or "dynamic" in words
+
+
+@pytest.mark.parametrize("words", FORMATS[: len(NAMES)])
+def test_the_comparison_is_written_beside_it(exported, words):
+    artifact = exported(*words)
+    parity = json.loads((artifact / "parity.json").read_text())
+    assert parity["max_difference"] < 1e-4 and parity["agreement"] == 1.0 and parity["accuracy"] is not None
+    assert parity["accuracy"] == parity["trained_accuracy"] and parity["own_size"]["max_difference"] < 1e-4
+    assert set(parity["milliseconds"]) == {"1", "32"} and parity["bytes"] > 100_000 and len(parity["operators"]) > 5
+    info = load_artifact(artifact)
+    assert info.labels == ["blue", "green", "red"] and info.outputs == {"probabilities": 3, "features": 256}
+    text = (artifact.parent / "answer.txt").read_text()
+    assert text.startswith("Artifact: artifact (") and f"of {parity['count']}" in text
+
+
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_predicting_needs_no_tensorflow(exported, colors, name):
+    artifact = exported("--format", name)
+    code = "import sys, tlkeras; print(tlkeras.predict(*sys.argv[1:])[0].scores[0][0], 'tensorflow' in sys.modules)"
+    words = [sys.executable, "-c", code, str(artifact), str(colors / "red" / "1.png")]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["red", "False"] and done.stderr == ""
+
+
+def test_litert_needs_no_other_operators_than_its_own(exported):
+    artifact = exported("--format", "litert")
+    operators = {name for name, _ in litert.graph_nodes((artifact / "model.tflite").read_bytes())}
+    assert {"CONV_2D", "BATCH_MATMUL", "SOFTMAX"} <= operators and not any("Flex" in name for name in operators)
+
+
+def test_labels_and_description_are_inside_a_litert_file(exported):
+    from ai_edge_litert import schema_py_generated as schema
+
+    artifact = exported("--format", "litert", "--variant", "dynamic")
+    with zipfile.ZipFile(artifact / "model.tflite") as files:
+        assert files.read("labels.txt") == b"blue\ngreen\nred\n"
+        assert json.loads(files.read("artifact.json")) == json.loads((artifact / "artifact.json").read_text())
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs((artifact / "model.tflite").read_bytes()))
+    (entry,) = [entry for entry in model.metadata if entry.name == b"TFLITE_METADATA"]
+    description = bytes(model.buffers[entry.buffer].data)
+    assert description[4:8] == b"M001" and b"labels.txt" in description and b"MobileNet-0.25, dynamic" in description
+
+
+def test_labels_and_description_are_inside_an_onnx_file(exported):
+    import onnxruntime
+
+    artifact = exported("--format", "onnx")
+    session = onnxruntime.InferenceSession(artifact / "model.onnx")
+    inside = session.get_modelmeta().custom_metadata_map
+    assert json.loads(inside["labels"]) == ["blue", "green", "red"] and inside["backbone"] == "MobileNet-0.25"
+    assert json.loads(inside["weights"]) == load_artifact(artifact).weights
+    assert session.get_inputs()[0].shape == ["batch", "height", "width", 3]
+    assert {"Conv", "MatMul", "Softmax"} <= set(json.loads((artifact / "parity.json").read_text())["operators"])
+
+
+def test_labels_and_description_are_inside_an_openvino_file(exported):
+    import openvino
+
+    artifact = exported("--format", "openvino")
+    inside = openvino.Core().read_model(artifact / "model.xml").get_rt_info(["tlkeras"])
+    assert json.loads(inside["labels"]) == ["blue", "green", "red"]
+    assert inside["backbone"] == "MobileNet-0.25"
+    assert json.loads((artifact / "parity.json").read_text())["bytes"] > (artifact / "model.bin").stat().st_size
+
+
+@pytest.mark.slow  # calibration
+def test_openvino_in_eight_bits_decides_alike_and_resizes_in_float(exported, trained, colors):
+    artifact = exported("--format", "openvino", "--variant", "int8")
+    parity = json.loads((artifact / "parity.json").read_text())
+    assert parity["agreement"] >= 0.97 and parity["own_size"]["agreement"] == 1.0
+    assert parity["own_size"]["max_difference"] < 0.1 and "FakeQuantize" in parity["operators"]
+    float32 = json.loads((exported("--format", "openvino") / "parity.json").read_text())
+    assert parity["bytes"] < 0.8 * float32["bytes"]
+
+
+def test_a_saved_model_takes_files_too_and_gives_labels(exported, trained, colors):
+    import keras
+    import tensorflow as tf
+
+    folder = exported("--format", "saved-model") / "1"
+    signatures = tf.saved_model.load(str(folder)).signatures
+    paths = sorted((colors / "green").glob("*.png"))
+    pixels = np.stack([np.asarray(Image.open(path)) for path in paths])
+    expected = keras.models.load_model(trained.path / "model.keras").predict_on_batch(pixels)
+    from_files = signatures["encoded"](image_bytes=tf.constant([path.read_bytes() for path in paths]))
+    for found in (from_files, signatures["serving_default"](images=tf.constant(pixels))):
+        np.testing.assert_allclose(found["probabilities"], expected, atol=1e-5)
+        assert found["labels"].numpy().tolist() == [[b"blue", b"green", b"red"]] * len(paths)
+        names = np.array([b"blue", b"green", b"red"])[expected.argmax(axis=1)]
+        assert found["label"].numpy().tolist() == names.tolist()
+    assert json.loads((folder / "assets.extra" / "artifact.json").read_text())["labels"] == ["blue", "green", "red"]
+
+
+def test_beyond_the_tolerance_nothing_is_written(call, trained, tmp_path, monkeypatch):
+    impossible = formats.Tolerance(max_difference=-1.0)
+    monkeypatch.setitem(formats.FORMATS["litert"].variants, "float32", impossible)
+    answer = call("export.py", trained.path, "--format", "litert", "--output", "new/artifact")
+    assert answer.code == 2 and "litert float32 differs too much from the trained model: the max diff" in answer.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_replaced_only_where_that_is_asked_for(call, exported, trained, tmp_path):
+    shutil.copytree(exported("--format", "litert"), tmp_path / "there")
+    (tmp_path / "mine").mkdir()
+    words = ("export.py", trained.path, "--format", "litert", "--output")
+    assert "--output there exists already" in call(*words, "there").err
+    assert "--output mine is no artifact" in call(*words, "mine", "--overwrite").err
+    (tmp_path / "there" / "old").touch()
+    answer = call(*words, "there", "--overwrite", "--json")
+    assert json.loads(answer.out)["artifact"] == "there" and not (tmp_path / "there" / "old").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--format", "coreml"), "There is no format coreml. Known formats: saved-model, litert, onnx, openvino"),
+        (("--format", "litert", "--variant", "int4"), "The format litert has no variant int4. It has float32, float16"),
+        ((), "Nothing was given for --format"),
+    ],
+)
+def test_mistakes_are_sentences(call, trained, words, message):
+    answer = call("export.py", trained.path, *words)
+    assert answer.code == 2 and message in answer.err and "Traceback" not in answer.err
+
+
+def test_a_missing_package_is_a_sentence(call, exported, trained, colors, monkeypatch):
+    artifact, find = exported("--format", "litert"), importlib.util.find_spec
+    monkeypatch.setattr(formats, "find_spec", lambda name: None if name == "ai_edge_litert" else find(name))
+    sentence = (
+        "The format litert needs ai_edge_litert, which is not installed. Run: pip install 'tlkeras[export-litert]'"
+    )
+    assert sentence in call("export.py", trained.path, "--format", "litert", "--output", "new").err
+    assert sentence in call("predict.py", artifact, colors / "red" / "1.png").err
+
+
+def test_what_needs_the_trained_model_refuses_an_artifact(call, exported, colors):
+    artifact = exported("--format", "litert")
+    for words in (("explain.py", artifact, colors), ("summary.py", artifact), ("compare.py", artifact, artifact),
+                  ("evaluate.py", artifact), ("export.py", artifact, "--format", "litert")):  # fmt: skip
+        answer = call(*words)
+        assert answer.code == 2 and "is an exported artifact (litert), which only predicts" in answer.err, words
+
+
+@pytest.mark.parametrize("damage", ["artifact.json", "model.tflite", "labels"])
+def test_a_damaged_artifact_is_refused(call, exported, colors, tmp_path, damage):
+    shutil.copytree(exported("--format", "litert"), tmp_path / "copy")
+    file = tmp_path / "copy" / ("labels.json" if damage == "labels" else damage)
+    labels = '{"task": "single_label", "classes": ["a", "b"], "modality": "image"}'
+    file.write_text(labels if damage == "labels" else "nonsense")
+    answer = call("predict.py", "copy", colors / "red" / "1.png")
+    assert answer.code == 2 and "Traceback" not in answer.err
+    expected = {"artifact.json": "is damaged", "model.tflite": "cannot be opened as LiteRT", "labels": "has 3 outputs"}
+    assert expected[damage] in answer.err

@@ -1,0 +1,1 @@
+"""Trained models as files for other programs, each compared with the model it was made of."""
