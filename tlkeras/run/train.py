@@ -153,7 +153,7 @@ def evaluate_and_write(
     save_predictions(folder, data, {name: split.targets for name, split in splits.items()}, outputs)
     if thresholds:
         write_json(folder / THRESHOLDS, thresholds)
-    save_known(model, splits, config, folder)
+    save_known(model, splits, outputs["validation"], thresholds, data.task, config.batch_size, folder)
     write_table(folder / "history.csv", result.history)
     plot_history(result.history, result.epoch, folder / "curves.png")
     metadata = {
@@ -234,21 +234,34 @@ def find_thresholds(outputs: np.ndarray, validation: "SplitData", config: TrainC
     return choose_thresholds(outputs, validation.targets, task, validation.classes, config.wanted_accuracy)
 
 
-def save_known(model: "keras.Model", splits: dict[str, "SplitData"], config: TrainConfig, folder: Path) -> None:
-    """Write what tells an example of none of the classes by its features, where there are enough of one label."""
+def save_known(
+    model: "keras.Model", splits: dict[str, "SplitData"], outputs: np.ndarray, thresholds: dict[str, Any], task: Task,
+    batch_size: int, folder: Path,
+) -> None:  # fmt: skip
+    """Write what tells other examples from known ones by their features, where validation has enough of these."""
     import keras
 
-    from tlkeras.evaluation.known import MAX_EXAMPLES, MIN_EXAMPLES, fit_known
+    from tlkeras.evaluation.known import MAX_EXAMPLES, MIN_EXAMPLES, find_unsure, fit_known
     from tlkeras.models.introspect import decoded_input
 
     train, validation = splits["train"], splits["validation"]
-    if config.task != "single_label" or len(validation) < MIN_EXAMPLES:
+    if len(validation) < MIN_EXAMPLES:
         return
     pooled = keras.Model(decoded_input(model), model.get_layer("pool").output)
     rows = np.unique(np.linspace(0, len(train) - 1, MAX_EXAMPLES).astype(int))
     sample = replace(train, rows=train.rows[rows], targets=train.targets[rows])
-    features = predict_splits(pooled, {"train": sample, "validation": validation}, config.batch_size)
-    fit_known(features["train"], sample.targets, features["validation"]).save(folder)
+    features = predict_splits(pooled, {"train": sample, "validation": validation}, batch_size)
+    known = None
+    if task == "single_label":
+        known = fit_known(features["train"], sample.targets, features["validation"])
+        known.save(folder)
+    # [part: drift]
+    from tlkeras.evaluation.reference import fit_reference
+
+    threshold = (thresholds.get("reject") or {}).get("threshold")
+    unsure = find_unsure(outputs, features["validation"], known, threshold)
+    fit_reference(features["train"], features["validation"], outputs, unsure, task).save(folder)
+    # [/part]
 
 
 def evaluate_splits(

@@ -1,0 +1,91 @@
+"""Say whether new data have moved away from a run's validation examples: what is predicted, and features."""
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from tlkeras.cli import CliParser
+from tlkeras.errors import UserError
+
+MAX_ROWS = 10  # of a table
+
+
+def main() -> None:
+    """Run the command; it exits with 1 where the data have moved."""
+    parser = CliParser(description=__doc__)
+    parser.add_argument("run", metavar="RUN", help="folder that scripts/train.py wrote")
+    parser.add_argument("log", metavar="LOG", help="file that predict.py --log wrote")
+    parser.add_argument(
+        "--since", type=str | None, metavar="DATE", help="first day that counts, such as 2026-11-28, in UTC"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args()
+    since = parse_date(options.since) if options.since else None
+    from tlkeras.run.drift import drift
+
+    result = drift(options.run, Path(options.log).expanduser(), since)
+    print(json.dumps(result, indent=2, ensure_ascii=False) if options.json else as_text(result))
+    if result["moved"]:
+        raise SystemExit(1)
+
+
+def parse_date(text: str) -> date:
+    """Return the date of `--since`."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UserError(f"--since was {text}; it must be a date such as 2026-11-28.") from None
+
+
+def as_text(result: dict[str, Any]) -> str:
+    """Return the comparison in lines of at most 80 columns."""
+    unit, days = result["unit"], sorted({result["first_day"], result["last_day"]})
+    lines = [
+        f"Log:        {result['images']:,} {unit} of {' to '.join(days)}",
+        f"Validation: {result['reference_images']:,} {unit}",
+        "",
+        *verdict(result),
+        "",
+        f"{'predicted':<40}{'validation':>12}{'log':>12}{'PSI':>12}",
+    ]
+    rows = sorted(result["outputs"], key=lambda row: -row["psi"])[:MAX_ROWS]
+    lines += [row_text(row["label"], row) for row in rows]
+    if more := len(result["outputs"]) - len(rows):
+        lines.append(f"… and {more:,} more, with less PSI")
+    lines.append(f"{'in all':<64}{sum(row['psi'] for row in result['outputs']):>12.3f}")
+    if confidence := result["confidence"]:
+        lines.append(row_text(f"confidence below {confidence['below']:.3f}", confidence))
+    if result["unsure"]:
+        lines.append(row_text("unsure", result["unsure"]))
+    return "\n".join(lines)
+
+
+def row_text(label: str, row: dict[str, Any]) -> str:
+    """Return a row of the table."""
+    name = label if len(label) < 40 else f"{label[:38]}…"
+    psi = f"{row['psi']:>12.3f}" if "psi" in row else ""
+    return f"{name:<40}{row['validation']:>12.3f}{row['log']:>12.3f}{psi}"
+
+
+def verdict(result: dict[str, Any]) -> list[str]:
+    """Return whether the data have moved, in what way, and how often that is said by chance."""
+    unit, tests = result["unit"], result["tests"]
+    if result["moved"] is None:
+        return [f"Too few to tell: {result['images']} {unit}, at least {result['min_images']} are needed."]
+    features, outputs = tests["features"]["moved"], tests["outputs"]["moved"]
+    looks = f"the {unit} {'look different to the model' if features else 'look as before to the model'}"
+    mix = f"what it predicts is {'mixed otherwise' if outputs else 'mixed as before'}"
+    lines = [f"{'Moved' if result['moved'] else 'Not moved'}: {looks}; {mix}."]
+    if outputs:
+        top = max(result["outputs"], key=lambda row: row["psi"])
+        lines.append(f"Most of it: {top['label'][:40]}, {top['validation']:.3f} before, {top['log']:.3f} now.")
+    if features and outputs:
+        lines.append("Another mix of classes changes how images look together, too.")
+    count = tests["features"]["count"]
+    lines += [
+        f"Features: MMD² {tests['features']['mmd']:.4f}, p = {tests['features']['p_value']:.3f} "
+        f"({count:,} of the log's {unit}); predictions: p = {tests['outputs']['p_value']:.3f}.",
+        f"False alarms: where nothing moved, at most {result['alpha']:.0%} of comparisons say so.",
+    ]
+    return lines
