@@ -72,20 +72,20 @@ def verdict(result: dict[str, Any]) -> list[str]:
     """Return whether the data have moved, in what way, and how often that is said by chance."""
     unit, tests = result["unit"], result["tests"]
     if result["moved"] is None:
-        return [f"Too few to tell: {result['images']} {unit}, at least {result['min_images']} are needed."]
-    features, outputs = tests["features"]["moved"], tests["outputs"]["moved"]
-    looks = f"the {unit} {'look different to the model' if features else 'look as before to the model'}"
-    mix = f"what it predicts is {'mixed otherwise' if outputs else 'mixed as before'}"
-    lines = [f"{'Moved' if result['moved'] else 'Not moved'}: {looks}; {mix}."]
-    if outputs:
-        top = max(result["outputs"], key=lambda row: row["psi"])
-        lines.append(f"Most of it: {top['label'][:40]}, {top['validation']:.3f} before, {top['log']:.3f} now.")
-    if features and outputs:
-        lines.append("Another mix of classes changes how images look together, too.")
-    count = tests["features"]["count"]
-    lines += [
-        f"Features: MMD² {tests['features']['mmd']:.4f}, p = {tests['features']['p_value']:.3f} "
-        f"({count:,} of the log's {unit}); predictions: p = {tests['outputs']['p_value']:.3f}.",
-        f"False alarms: where nothing moved, at most {result['alpha']:.0%} of comparisons say so.",
+        return [f"Too few {unit} to tell whether the data have moved: {result['min_images']} are needed."]
+    features, outputs = tests["features"], tests["outputs"]
+    lines = [
+        "The data have moved." if result["moved"] else "Nothing shows that the data have moved.",
+        f"  Features:    the {unit} look {'different' if features['moved'] else 'as before'} to the model "
+        f"(p = {features['p_value']:.3f})",
+        f"  Predictions: their mix is {'different' if outputs['moved'] else 'as before'} (p = {outputs['p_value']:.3f})",
     ]
-    return lines
+    if outputs["moved"]:
+        top = max(result["outputs"], key=lambda row: row["psi"])
+        lines.append(
+            f"               above all {top['label'][:25]}: {top['validation']:.3f} before, {top['log']:.3f} now"
+        )
+    if features["moved"] and outputs["moved"]:
+        lines.append(f"  A different mix alone changes the features of all {unit} together, too.")
+    rate = f"at most {result['alpha']:.0%} of comparisons say"
+    return [*lines, f'Where nothing has moved, {rate} "moved" by chance.']

@@ -68,7 +68,7 @@ def drift(run_path: str | Path, log_path: str | Path, since: date | None = None)
 
 
 def cells(run: Run, counts: Reference | Counts) -> np.ndarray:
-    """Return counts of what was predicted: of classes or levels `(K,)`; of several labels with and without, `(K, 2)`."""
+    """Return counts of what was predicted: of classes or levels `(K,)`, of labels with and without `(K, 2)`."""
     if run.task == "multi_label":
         return np.stack([counts.classes, counts.images - counts.classes], axis=-1)
     return counts.levels if run.task == "regression" else counts.classes
