@@ -74,12 +74,12 @@ def verdict(result: dict[str, Any]) -> list[str]:
     if result["moved"] is None:
         return [f"Too few {unit} to tell whether the data have moved: {result['min_images']} are needed."]
     features, outputs = tests["features"], tests["outputs"]
-    lines = [
-        "The data have moved." if result["moved"] else "Nothing shows that the data have moved.",
-        f"  Features:    the {unit} look {'different' if features['moved'] else 'as before'} to the model "
-        f"(p = {features['p_value']:.3f})",
-        f"  Predictions: their mix is {'different' if outputs['moved'] else 'as before'} (p = {outputs['p_value']:.3f})",
-    ]
+    lines = ["The data have moved." if result["moved"] else "Nothing shows that the data have moved."]
+    for name, test, what in (
+        ("Features:", features, f"the {unit} look {word(features)} to the model"),
+        ("Predictions:", outputs, f"their mix is {word(outputs)}"),
+    ):
+        lines.append(f"  {name:<12} {what} (p = {test['p_value']:.3f}, n = {test['count']:,})")
     if outputs["moved"]:
         top = max(result["outputs"], key=lambda row: row["psi"])
         lines.append(
@@ -89,3 +89,8 @@ def verdict(result: dict[str, Any]) -> list[str]:
         lines.append(f"  A different mix alone changes the features of all {unit} together, too.")
     rate = f"at most {result['alpha']:.0%} of comparisons say"
     return [*lines, f'Where nothing has moved, {rate} "moved" by chance.']
+
+
+def word(test: dict[str, Any]) -> str:
+    """Return what a test found in a word or two."""
+    return "different" if test["moved"] else "as before"
