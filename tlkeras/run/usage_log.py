@@ -114,17 +114,25 @@ class UsageLog:
             self._pending = new.joined(*[self._pending] if self._pending else [])
 
     def save(self) -> None:
-        """Write what was added since the last time."""
+        """Write what was added since the last time; what cannot be written is kept for the next time."""
         with self._lock:
-            if self._pending is None:
-                return
-            lock = self.path.with_name(f".{self.path.name}.lock")
-            with locked(lock, f"The log {self.path}", "another path", WAIT):
-                kept = [read_usage(self.path, self.run_hash)] if self.path.exists() else []
-                arrays: dict[str, Any] = vars(self._pending.joined(*kept)) | {"run": np.array(self.run_hash)}
-                with open_atomic(self.path) as file:
-                    np.savez_compressed(file, **arrays)
-            self._pending = None
+            pending, self._pending = self._pending, None
+        if pending is None:
+            return
+        try:
+            self._write(pending)
+        except BaseException:
+            with self._lock:
+                self._pending = pending.joined(*[self._pending] if self._pending else [])
+            raise
+
+    def _write(self, pending: Usage) -> None:
+        lock = self.path.with_name(f".{self.path.name}.lock")
+        with locked(lock, f"The log {self.path}", "another path", WAIT):
+            kept = [read_usage(self.path, self.run_hash)] if self.path.exists() else []
+            arrays: dict[str, Any] = vars(pending.joined(*kept)) | {"run": np.array(self.run_hash)}
+            with open_atomic(self.path) as file:
+                np.savez_compressed(file, **arrays)
 
 
 def read_usage(path: Path, run_hash: str) -> Usage:
