@@ -44,28 +44,31 @@ def as_text(result: dict[str, Any]) -> str:
     lines = [
         f"Log:        {result['images']:,} {unit} of {' to '.join(days)}",
         f"Validation: {result['reference_images']:,} {unit}",
-        "",
-        *verdict(result),
-        "",
-        f"{'predicted':<40}{'validation':>12}{'log':>12}{'PSI':>12}",
-    ]
-    rows = sorted(result["outputs"], key=lambda row: -row["psi"])[:MAX_ROWS]
-    lines += [row_text(row["label"], row) for row in rows]
+        "", *verdict(result), "",
+        f"{'predicted':<44}{'validation':>12}{'log':>12}{'PSI':>12}",
+    ]  # fmt: skip
+    rows = result["outputs"]
+    if len(rows) > MAX_ROWS:
+        rows = sorted(rows, key=lambda row: -row["psi"])[:MAX_ROWS]
+    lines += [row_text(row["label"], row, row["psi"]) for row in rows]
     if more := len(result["outputs"]) - len(rows):
         lines.append(f"… and {more:,} more, with less PSI")
-    lines.append(f"{'in all':<64}{sum(row['psi'] for row in result['outputs']):>12.3f}")
-    if confidence := result["confidence"]:
+    total, confidence = result["psi"], result["confidence"]
+    lines.append(f"{'all':<68}{total['found']:>12.3f}")
+    chance = f"By chance alone the PSI would be about {total['by_chance']:.3f}"
+    if confidence:
         lines.append(row_text(f"confidence below {confidence['below']:.3f}", confidence))
+        lines.append(f"{'confidence at ten levels':<68}{confidence['psi']['found']:>12.3f}")
+        chance += f", that of confidence {confidence['psi']['by_chance']:.3f}"
     if result["unsure"]:
         lines.append(row_text("unsure", result["unsure"]))
-    return "\n".join(lines)
+    return "\n".join([*lines, f"{chance}."])
 
 
-def row_text(label: str, row: dict[str, Any]) -> str:
+def row_text(label: str, row: dict[str, Any], psi: float | None = None) -> str:
     """Return a row of the table."""
-    name = label if len(label) < 40 else f"{label[:38]}…"
-    psi = f"{row['psi']:>12.3f}" if "psi" in row else ""
-    return f"{name:<40}{row['validation']:>12.3f}{row['log']:>12.3f}{psi}"
+    name = label if len(label) < 44 else f"{label[:42]}…"
+    return f"{name:<44}{row['validation']:>12.3f}{row['log']:>12.3f}" + (f"{psi:>12.3f}" if psi is not None else "")
 
 
 def verdict(result: dict[str, Any]) -> list[str]:
@@ -79,7 +82,7 @@ def verdict(result: dict[str, Any]) -> list[str]:
         ("Features:", features, f"the {unit} look {word(features)} to the model"),
         ("Predictions:", outputs, f"their mix is {word(outputs)}"),
     ):
-        lines.append(f"  {name:<12} {what} (p = {test['p_value']:.3f}, n = {test['count']:,})")
+        lines.append(f"  {name:<12} {what} ({p_text(test['p_value'])}, n = {test['count']:,})")
     if outputs["moved"]:
         top = max(result["outputs"], key=lambda row: row["psi"])
         lines.append(
@@ -94,3 +97,8 @@ def verdict(result: dict[str, Any]) -> list[str]:
 def word(test: dict[str, Any]) -> str:
     """Return what a test found in a word or two."""
     return "different" if test["moved"] else "as before"
+
+
+def p_text(p: float) -> str:
+    """Return a p-value."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"

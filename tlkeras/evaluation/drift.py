@@ -18,6 +18,13 @@ def psi_terms(reference: np.ndarray, given: np.ndarray) -> np.ndarray:
     return (p - q) * np.log(p / q)
 
 
+def psi(reference: np.ndarray, given: np.ndarray) -> dict[str, float]:
+    """Return the index of counts `(..., K)`, and the one to expect where nothing has moved (Yurdakul 2018)."""
+    free = reference.size - reference[..., 0].size
+    by_chance = free * sum(1 / part.sum(axis=-1).max() for part in (reference, given))
+    return {"found": float(psi_terms(reference, given).sum()), "by_chance": float(by_chance)}
+
+
 def psi_test(reference: np.ndarray, given: np.ndarray, rng: np.random.Generator) -> float:
     """Return the p-value that two counts `(K,)` are of one distribution, by the stability index.
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tlkeras.errors import UserError
-from tlkeras.evaluation.drift import labels_test, mmd_test, psi_terms, psi_test
+from tlkeras.evaluation.drift import labels_test, mmd_test, psi, psi_terms, psi_test
 from tlkeras.evaluation.known import FILE as KNOWN
 from tlkeras.evaluation.reference import FILE, MAX_ROWS, Counts, Reference, load_reference
 from tlkeras.io.hashing import file_hash
@@ -49,7 +49,8 @@ def drift(run_path: str | Path, log_path: str | Path, since: date | None = None)
         "first_day": str(usage.days[0]), "last_day": str(usage.days[-1]), "images": int(counts.images),
         "reference_images": int(reference.images), "min_images": MIN_IMAGES, "moved": None, "alpha": ALPHA,
         "tests": {},
-        "outputs": describe_outputs(run, reference, counts), "unsure": None,
+        "outputs": describe_outputs(run, reference, counts), "psi": psi(cells(run, reference), cells(run, counts)),
+        "unsure": None,
         "confidence": None if run.task == "regression" else describe_confidence(reference, counts),
     }  # fmt: skip
     if run.reject_threshold is not None or (run.path / KNOWN).exists():
@@ -93,7 +94,7 @@ def describe_outputs(run: Run, reference: Reference, counts: Counts) -> list[dic
 def describe_confidence(reference: Reference, counts: Counts) -> dict[str, Any]:
     """Return how many are less confident than the lowest tenth of validation, and the index over all levels."""
     low = pair(reference.levels[0] / reference.images, counts.levels[0] / counts.images)
-    return {"below": float(reference.edges[0])} | low | {"psi": float(psi_terms(reference.levels, counts.levels).sum())}
+    return {"below": float(reference.edges[0])} | low | {"psi": psi(reference.levels, counts.levels)}
 
 
 def level_names(edges: np.ndarray) -> list[str]:
