@@ -1,5 +1,9 @@
 """Predict the labels of images with a trained run."""
 
+# [part: drift]
+from pathlib import Path
+
+# [/part]
 from tlkeras.cli import CliParser
 from tlkeras.errors import UserError
 
@@ -23,12 +27,28 @@ def main() -> None:
     formats.add_argument(
         "--csv", action="store_true", help="print CSV with the columns path,rank,label,score,error,unsure"
     )
+    # [part: drift]
+    log_help = "add counts and features of these images, not the images, to a file for drift.py"
+    parser.add_argument("--log", type=str | None, metavar="FILE", help=log_help)
+    # [/part]
     options = parser.parse_args()
     from tlkeras.run.load_run import load_run
     from tlkeras.run.predict import as_csv, as_json, as_table, predict
 
     write = as_json if options.json else as_csv if options.csv else as_table
-    predictions = predict(options.run, options.paths, options.top_k, options.as_dict().get("text", []))
+    watch = None
+    # [part: drift]
+    if options.log:
+        from tlkeras.run.usage_log import UsageLog
+
+        log = UsageLog(Path(options.log).expanduser(), load_run(options.run))
+        watch = log.add
+    # [/part]
+    predictions = predict(options.run, options.paths, options.top_k, options.as_dict().get("text", []), watch)
     print(write(predictions))
+    # [part: drift]
+    if options.log:
+        log.save()
+    # [/part]
     if all(prediction.error for prediction in predictions):
         raise UserError(f"None of these {load_run(options.run).modality.plural} can be read. Give others.")

@@ -9,6 +9,7 @@ from sklearn.covariance import ledoit_wolf_shrinkage
 from sklearn.utils.extmath import randomized_svd
 
 from tlkeras.errors import UserError
+from tlkeras.io.arrays import read_npz
 
 FILE = "known.npz"
 MAX_EXAMPLES = 1000  # of training, from which means and axes are computed
@@ -59,15 +60,24 @@ def fit_known(training: np.ndarray, targets: np.ndarray, validation: np.ndarray)
     return KnownFeatures(known.means, known.axes, np.array(threshold))
 
 
+def find_unsure(
+    outputs: np.ndarray, features: np.ndarray | None, known: KnownFeatures | None, threshold: float | None
+) -> np.ndarray:
+    """Return which outputs `(N, K)` are below a threshold, or have features `(N, C)` too far away; bool `(N,)`."""
+    far = np.zeros(len(outputs), bool)
+    if known is not None and features is not None:
+        far = known.distances(features) > known.threshold
+    return far | (outputs.max(axis=1) < threshold) if threshold else far
+
+
 def load_known(folder: Path, width: int) -> KnownFeatures | None:
     """Read what a run knows of features `(N, width)`; None where it has no such file, as one of an earlier version."""
     try:
-        with np.load(folder / FILE, allow_pickle=False) as content:
-            known = KnownFeatures(**content)
+        known = KnownFeatures(**read_npz(folder / FILE))
         if known.means.shape[1:] == known.axes.shape[1:] == (width,) and known.threshold.shape == ():
             return known
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError):
+    except (ValueError, TypeError):
         pass
     raise UserError(f"{folder / FILE} is damaged, or not of this run. Restore it, or remove it to do without.")

@@ -1,9 +1,12 @@
-"""An array in a file, for what is too large for the memory."""
+"""Arrays in files: one that is too large for the memory, and the small ones of an `.npz` file."""
 
 import os
 import tempfile
 import threading
+import zipfile
+import zlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -63,3 +66,14 @@ class FileArray:
     def shortened(self, count: int) -> "FileArray":
         """Return the first rows only, in the same file."""
         return FileArray(self._file, (count, *self.shape[1:]), self.dtype)
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of an `.npz` file, which may be untrusted: a ValueError says that it is none, or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            return dict(content)
+    except FileNotFoundError:
+        raise
+    except (OSError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} is damaged.") from error

@@ -14,22 +14,23 @@ NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)  # the 
 
 
 @contextlib.contextmanager
-def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock on a file, which is made for it and removed afterwards; refuse to write `what` where it is taken."""
-    lock = FileLock(path, timeout=0)
+def locked(path: Path, what: str, instead: str = "another --run-dir", wait: float = 0) -> Iterator[None]:
+    """Hold a lock on a file, which is made for it and removed afterwards; refuse to write `what` where it is taken.
+
+    It is waited for so many seconds; `instead` is what to give then.
+    """
+    lock = FileLock(path, timeout=wait)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
         if not path.exists():  # filelock waits for a file that it cannot create, as in /proc
-            raise UserError(f"{what} cannot be made: no file can be created there. Give another --run-dir.") from None
-        raise UserError(
-            f"{what} is being written by another program. Wait for it, or give another --run-dir."
-        ) from None
+            raise UserError(f"{what} cannot be made: no file can be created there. Give {instead}.") from None
+        raise UserError(f"{what} is being written by another program. Wait for it, or give {instead}.") from None
     except OSError as error:
         if error.errno not in NO_LOCKS:
             reason = "Not a directory" if isinstance(error, FileExistsError) else error.strerror
-            raise UserError(f"{what} cannot be made: {reason}. Give another --run-dir.") from None
+            raise UserError(f"{what} cannot be made: {reason}. Give {instead}.") from None
     try:
         yield
     finally:

@@ -5,7 +5,7 @@ import glob
 import io
 import json
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -21,6 +21,7 @@ from tlkeras.run.predictor import Predictor, load_predictor
 
 TEXT_WIDTH = 60  # of a text in a table
 CHUNK = 256  # decoded examples in memory at once
+Watch = Callable[[np.ndarray, np.ndarray | None, list[bool | None]], None]
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,9 @@ class Source(NamedTuple):
     content: Path | bytes | np.ndarray  # as `Modality.read` takes it; bytes are a text
 
 
-def predict(run_path: str | Path, inputs: Any, top_k: int = 3, texts: Sequence[str] = ()) -> list[Prediction]:
+def predict(
+    run_path: str | Path, inputs: Any, top_k: int = 3, texts: Sequence[str] = (), watch: Watch | None = None
+) -> list[Prediction]:
     """Predict labels for files or images in memory.
 
     Args:
@@ -57,6 +60,7 @@ def predict(run_path: str | Path, inputs: Any, top_k: int = 3, texts: Sequence[s
             RGB pixels, uint8 or float, 0–255, `(H, W, 3)` or `(N, H, W, 3)`; or a list of any of these.
         top_k: how many labels for each of them; multi_label models give all labels of 0.5 or more if there are more.
         texts: for a run of texts, texts themselves.
+        watch: called with outputs `(N, K)`, pooled features `(N, C)` and what is unsure, of all that can be read.
 
     Returns:
         One prediction for each file (once, however often it is given), image or text, in the order given, those of a
@@ -85,7 +89,7 @@ def predict(run_path: str | Path, inputs: Any, top_k: int = 3, texts: Sequence[s
     with progress(len(sources), f"Predicting {modality.plural}") as bar:
         for start in range(0, len(sources), CHUNK):
             chunk = sources[start : start + CHUNK]
-            predictions += predict_chunk(predictor, chunk, top_k)
+            predictions += predict_chunk(predictor, chunk, top_k, watch)
             bar.update(len(chunk))
     return predictions
 
@@ -130,7 +134,7 @@ def find_files(paths: Sequence[str | Path], modality: type[Modality]) -> list[Pa
     return list(found)
 
 
-def predict_chunk(predictor: Predictor, sources: Sequence[Source], top_k: int) -> list[Prediction]:
+def predict_chunk(predictor: Predictor, sources: Sequence[Source], top_k: int, watch: Watch | None) -> list[Prediction]:
     """Predict examples in their order, the unreadable ones included."""
     run = predictor.run
     decoded: list[Any] = []
@@ -144,6 +148,8 @@ def predict_chunk(predictor: Predictor, sources: Sequence[Source], top_k: int) -
     batch = np.array(decoded, run.modality.dtype).reshape(-1, *run.modality.shape)
     outputs, features = predictor.outputs(batch)
     unsure = predictor.unsure(outputs, features)
+    if watch:
+        watch(outputs, features, unsure)
     decided = iter(zip(outputs, unsure, strict=True))
     predictions = []
     for source, error in zip(sources, errors, strict=True):

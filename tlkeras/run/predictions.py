@@ -9,6 +9,7 @@ import numpy as np
 
 from tlkeras.data.prepare import PreparedData
 from tlkeras.errors import UserError
+from tlkeras.io.arrays import read_npz
 
 FILE = "predictions.npz"
 
@@ -50,9 +51,8 @@ def save_predictions(
 def load_predictions(folder: Path) -> Predictions:
     """Read what `save_predictions` wrote; refuse a run without it, such as one of an earlier version."""
     try:
-        with np.load(folder / FILE, allow_pickle=False) as content:
-            return Predictions(**content)
+        return Predictions(**read_npz(folder / FILE))
     except FileNotFoundError:
         raise UserError(f"There is no {folder / FILE}. An earlier version wrote this run; train it again.") from None
-    except (OSError, ValueError, TypeError, KeyError):
+    except (ValueError, TypeError):
         raise UserError(f"{folder / FILE} is damaged. Restore it, or train again.") from None

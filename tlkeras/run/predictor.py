@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tlkeras.evaluation.known import KnownFeatures, load_known
+from tlkeras.evaluation.known import KnownFeatures, find_unsure, load_known
 from tlkeras.run.load_run import Run, load_model
 from tlkeras.runtime import load_tensorflow
 
@@ -24,10 +24,7 @@ class Predictor:
         """Return whether each is below the run's threshold, or unlike its training; None where nothing is known."""
         if self.known is None and self.run.reject_threshold is None:
             return [None] * len(outputs)
-        far = np.zeros(len(outputs), bool)
-        if self.known is not None and features is not None:
-            far = self.known.distances(features) > self.known.threshold
-        return (far | (outputs.max(axis=1) < (self.run.reject_threshold or 0.0))).tolist()
+        return find_unsure(outputs, features, self.known, self.run.reject_threshold).tolist()
 
 
 def load_predictor(run: Run) -> Predictor:

@@ -163,7 +163,7 @@ def evaluate_and_write(
     save_predictions(folder, data, {name: split.targets for name, split in splits.items()}, outputs)
     if thresholds:
         write_json(folder / THRESHOLDS, thresholds)
-    save_known(features, splits, data.task, folder)
+    save_known(features, splits, outputs["validation"], thresholds, data.task, folder)
     write_table(folder / "history.csv", result.history)
     plot_history(result.history, result.epoch, folder / "curves.png")
     metadata = {
@@ -229,16 +229,27 @@ def find_thresholds(outputs: np.ndarray, validation: "SplitData", config: TrainC
 
 
 def save_known(
-    features: Mapping[str, np.ndarray | FileArray], splits: dict[str, "SplitData"], task: Task, folder: Path
-) -> None:
-    """Write what tells an example of none of the classes by its features, where there are enough of one label."""
-    from tlkeras.evaluation.known import MAX_EXAMPLES, MIN_EXAMPLES, fit_known
+    features: Mapping[str, np.ndarray | FileArray], splits: dict[str, "SplitData"], outputs: np.ndarray,
+    thresholds: dict[str, Any], task: Task, folder: Path,
+) -> None:  # fmt: skip
+    """Write what tells other examples from known ones by their features, where validation has enough of these."""
+    from tlkeras.evaluation.known import MAX_EXAMPLES, MIN_EXAMPLES, find_unsure, fit_known
 
     train, validation = splits["train"], splits["validation"]
-    if task != "single_label" or len(validation) < MIN_EXAMPLES:
+    if len(validation) < MIN_EXAMPLES:
         return
     rows = np.unique(np.linspace(0, len(train) - 1, MAX_EXAMPLES).astype(int))
-    fit_known(features["train"][rows], train.targets[rows], features["validation"][:]).save(folder)
+    training, held_out = features["train"][rows], features["validation"][:]
+    known = fit_known(training, train.targets[rows], held_out) if task == "single_label" else None
+    if known:
+        known.save(folder)
+    # [part: drift]
+    from tlkeras.evaluation.reference import fit_reference
+
+    threshold = (thresholds.get("reject") or {}).get("threshold")
+    unsure = find_unsure(outputs, held_out, known, threshold)
+    fit_reference(training, held_out, outputs, unsure, task).save(folder)
+    # [/part]
 
 
 def evaluate_splits(
