@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from conftest import CLASSES, ColorModel, encoded
+from color_service import CLASSES, ColorModel, encoded
 
 
 def test_one_image(start):

@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import ColorModel
+from color_service import ColorModel
 
 from tlkeras.serving.batching import Batcher
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from conftest import BOUNDARY, ColorModel, encoded, form
+from color_service import BOUNDARY, ColorModel, encoded, form
 from PIL import Image
 
 MULTIPART = f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n"
