@@ -24,6 +24,7 @@ LAYERS = [
     ["training"],
     ["evaluation"],
     ["run"],
+    ["serving"],
     ["cli"],
     ["commands"],
     ["scripts", "__init__", "__main__"],

@@ -88,6 +88,14 @@ def create_app(service: Service) -> FastAPI:
         (upload,) = await receive_files(request, options, max_files=1)
         return Response(await service.explain(upload, label), media_type="image/png")
 
+    add_information(app, service)
+    return app
+
+
+def add_information(app: FastAPI, service: Service) -> None:
+    """Add what tells about the service and its model."""
+    run = service.run
+
     @app.get("/labels")
     async def labels() -> Labels:
         """Return what the model predicts."""
@@ -102,5 +110,3 @@ def create_app(service: Service) -> FastAPI:
     async def metrics() -> PlainTextResponse:
         """Return the counts of requests, images and batches for Prometheus."""
         return PlainTextResponse(generate_latest(service.metrics.registry), media_type="text/plain; version=0.0.4")
-
-    return app
