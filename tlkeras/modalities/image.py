@@ -182,12 +182,6 @@ def glance(source: Path | bytes | np.ndarray) -> Glance:
         return Glance(min(image.size), min(image.size) / max(image.size), gray)
 
 
-def megapixels(source: Path | bytes | np.ndarray) -> float:
-    """Return how many million pixels an image has, by its header."""
-    with opened(source) as image:
-        return image.width * image.height / 1e6
-
-
 def is_deep_gray(image: Image.Image) -> bool:
     """Return whether an image is gray with 16-bit or 32-bit integers, or floats."""
     return image.mode == "F" or image.mode.startswith("I")
