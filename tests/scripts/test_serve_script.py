@@ -17,7 +17,11 @@ import tlkeras
 def post(url: str, name: str, *paths) -> bytes:
     parts = [b'--b\r\nContent-Disposition: form-data; name="%s"; filename="%s"\r\n\r\n%s\r\n'
              % (name.encode(), str(path).encode(), path.read_bytes()) for path in paths]  # fmt: skip
-    request = urllib.request.Request(url, b"".join([*parts, b"--b--\r\n"]))
+    return send(url, b"".join([*parts, b"--b--\r\n"]))
+
+
+def send(url: str, body: bytes) -> bytes:
+    request = urllib.request.Request(url, body)
     request.add_header("Content-Type", "multipart/form-data; boundary=b")
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as answer:
         return answer.read()
@@ -33,8 +37,9 @@ def url(start_script, trained, tmp_path):
     yield match[1]
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 143 and "Traceback" not in err
-    assert "POST /predict 200" in out
+    assert process.returncode == 143 and "POST /predict 200" in out
+    assert err.splitlines()[-1:] == ["serve.py: stopped by SIGTERM; what had arrived was answered."]
+    assert "boundary" not in err and "Traceback" not in err
 
 
 def test_it_answers_as_predict_does_and_explains_as_explain_does(url, call, trained, colors):
@@ -51,6 +56,8 @@ def test_it_answers_as_predict_does_and_explains_as_explain_does(url, call, trai
     assert np.abs(over - tlkeras.overlay(explained.image[None], explained.map[None])[0]).max() <= 2
     with pytest.raises(HTTPError, match="422"):
         post(f"{url}/explain", "file", paths[2])
+    with pytest.raises(HTTPError, match="400"):
+        send(f"{url}/predict", b"this is no form")
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ from tlkeras.serving.metrics import Metrics
 from tlkeras.serving.protocol import bounded_protocol
 from tlkeras.serving.service import Service
 
+CHATTY = ("python_multipart", "PIL")  # they warn of each damaged upload, with bytes of it
+
 
 def serve(run_path: str | Path, options: ServeOptions) -> None:
     """Answer requests with the model of a run or an artifact until the program is stopped."""
@@ -38,7 +40,10 @@ def serve(run_path: str | Path, options: ServeOptions) -> None:
         log.info("Serving %s at http://%s:%d; Ctrl-C stops it.", run.path, shown, port)
         if not ipaddress.ip_address(host).is_loopback:
             log.info("Note: whoever reaches this machine can use it; there is no password and no encryption.")
-        make_server(service, options).run(sockets=[listener])
+        try:
+            make_server(service, options).run(sockets=[listener])
+        except KeyboardInterrupt as stop:
+            raise type(stop)("what had arrived was answered.") from None
 
 
 @contextmanager
@@ -56,12 +61,15 @@ def start_service(predictor: Predictor, options: ServeOptions) -> Iterator[Servi
 
 
 def make_server(service: Service, options: ServeOptions) -> uvicorn.Server:
-    """Return a server that logs nothing but its own errors, and closes slow connections."""
+    """Return a server that closes slow connections, and logs nothing itself but what fails inside it."""
     seconds = options.receive_seconds + options.answer_seconds
     config = uvicorn.Config(
         create_app(service), http=bounded_protocol(seconds, options.max_connections), ws="none", log_config=None,
         access_log=False, server_header=False, proxy_headers=False, timeout_graceful_shutdown=round(seconds),
     )  # fmt: skip
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # it warns of each request that is no HTTP
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     return uvicorn.Server(config)
 
 
