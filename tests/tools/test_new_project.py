@@ -102,7 +102,7 @@ def defined(source: str) -> set[str]:
     """The names that a module has: what it defines, assigns or imports, wherever."""
     names = set()
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(node.name)
         elif isinstance(node, ast.Name):
             names.add(node.id)

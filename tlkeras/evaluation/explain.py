@@ -51,21 +51,33 @@ def class_maps(
     """
     images, classes = np.asarray(images), np.asarray(classes)
     check_arguments(model, images, classes, method)
-    decoded = decoded_input(model)
-    maps_of = occlusion_maps(model) if method == "occlusion" else gradient_maps(model, method)
-    resize = keras.Model(model.input, decoded) if decoded is not model.input else None
-    side = min(images.shape[1:3])
-    top, left = ((length - side) // 2 for length in images.shape[1:3])
+    maps_of = make_class_maps(model, method)
     maps = np.zeros(images.shape[:3], "float32")
     for start in range(0, len(images), batch_size):
         rows = slice(start, start + batch_size)
-        batch = tf.cast(images[rows], "float32")
+        maps[rows] = maps_of(images[rows], classes[rows])
+    return maps
+
+
+def make_class_maps(model: keras.Model, method: Method) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Return a function from images and classes to maps, as `class_maps` gives them, for many calls of one model."""
+    decoded = decoded_input(model)
+    maps_of = occlusion_maps(model) if method == "occlusion" else gradient_maps(model, method)
+    resize = keras.Model(model.input, decoded) if decoded is not model.input else None
+
+    def full_size(images: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        side = min(images.shape[1:3])
+        top, left = ((length - side) // 2 for length in images.shape[1:3])
+        batch = tf.cast(images, "float32")
         ready = batch if resize is None else resize(batch, training=False)
-        found = maps_of(ready, tf.constant(classes[rows], "int32"))
+        found = maps_of(ready, tf.constant(classes, "int32"))
         square = np.maximum(tf.image.resize(found[..., None], (side, side))[..., 0], 0)
         maximum = square.max(axis=(1, 2), keepdims=True)
-        maps[rows, top : top + side, left : left + side] = square / np.where(maximum > 0, maximum, 1)
-    return maps
+        maps = np.zeros(images.shape[:3], "float32")
+        maps[:, top : top + side, left : left + side] = square / np.where(maximum > 0, maximum, 1)
+        return maps
+
+    return full_size
 
 
 def check_arguments(model: keras.Model, images: np.ndarray, classes: np.ndarray, method: str) -> None:

@@ -233,7 +233,7 @@ def save_known(
     thresholds: dict[str, Any], task: Task, folder: Path,
 ) -> None:  # fmt: skip
     """Write what tells other examples from known ones by their features, where validation has enough of these."""
-    from tlkeras.evaluation.known import MAX_EXAMPLES, MIN_EXAMPLES, find_unsure, fit_known
+    from tlkeras.evaluation.known import MAX_EXAMPLES, MIN_EXAMPLES, fit_known
 
     train, validation = splits["train"], splits["validation"]
     if len(validation) < MIN_EXAMPLES:
@@ -244,6 +244,7 @@ def save_known(
     if known:
         known.save(folder)
     # [part: drift]
+    from tlkeras.evaluation.known import find_unsure
     from tlkeras.evaluation.reference import fit_reference
 
     threshold = (thresholds.get("reject") or {}).get("threshold")
