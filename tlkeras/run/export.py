@@ -28,7 +28,14 @@ from tlkeras.run.folder import hidden, move_into_place
 from tlkeras.run.load_run import Run, load_model, load_trained_run
 from tlkeras.runtime import load_tensorflow
 
-COPIED = ("labels.json", "config.yaml", "thresholds.json", "known.npz", "MODEL_CARD.md")  # those that the run has
+COPIED = (
+    "labels.json",
+    "config.yaml",
+    "thresholds.json",
+    "known.npz",
+    "reference.npz",
+    "MODEL_CARD.md",
+)  # those that the run has
 SAMPLE = 200  # training examples that show a quantizer the range of values
 RAW = 12  # images that are compared at their own size
 

@@ -5,9 +5,8 @@ import logging
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import uvicorn
@@ -15,6 +14,7 @@ import uvicorn
 from tlkeras.config.serve import ServeOptions
 from tlkeras.errors import UserError
 from tlkeras.run.load_run import load_run
+from tlkeras.run.predict import Watch
 from tlkeras.run.predictor import Predictor, load_predictor
 from tlkeras.serving.app import create_app
 from tlkeras.serving.batching import Batcher
@@ -50,13 +50,24 @@ def serve(run_path: str | Path, options: ServeOptions) -> None:
 def start_service(predictor: Predictor, options: ServeOptions) -> Iterator[Service]:
     """Yield what answers with a model, which has run before, so that no request waits for its graph."""
     metrics, modality = Metrics(), predictor.run.modality
+    watchers: list[Watch] = []
     for count in (1, 2):
         predictor.outputs(np.zeros((count, *modality.shape), modality.dtype))
 
-    def observe(outputs: np.ndarray, *_: Any) -> None:
+    def observe(outputs: np.ndarray, features: np.ndarray | None, unsure: list[bool | None]) -> None:
         metrics.batches.observe(len(outputs))
+        for watch in watchers:
+            watch(outputs, features, unsure)
 
-    with Batcher(predictor, options.batch_size, options.batch_wait / 1000, observe) as batcher:
+    with ExitStack() as stack:
+        # [part: drift]
+        if options.log:
+            from tlkeras.serving.usage import usage_log
+
+            watchers.append(stack.enter_context(usage_log(Path(options.log).expanduser(), predictor.run)).add)
+        # [/part]
+        wait = options.batch_wait / 1000
+        batcher = stack.enter_context(Batcher(predictor, options.batch_size, wait, observe))
         yield Service(predictor.run, batcher, metrics, options)
 
 
