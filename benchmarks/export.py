@@ -1,14 +1,14 @@
 """Every format of scripts/export.py: bytes, latency, greatest difference from the trained model, agreement.
 
     python benchmarks/export.py DATA --weights FILE
-    python benchmarks/export.py digits --backbones all --formats litert-int8 openvino-int8 --image-size 32
+    python benchmarks/export.py digits --backbones all --formats litert-int8 openvino-int8 --image-size 32 --epochs 8
 
 A head is fitted to the features of the training images by logistic regression, as in a linear probe. FILE is the weight
-file of MobileNetV2. MobileNetV2-0.35 has the weights that come with the repository, the others have random weights with
-the statistics of BatchNormalization that the training images give. A format is compared with the Keras model on all
-images that the head was not fitted to, in a process of its own, by the code of scripts/export.py, which also measures
-the time of a call. Nothing is refused here, whatever the difference. Each line is printed as soon as it is measured, so
-that the work can be done in pieces: `--backbones`, `--formats`.
+file of MobileNetV2; the other backbones have random weights. With `--epochs` all their layers are trained on DATA
+first; without, they get the statistics of BatchNormalization that the training images give. A format is compared with
+the Keras model on all images that are not for training, in a process of its own, by the code of scripts/export.py,
+which also measures the time of a call. Nothing is refused here, whatever the difference. Each line is printed as soon
+as it is measured, so that the work can be done in pieces: `--backbones`, `--formats`.
 """
 
 import argparse
@@ -21,11 +21,11 @@ import keras
 import numpy as np
 from arguments import at_least
 from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
 import tlkeras
 from tlkeras.backbones.registry import get_application_spec
 from tlkeras.backbones.table import BACKBONES
+from tlkeras.config.pretrain import AllLayersOptions
 from tlkeras.errors import UserError
 from tlkeras.export.artifact import ArtifactInfo
 from tlkeras.export.formats import FORMATS, load_module
@@ -34,6 +34,7 @@ from tlkeras.export.measure import measure
 from tlkeras.export.parity import compare_outputs
 from tlkeras.models.introspect import with_features
 from tlkeras.run.export import SAMPLE, size_of
+from tlkeras.training.all_layers import train_all_layers
 
 NAMED = ["VGG16", "ResNet50", "MobileNetV2", "InceptionV3"]
 NAMES = {f"{name}-{variant}": (name, variant) for name, found in FORMATS.items() for variant in found.variants}
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument("--backbones", nargs="+", default=NAMED, help="names, or all")
     parser.add_argument("--formats", nargs="+", default=list(NAMES), choices=NAMES, help="which, such as litert-int8")
     parser.add_argument("--image-size", type=at_least(32), help="pixels, more where a backbone needs it")
+    parser.add_argument("--epochs", type=at_least(0), default=0, help="of all layers, where weights are random")
     parser.add_argument("--images", type=at_least(32), help="how many are compared at most")
     options = parser.parse_args()
     names = list(BACKBONES) if options.backbones == ["all"] else options.backbones
@@ -63,9 +65,12 @@ def measure_backbone(name: str, options: argparse.Namespace) -> None:
     data = tlkeras.prepare_data(options.data, spec.name, image_size=size)
     splits = tlkeras.split_data(data)
     train, rest = splits.pop("train"), list(splits.values())
-    weights = "bundled" if spec.bundled_hash else (options.weights if spec.name == "MobileNetV2" else None) or "none"
+    weights = (spec.name == "MobileNetV2" and options.weights) or "none"
     model = tlkeras.build_classifier(spec, data, weights=weights)
-    if weights == "none":
+    if weights == "none" and options.epochs:
+        how = {"batch_size": 32, "min_crop_area": 0.8, "color_jitter": 0.1, "flip": "none"}
+        train_all_layers(model, train, None, AllLayersOptions(epochs=options.epochs, **how))
+    elif weights == "none":
         tlkeras.calibrate_batch_norm(model, train.spread(128)[0])
     fit_head(model, *train.first(len(train)))
     inputs = np.concatenate([part.first(len(part))[0] for part in rest])[: options.images]
@@ -86,9 +91,9 @@ def fit_head(model: keras.Model, inputs: np.ndarray, targets: np.ndarray) -> Non
     """Fit the output layer to the pooled features of images."""
     count = model.output_shape[-1]
     features = with_features(model).predict(inputs, batch_size=32, verbose=0)[:, count:]
-    scaler = StandardScaler().fit(features)
-    found = LogisticRegression(C=0.1, max_iter=2000).fit(scaler.transform(features), targets.argmax(axis=1))
-    kernel, bias = found.coef_ / scaler.scale_, found.intercept_ - found.coef_ @ (scaler.mean_ / scaler.scale_)
+    mean, scale = features.mean(axis=0), features.std(axis=0).max()  # one for all, or faint features become loud
+    found = LogisticRegression(max_iter=2000).fit((features - mean) / scale, targets.argmax(axis=1))
+    kernel, bias = found.coef_ / scale, found.intercept_ - found.coef_ @ mean / scale
     if count == 2:  # one column of scikit-learn: of the second class against the first
         kernel, bias = np.concatenate([-kernel, kernel]) / 2, np.concatenate([-bias, bias]) / 2
     model.get_layer("output").set_weights([kernel.T, bias])
