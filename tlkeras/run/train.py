@@ -241,7 +241,7 @@ def save_known(
     """Write what tells other examples from known ones by their features, where validation has enough of these."""
     import keras
 
-    from tlkeras.evaluation.known import MAX_EXAMPLES, MIN_EXAMPLES, find_unsure, fit_known
+    from tlkeras.evaluation.known import MAX_EXAMPLES, MIN_EXAMPLES, fit_known
     from tlkeras.models.introspect import decoded_input
 
     train, validation = splits["train"], splits["validation"]
@@ -256,6 +256,7 @@ def save_known(
         known = fit_known(features["train"], sample.targets, features["validation"])
         known.save(folder)
     # [part: drift]
+    from tlkeras.evaluation.known import find_unsure
     from tlkeras.evaluation.reference import fit_reference
 
     threshold = (thresholds.get("reject") or {}).get("threshold")
