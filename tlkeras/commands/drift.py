@@ -1,4 +1,4 @@
-"""Say whether new data have moved away from a run's validation examples: what is predicted, and features."""
+"""Say whether new data have moved away from validation: predictions and features."""
 
 import json
 from datetime import date
