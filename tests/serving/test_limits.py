@@ -61,7 +61,7 @@ def many_scans(count: int) -> bytes:
     [
         (bomb(100_000, 100_000), "larger than 150 megapixels"),
         (bomb(2000, 1000), "larger than 1 megapixels"),
-        (many_scans(200), "a JPEG with more than 100 scans"),
+        (many_scans(200), "a JPEG with more than 50 scans"),
         (encoded("red", (200, 200), "jpeg")[:400], "truncated"),
         (encoded("red")[:60], "truncated"),
         (b"%PDF-1.7 hello", "not a valid JPEG, PNG, WebP, GIF, BMP or TIFF image"),
