@@ -151,6 +151,23 @@ def test_a_slow_header_ends_in_a_closed_connection_and_hurts_nobody(start):
     assert_fine(client)
 
 
+def test_one_connection_too_many_closes_the_one_that_has_waited_longest(start):
+    client = start(ColorModel(seconds=0.5), max_connections=3)
+    with ThreadPoolExecutor(1) as pool, contextlib.ExitStack() as stack:
+        working = pool.submit(client.post, "/predict", IMAGE)
+        time.sleep(0.2)  # it came first, but it waits for the model, not for its client
+        slow = [stack.enter_context(client.connect()) for _ in range(3)]
+        time.sleep(0.1)
+        slow[0].settimeout(5)
+        with contextlib.suppress(ConnectionResetError):
+            assert slow[0].recv(100) == b""
+        slow[1].settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            slow[1].recv(100)
+        assert working.result().status == 200
+    assert_fine(client)
+
+
 def test_a_client_that_does_not_read_its_answer_is_dropped(start, monkeypatch):
     monkeypatch.setattr("tlkeras.serving.app.PAGE", type("Page", (), {"read_text": lambda **_: "x" * 50_000_000}))
     client = start(receive_seconds=0.5, answer_seconds=0.5)
