@@ -3,14 +3,15 @@
     python benchmarks/serve.py RUN IMAGES
 
 RUN is a run or an artifact, IMAGES a folder of JPEG files. First the model is called in a process of its own: on
-decoded images in batches of 32, and on files, with decoding in threads as the service does it. Then the service is
-started with its defaults, and 1, 8 and 32 clients each send one file after the other. With `--minutes` 8 clients go on
-for so long, and the memory of the service is printed each minute; with `--hostile` it gets that many requests that are
-damaged, too large, too slow or no requests at all, while an honest client sends its files and is timed. The clients run
-on the same machine and take a part of its cores.
+decoded images, and on files, with decoding in threads as the service does it. Then the service is started with its
+defaults, and 1, 8 and 32 clients each send one file after the other. With `--minutes` 8 clients go on for so long, and
+the memory of the service is printed each minute; with `--hostile` it gets that many requests that are damaged, too
+large, too slow or no requests at all, while an honest client sends its files and is timed. The clients run on the same
+machine and take a part of its cores.
 """
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import os
@@ -35,7 +36,6 @@ from hostile import form, make_attacks, request
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "serve.py"
 SECONDS = 20  # of each measurement
-BATCH = 32
 # For hostile clients: a stalled one is closed after so long.
 PATIENCE = ("--receive-seconds", "2", "--answer-seconds", "10")
 
@@ -75,15 +75,16 @@ def in_process(run: Path, contents: Sequence[bytes]) -> None:
     predictor = load_predictor(load_run(run))
     read = predictor.run.modality.read
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        decoded = np.stack(list(pool.map(read, (contents * BATCH)[:BATCH])))
-        for name in ("decoded images", "files"):
+        for batch, name in itertools.product((8, 32), ("decoded images", "files")):
+            decoded = np.stack(list(pool.map(read, (contents * batch)[:batch])))
             predictor.outputs(decoded)
             count, began = 0, time.perf_counter()
             while time.perf_counter() - began < SECONDS:
-                files = [contents[(count + number) % len(contents)] for number in range(BATCH)]
+                files = [contents[(count + number) % len(contents)] for number in range(batch)]
                 predictor.outputs(np.stack(list(pool.map(read, files))) if name == "files" else decoded)
-                count += BATCH
-            print(f"in process, {name}: {count / (time.perf_counter() - began):.1f} images/s", flush=True)
+                count += batch
+            rate = count / (time.perf_counter() - began)
+            print(f"in process, batches of {batch}, {name}: {rate:.1f} images/s", flush=True)
 
 
 @contextmanager

@@ -61,7 +61,7 @@ def many_scans(count: int) -> bytes:
     [
         (bomb(100_000, 100_000), "larger than 150 megapixels"),
         (bomb(2000, 1000), "larger than 1 megapixels"),
-        (many_scans(200), "a JPEG with more than 100 scans"),
+        (many_scans(200), "a JPEG with more than 50 scans"),
         (encoded("red", (200, 200), "jpeg")[:400], "truncated"),
         (encoded("red")[:60], "truncated"),
         (b"%PDF-1.7 hello", "not a valid JPEG, PNG, WebP, GIF, BMP or TIFF image"),
@@ -148,6 +148,23 @@ def test_a_slow_header_ends_in_a_closed_connection_and_hurts_nobody(start):
     for connection in slow:
         with connection, contextlib.suppress(OSError):
             assert connection.recv(100) == b""
+    assert_fine(client)
+
+
+def test_one_connection_too_many_closes_the_one_that_has_waited_longest(start):
+    client = start(ColorModel(seconds=0.5), max_connections=3)
+    with ThreadPoolExecutor(1) as pool, contextlib.ExitStack() as stack:
+        working = pool.submit(client.post, "/predict", IMAGE)
+        time.sleep(0.2)  # it came first, but it waits for the model, not for its client
+        slow = [stack.enter_context(client.connect()) for _ in range(3)]
+        time.sleep(0.1)
+        slow[0].settimeout(5)
+        with contextlib.suppress(ConnectionResetError):
+            assert slow[0].recv(100) == b""
+        slow[1].settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            slow[1].recv(100)
+        assert working.result().status == 200
     assert_fine(client)
 
 

@@ -11,7 +11,7 @@ class ServeOptions(Options):
 
     host: str = option("127.0.0.1", "address to listen at; 0.0.0.0 is open to the network, without a password")
     port: int = option(8000, "port to listen at; 0 takes a free one", 0, 65535)
-    batch_size: int = option(32, "images that the model takes at once", 1, 1024)
+    batch_size: int = option(8, "images that the model takes at once; more for a GPU", 1, 1024)
     batch_wait: float = option(2.0, "milliseconds for which an idle model waits for further images", 0, 1000)
     max_connections: int = option(
         256, "connections at once; for one more the one is closed that has waited longest for its request", 1, 10000

@@ -6,7 +6,7 @@ from tlkeras.modalities.base import DecodeError, Modality
 from tlkeras.modalities.image import opened
 
 JPEG_START, SCAN_START = b"\xff\xd8", b"\xff\xda"
-MAX_SCANS = 100  # progressive JPEGs have about ten; each one goes over all pixels again, and takes a few bytes only
+MAX_SCANS = 50  # progressive JPEGs have about ten; each goes over all pixels again, and takes a few bytes
 
 
 def decode_upload(modality: Modality, content: bytes, max_megapixels: float) -> np.ndarray:
