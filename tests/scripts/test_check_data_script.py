@@ -96,6 +96,8 @@ def test_without_weights_the_rest_is_checked(call, made, monkeypatch):
     ("options", "words"),
     [
         (("--output", "file"), "file is a file"),
+        (("--output", "file/below"), "file is a file"),
+        (("--csv", "."), "--csv . is a folder"),
         (("--csv", "nowhere/x.csv"), "a folder that does not exist"),
     ],
 )
@@ -112,11 +114,14 @@ def test_the_output_is_not_put_into_the_data(call, made):
 
 
 def test_links_are_left_where_they_are(call, made):
-    """Of a file and a link to it none is moved: the link would lose its file."""
+    """Of a file and a link to it none is moved, as the link would lose its file, and no link that leads nowhere."""
     root = made({"red": 12, "blue": 12})
     (root / "red" / "00link.png").symlink_to("5.png")
-    assert "There is nothing to move." in call("check_data.py", root, "--no-labels", "--fix").out
+    (root / "red" / "broken.png").symlink_to("nowhere.png")
+    answer = call("check_data.py", root, "--no-labels", "--fix")
+    assert "1 image cannot be read" in answer.out and "There is nothing to move." in answer.out
     assert (root / "red" / "00link.png").is_file() and (root / "red" / "5.png").is_file()
+    assert (root / "red" / "broken.png").is_symlink()
 
 
 def test_groups_stay_in_one_fold(call, made, tmp_path):
