@@ -61,7 +61,7 @@ def check_data(data: str, labels: bool, backbone: str, weights: str) -> Checked:
     thumbnails = np.stack([look.thumbnail for look in looks if look.thumbnail is not None])
     digests = [look.digest for look in looks]
     near = near_duplicates(thumbnails, digests)
-    checked = Checked(listing, [], [example for example, _ in unreadable])
+    checked = Checked(listing, [], [example for example, _ in unreadable if not is_link(example)])
     errors: list[Finding] = []
     if labels:
         checked.skipped = why_not(listing, examples)
@@ -98,7 +98,7 @@ def surplus_copies(examples: Sequence[Example], looks: Sequence[Look]) -> list[E
     """Return all but one of equal files with one label; a test or validation image is kept rather than another."""
     groups: dict[str, list[Example]] = {}
     for example, look in zip(examples, looks, strict=True):
-        if example.path and example.path.is_symlink():
+        if is_link(example):
             continue  # it would be left behind, or left without its file
         groups.setdefault(look.digest, []).append(example)
     order = ["test", "validation", "train", None]
@@ -107,6 +107,11 @@ def surplus_copies(examples: Sequence[Example], looks: Sequence[Look]) -> list[E
         for group in groups.values() if len({example.label for example in group}) == 1
         for example in sorted(group, key=lambda one: order.index(one.split))[1:]
     ]  # fmt: skip
+
+
+def is_link(example: Example) -> bool:
+    """Return whether an example is a link to its file, which stays where it is."""
+    return example.path is not None and example.path.is_symlink()
 
 
 def why_not(listing: DatasetListing, examples: Sequence[Example]) -> str:
