@@ -43,6 +43,9 @@ def test_faults_are_listed_moved_and_brought_back(call, made, tmp_path):
     rows = list(csv.DictReader((tmp_path / "all.csv").open()))
     assert {"kind": "unreadable", "severity": "serious", "path": "train/red/5.png"}.items() <= rows[0].items()
     assert rows[0]["detail"]
+    details = {(row["kind"], row["path"]): row["detail"] for row in rows}
+    assert details["duplicates_in_splits", "val/red/leak.png"] == "copy of train/red/3.png"
+    assert details["duplicates_in_classes", "train/blue/1.png"] == ""  # the first of its copies
     assert call("check_data.py", root, "--no-labels", "--fix").code == 1
     gone = before.keys() - content(root).keys()
     assert {"train/red/5.png", "train/red/3.png"} <= gone and "val/red/leak.png" not in gone

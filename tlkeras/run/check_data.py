@@ -2,7 +2,7 @@
 
 import csv
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -83,8 +83,10 @@ def check_data(data: str, labels: bool, backbone: str, weights: str) -> Checked:
     keys = [copies[row] if row in similar else f"{row} alone" for row in range(len(digests))]
     modality = listing.modality
     checked.findings += find_unreadable(unreadable, modality)
-    checked.findings += find_copies(examples, digests, splits, modality)
-    checked.findings += find_copies(examples, keys, splits, modality, "nearly") if similar else []
+    for equal, nearly in ((digests, ""), (keys, "nearly")) if similar else ((digests, ""),):
+        found = find_copies(examples, equal, splits, modality, nearly)
+        checked.findings += found
+        checked.details |= same_as(examples, equal, found)
     checked.findings += find_split_groups(examples, splits)
     checked.findings += find_class_problems(examples, listing.classes, modality) + errors
     checked.findings += find_file_problems(examples, looks, modality)
@@ -92,6 +94,20 @@ def check_data(data: str, labels: bool, backbone: str, weights: str) -> Checked:
     checked.surplus += surplus_copies(examples, looks)
     checked.details |= {("unreadable", example.name): reason for example, reason in unreadable}
     return checked
+
+
+def same_as(
+    examples: Sequence[Example], keys: Sequence[Hashable], found: Sequence[Finding]
+) -> dict[tuple[str, str], str]:
+    """Return for each copy in findings, by kind and path, the first of those with its key."""
+    key_of = {example.name: key for example, key in zip(examples, keys, strict=True)}
+    first: dict[Hashable, str] = {}
+    for example, key in zip(examples, keys, strict=True):
+        first.setdefault(key, example.name)
+    return {
+        (finding.kind, path): f"copy of {first[key_of[path]]}"
+        for finding in found for path in finding.paths if first[key_of[path]] != path
+    }  # fmt: skip
 
 
 def surplus_copies(examples: Sequence[Example], looks: Sequence[Look]) -> list[Example]:
@@ -193,9 +209,8 @@ def find_label_errors(
         names.append(examples[row].name)
     if not names:
         return []
-    text = (
-        f"{listing.modality.count_noun(len(names))} probably with a wrong label, the most probable first: {names[0]}."
-    )
+    count, have = listing.modality.count_noun(len(names)), "has" if len(names) == 1 else "have"
+    text = f"{count} probably {have} a wrong label, the most probable first: {names[0]}."
     return [Finding("label_errors", "note", names, text)]
 
 
