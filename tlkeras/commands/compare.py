@@ -45,7 +45,7 @@ def as_text(result: dict[str, Any]) -> str:
     names = [first, *(["macro_f1"] if first == "accuracy" else []), "loss"]
     lines = [f"{number}  {shorten(row['run'], 40)}: {shorten(row['data'], 15)}, {shorten(row['backbone'], 16)}"
              for number, row in enumerate(result["runs"], start=1)]  # fmt: skip
-    by = "" if result["joined_by"] == "digest" else ", matched by name as the input sizes differ"
+    by = "" if result["joined_by"] == "digest" else ", matched by name as sizes differ"
     used = " and ".join(sorted(set(result["splits"])))
     lines += ["", f"{result['count']:,} {used} {result['unit']} that every run held out{by}:", ""]
     lines.append(f"   {first:>8}  {'95% CI':<13}" + "".join(f"{name:>9}" for name in names[1:])
