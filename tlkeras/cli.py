@@ -199,6 +199,15 @@ def make_parser(config_class: Any, description: str | None) -> CliParser:
     return parser
 
 
+def output_folder(given: str) -> Path:
+    """Return the folder that --output names, before anything is made that goes into it; refuse a file."""
+    folder = Path(given).expanduser()
+    above = next(path for path in (folder, *folder.parents) if path.exists())
+    if not above.is_dir():
+        raise UserError(f"--output was {given}, and {above} is a file. Give a folder.")
+    return folder
+
+
 def run_main(main: Callable[[], Any]) -> NoReturn:
     """Run a command; a mistake ends in one sentence and code 2, Ctrl-C in 130, SIGTERM in 143, a full disk in 2."""
     name = Path(sys.argv[0]).name

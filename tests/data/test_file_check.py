@@ -52,6 +52,8 @@ def test_one_odd_image(files, kind, change, options):
         options = {"exif": exif}
     image.save(path, **options)
     assert kinds(files)[kind] == ["3.png"]
+    (finding,) = [one for one in find_file_problems(files, look_at_all(files), ImageModality) if one.kind == kind]
+    assert finding.text.startswith("1 image is ") and finding.text.endswith(", such as 3.png.")
     assert set(kinds(files)) <= {kind, "gray"}  # a single color is gray or not, as it comes
 
 

@@ -92,7 +92,7 @@ def test_metrics_of_numbers_are_those_of_scikit_learn():
 
 @pytest.mark.parametrize("task", ["single_label", "multi_label", "regression"])
 def test_intervals_hold_the_truth_about_as_often_as_they_say(task):
-    """Of 60 samples of a large set, 95 % intervals miss the metric of the set a few times, not never and not often."""
+    """Of 60 samples of a large set, 95% intervals miss the metric of the set a few times, not never and not often."""
     make = several_labels if task == "multi_label" else one_label
     outputs, targets = make(20000, 3)
     if task == "regression":
@@ -165,3 +165,10 @@ def test_the_table_of_metrics_fits_a_terminal():
     lines = metrics_table(compute_metrics(*one_label(300, 7), "single_label")).splitlines()
     assert lines[0].split() == ["metric", "value", "95%", "CI"] and max(map(len, lines)) <= 80
     assert lines[1].startswith("accuracy ") and " to " in lines[1] and lines[2].startswith("top 3 accuracy ")
+
+
+def test_large_errors_are_whole_numbers_and_their_intervals_of_the_bootstrap_alone():
+    numbers = np.linspace(0, 3000, 50)[:, None]
+    found = compute_metrics(numbers + 1234.5, numbers, "regression")
+    assert "1,234" in metrics_table(found) and "e+" not in metrics_table(found)
+    assert found["interval_methods"].startswith("percentile bootstrap")

@@ -187,6 +187,13 @@ def test_the_script_prints_a_table_without_tensorflow_and_draws(make_run, tmp_pa
     assert (tmp_path / "out" / "compare.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_an_output_below_a_file_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    words = [str(tmp_path), str(tmp_path), "--output", str(tmp_path / "file" / "below")]
+    done = subprocess.run([sys.executable, str(SCRIPT), *words], capture_output=True, text=True)
+    assert done.returncode == 2 and "file is a file. Give a folder." in done.stderr
+
+
 def test_latency_is_measured(make_run):
     digests, outputs, targets = some()
     runs = [make_run(name, digests, outputs, targets) for name in "ab"]

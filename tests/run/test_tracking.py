@@ -3,6 +3,8 @@
 import csv
 import importlib.util
 import json
+import socket
+import time
 
 import numpy as np
 import pytest
@@ -80,6 +82,16 @@ def test_an_absent_package_is_a_sentence_before_anything_else(train, tmp_path, m
     with pytest.raises(tlkeras.UserError, match=f"--track {track} needs .* pip install {package}"):
         train(track=track)
     assert not list(tmp_path.glob("*run*"))
+
+
+def test_a_server_that_does_not_answer_is_a_sentence_at_once(monkeypatch, tmp_path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://localhost:{free.getsockname()[1]}")
+    start = time.monotonic()
+    with pytest.raises(tlkeras.UserError, match=r"--track mlflow failed: .*refused.*\. Check MLFLOW_TRACKING_URI\."):
+        tracking.MLflow(tmp_path, {})
+    assert time.monotonic() - start < 30
 
 
 def test_a_tracker_that_fails_does_not_stop_the_training(caplog, tmp_path):

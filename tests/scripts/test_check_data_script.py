@@ -43,6 +43,9 @@ def test_faults_are_listed_moved_and_brought_back(call, made, tmp_path):
     rows = list(csv.DictReader((tmp_path / "all.csv").open()))
     assert {"kind": "unreadable", "severity": "serious", "path": "train/red/5.png"}.items() <= rows[0].items()
     assert rows[0]["detail"]
+    details = {(row["kind"], row["path"]): row["detail"] for row in rows}
+    assert details["duplicates_in_splits", "val/red/leak.png"] == "copy of train/red/3.png"
+    assert details["duplicates_in_classes", "train/blue/1.png"] == ""  # the first of its copies
     assert call("check_data.py", root, "--no-labels", "--fix").code == 1
     gone = before.keys() - content(root).keys()
     assert {"train/red/5.png", "train/red/3.png"} <= gone and "val/red/leak.png" not in gone
@@ -96,6 +99,8 @@ def test_without_weights_the_rest_is_checked(call, made, monkeypatch):
     ("options", "words"),
     [
         (("--output", "file"), "file is a file"),
+        (("--output", "file/below"), "file is a file"),
+        (("--csv", "."), "--csv . is a folder"),
         (("--csv", "nowhere/x.csv"), "a folder that does not exist"),
     ],
 )
@@ -112,11 +117,14 @@ def test_the_output_is_not_put_into_the_data(call, made):
 
 
 def test_links_are_left_where_they_are(call, made):
-    """Of a file and a link to it none is moved: the link would lose its file."""
+    """Of a file and a link to it none is moved, as the link would lose its file, and no link that leads nowhere."""
     root = made({"red": 12, "blue": 12})
     (root / "red" / "00link.png").symlink_to("5.png")
-    assert "There is nothing to move." in call("check_data.py", root, "--no-labels", "--fix").out
+    (root / "red" / "broken.png").symlink_to("nowhere.png")
+    answer = call("check_data.py", root, "--no-labels", "--fix")
+    assert "1 image cannot be read" in answer.out and "There is nothing to move." in answer.out
     assert (root / "red" / "00link.png").is_file() and (root / "red" / "5.png").is_file()
+    assert (root / "red" / "broken.png").is_symlink()
 
 
 def test_groups_stay_in_one_fold(call, made, tmp_path):

@@ -43,6 +43,7 @@ def test_evaluate_other_images(call, trained, made, caplog):
 def test_evaluate_warns_of_training_images(call, trained, colors, caplog):
     call("evaluate.py", trained.path, "--data", colors, "--json")
     assert "the run was trained on 24 of these 36 images" in caplog.text
+    assert "Leave --data out to evaluate its test images alone." in caplog.text
 
 
 def test_training_images_are_known_by_their_content(call, trained, colors, caplog):

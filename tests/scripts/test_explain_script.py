@@ -31,7 +31,8 @@ def test_the_most_likely_class_is_explained(trained, colors):
     ("words", "message"),
     [
         (("--class", "pink"), "has no class pink. It has blue, green, red."),
-        (("--output", "file"), "--output was file, which is a file. Give a folder."),
+        (("--output", "file"), "--output was file, and file is a file. Give a folder."),
+        (("--output", "file/below"), "--output was file/below, and file is a file. Give a folder."),
     ],
 )
 def test_mistakes_are_sentences(call, trained, colors, tmp_path, words, message):

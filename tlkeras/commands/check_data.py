@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlkeras.cli import CliParser
+from tlkeras.cli import CliParser, output_folder
 from tlkeras.errors import UserError
 
 if TYPE_CHECKING:
@@ -74,12 +74,12 @@ def main() -> None:
 
 def check_outputs(root: Path, output: str | None, csv: str | None) -> None:
     """Refuse paths that cannot be written to, before the images are read."""
-    if output and Path(output).exists() and not Path(output).is_dir():
-        raise UserError(f"--output {output} is a file; give a folder.")
-    if output and root.is_dir() and Path(output).resolve().is_relative_to(root.resolve()):
+    if output and output_folder(output).resolve().is_relative_to(root.resolve()) and root.is_dir():
         raise UserError(f"--output {output} is inside the data, where it would become a class; give another folder.")
     if csv and not Path(csv).resolve().parent.is_dir():
         raise UserError(f"--csv {csv} is in a folder that does not exist; make it first, or give another file.")
+    if csv and Path(csv).is_dir():
+        raise UserError(f"--csv {csv} is a folder; give a file.")
 
 
 def fix(checked: "Checked", root: Path, quiet: bool) -> None:

@@ -1,10 +1,9 @@
 """Compare runs: metrics on the same examples with paired intervals, size and latency."""
 
 import json
-from pathlib import Path
 from typing import Any
 
-from tlkeras.cli import CliParser
+from tlkeras.cli import CliParser, output_folder
 from tlkeras.errors import UserError
 
 
@@ -22,8 +21,7 @@ def main() -> None:
         raise UserError(f"--split was {options.split}; it must be test or validation.")
     if len(options.runs) < 2:
         raise UserError("Nothing to compare: give two runs or more. See compare.py --help.")
-    if options.output and Path(options.output).exists() and not Path(options.output).is_dir():
-        raise UserError(f"--output {options.output} is a file; give a folder.")
+    folder = output_folder(options.output) if options.output else None
     from tlkeras.run.compare import compare
 
     if not options.no_latency:
@@ -31,14 +29,14 @@ def main() -> None:
 
         load_tensorflow()
     result = compare(options.runs, options.split, not options.no_latency)
-    if options.output:
+    if folder:
         from tlkeras.evaluation.compare import plot_comparison
 
-        Path(options.output).mkdir(parents=True, exist_ok=True)
-        plot_comparison(result["runs"], Path(options.output) / "compare.png")
+        folder.mkdir(parents=True, exist_ok=True)
+        plot_comparison(result["runs"], folder / "compare.png")
     print(json.dumps(result, indent=2, ensure_ascii=False) if options.json else as_text(result))
-    if options.output and not options.json:
-        print(f"Plot: {Path(options.output) / 'compare.png'}")
+    if folder and not options.json:
+        print(f"Plot: {folder / 'compare.png'}")
 
 
 def as_text(result: dict[str, Any]) -> str:
@@ -47,7 +45,7 @@ def as_text(result: dict[str, Any]) -> str:
     names = [first, *(["macro_f1"] if first == "accuracy" else []), "loss"]
     lines = [f"{number}  {shorten(row['run'], 40)}: {shorten(row['data'], 15)}, {shorten(row['backbone'], 16)}"
              for number, row in enumerate(result["runs"], start=1)]  # fmt: skip
-    by = "" if result["joined_by"] == "digest" else ", matched by name as the input sizes differ"
+    by = "" if result["joined_by"] == "digest" else ", matched by name as sizes differ"
     used = " and ".join(sorted(set(result["splits"])))
     lines += ["", f"{result['count']:,} {used} {result['unit']} that every run held out{by}:", ""]
     lines.append(f"   {first:>8}  {'95% CI':<13}" + "".join(f"{name:>9}" for name in names[1:])

@@ -50,7 +50,7 @@ def print_metrics(metrics: dict[str, dict[str, Any]], plural: str) -> None:
     for split, values in metrics.items():
         print(f"{split.capitalize()}: {format_metrics(values, plural)}")
         if "accepted" in values:
-            print(f"Accepted, not unsure: {format_accepted(values['accepted'], plural)}")
+            print(f"Accepted: {format_accepted(values['accepted'], plural)}")
         print(metrics_table(values))
         if "classes" in values:
             print(class_table(values["classes"]))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tlkeras.cli import CliParser
+from tlkeras.cli import CliParser, output_folder
 from tlkeras.errors import UserError
 
 
@@ -27,9 +27,7 @@ def main() -> None:
     from tlkeras.run.load_run import load_trained_run
 
     run = load_trained_run(options.run)
-    folder = Path(options.output).expanduser() if options.output else run.path / "explanations"
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"--output was {folder}, which is a file. Give a folder.")
+    folder = output_folder(options.output or str(run.path / "explanations"))
     explained: list[Explanation] = []
     written = 0
     for number, one in enumerate(explain_each(run, options.paths, options.method, options.class_name), start=1):

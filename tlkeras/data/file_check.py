@@ -92,7 +92,7 @@ def find_file_problems(examples: Sequence[Example], looks: Sequence[Look], modal
     median = float(np.median(sides)) if len(sides) else 0.0
     colored = sum(not look.gray for look in looks)
     tests: list[tuple[str, str, Callable[[Example, Look], bool]]] = [
-        ("wrong_extension", "with an extension that is not that of the content", has_wrong_suffix),
+        ("wrong_extension", "not of the format that the extension names", has_wrong_suffix),
         ("rotated", "turned by an EXIF tag, which others ignore", lambda _, look: look.rotated),
         ("odd_sizes", f"far from square, or from the usual size (shorter side: {median:.0f} px)",
          lambda _, look: not 1 / MAX_SIZE_RATIO <= min(look.size) / median <= MAX_SIZE_RATIO
@@ -105,8 +105,9 @@ def find_file_problems(examples: Sequence[Example], looks: Sequence[Look], modal
     for kind, text, matches in tests:
         paths = [example.name for example, look in zip(examples, looks, strict=True) if matches(example, look)]
         if paths:
+            are = "is" if len(paths) == 1 else "are"
             findings.append(
-                Finding(kind, "note", paths, f"{modality.count_noun(len(paths))} {text}, such as {paths[0]}.")
+                Finding(kind, "note", paths, f"{modality.count_noun(len(paths))} {are} {text}, such as {paths[0]}.")
             )
     return findings
 

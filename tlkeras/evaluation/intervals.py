@@ -1,4 +1,4 @@
-"""95 % confidence intervals of metrics: Wilson's for proportions, a seeded bootstrap over examples for all others."""
+"""95% confidence intervals of metrics: Wilson's for proportions, a seeded bootstrap over examples for all others."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -12,15 +12,16 @@ MAX_RESAMPLES, MIN_RESAMPLES = 1000, 100
 BUDGET = 10**8  # resamples x examples x classes; more are fewer resamples
 CHUNK = 10**6  # resamples x examples that are in memory at once
 POINTS = 500  # of a curve of a resample
+BOOTSTRAP = f"percentile bootstrap over examples (up to {MAX_RESAMPLES:,} resamples, seed 0)"
 METHODS = (
     "Wilson for accuracy of one label, top-k accuracy, exact match, and precision and recall of a class; for all "
-    f"others a percentile bootstrap over examples (up to {MAX_RESAMPLES:,} resamples, seed 0), basic for ece"
+    f"others a {BOOTSTRAP}, basic for ece"
 )
 Statistics = Callable[[np.ndarray], Mapping[str, np.ndarray]]  # weights (N, B) of examples to metrics (B,) or (K, B)
 
 
 def wilson_interval(correct: int, count: int) -> list[float] | None:
-    """Return Wilson's 95 % confidence interval of a proportion (1927, JASA 22), rounded; None without any count."""
+    """Return Wilson's 95% confidence interval of a proportion (1927, JASA 22), rounded; None without any count."""
     if not count:
         return None
     interval = binomtest(correct, count).proportion_ci(0.95, method="wilson")
@@ -40,7 +41,7 @@ def bootstrap(statistics: Statistics, count: int, classes: int = 1) -> dict[str,
 
 
 def percentile_interval(values: np.ndarray) -> list[float] | None:
-    """Return the middle 95 % of a metric of resamples `(B,)`; None where it says nothing.
+    """Return the middle 95% of a metric of resamples `(B,)`; None where it says nothing.
 
     So it is where most resamples leave the metric undefined, and where all agree, as if it were certain.
     """

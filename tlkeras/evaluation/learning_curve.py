@@ -44,7 +44,7 @@ class Size:
         return round(median(run.images for run in self.runs))
 
     def accuracy(self, variant: str) -> tuple[float, float, float]:
-        """Return mean and 95 % confidence interval of one variant."""
+        """Return mean and 95% confidence interval of one variant."""
         return interval([run.accuracy[variant] for run in self.runs])
 
     def seconds(self, variant: str) -> float:
@@ -52,7 +52,7 @@ class Size:
         return median(run.seconds[variant] for run in self.runs)
 
     def gain(self, variant: str) -> tuple[float, float, float]:
-        """Return mean and 95 % confidence interval of the gain over random weights, run by run."""
+        """Return mean and 95% confidence interval of the gain over random weights, run by run."""
         return interval([run.accuracy[variant] - run.accuracy[BASELINE] for run in self.runs], lowest=-1.0)
 
 
@@ -63,7 +63,7 @@ def by_size(runs: Sequence[Run]) -> list[Size]:
 
 
 def interval(values: Sequence[float], lowest: float = 0.0) -> tuple[float, float, float]:
-    """Return the mean, and its 95 % confidence interval by Student's t within `lowest` to 1.
+    """Return the mean, and its 95% confidence interval by Student's t within `lowest` to 1.
 
     The interval is NaN for too few values, and for equal ones, where it would have no width.
     """
@@ -138,7 +138,7 @@ def relative(new: float, old: float, what: str) -> str:
 
 
 def plot_learning_curve(sizes: Sequence[Size], title: str, path: Path) -> None:
-    """Plot the accuracy of all variants over the size of the training set, with bands of 95 %, as PNG."""
+    """Plot the accuracy of all variants over the size of the training set, with bands of 95%, as PNG."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     images = [size.images for size in sizes]

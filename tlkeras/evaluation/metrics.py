@@ -19,7 +19,7 @@ MAX_CONFUSED = 100  # classes; of more the confusion matrix would fill metrics.j
 def compute_metrics(
     outputs: np.ndarray, targets: np.ndarray, task: Task, classes: Sequence[str] | None = None
 ) -> dict[str, Any]:
-    """Return the metrics of one split, every example once, with their 95 % confidence intervals.
+    """Return the metrics of one split, every example once, with their 95% confidence intervals.
 
     Args:
         outputs: float32 `(N, K)`, the model's outputs: probabilities, or numbers for regression.
@@ -65,7 +65,7 @@ def compute_metrics(
         values |= confusion_matrix(true, decided)
     if task != "regression":
         values["majority_accuracy"] = majority_accuracy(true, task)
-    values |= {"intervals_95": found, "interval_methods": intervals.METHODS}
+    values |= {"intervals_95": found, "interval_methods": intervals.METHODS if correct else intervals.BOOTSTRAP}
     if classes is not None and task != "regression":
         values["classes"] = per_class_metrics(outputs, targets, task, classes)
         for index, row in enumerate(values["classes"].values()):
@@ -162,10 +162,7 @@ def per_class_metrics(
     Example:
         >>> tlkeras.per_class_metrics(model.predict(images), targets, "single_label", ["ants", "bees"])["ants"]
     """
-    if task == "multi_label":
-        true, decided = targets > 0.5, outputs >= 0.5
-    else:
-        true, decided = targets.argmax(axis=1), outputs.argmax(axis=1)
+    true, decided = decisions(outputs, targets, task)
     found = metrics.precision_recall_fscore_support(true, decided, labels=range(len(classes)), zero_division=0.0)
     return {
         name: {"precision": float(precision), "recall": float(recall), "f1": float(f1), "count": int(count)}
@@ -174,15 +171,20 @@ def per_class_metrics(
 
 
 def metrics_table(values: dict[str, Any]) -> str:
-    """Return the metrics of one split as text, a line for each, with its 95 % confidence interval."""
+    """Return the metrics of one split as text, a line for each, with its 95% confidence interval."""
     rows = {name.replace("_", " "): (values[name], interval) for name, interval in values["intervals_95"].items()}
     width = max(map(len, rows))
     lines = [f"{'metric':<{width}}    value  95% CI"]
     for name, (value, interval) in rows.items():
-        shown = "" if interval is None else f"{interval[0]:#.3g} to {interval[1]:#.3g}"
-        number = "undefined" if value is None else f"{value:#.3g}"
+        shown = "" if interval is None else " to ".join(map(three_digits, interval))
+        number = "undefined" if value is None else three_digits(value)
         lines.append(f"{name:<{width}}  {number:>7}  {shown}".rstrip())
     return "\n".join(lines)
+
+
+def three_digits(value: float) -> str:
+    """Return a number with three significant digits, or all those before the point."""
+    return f"{value:#.3g}" if abs(value) < 99.95 else f"{value:,.0f}"
 
 
 def class_table(classes: dict[str, dict[str, float]]) -> str:

@@ -96,7 +96,7 @@ def number(value: Any) -> str:
 
 
 def interval(values: dict[str, Any], name: str) -> str:
-    """Return the 95 % interval of a metric as text; empty where there is none."""
+    """Return the 95% interval of a metric as text; empty where there is none."""
     found = values.get("intervals_95", {}).get(name) or values.get(f"{name}_interval_95")
     return f"{number(float(found[0]))}–{number(float(found[1]))}" if found else ""
 

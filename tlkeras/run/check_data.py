@@ -2,7 +2,7 @@
 
 import csv
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -61,7 +61,7 @@ def check_data(data: str, labels: bool, backbone: str, weights: str) -> Checked:
     thumbnails = np.stack([look.thumbnail for look in looks if look.thumbnail is not None])
     digests = [look.digest for look in looks]
     near = near_duplicates(thumbnails, digests)
-    checked = Checked(listing, [], [example for example, _ in unreadable])
+    checked = Checked(listing, [], [example for example, _ in unreadable if not is_link(example)])
     errors: list[Finding] = []
     if labels:
         checked.skipped = why_not(listing, examples)
@@ -83,8 +83,10 @@ def check_data(data: str, labels: bool, backbone: str, weights: str) -> Checked:
     keys = [copies[row] if row in similar else f"{row} alone" for row in range(len(digests))]
     modality = listing.modality
     checked.findings += find_unreadable(unreadable, modality)
-    checked.findings += find_copies(examples, digests, splits, modality)
-    checked.findings += find_copies(examples, keys, splits, modality, "nearly") if similar else []
+    for equal, nearly in ((digests, ""), (keys, "nearly")) if similar else ((digests, ""),):
+        found = find_copies(examples, equal, splits, modality, nearly)
+        checked.findings += found
+        checked.details |= same_as(examples, equal, found)
     checked.findings += find_split_groups(examples, splits)
     checked.findings += find_class_problems(examples, listing.classes, modality) + errors
     checked.findings += find_file_problems(examples, looks, modality)
@@ -94,11 +96,25 @@ def check_data(data: str, labels: bool, backbone: str, weights: str) -> Checked:
     return checked
 
 
+def same_as(
+    examples: Sequence[Example], keys: Sequence[Hashable], found: Sequence[Finding]
+) -> dict[tuple[str, str], str]:
+    """Return for each copy in findings, by kind and path, the first of those with its key."""
+    key_of = {example.name: key for example, key in zip(examples, keys, strict=True)}
+    first: dict[Hashable, str] = {}
+    for example, key in zip(examples, keys, strict=True):
+        first.setdefault(key, example.name)
+    return {
+        (finding.kind, path): f"copy of {first[key_of[path]]}"
+        for finding in found for path in finding.paths if first[key_of[path]] != path
+    }  # fmt: skip
+
+
 def surplus_copies(examples: Sequence[Example], looks: Sequence[Look]) -> list[Example]:
     """Return all but one of equal files with one label; a test or validation image is kept rather than another."""
     groups: dict[str, list[Example]] = {}
     for example, look in zip(examples, looks, strict=True):
-        if example.path and example.path.is_symlink():
+        if is_link(example):
             continue  # it would be left behind, or left without its file
         groups.setdefault(look.digest, []).append(example)
     order = ["test", "validation", "train", None]
@@ -107,6 +123,11 @@ def surplus_copies(examples: Sequence[Example], looks: Sequence[Look]) -> list[E
         for group in groups.values() if len({example.label for example in group}) == 1
         for example in sorted(group, key=lambda one: order.index(one.split))[1:]
     ]  # fmt: skip
+
+
+def is_link(example: Example) -> bool:
+    """Return whether an example is a link to its file, which stays where it is."""
+    return example.path is not None and example.path.is_symlink()
 
 
 def why_not(listing: DatasetListing, examples: Sequence[Example]) -> str:
@@ -188,9 +209,8 @@ def find_label_errors(
         names.append(examples[row].name)
     if not names:
         return []
-    text = (
-        f"{listing.modality.count_noun(len(names))} probably with a wrong label, the most probable first: {names[0]}."
-    )
+    count, have = listing.modality.count_noun(len(names)), "has" if len(names) == 1 else "have"
+    text = f"{count} probably {have} a wrong label, the most probable first: {names[0]}."
     return [Finding("label_errors", "note", names, text)]
 
 

@@ -143,12 +143,13 @@ def evaluation_splits(run: Run, examples: Sequence[Example], own: bool) -> dict[
 def warn_if_training_data(run: Run, inputs: Sequence[np.ndarray | FileArray]) -> None:
     """Say so when a run is evaluated on examples that it was trained on, by their decoded content."""
     with (run.path / "split.csv").open(newline="", encoding="utf-8") as file:
-        # Earlier versions wrote no digests.
-        trained = {row.get("digest") for row in csv.DictReader(file) if row["split"] == "train"}
+        rows = list(csv.DictReader(file))
+    trained = {row.get("digest") for row in rows if row["split"] == "train"}  # earlier versions wrote none
     digests = [digest for part in inputs for digest in content_digests(part)]
     if known := sum(digest in trained for digest in digests):
-        plural = run.modality.plural
-        alone = "" if was_in_memory(run.config["data"]) else f" Leave --data out to evaluate its test {plural} alone."
+        plural, held_out = run.modality.plural, "test" if any(row["split"] == "test" for row in rows) else "validation"
+        own = f" Leave --data out to evaluate its {held_out} {plural} alone."
+        alone = "" if was_in_memory(run.config["data"]) else own
         log.warning("Note: the run was trained on %d of these %d %s, so the metrics are too optimistic.%s",
                     known, len(digests), plural, alone)  # fmt: skip
 

@@ -1,19 +1,22 @@
 """Send a training to TensorBoard or MLflow: options, metrics of each epoch, curves, and final metrics."""
 
+import contextlib
 import dataclasses
 import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.error import HTTPError
 
 import keras
 
 from tlkeras.errors import UserError, first_sentence
+from tlkeras.io.network import check_reachable
 
 log = logging.getLogger("tlkeras")
 FILES = ("curves.png", "metrics.json", "report.html")
-MLFLOW_RUN = "mlflow_run.txt"  # the id of the tracked run, by which a resumed training goes on with it
+MLFLOW_RUN = "mlflow_run.txt"  # the id of the tracked run, by which a resumed training continues it
 
 
 class Tracker(Protocol):
@@ -66,7 +69,9 @@ class MLflow:
         from mlflow import MlflowClient
 
         try:
-            self._client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI", "./mlruns"))
+            address = os.environ.get("MLFLOW_TRACKING_URI", "./mlruns")
+            check_answer(address)
+            self._client = MlflowClient(address)
             if (folder / MLFLOW_RUN).exists():
                 self._run = (folder / MLFLOW_RUN).read_text("utf-8")
                 self._client.set_terminated(self._run, "RUNNING")
@@ -91,6 +96,13 @@ class MLflow:
             if (folder / name).exists():
                 self._client.log_artifact(self._run, str(folder / name))
         self._client.set_terminated(self._run)
+
+
+def check_answer(address: str) -> None:
+    """Fail where no server answers at an address of the web, for which MLflow's client would wait for minutes."""
+    if address.startswith(("http://", "https://")):
+        with contextlib.suppress(HTTPError):  # an answer
+            check_reachable(address, method="GET")
 
 
 class Guarded:

@@ -33,7 +33,7 @@ def build_inputs_and_features(
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """Build the lower part of a text model, from texts `(B,)` to their vectors `(B, C)`; there is no image size.
 
-    Without a sequence length texts have the length that 95 % of the training texts need, 128 tokens at most.
+    Without a sequence length texts have the length that 95% of the training texts need, 128 tokens at most.
     """
     if spec.folder:
         encoder, tokenizer = load_preset(spec.folder, weights, precision)
