@@ -176,7 +176,7 @@ def test_what_an_earlier_version_did_not_write():
 
 def test_the_model_card_is_one_of_hugging_face():
     facts, _ = make("single_label", ["ants", "bees"])
-    text = render_model_card(facts, "test", "image", {"keras": "3.15.1"})
+    text = render_model_card(facts, "test", "image")
     _, front, body = text.split("---\n", 2)
     front = yaml.safe_load(front)
     assert (front["library_name"], front["pipeline_tag"]) == ("keras", "image-classification")
@@ -187,7 +187,7 @@ def test_the_model_card_is_one_of_hugging_face():
     low, high = facts.metrics["test"]["intervals_95"]["accuracy"]
     assert f"{low:.3f}–{high:.3f}" in body and body.count("*to be filled in*") >= 4 and "<script" not in body
     numbers, _ = make("regression", [])
-    front = yaml.safe_load(render_model_card(numbers, "test", "image", {}).split("---\n")[1])
+    front = yaml.safe_load(render_model_card(numbers, "test", "image").split("---\n")[1])
     assert front["metrics"] == ["mae", "mse"] and "pipeline_tag" not in front
 
 
@@ -211,9 +211,7 @@ window.addEventListener("load", () => {
 
 def test_no_name_is_markup_in_the_model_card():
     facts, _ = make("single_label", ["a*b*", "_x_", "c|d", "my_class"])
-    text = render_model_card(
-        dataclasses.replace(facts, about={"classes": ", ".join(facts.classes)}), "test", "image", {}
-    )
+    text = render_model_card(dataclasses.replace(facts, about={"classes": ", ".join(facts.classes)}), "test", "image")
     assert r"a\*b\*, \_x\_, c\|d, my_class" in text
 
 

@@ -8,13 +8,14 @@ import tlkeras
 
 
 @pytest.mark.parametrize("method", ["grad-cam", "occlusion"])
-def test_it_writes_a_picture_for_each_image(call, trained, colors, tmp_path, method):
+def test_it_writes_a_file_for_each_image(call, trained, colors, tmp_path, method):
     paths = [colors / "red" / "1.png", colors / "red" / "broken.png", colors / "blue" / "1.png"]
     answer = call("explain.py", trained.path, *paths, "--method", method, "--class", "blue", "--output", "maps")
     assert answer.code in (0, None), answer.err
-    first, broken, second = answer.out.splitlines()
+    first, broken, second, last = answer.out.splitlines()
     assert first.startswith(f"{paths[0]}  blue 0.") and first.endswith(f"0001_1_{method}.png")
     assert broken.startswith(f"{paths[1]}  unreadable: ") and second.startswith(f"{paths[2]}  blue 0.")
+    assert last == "Maps: maps"
     written = sorted((tmp_path / "maps").iterdir())
     assert [path.name for path in written] == [f"0001_1_{method}.png", f"0003_1_{method}.png"]
     assert np.ptp(np.asarray(Image.open(written[0]).convert("RGB"))) > 100

@@ -39,8 +39,9 @@ def main() -> None:
         write_png(one, path)
         written += 1
         explained += [one][: CHUNK - len(explained)]
-        print(f"{one.path}  {one.label} {one.score:.3f}  {path}")
+        print(f"{one.path}  {one.label} {one.score:.3f}  {path.name}")
     if not written:
         raise UserError(f"None of these {run.modality.plural} can be read. Give others.")
+    print(f"Maps: {folder}")
     if options.check:
         print(check_maps(run, explained, options.method))

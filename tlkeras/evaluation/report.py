@@ -227,7 +227,7 @@ def confused_pairs(examined: Examined, classes: Sequence[str]) -> list[dict[str,
     ]  # fmt: skip
 
 
-def render_model_card(facts: Facts, split: str, kind: str, versions: dict[str, str]) -> str:
+def render_model_card(facts: Facts, split: str, kind: str) -> str:
     """Return the text of `MODEL_CARD.md`, with the metrics of one split; the kind of data is, say, "image"."""
     values = facts.metrics[split]
     task = f"{kind}-{'classification' if facts.classes else 'regression'}"
@@ -248,6 +248,6 @@ def render_model_card(facts: Facts, split: str, kind: str, versions: dict[str, s
         "model-index": [{"name": facts.title, "results": [result]}],
     }
     text = environment().get_template("model_card.md").render(
-        facts=facts, split=split, values=values, metric_names=metric_names({split: values}), versions=versions
+        facts=facts, split=split, values=values, metric_names=metric_names({split: values})
     )  # fmt: skip
     return f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n\n{text.strip()}\n"

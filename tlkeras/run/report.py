@@ -102,13 +102,13 @@ def write_report(
 
     try:
         with passing("Writing the report"):
-            facts, versions = read_facts(folder, metrics or {}, other=target is not None)
+            facts = read_facts(folder, metrics or {}, other=target is not None)
             page = render_report(facts, examined, lambda images, classes: draw_maps(model, images, classes))
             (target or folder).mkdir(exist_ok=True)
             with open_atomic((target or folder) / REPORT, "w") as file:
                 file.write(page)
             if target is None and not (folder / CARD).exists():  # its owner may have filled it in
-                card = render_model_card(facts, examined.split, load_run(folder).modality.name, versions)
+                card = render_model_card(facts, examined.split, load_run(folder).modality.name)
                 (folder / CARD).write_text(card, encoding="utf-8")
     except Exception as error:  # the run is complete, and more than its report
         log.warning("Note: the report could not be written (%s: %s). The run is complete without it.",
@@ -126,8 +126,8 @@ def draw_maps(model: "keras.Model", images: np.ndarray, classes: np.ndarray) -> 
     return overlay(images, class_maps(model, images, classes))
 
 
-def read_facts(folder: Path, metrics: dict[str, Any], other: bool) -> tuple["Facts", dict[str, str]]:
-    """Return what the files of a run say, with new metrics, or those of other data alone; and the versions it is of."""
+def read_facts(folder: Path, metrics: dict[str, Any], other: bool) -> "Facts":
+    """Return what the files of a run say, with new metrics, or those of other data alone."""
     from tlkeras.evaluation.metrics import format_metrics
     from tlkeras.evaluation.report import Facts
 
@@ -164,7 +164,7 @@ def read_facts(folder: Path, metrics: dict[str, Any], other: bool) -> tuple["Fac
         calibration=kept.get("calibration"),
         findings=read_json(folder / FINDINGS),
         unreadable=len(read_text(unreadable).splitlines()) - 1 if unreadable.exists() else 0,
-    ), kept.get("versions", {})
+    )
 
 
 def about(run: Run, kept: dict[str, Any], history: list[dict[str, Any]]) -> dict[str, str]:
@@ -176,7 +176,7 @@ def about(run: Run, kept: dict[str, Any], history: list[dict[str, Any]]) -> dict
     rows = {
         "data": short_name(config["data"]),
         "examples": ", ".join(f"{count:,} {split}" for split, count in counts.items()),
-        "classes": f"{len(run.classes)}: {', '.join(run.classes[:10])}{more}" if run.classes else "",
+        "classes": f"{len(run.classes)} ({', '.join(run.classes[:10])}{more})" if run.classes else "",
         "task": run.task.replace("_", " "),
         "backbone": f"{config.get('backbone')}, weights {Path(str(config.get('weights'))).name}",
         "image size": config.get("image_size"),
