@@ -30,9 +30,7 @@ def main() -> None:
     else:
         print_metrics(metrics, run.modality.plural)
         if options.data is None and "validation" in metrics:
-            print(
-                f"Note: the validation {run.modality.plural} chose the epoch, so their metrics are slightly optimistic."
-            )
+            print("Note: validation chose the epoch, so its metrics are slightly optimistic.")
     # [part: report]
     from tlkeras.run.report import report_evaluation
 

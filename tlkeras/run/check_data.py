@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import textwrap
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 ALIKE = 0.99  # cosine of features from which two images are compared by their pixels
 BLOCK = 512  # images that are compared with all at a time
 MAX_SHOWN = 24  # images of a contact sheet
-TILE, COLUMNS, MARGIN = 160, 6, 16  # pixels, images in a row, pixels for a name
+TILE, COLUMNS, MARGIN = 160, 6, 56  # pixels, images in a row, pixels for a name and what was found
+LETTERS, LINES = 25, 3  # of a line below an image, and lines besides the name
 
 
 @dataclass
@@ -223,7 +225,8 @@ def write_findings(checked: Checked, folder: Path) -> None:
     for finding in checked.findings:
         shown = [by_name[path] for path in finding.paths[:MAX_SHOWN]]
         if shown and finding.kind != "unreadable":
-            contact_sheet(shown).save(folder / f"{finding.kind}.png")
+            details = [checked.details.get((finding.kind, example.name), "") for example in shown]
+            contact_sheet(shown, details).save(folder / f"{finding.kind}.png")
 
 
 def write_csv(checked: Checked, path: Path) -> None:
@@ -237,16 +240,18 @@ def write_csv(checked: Checked, path: Path) -> None:
                 writer.writerow((finding.kind, finding.severity, name, detail))
 
 
-def contact_sheet(examples: Sequence[Example]) -> Image.Image:
-    """Return images side by side, each above its name."""
-    lines = -(-len(examples) // COLUMNS)
-    sheet = Image.new("RGB", (COLUMNS * TILE, lines * (TILE + MARGIN)), "white")
+def contact_sheet(examples: Sequence[Example], details: Sequence[str]) -> Image.Image:
+    """Return images side by side, each above its name and what was found, as far as there is room."""
+    rows = -(-len(examples) // COLUMNS)
+    sheet = Image.new("RGB", (COLUMNS * TILE, rows * (TILE + MARGIN)), "white")
     draw = ImageDraw.Draw(sheet)
-    for number, example in enumerate(examples):
+    for number, (example, detail) in enumerate(zip(examples, details, strict=True)):
         left, top = number % COLUMNS * TILE, number // COLUMNS * (TILE + MARGIN)
         content = content_of(example)
         image = Image.fromarray(content) if isinstance(content, np.ndarray) else read_rgb(content)
         image.thumbnail((TILE - 4, TILE - 4))
         sheet.paste(image, (left, top))
-        draw.text((left, top + TILE - 2), example.name[-24:], "black")
+        name = example.name if len(example.name) <= LETTERS else f"…{example.name[1 - LETTERS :]}"
+        lines = [name, *textwrap.wrap(detail, LETTERS)[:LINES]]
+        draw.text((left, top + TILE - 2), "\n".join(lines), "black")
     return sheet

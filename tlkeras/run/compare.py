@@ -6,6 +6,7 @@ import time
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,8 @@ def compare(paths: Sequence[str | Path], split: str | None = None, latency: bool
     targets = kept[0].targets[rows[0]]
     compared = compare_outputs([one.outputs[chosen] for one, chosen in zip(kept, rows, strict=True)], targets,
                                runs[0].task)  # fmt: skip
-    about = [describe(run, latency) for run in runs]
+    times = median_milliseconds(runs) if latency else [None] * len(runs)
+    about = [describe(run, milliseconds) for run, milliseconds in zip(runs, times, strict=True)]
     return {
         "task": runs[0].task, "unit": runs[0].modality.plural, "count": len(targets), "joined_by": by, "splits": splits,
         "runs": [facts | metrics for facts, metrics in zip(about, compared, strict=True)],
@@ -108,8 +110,8 @@ def common_rows(
     return [[rows[key] for key in common] for rows in held_out]
 
 
-def describe(run: Run, latency: bool) -> dict[str, Any]:
-    """Return what a run is, how large its model is, and how long one example takes."""
+def describe(run: Run, milliseconds: float | None) -> dict[str, Any]:
+    """Return what a run is, how large its model is, and how long one example takes, where that was measured."""
     file = run.path / "model.keras"
     return {
         "run": str(run.path),
@@ -117,7 +119,7 @@ def describe(run: Run, latency: bool) -> dict[str, Any]:
         "backbone": run.config["backbone"],
         "parameters": count_params(file),
         "megabytes": round(file.stat().st_size / 1e6, 2),
-        "milliseconds": round(1000 * median_seconds(run), 2) if latency else None,
+        "milliseconds": milliseconds,
     }
 
 
@@ -134,16 +136,22 @@ def count_params(file: Path) -> int:
     return sum(sizes)
 
 
-def median_seconds(run: Run) -> float:
-    """Return the median time of one example through a compiled model, as a server would call it."""
+def median_milliseconds(runs: Sequence[Run]) -> list[float]:
+    """Return the median time of one example through the compiled model of each run, as a server would call it.
+
+    The runs take turns, so that what else the machine does is the same for all.
+    """
     import tensorflow as tf
 
-    model = load_model(run.path / "model.keras")
-    inputs = tf.zeros((1, *run.modality.shape), model.inputs[0].dtype)  # of texts, one that is empty
-    call = tf.function(lambda batch: model(batch, training=False))
-    seconds = []
+    calls = []
+    for run in runs:
+        model = load_model(run.path / "model.keras")
+        inputs = tf.zeros((1, *run.modality.shape), model.inputs[0].dtype)  # of texts, one that is empty
+        calls.append(partial(tf.function(partial(model, training=False)), inputs))
+    seconds: list[list[float]] = [[] for _ in runs]
     for _ in range(2 * CALLS):
-        start = time.perf_counter()
-        np.asarray(call(inputs))
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[CALLS:])
+        for call, spent in zip(calls, seconds, strict=True):
+            start = time.perf_counter()
+            np.asarray(call())
+            spent.append(time.perf_counter() - start)
+    return [round(1000 * statistics.median(spent[CALLS:]), 2) for spent in seconds]

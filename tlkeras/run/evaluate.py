@@ -78,8 +78,8 @@ def evaluate_run(
     splits = evaluation_splits(run, listing.examples, own=data is None)
     limit = run.config["max_unreadable"]
     decoded = {name: decode_all(examples, run.modality, limit) for name, examples in splits.items()}
-    if data is not None:
-        warn_if_training_data(run, [part.inputs for part in decoded.values()])
+    if data is not None and (note := training_note(run, [part.inputs for part in decoded.values()])):
+        log.warning("Note: %s", note)
     load_tensorflow()
     from tlkeras.data.pipeline import make_targets
     from tlkeras.evaluation.metrics import compute_metrics
@@ -140,18 +140,19 @@ def evaluation_splits(run: Run, examples: Sequence[Example], own: bool) -> dict[
     return splits
 
 
-def warn_if_training_data(run: Run, inputs: Sequence[np.ndarray | FileArray]) -> None:
-    """Say so when a run is evaluated on examples that it was trained on, by their decoded content."""
+def training_note(run: Run, inputs: Sequence[np.ndarray | FileArray]) -> str:
+    """Return how many of these decoded examples the run was trained on, by their content; empty where it is none."""
     with (run.path / "split.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     trained = {row.get("digest") for row in rows if row["split"] == "train"}  # earlier versions wrote none
     digests = [digest for part in inputs for digest in content_digests(part)]
-    if known := sum(digest in trained for digest in digests):
-        plural, held_out = run.modality.plural, "test" if any(row["split"] == "test" for row in rows) else "validation"
-        own = f" Leave --data out to evaluate its {held_out} {plural} alone."
-        alone = "" if was_in_memory(run.config["data"]) else own
-        log.warning("Note: the run was trained on %d of these %d %s, so the metrics are too optimistic.%s",
-                    known, len(digests), plural, alone)  # fmt: skip
+    known, plural = sum(digest in trained for digest in digests), run.modality.plural
+    if not known:
+        return ""
+    held_out = "test" if any(row["split"] == "test" for row in rows) else "validation"
+    own = f" Leave --data out to evaluate its {held_out} {plural} alone."
+    alone = "" if was_in_memory(run.config["data"]) else own
+    return f"the run was trained on {known} of these {len(digests)} {plural}, so the metrics are too optimistic.{alone}"
 
 
 def predict_inputs(model: Any, inputs: np.ndarray | FileArray, batch_size: int) -> np.ndarray:

@@ -63,6 +63,7 @@ def report_training(
 def report_evaluation(run: Run, model: "keras.Model", parts: dict[str, "EvaluatedSplit"], data: Any) -> Path | None:
     """Write the report of an evaluation and return its path; that on other data goes into a folder of its own."""
     from tlkeras.evaluation.report import Examined
+    from tlkeras.run.evaluate import training_note
 
     split = next((name for name in ("test", "validation") if name in parts), next(iter(parts)))
     part = parts[split]
@@ -76,7 +77,8 @@ def report_evaluation(run: Run, model: "keras.Model", parts: dict[str, "Evaluate
     name = re.sub(r"[^\w]+", "-", short_name(str(data)).lower()).strip("-")
     path = Path(str(data)).expanduser().resolve()
     folder = run.path / f"evaluation-{name}-{hashlib.blake2b(bytes(path), digest_size=3).hexdigest()}"
-    return write_report(run.path, model, examined, metrics, folder)
+    seen = training_note(run, [part.inputs for part in parts.values()])
+    return write_report(run.path, model, examined, metrics, folder, [seen[0].upper() + seen[1:]] if seen else [])
 
 
 def find_by_name(examples: Sequence["Example"], inputs: Any) -> Callable[[str], np.ndarray | None]:
@@ -96,6 +98,7 @@ def write_report(
     examined: "Examined",
     metrics: dict[str, Any] | None = None,
     target: Path | None = None,
+    notes: Sequence[str] = (),
 ) -> Path | None:
     """Write the report of a run, perhaps with new metrics; of other data alone into `target`. None where that fails."""
     from tlkeras.evaluation.report import render_model_card, render_report
@@ -103,6 +106,7 @@ def write_report(
     try:
         with passing("Writing the report"):
             facts = read_facts(folder, metrics or {}, other=target is not None)
+            facts.notes.extend(notes)
             page = render_report(facts, examined, lambda images, classes: draw_maps(model, images, classes))
             (target or folder).mkdir(exist_ok=True)
             with open_atomic((target or folder) / REPORT, "w") as file:
@@ -141,8 +145,7 @@ def read_facts(folder: Path, metrics: dict[str, Any], other: bool) -> "Facts":
     notes = [f"An earlier version wrote this run: there is no {name}, so {text} are shown."
              for name, text in files.items() if not (folder / name).exists()]  # fmt: skip
     if not other and "test" not in shown:
-        notes.append(f"The validation {run.modality.plural} chose the epoch, so their metrics are slightly optimistic; "
-                     "there is no test split.")  # fmt: skip
+        notes.append("Validation chose the epoch, so its metrics are slightly optimistic; there is no test split.")
     where = ", evaluated on other data" if other else ""
     unreadable = folder / "unreadable.csv"
     return Facts(

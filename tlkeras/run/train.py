@@ -131,8 +131,7 @@ def train_and_write(
     metrics = evaluate_and_write(model, splits, config, data, folder, given, result)
     log_metrics(metrics, data.modality.plural)
     if "test" not in metrics:
-        log.info("Note: the validation %s chose the epoch, so their metrics are slightly optimistic; no test split.",
-                 data.modality.plural)  # fmt: skip
+        log.info("Note: validation chose the epoch, so its metrics are slightly optimistic.")
     # [part: report]
     from tlkeras.run.report import report_training
 
