@@ -1,5 +1,6 @@
 """LiteRT, for phones and small computers: built-in operators only, in one file with its labels."""
 
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -37,7 +38,8 @@ def convert(model: "InferenceModel", folder: Path, info: ArtifactInfo, variant: 
             if variant == "int8":
                 content = quantize(temporary, graph_nodes(content), model.raw.name, sample)
         except Exception as error:  # the converter raises nearly anything
-            reason = first_sentence(error)
+            missing = sorted(set(re.findall(r"'tf\.(\w+)' op is neither", str(error))))
+            reason = f"it has no operator for {', '.join(missing)}" if missing else first_sentence(error)
             raise UserError(f"LiteRT cannot hold this model: {reason}. Export it with --format saved-model.") from None
     (folder / FORMATS["litert"].model).write_bytes(with_metadata(content, info))
 

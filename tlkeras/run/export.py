@@ -71,9 +71,9 @@ def export(
     path = Path(output).expanduser() if output else run.path / "export" / name
     check_output(path, overwrite)
     examples = load_examples(run, data)
-    from tlkeras.export.inference import InferenceModel
+    from tlkeras.export.inference import InferenceModel, in_float32
 
-    trained = load_model(run.path / "model.keras", outputs=len(run.classes) or 1)
+    trained = in_float32(load_model(run.path / "model.keras", outputs=len(run.classes) or 1))
     info = describe(run, trained, format, variant)
     with artifact_directory(path, overwrite) as folder:
         for file in COPIED:
