@@ -165,7 +165,9 @@ def describe_weights(run: Run) -> dict[str, str]:
     if name == "bundled":
         return {"name": name, "license": "non-commercial research and education: they were trained on Tiny ImageNet"}
     spec = BACKBONES.get(run.config["backbone"])
-    return {"name": name} | ({"source": spec.weights_url} if spec and name == "imagenet" else {})
+    if spec is None or name != "imagenet":
+        return {"name": name}
+    return {"name": name, "source": spec.weights_file(run.config["image_size"])[1]}
 
 
 @contextlib.contextmanager
