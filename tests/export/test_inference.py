@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tlkeras.export.inference import InferenceModel, center_crop_resize, freeze
+from tlkeras.export.inference import InferenceModel, center_crop_resize, freeze, in_float32
 from tlkeras.models.builders import build_classifier
 
 NAMES = ["probabilities", "features"]
@@ -52,3 +52,12 @@ def test_decoded_examples_of_other_data_are_taken_as_they_are():
     rows = np.arange(8, dtype="float32").reshape(2, 4)
     np.testing.assert_allclose(inference(tf.constant(rows))["probabilities"], model.predict_on_batch(rows), atol=1e-6)
     assert inference.raw.shape == (None, 4)
+
+
+def test_a_model_of_mixed_precision_computes_in_float32(tiny, noise):
+    mixed = build_classifier(tiny, 3, weights="none", image_size=16, precision="mixed_bfloat16")
+    plain = in_float32(mixed)
+    assert {layer.compute_dtype for layer in plain.layers if layer.weights} == {"float32"}
+    for weight, other in zip(plain.get_weights(), mixed.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, other)
+    assert in_float32(plain) is plain

@@ -140,9 +140,11 @@ def test_a_saved_model_takes_files_too_and_gives_labels(exported, trained, color
 
 def test_beyond_the_tolerance_nothing_is_written(call, trained, tmp_path, monkeypatch):
     impossible = formats.Tolerance(max_difference=-1.0)
-    monkeypatch.setitem(formats.FORMATS["litert"].variants, "float32", impossible)
-    answer = call("export.py", trained.path, "--format", "litert", "--output", "new/artifact")
-    assert answer.code == 2 and "litert float32 differs too much from the trained model: the max diff" in answer.err
+    monkeypatch.setitem(formats.FORMATS["litert"].variants, "float16", impossible)
+    words = ("--format", "litert", "--variant", "float16", "--output", "new/artifact")
+    answer = call("export.py", trained.path, *words)
+    assert answer.code == 2 and "litert float16 differs too much from the trained model: the max diff" in answer.err
+    assert answer.err.endswith("Nothing was written. Give --variant float32.\n")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -198,3 +200,17 @@ def test_a_damaged_artifact_is_refused(call, exported, colors, tmp_path, damage)
     assert answer.code == 2 and "Traceback" not in answer.err
     expected = {"artifact.json": "is damaged", "model.tflite": "cannot be opened as LiteRT", "labels": "has 3 outputs"}
     assert expected[damage] in answer.err
+
+
+@pytest.mark.slow
+def test_eight_bits_decide_as_the_trained_model_does(run_script, tmp_path):
+    train = ("--backbone", "MobileNetV2-0.35", "--weights", "bundled", "--frozen-epochs", "5", "--finetune-epochs", "0")
+    answer = run_script("train.py", "--data", "digits", *train, "--run-dir", "run", cwd=tmp_path)
+    assert answer.code == 0, answer.err
+    answer = run_script("export.py", "run", "--format", "litert", "--variant", "int8", "--json", cwd=tmp_path)
+    assert answer.code == 0, answer.err
+    parity = json.loads(answer.out)
+    assert parity["agreement"] >= 0.97 and parity["own_size"]["agreement"] >= 0.9
+    assert parity["bytes"] < 0.3 * (tmp_path / "run" / "model.keras").stat().st_size
+    nodes = litert.graph_nodes((tmp_path / "run" / "export" / "litert-int8" / "model.tflite").read_bytes())
+    assert "QUANTIZE" in {name for name, _ in nodes}  # after the resize

@@ -4,6 +4,7 @@ The antialiased resize of `keras.layers.Resizing` has no operator in LiteRT, ONN
 each axis alone, so here it is two products with matrices that are computed from the size of the images.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from tlkeras.models.introspect import decoded_input, num_features
 
 RESIZE = "center_crop_resize"  # begins the names of the operations that do it
+MIXED = re.compile(r'"mixed_b?float16"')  # names of policies
 Outputs = dict[str, tf.Tensor]
 
 
@@ -54,6 +56,15 @@ class InferenceModel(tf.Module):
     def __call__(self, inputs: tf.Tensor) -> Outputs:
         """Do both."""
         return self.from_decoded(self.decode_raw(inputs))
+
+
+def in_float32(model: keras.Model) -> keras.Model:
+    """Return the same model, computing in float32; most formats have no bfloat16 and no mixture of types."""
+    if not MIXED.search(model.to_json()):
+        return model
+    plain = keras.models.model_from_json(MIXED.sub('"float32"', model.to_json()))
+    plain.set_weights(model.get_weights())
+    return plain
 
 
 def freeze(function: Callable[[tf.Tensor], Outputs], spec: tf.TensorSpec) -> Any:

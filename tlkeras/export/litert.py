@@ -1,5 +1,6 @@
 """LiteRT, for phones and small computers: built-in operators only, in one file with its labels."""
 
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from tlkeras.runtime import quiet_stderr
 if TYPE_CHECKING:
     from tlkeras.export.inference import InferenceModel
 
+ELSE = "Export it with --format saved-model."
+
 
 def convert(model: "InferenceModel", folder: Path, info: ArtifactInfo, variant: str, sample: np.ndarray | None) -> None:
     """Write a model; refuse one that needs other than built-in operators.
@@ -29,16 +32,20 @@ def convert(model: "InferenceModel", folder: Path, info: ArtifactInfo, variant: 
     from tlkeras.export.inference import freeze
     from tlkeras.export.litert_metadata import with_metadata
 
+    function = freeze(model, model.raw)
+    if function.get_concrete_function().captured_inputs:
+        raise UserError(f"LiteRT cannot hold this model: it looks words up in a vocabulary. {ELSE}")
     with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings(), quiet_stderr():
         warnings.simplefilter("ignore")  # that TensorFlow calibrates with an interpreter that is deprecated
-        tf.saved_model.save(tf.Module(), temporary, signatures={"serving_default": freeze(model, model.raw)})
+        tf.saved_model.save(tf.Module(), temporary, signatures={"serving_default": function})
         try:
             content = make_converter(temporary, "float32" if variant == "int8" else variant).convert()
             if variant == "int8":
                 content = quantize(temporary, graph_nodes(content), model.raw.name, sample)
         except Exception as error:  # the converter raises nearly anything
-            reason = first_sentence(error)
-            raise UserError(f"LiteRT cannot hold this model: {reason}. Export it with --format saved-model.") from None
+            missing = sorted(set(re.findall(r"'tf\.(\w+)' op is neither", str(error))))
+            reason = f"it has no operator for {', '.join(missing)}" if missing else first_sentence(error)
+            raise UserError(f"LiteRT cannot hold this model: {reason}. {ELSE}") from None
     (folder / FORMATS["litert"].model).write_bytes(with_metadata(content, info))
 
 

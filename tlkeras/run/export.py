@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from tlkeras import __version__
+from tlkeras.backbones.table import BACKBONES
 from tlkeras.data.example import Example
 from tlkeras.data.loading import content_of, decode_all
 from tlkeras.data.sources import find_examples
 from tlkeras.data.splits import load_split
 from tlkeras.errors import UserError
 from tlkeras.export.artifact import ArtifactInfo
-from tlkeras.export.formats import Tolerance, find_format, load_module
+from tlkeras.export.formats import Format, find_format, load_module
 from tlkeras.export.measure import Measured, measure
 from tlkeras.export.parity import accuracy, compare_outputs, out_of_tolerance
 from tlkeras.io.locks import locked
@@ -71,9 +72,9 @@ def export(
     path = Path(output).expanduser() if output else run.path / "export" / name
     check_output(path, overwrite)
     examples = load_examples(run, data)
-    from tlkeras.export.inference import InferenceModel
+    from tlkeras.export.inference import InferenceModel, in_float32
 
-    trained = load_model(run.path / "model.keras", outputs=len(run.classes) or 1)
+    trained = in_float32(load_model(run.path / "model.keras", outputs=len(run.classes) or 1))
     info = describe(run, trained, format, variant)
     with artifact_directory(path, overwrite) as folder:
         for file in COPIED:
@@ -86,7 +87,7 @@ def export(
         with passing("Comparing with the trained model"):
             parity = compare(run, trained, measure(folder, examples.inputs, examples.raw), examples)
         parity |= {"bytes": size_of(folder, found.model), "operators": load_module(format).operators(folder)}
-        check(parity, found.variants[variant], f"{format} {variant}")
+        check(parity, found, format, variant)
         write_json(folder / "parity.json", parity)
     return path, parity
 
@@ -145,10 +146,28 @@ def describe(run: Run, trained: Any, format: str, variant: str) -> ArtifactInfo:
                   "resize": "inside, the center square, antialiased"}  # fmt: skip
     name = "values" if run.task == "regression" else "probabilities"
     outputs = {name: count} | ({"features": width} if width else {})
-    weights = {"name": str(run.config["weights"])}
     return ArtifactInfo(
-        format, variant, run.task, __version__, run.config["backbone"], weights, taken, outputs, run.classes
+        format,
+        variant,
+        run.task,
+        __version__,
+        run.config["backbone"],
+        describe_weights(run),
+        taken,
+        outputs,
+        run.classes,
     )
+
+
+def describe_weights(run: Run) -> dict[str, str]:
+    """Return the name of the weights that training started from, without its folder, and their source and license."""
+    name = Path(str(run.config["weights"])).name
+    if name == "bundled":
+        return {"name": name, "license": "non-commercial research and education: they were trained on Tiny ImageNet"}
+    spec = BACKBONES.get(run.config["backbone"])
+    if spec is None or name != "imagenet":
+        return {"name": name}
+    return {"name": name, "source": spec.weights_file(run.config["image_size"])[1]}
 
 
 @contextlib.contextmanager
@@ -184,11 +203,15 @@ def compare(run: Run, trained: Any, measured: Measured, examples: Examples) -> d
     return found | {"milliseconds": measured.milliseconds}
 
 
-def check(parity: dict[str, Any], tolerance: Tolerance, what: str) -> None:
-    """Refuse an artifact that is beyond the tolerance."""
-    reason = out_of_tolerance(parity, tolerance)
-    if reason:
-        raise UserError(f"{what} differs too much from the trained model: {reason}. Nothing was written.")
+def check(parity: dict[str, Any], found: Format, format: str, variant: str) -> None:
+    """Refuse an artifact that is beyond its tolerance, and name the variants that lose less."""
+    if reason := out_of_tolerance(parity, found.variants[variant]):
+        names = list(found.variants)
+        nearer = " or ".join(names[: names.index(variant)])
+        then = f"Give --variant {nearer}." if nearer else "Do not use this model in this format."
+        raise UserError(
+            f"{format} {variant} differs too much from the trained model: {reason}. Nothing was written. {then}"
+        )
 
 
 def size_of(folder: Path, model: str) -> int:

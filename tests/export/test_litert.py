@@ -1,0 +1,26 @@
+"""What LiteRT cannot hold is refused in a sentence."""
+
+import keras
+import pytest
+
+from tlkeras.errors import UserError
+from tlkeras.export import litert
+from tlkeras.export.artifact import ArtifactInfo
+from tlkeras.export.inference import InferenceModel
+
+
+@pytest.mark.parametrize(
+    ("layer", "dtype", "reason"),
+    [
+        (keras.layers.StringLookup(vocabulary=["good", "bad"], output_mode="multi_hot"), "object", "a vocabulary"),
+        (keras.layers.Lambda(lambda x: keras.ops.erfinv(x), output_shape=(3,)), "float32", "no operator for Erfinv"),
+    ],
+)
+def test_what_needs_other_operators_is_refused(tmp_path, layer, dtype, reason):
+    inputs = keras.Input((3,), dtype="string" if dtype == "object" else dtype, name="text")
+    model = keras.Model(inputs, keras.layers.Dense(2, "softmax", name="output")(layer(inputs)))
+    info = ArtifactInfo("litert", "float32", "single_label", "0", "", {}, {"name": "inputs"}, {"probabilities": 2})
+    inference = InferenceModel(model, (3,), dtype, list(info.outputs))
+    with pytest.raises(UserError, match=f"LiteRT cannot hold this model: .*{reason}.*--format saved-model"):
+        litert.convert(inference, tmp_path, info, "float32", None)
+    assert not list(tmp_path.iterdir())
