@@ -53,7 +53,11 @@ FORMATS = {
     ),
     "openvino": Format(
         "OpenVINO", "tlkeras.export.openvino", "model.xml",
-        {"float32": EXACT, "int8": Tolerance(mean_difference=0.05, agreement=0.97, lost_accuracy=0.01)},
+        {
+            "float32": EXACT,
+            "float16": Tolerance(mean_difference=0.01, agreement=0.99, lost_accuracy=0.01),
+            "int8": Tolerance(mean_difference=0.05, agreement=0.97, lost_accuracy=0.01),
+        },
         "export-openvino", ("openvino",), ("tensorflow", "nncf"),
     ),
 }  # fmt: skip
