@@ -19,7 +19,7 @@ class Metrics:
         ProcessCollector(registry=registry)
         self.requests = Counter("tlkeras_requests", "Requests", ["path", "status"], registry=registry)
         self.seconds = Histogram("tlkeras_request_seconds", "Time", ["path"], registry=registry)
-        self.images = Counter("tlkeras_images", "Images: sure, unsure, unreadable", ["result"], registry=registry)
+        self.images = Counter("tlkeras_images", "Images by result", ["result"], registry=registry)
         self.batches = Histogram("tlkeras_batch_size", "Images in one call", buckets=SIZES, registry=registry)
 
 
