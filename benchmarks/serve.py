@@ -2,12 +2,12 @@
 
     python benchmarks/serve.py RUN IMAGES
 
-RUN is a run or an artifact, IMAGES a folder of JPEG files. First the model is called in a process of its own: on
-decoded images, and on files, with decoding in threads as the service does it. Then the service is started with its
-defaults, and 1, 8 and 32 clients each send one file after the other. With `--minutes` 8 clients go on for so long, and
-the memory of the service is printed each minute; with `--hostile` it gets that many requests that are damaged, too
-large, too slow or no requests at all, while an honest client sends its files and is timed. The clients run on the same
-machine and take a part of its cores.
+RUN is a run or an artifact, IMAGES a folder of JPEG files. In turns the model is called in a process of its own, on
+decoded images, and on files, with decoding in threads as the service does it; and the service, with its defaults, is
+asked by 1, 8 and 32 clients, each of which sends one file after the other. Medians and ranges are printed. With
+`--minutes` 8 clients go on for so long, and the memory of the service is printed each minute; with `--hostile` it gets
+that many requests that are damaged, too large, too slow or no requests at all, while an honest client sends its files
+and is timed. The clients run on the same machine and take a part of its cores.
 """
 
 import argparse
@@ -24,18 +24,22 @@ import sys
 import threading
 import time
 import urllib.request
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from arguments import at_least
 from hostile import form, make_attacks, request
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "serve.py"
-SECONDS = 20  # of each measurement
+SECONDS = 10  # of each measurement
+ROUNDS = 3
+CLIENTS = (1, 8, 32)
+BATCHES = (8, 32)
 # For hostile clients: a stalled one is closed after so long.
 PATIENCE = ("--receive-seconds", "2", "--answer-seconds", "10")
 
@@ -54,37 +58,62 @@ def main() -> None:
         with service(options.run, *PATIENCE) as port:
             attack(port, contents, options.hostile)
         return
-    if not options.minutes:
-        child = multiprocessing.get_context("spawn").Process(target=in_process, args=(options.run, contents))
-        child.start()
-        child.join()
     with service(options.run) as port:
         if options.minutes:
             watch_memory(port, contents, options.minutes)
-            return
-        load(port, contents, 8, 5)  # to warm up
-        for clients in (1, 8, 32):
-            report(clients, load(port, contents, clients, SECONDS), SECONDS)
+        else:
+            compare(port, options.run, contents)
 
 
-def in_process(run: Path, contents: Sequence[bytes]) -> None:
-    """Print what the model does in a second without a service."""
+def compare(port: int, run: Path, contents: Sequence[bytes]) -> None:
+    """Print what the model does in a process of its own, and what clients get, in turns, as other programs may run."""
+    spawn = multiprocessing.get_context("spawn")
+    found: dict[str, list[float]] = defaultdict(list)
+    taken: dict[int, list[float]] = defaultdict(list)
+    with ProcessPoolExecutor(1, spawn, prepare, (run, contents)) as child:
+        for clients in CLIENTS:
+            load(port, contents, clients, 3)  # to warm up
+        for _ in range(ROUNDS):
+            for batch, name in itertools.product(BATCHES, ("decoded images", "files")):
+                rate = child.submit(in_process, batch, name == "files").result()
+                found[f"in process, batches of {batch}, {name}"].append(rate)
+            for clients in CLIENTS:
+                taken[clients] += (new := load(port, contents, clients, SECONDS))
+                found[f"{clients} clients"].append(len(new) / SECONDS)
+    for name, rates in found.items():
+        print(f"{name}: {np.median(rates):.1f} images/s ({min(rates):.1f} to {max(rates):.1f})")
+    for clients, times in taken.items():
+        print(f"{clients} clients: {percentiles(times)}")
+
+
+def prepare(run: Path, contents: Sequence[bytes]) -> None:
+    """Load the model in the process of its own."""
     from tlkeras.run.load_run import load_run
     from tlkeras.run.predictor import load_predictor
 
-    predictor = load_predictor(load_run(run))
+    Reference.predictor, Reference.contents = load_predictor(load_run(run)), contents
+
+
+class Reference:
+    """What the process of its own keeps."""
+
+    predictor: Any
+    contents: Sequence[bytes]
+
+
+def in_process(batch: int, from_files: bool) -> float:
+    """Return how many images the model takes in a second without a service."""
+    predictor, contents = Reference.predictor, Reference.contents
     read = predictor.run.modality.read
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for batch, name in itertools.product((8, 32), ("decoded images", "files")):
-            decoded = np.stack(list(pool.map(read, (contents * batch)[:batch])))
-            predictor.outputs(decoded)
-            count, began = 0, time.perf_counter()
-            while time.perf_counter() - began < SECONDS:
-                files = [contents[(count + number) % len(contents)] for number in range(batch)]
-                predictor.outputs(np.stack(list(pool.map(read, files))) if name == "files" else decoded)
-                count += batch
-            rate = count / (time.perf_counter() - began)
-            print(f"in process, batches of {batch}, {name}: {rate:.1f} images/s", flush=True)
+        decoded = np.stack(list(pool.map(read, (contents * batch)[:batch])))
+        predictor.outputs(decoded)
+        count, began = 0, time.perf_counter()
+        while time.perf_counter() - began < SECONDS:
+            files = [contents[(count + number) % len(contents)] for number in range(batch)]
+            predictor.outputs(np.stack(list(pool.map(read, files))) if from_files else decoded)
+            count += batch
+        return count / (time.perf_counter() - began)
 
 
 @contextmanager
@@ -134,10 +163,10 @@ def load(port: int, contents: Sequence[bytes], clients: int, seconds: float) -> 
     return taken
 
 
-def report(clients: int, taken: Sequence[float], seconds: float) -> None:
-    """Print a line about requests."""
+def percentiles(taken: Sequence[float]) -> str:
+    """Return the times of requests in words."""
     p50, p99 = np.quantile(taken, (0.5, 0.99)) * 1000
-    print(f"{clients} clients: {len(taken) / seconds:.1f} requests/s, p50 {p50:.0f} ms, p99 {p99:.0f} ms", flush=True)
+    return f"p50 {p50:.0f} ms, p99 {p99:.0f} ms"
 
 
 def metrics(port: int) -> dict[str, float]:
@@ -180,7 +209,7 @@ def attack(port: int, contents: Sequence[bytes], count: int) -> None:
     over.set()
     client.join()
     print(json.dumps(dict(sorted(answers.items())), indent=2))
-    report(1, honest, sum(honest))
+    print(f"the honest client: {len(honest)} requests, {percentiles(honest)}")
     failed = {name: value for name, value in metrics(port).items()
               if name.startswith("tlkeras_requests_total") and 'status="5' in name}  # fmt: skip
     print(f"after: {memory(port)}; answered 5xx: {failed or 'none'}")

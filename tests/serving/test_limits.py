@@ -169,7 +169,8 @@ def test_one_connection_too_many_closes_the_one_that_has_waited_longest(start):
 
 
 def test_a_client_that_does_not_read_its_answer_is_dropped(start, monkeypatch):
-    monkeypatch.setattr("tlkeras.serving.app.PAGE", type("Page", (), {"read_text": lambda **_: "x" * 50_000_000}))
+    page = type("Page", (), {"read_text": lambda **_: "x" * 50_000_000})
+    monkeypatch.setattr("tlkeras.serving.app.PAGE", page)
     client = start(receive_seconds=0.5, answer_seconds=0.5)
     with client.connect() as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")

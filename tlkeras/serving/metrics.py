@@ -15,14 +15,12 @@ class Metrics:
     """The counts of one service."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        self.requests = Counter("tlkeras_requests", "Requests", ["path", "status"], registry=self.registry)
-        self.seconds = Histogram("tlkeras_request_seconds", "Time of a request", ["path"], registry=self.registry)
-        self.images = Counter("tlkeras_images", "Uploaded images: sure, unsure, unreadable", ["result"],
-                              registry=self.registry)  # fmt: skip
-        self.batches = Histogram("tlkeras_batch_size", "Images in one call of the model", buckets=SIZES,
-                                 registry=self.registry)  # fmt: skip
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self.requests = Counter("tlkeras_requests", "Requests", ["path", "status"], registry=registry)
+        self.seconds = Histogram("tlkeras_request_seconds", "Time", ["path"], registry=registry)
+        self.images = Counter("tlkeras_images", "Images by result", ["result"], registry=registry)
+        self.batches = Histogram("tlkeras_batch_size", "Images in one call", buckets=SIZES, registry=registry)
 
 
 class Observed:
