@@ -148,6 +148,20 @@ def test_beyond_the_tolerance_nothing_is_written(call, trained, tmp_path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_resize_that_is_not_that_of_training_is_found(call, trained, tmp_path, monkeypatch):
+    import tensorflow as tf
+
+    from tlkeras.export import inference
+
+    def stretched(images, size):
+        return tf.cast(tf.image.resize(images, (size, size), "nearest"), "float32")
+
+    monkeypatch.setattr(inference, "center_crop_resize", stretched)
+    answer = call("export.py", trained.path, "--format", "saved-model", "--output", "artifact")
+    assert answer.code == 2 and "differs too much from the trained model" in answer.err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_is_replaced_only_where_that_is_asked_for(call, exported, trained, tmp_path):
     shutil.copytree(exported("--format", "litert"), tmp_path / "there")
     (tmp_path / "mine").mkdir()

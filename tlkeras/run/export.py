@@ -205,7 +205,8 @@ def compare(run: Run, trained: Any, measured: Measured, examples: Examples) -> d
 
 def check(parity: dict[str, Any], found: Format, format: str, variant: str) -> None:
     """Refuse an artifact that is beyond its tolerance, and name the variants that lose less."""
-    if reason := out_of_tolerance(parity, found.variants[variant]):
+    comparisons = [parity, *([parity["own_size"]] if "own_size" in parity else [])]
+    if reason := next(filter(None, (out_of_tolerance(one, found.variants[variant]) for one in comparisons)), None):
         names = list(found.variants)
         nearer = " or ".join(names[: names.index(variant)])
         then = f"Give --variant {nearer}." if nearer else "Do not use this model in this format."
