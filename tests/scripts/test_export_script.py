@@ -110,16 +110,6 @@ def test_labels_and_description_are_inside_an_openvino_file(exported):
     assert json.loads((artifact / "parity.json").read_text())["bytes"] > (artifact / "model.bin").stat().st_size
 
 
-@pytest.mark.slow  # calibration
-def test_openvino_in_eight_bits_decides_alike_and_resizes_in_float(exported, trained, colors):
-    artifact = exported("--format", "openvino", "--variant", "int8")
-    parity = json.loads((artifact / "parity.json").read_text())
-    assert parity["agreement"] >= 0.97 and parity["own_size"]["agreement"] == 1.0
-    assert parity["own_size"]["max_difference"] < 0.1 and "FakeQuantize" in parity["operators"]
-    float32 = json.loads((exported("--format", "openvino") / "parity.json").read_text())
-    assert parity["bytes"] < 0.8 * float32["bytes"]
-
-
 def test_a_saved_model_takes_files_too_and_gives_labels(exported, trained, colors):
     import keras
     import tensorflow as tf
@@ -216,15 +206,24 @@ def test_a_damaged_artifact_is_refused(call, exported, colors, tmp_path, damage)
     assert expected[damage] in answer.err
 
 
+@pytest.fixture(scope="module")
+def digits(run_script, once):
+    """A run of the first command of the README: all layers are trained, as noise of untrained ones says nothing."""
+
+    def write(folder):
+        answer = run_script("train.py", "--run-dir", "run", cwd=folder)
+        assert answer.code == 0, answer.err
+
+    return once("digits-run", write) / "run"
+
+
 @pytest.mark.slow
-def test_eight_bits_decide_as_the_trained_model_does(run_script, tmp_path):
-    train = ("--backbone", "MobileNetV2-0.35", "--weights", "bundled", "--frozen-epochs", "5", "--finetune-epochs", "0")
-    answer = run_script("train.py", "--data", "digits", *train, "--run-dir", "run", cwd=tmp_path)
-    assert answer.code == 0, answer.err
-    answer = run_script("export.py", "run", "--format", "litert", "--variant", "int8", "--json", cwd=tmp_path)
+@pytest.mark.parametrize(("name", "node"), [("litert", "QUANTIZE"), ("openvino", "FakeQuantize")])
+def test_eight_bits_decide_as_the_trained_model_does(run_script, digits, tmp_path, name, node):
+    words = ("--format", name, "--variant", "int8", "--output", "artifact", "--json")
+    answer = run_script("export.py", digits, *words, cwd=tmp_path)
     assert answer.code == 0, answer.err
     parity = json.loads(answer.out)
-    assert parity["agreement"] >= 0.97 and parity["own_size"]["agreement"] >= 0.9
-    assert parity["bytes"] < 0.3 * (tmp_path / "run" / "model.keras").stat().st_size
-    nodes = litert.graph_nodes((tmp_path / "run" / "export" / "litert-int8" / "model.tflite").read_bytes())
-    assert "QUANTIZE" in {name for name, _ in nodes}  # after the resize
+    assert parity["agreement"] >= 0.99 and parity["own_size"]["agreement"] == 1.0
+    assert parity["bytes"] < 0.6 * (digits / "model.keras").stat().st_size
+    assert node in parity["operators"]  # after the resize, which stays in float: its weights have no range
