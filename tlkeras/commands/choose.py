@@ -3,6 +3,7 @@
 import contextlib
 import json
 import sys
+import textwrap
 from typing import Any
 
 from tlkeras.cli import parse_config
@@ -24,11 +25,45 @@ def main() -> None:
 
 def as_text(result: dict[str, Any]) -> str:
     """Return the ranking as lines of at most 80 columns."""
-    lines = [f"{'candidate':<24}{result['unit']:>7}{'accuracy':>10}  {'95% CI':<13}{'params':>8}{'ms':>7}{'s':>7}"]
+    unit, lines = result["unit"], list[str]()
+    if result["missing"]:
+        lines += named("Left out, as their weights are not to be had", result["missing"])
+    if late := [*result["late"], *(f"{name} (both phases)" for name in result["unfinished"])]:
+        lines += named("Left out, as the budget is too short", late)
+    lines += [f"{unit.capitalize()} are training {unit}, each predicted by a logistic regression on others:", "",
+              f"{'candidate':<22}{unit:>7}{'accuracy':>9} {'95% CI':>12}{'loss':>6}{'LogME':>7}{'params':>8}"
+              f"{'ms':>4}{'s':>5}"]  # fmt: skip
     for row in result["candidates"]:
-        low, high = row["interval_95"]
-        lines.append(f"{row['name'][-24:]:<24}{row['images']:>7,}{row['accuracy']:>10.3f}  {f'{low:.3f}–{high:.3f}':<13}"
-                     f"{row['parameters'] / 1e6:>7.1f}M{row['milliseconds']:>7.1f}{row['seconds']:>7.1f}")  # fmt: skip
-    lines.append(f"{result['best']} is the best of these with a probability of {result['probability']:.2f}.")
-    lines.append(f"Next: python scripts/train.py --config {result['config']}")
+        lines.append(f"{row_start(row, 22)}{row['loss']:>6.3f}{row['logme']:>7.2f}"
+                     f"{row['parameters'] / 1e6:>7.1f}M{row['milliseconds']:>4.0f}{row['seconds']:>5.0f}")  # fmt: skip
+    if result["trained"]:
+        lines += ["", f"After both phases, on validation {unit}:", ""]
+        lines += [f"{row_start(row, 22)}{row['loss']:>6.3f}{row['seconds']:>24.0f}" for row in result["trained"]]
+    lines += ["", *how_sure(result), f"Plot: {result['plot']}",
+              f"Next: python scripts/train.py --config {result['config']}"]  # fmt: skip
     return "\n".join(lines)
+
+
+def named(reason: str, names: list[str]) -> list[str]:
+    """Return a reason and names, in lines of at most 80 columns."""
+    return textwrap.wrap(f"{reason}: {', '.join(names)}.", 80)
+
+
+def row_start(row: dict[str, Any], width: int) -> str:
+    """Return the columns that both tables have; a long name loses its start."""
+    low, high = row["interval_95"]
+    name = row["name"] if len(row["name"]) < width else f"…{row['name'][2 - width :]}"
+    return f"{name:<{width}}{row['images']:>7,}{row['accuracy']:>9.3f} {f'{low:.3f}–{high:.3f}':>12}"
+
+
+def how_sure(result: dict[str, Any]) -> list[str]:
+    """Return how probably the best one is really the best of those that were left."""
+    last = result["finalists"]
+    parts = []
+    if result["probability"] is not None:
+        parts.append(f"by cross-validation {last[0]} is better than {last[1]} with a probability of "
+                     f"{result['probability']:.2f}")  # fmt: skip
+    if result["probability_trained"] is not None:
+        first, second = (row["name"] for row in result["trained"])
+        parts.append(f"after both phases {first} is better than {second} with {result['probability_trained']:.2f}")
+    return textwrap.wrap(f"Best: {result['best']}{': ' if parts else ''}{', and '.join(parts)}.", 80)

@@ -1,33 +1,34 @@
 """The work of `scripts/choose.py`: candidates in, a ranking and the options of the best one out."""
 
 import dataclasses
-import logging
 import math
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from tlkeras.backbones.registry import get_backbone_spec
 from tlkeras.backbones.spec import BackboneSpec
 from tlkeras.config.choose import ChooseConfig
 from tlkeras.config.train import TrainConfig
 from tlkeras.data.duplicates import SIDE, link, near_duplicates, without_crowds
-from tlkeras.data.loading import sample
 from tlkeras.data.prepare import PreparedData
 from tlkeras.data.sources import short_name
 from tlkeras.errors import UserError
 from tlkeras.io.atomic import write_atomic
-from tlkeras.run.artifacts import write_yaml
+from tlkeras.progress import quiet
+from tlkeras.run.artifacts import write_json
 from tlkeras.run.folder import RUNS, log_file
 from tlkeras.run.job import Job, configure, prepare
+from tlkeras.run.trial import OutOfTime, decode_for, modality_of, stop_at, train_and_predict
 
-log = logging.getLogger("tlkeras")
 SHARE = 0.5  # of the budget, for features; the rest is for both phases of the best two
+PLOT = "choice.png"
 
 
 @dataclass(frozen=True)
@@ -40,38 +41,107 @@ class Chosen:
 
 
 def choose(config: ChooseConfig) -> dict[str, Any]:
-    """Rank backbones, write `config.yaml` of the best one, and return what was measured."""
+    """Rank backbones, write `config.yaml`, `choice.json` and `choice.png`, and return what was measured."""
     start = time.monotonic()
     limit = math.inf if config.budget is None else 60 * config.budget
-    candidates, missing = find_candidates(config)
-    folder = Path(config.output) if config.output else RUNS / f"choice-{short_name(config.data)}"
+    chosen, missing = find_candidates(config)
+    folder = output_folder(config)
     with tempfile.TemporaryDirectory() as name, log_file(Path(name, "log.txt")):
-        data = load_data(candidates[0], Path(name))
-        from tlkeras.selection.halving import Candidate, halve
-        from tlkeras.selection.scores import best_probabilities, stratified_order
+        data = load_data(chosen[0], Path(name))
+        ranked, last, late, sure = rank(chosen, data, config.seed, start + SHARE * limit)
+        if not last:
+            raise UserError(f"--budget {config.budget} is too short for any candidate; give more minutes.")
+        finalists = [one for name in last for one in chosen if one.name == name]
+        trained, sure_after, unfinished = train_finalists(finalists, data, ranked, start + limit)
+    best = trained[0]["name"] if trained else last[0]
+    result = {
+        "data": config.data, "unit": data.modality.plural, "missing": missing, "late": late, "candidates": ranked,
+        "finalists": last, "probability": sure, "trained": trained, "probability_trained": sure_after,
+        "unfinished": unfinished, "best": best, "config": str(folder / "config.yaml"), "plot": str(folder / PLOT),
+        "minutes": round((time.monotonic() - start) / 60, 2),
+    }  # fmt: skip
+    from tlkeras.selection.plots import plot_choice
 
-        labels, groups, rows = training_labels(data)
-        examples = [data.examples[row] for row in rows]
-        extractors = {one.name: make_extractor(one, data, examples) for one in candidates}
-        measured = [Candidate(name, extractor) for name, extractor in extractors.items()]
-        order = stratified_order(labels, config.seed)
-        finalists, late = halve(measured, labels, groups, order, start + SHARE * limit)
-    if not finalists:
-        raise UserError(f"--budget {config.budget} is too short for any candidate; give more minutes.")
-    size = len(finalists[0].features)
-    sure = best_probabilities([one.probabilities for one in finalists], labels[order[:size]])
+    write_config(next(one.config for one in chosen if one.name == best), folder)
+    plot_choice(ranked, trained, folder / PLOT)
+    write_json(folder / "choice.json", result)
+    return result
+
+
+def output_folder(config: ChooseConfig) -> Path:
+    """Return the folder of the results, which is made with the first of them; refuse a file."""
+    folder = Path(config.output).expanduser() if config.output else RUNS / f"choice-{short_name(config.data)}"
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--output {folder} is a file; give a folder.")
+    return folder
+
+
+def rank(
+    chosen: Sequence[Chosen], data: PreparedData, seed: int, deadline: float
+) -> tuple[list[dict[str, Any]], list[str], list[str], float | None]:
+    """Return what was measured of each candidate, the finalists, the late ones, and how sure it is that one is best."""
+    from tlkeras.selection.extractor import Extractor
+    from tlkeras.selection.halving import Candidate, halve
+    from tlkeras.selection.scores import best_probabilities, stratified_order
+
+    labels, groups, rows = training_labels(data)
+    examples = [data.examples[row] for row in rows]
+    extractors = {}
+    for one in chosen:
+        spec = one.spec.resolve()
+        extractors[one.name] = Extractor(one.config, spec, modality_of(one.config, spec, data), examples)
+    candidates = [Candidate(name, extractor) for name, extractor in extractors.items()]
+    order = stratified_order(labels, seed)
+    last, late = halve(candidates, labels, groups, order, deadline)
+    measured = [one for one in candidates if one.metrics]
     for one in measured:
         one.metrics |= {"parameters": extractors[one.name].parameters, "seconds": round(one.seconds, 2),
                         "milliseconds": round(extractors[one.name].milliseconds, 2)}  # fmt: skip
-    best = next(one for one in candidates if one.name == finalists[0].name)
-    write_config(best.config, folder)
-    ranked = [one for one in measured if one.name not in late]
-    ranked.sort(key=lambda one: (-one.metrics["images"], *one.rank))
-    return {
-        "data": config.data, "unit": data.modality.plural, "missing": missing, "late": late,
-        "candidates": [{"name": one.name, **one.metrics} for one in ranked],
-        "probability": sure[0], "best": best.name, "config": str(folder / "config.yaml"),
-    }  # fmt: skip
+    measured.sort(key=lambda one: (-one.metrics["images"], *one.rank))
+    sure = None
+    if len(last) > 1:
+        labels = labels[order[: last[0].metrics["images"]]]
+        sure = best_probabilities([one.probabilities for one in last if one.probabilities is not None], labels)[0]
+    return [{"name": one.name, **one.metrics} for one in measured], [one.name for one in last], late, sure
+
+
+def train_finalists(
+    finalists: Sequence[Chosen], data: PreparedData, ranked: Sequence[dict[str, Any]], deadline: float
+) -> tuple[list[dict[str, Any]], float | None, list[str]]:
+    """Train both phases of each; return what validation says, the best first, how sure that is, and the late ones."""
+    from tlkeras.data.pipeline import make_targets
+    from tlkeras.evaluation.compare import compare_outputs
+    from tlkeras.selection.scores import best_probabilities
+
+    validation = [data.examples[row] for row in data.splits["validation"]]
+    targets = make_targets(validation, data.task, data.classes)
+    names, outputs, seconds, late = list[str](), list[np.ndarray](), list[float](), list[str]()
+    for one in finalists:
+        begin = time.monotonic()
+        facts = next(row for row in ranked if row["name"] == one.name)
+        passes = one.config.views * len(data.splits["train"]) + len(validation)  # through the backbone, at the least
+        try:
+            if begin + passes * facts["seconds"] / facts["images"] > deadline:
+                raise OutOfTime
+            with quiet(f"Training {one.name}"):
+                spec = one.spec.resolve()
+                prepared = decode_for(one.config, spec, data)
+                outputs.append(train_and_predict(one.config, spec, prepared, [stop_at(deadline)]))
+        except OutOfTime:
+            late.append(one.name)
+            continue
+        names.append(one.name)
+        seconds.append(round(time.monotonic() - begin, 2))
+    if not names:
+        return [], None, late
+    rows = [
+        {"name": name, "images": len(validation), "accuracy": values["accuracy"], "loss": values["loss"],
+         "interval_95": values["intervals_95"]["accuracy"], "seconds": taken}
+        for name, values, taken in zip(names, compare_outputs(outputs, targets, data.task), seconds, strict=True)
+    ]  # fmt: skip
+    order = sorted(range(len(rows)), key=lambda row: (-rows[row]["accuracy"], rows[row]["loss"]))
+    sure = best_probabilities(outputs, targets.argmax(axis=1))[order[0]] if len(rows) > 1 else None
+    return [rows[row] for row in order], sure, late
 
 
 def find_candidates(config: ChooseConfig) -> tuple[list[Chosen], list[str]]:
@@ -110,19 +180,8 @@ def training_labels(data: PreparedData) -> tuple[np.ndarray, np.ndarray, np.ndar
     return labels, groups, rows
 
 
-def make_extractor(candidate: Chosen, data: PreparedData, examples: list) -> Any:
-    """Return what computes features of training examples, decoded in the candidate's own size."""
-    from tlkeras.selection.extractor import Extractor
-
-    spec = candidate.spec.resolve()
-    modality = type(data.modality).resolve(spec, dataclasses.asdict(candidate.config), partial(sample, data.examples))
-    return Extractor(candidate.config, spec, modality, examples)
-
-
 def write_config(config: TrainConfig, folder: Path) -> None:
     """Write the options that differ from the defaults, as `train.py --config` takes them."""
-    import yaml
-
     folder.mkdir(parents=True, exist_ok=True)
     default = dataclasses.asdict(TrainConfig())
     values = {name: value for name, value in dataclasses.asdict(config).items() if value != default[name]}

@@ -24,7 +24,9 @@ CALLS = 10  # that are timed, after as many that warm up
 class Extractor:
     """A backbone that is built when the first features are wanted."""
 
-    def __init__(self, config: TrainConfig, spec: BackboneSpec, modality: Modality, examples: Sequence[Example]) -> None:
+    def __init__(
+        self, config: TrainConfig, spec: BackboneSpec, modality: Modality, examples: Sequence[Example]
+    ) -> None:
         self._config, self._spec, self._modality, self._examples = config, spec, modality, examples
         self.parameters, self.milliseconds = 0, 0.0
 

@@ -72,9 +72,9 @@ def halve(
 def measure(candidate: Candidate, rows: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> None:
     """Compute the features of more examples; cross-validate a logistic regression on all so far."""
     start = time.perf_counter()
-    new = rows if candidate.features is None else rows[len(candidate.features) :]
-    parts = [part for part in (candidate.features, candidate.features_of(new) if len(new) else None) if part is not None]
-    candidate.features = np.concatenate(parts)
+    done = [] if candidate.features is None else [candidate.features]
+    new = rows[len(done[0]) :] if done else rows
+    candidate.features = np.concatenate([*done, candidate.features_of(new)] if len(new) else done)
     smallest = min(len(set(groups[labels == one])) for one in np.unique(labels))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of classes with few examples, and of a fit that is stopped

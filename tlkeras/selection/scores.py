@@ -16,10 +16,15 @@ def logme(features: np.ndarray, labels: np.ndarray) -> float:
     You et al. 2021 (arXiv:2102.11005), with the fixed point of their section 4. Features are `(N, C)`, labels class
     indices `(N,)`. It is compared among backbones on the same examples, and its size says nothing by itself.
     """
-    count = len(labels)
-    left, singular, _ = np.linalg.svd(features.astype("float64"), full_matrices=False)
-    sigma = singular**2
-    return float(np.mean([_evidence(left, sigma, (labels == one).astype("float64")) for one in np.unique(labels)]) / count)
+    count, given = len(labels), features.astype("float64")
+    if count > features.shape[1]:
+        sigma, right = np.linalg.eigh(given.T @ given)
+        left = given @ right / np.sqrt(np.maximum(sigma, 1e-12 * sigma[-1]))
+    else:
+        sigma, left = np.linalg.eigh(given @ given.T)
+    kept = sigma > 1e-9 * sigma[-1]
+    targets = [(labels == one).astype("float64") for one in np.unique(labels)]
+    return float(np.mean([_evidence(left[:, kept], sigma[kept], target) for target in targets]) / count)
 
 
 def _evidence(left: np.ndarray, sigma: np.ndarray, target: np.ndarray) -> float:
