@@ -16,11 +16,16 @@ def main() -> None:
     if words and not words[0].startswith("-"):
         words = ["--data", *words]
     config = parse_config(ChooseConfig, __doc__, words or ["--data", ""])
-    from tlkeras.run.choose import choose
-
     with contextlib.redirect_stdout(sys.stderr) if config.json else contextlib.nullcontext():
-        result = choose(config)
-    print(json.dumps(result, indent=2, ensure_ascii=False) if config.json else as_text(result))
+        if config.search:
+            from tlkeras.run.search import search
+
+            result, text = search(config), search_text
+        else:
+            from tlkeras.run.choose import choose
+
+            result, text = choose(config), as_text
+    print(json.dumps(result, indent=2, ensure_ascii=False) if config.json else text(result))
 
 
 def as_text(result: dict[str, Any]) -> str:
@@ -67,3 +72,22 @@ def how_sure(result: dict[str, Any]) -> list[str]:
         first, second = (row["name"] for row in result["trained"])
         parts.append(f"after both phases {first} is better than {second} with {result['probability_trained']:.2f}")
     return textwrap.wrap(f"Best: {result['best']}{': ' if parts else ''}{', and '.join(parts)}.", 80)
+
+
+def search_text(result: dict[str, Any]) -> str:
+    """Return the best trials as lines of at most 80 columns."""
+    counts = ", ".join(f"{count} {state}" for state, count in result["trials"].items())
+    held_out = f"{result['examples']:,} {result['unit']}"
+    how = f"{held_out} in {result['folds']} folds" if result["folds"] > 1 else f"{held_out} of validation"
+    lines = [f"Trials: {counts}. Log loss, at the best temperature, and accuracy:", f"{how}.", ""]
+    for row in result["best"]:
+        options = {name: value for name, value in row["options"].items() if name not in ("data", "backbone", "weights")}
+        words = ", ".join(f"{name} {f'{value:.3g}' if isinstance(value, float) else value}"
+                          for name, value in options.items())  # fmt: skip
+        lines += textwrap.wrap(f"{row['trial']:>4}  {row['loss']:.4f}  {row['accuracy']:.3f}  {words}", 80,
+                               subsequent_indent=" " * 21)  # fmt: skip
+    hint = (
+        "These chose the options, so expect less on the test split: train.py looks at it, once, and nothing else does."
+    )
+    lines += ["", *textwrap.wrap(hint, 80), f"Next: python scripts/train.py --config {result['config']}"]
+    return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, fields
+from importlib.util import find_spec
 
 from tlkeras.config.fields import check_values, option
 from tlkeras.config.train import DataOptions, EvaluationOptions, ModelOptions, TrainConfig, TrainingOptions
@@ -17,7 +18,9 @@ class ChooseConfig(EvaluationOptions, TrainingOptions, ModelOptions, DataOptions
     backbones: str = option(
         CANDIDATES, "names of the candidates, separated by commas; one may carry an image size: MobileNetV2@160"
     )
-    budget: float | None = option(None, "minutes that all may take; what does not fit is left out", 0.01, 1e5)
+    budget: float | None = option(None, "minutes that all of it may take; what does not fit is left out", 0.01, 1e5)
+    search: bool = option(False, "search the options of --backbone in place of a choice; needs 'pip install optuna'")
+    trials: int = option(40, "trials of a search, those of all its processes together", 1, 10**6)
     output: str | None = option(None, "folder of the results (default: saved_models/choice-DATA)")
     json: bool = option(False, "print JSON")
 
@@ -27,6 +30,10 @@ class ChooseConfig(EvaluationOptions, TrainingOptions, ModelOptions, DataOptions
         self.training().check()
         if self.task in ("regression", "multi_label"):
             raise UserError(f"The task was {self.task}; a choice compares accuracies, so give one class each.")
+        if self.search and self.backbones != CANDIDATES:
+            raise UserError("Both --search and --backbones were given; choose first, then search with --backbone NAME.")
+        if self.search and find_spec("optuna") is None:
+            raise UserError("--search needs Optuna, which is not installed: pip install optuna.")
 
     def training(self) -> TrainConfig:
         """Return those options that a training run has too."""

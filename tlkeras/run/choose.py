@@ -84,7 +84,8 @@ def rank(
     from tlkeras.selection.halving import Candidate, halve
     from tlkeras.selection.scores import best_probabilities, stratified_order
 
-    labels, groups, rows = training_labels(data)
+    rows = data.splits["train"]
+    labels, groups = class_labels(data, rows)
     examples = [data.examples[row] for row in rows]
     extractors = {}
     for one in chosen:
@@ -170,19 +171,23 @@ def load_data(candidate: Chosen, folder: Path) -> PreparedData:
     return data
 
 
-def training_labels(data: PreparedData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return class indices, groups of copies, and the rows of the training examples, each `(N,)`."""
-    rows = data.splits["train"]
+def class_labels(data: PreparedData, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return class indices of some rows, and their groups, in which copies are together, each `(n,)`."""
     labels = np.array([data.classes.index(str(data.examples[row].label)) for row in rows])
     digests = [data.digests[row] for row in rows]
     near = near_duplicates(data.modality.thumbnails(data.inputs[rows], SIDE), digests)
     groups = link(len(rows), without_crowds(near, len(rows)), digests, [data.examples[row].group for row in rows])
-    return labels, groups, rows
+    return labels, groups
+
+
+def changed_options(config: TrainConfig) -> dict[str, Any]:
+    """Return the options that differ from the defaults."""
+    default = dataclasses.asdict(TrainConfig())
+    return {name: value for name, value in dataclasses.asdict(config).items() if value != default[name]}
 
 
 def write_config(config: TrainConfig, folder: Path) -> None:
     """Write the options that differ from the defaults, as `train.py --config` takes them."""
     folder.mkdir(parents=True, exist_ok=True)
-    default = dataclasses.asdict(TrainConfig())
-    values = {name: value for name, value in dataclasses.asdict(config).items() if value != default[name]}
-    write_atomic(folder / "config.yaml", yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    text = yaml.safe_dump(changed_options(config), sort_keys=False, allow_unicode=True)
+    write_atomic(folder / "config.yaml", text)
