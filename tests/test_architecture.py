@@ -23,6 +23,7 @@ LAYERS = [
     ["features"],
     ["training"],
     ["evaluation"],
+    ["selection"],
     ["run"],
     ["cli"],
     ["commands"],

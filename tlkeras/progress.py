@@ -1,8 +1,6 @@
 """A bar or a line for what takes long: passing on a terminal, HTML in a notebook."""
 
 import contextlib
-import io
-import logging
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -45,21 +43,3 @@ def passing(text: str) -> Iterator[None]:
     finally:
         if on_terminal:
             print(ERASE, end="", file=sys.stderr, flush=True)
-
-
-@contextlib.contextmanager
-def quiet(title: str) -> Iterator[None]:
-    """Keep the lines of a single training off the terminal, where a transient title stands instead."""
-    own, tensorflow = (
-        logging.getLogger("tlkeras"),
-        logging.getLogger("tensorflow"),
-    )  # which warns about so many models in one program
-    levels = own.level, tensorflow.level
-    own.setLevel(logging.WARNING)
-    tensorflow.setLevel(logging.ERROR)
-    try:
-        with passing(title), contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        own.setLevel(levels[0])
-        tensorflow.setLevel(levels[1])

@@ -21,10 +21,10 @@ from tlkeras.data.prepare import PreparedData
 from tlkeras.data.sources import short_name
 from tlkeras.errors import UserError
 from tlkeras.io.atomic import write_atomic
-from tlkeras.progress import quiet
 from tlkeras.run.artifacts import write_json
 from tlkeras.run.folder import RUNS, log_file
 from tlkeras.run.job import Job, configure, prepare
+from tlkeras.run.quiet import quiet
 from tlkeras.run.trial import OutOfTime, decode_for, modality_of, stop_at, train_and_predict
 
 SHARE = 0.5  # of the budget, for features; the rest is for both phases of the best two

@@ -19,10 +19,10 @@ from tlkeras.config.train import AugmentOptions
 from tlkeras.data.loading import available_cores
 from tlkeras.data.prepare import PreparedData
 from tlkeras.data.sources import short_name
-from tlkeras.progress import quiet
 from tlkeras.run.artifacts import versions, write_json, write_table, write_yaml
 from tlkeras.run.folder import CHECKPOINTS
 from tlkeras.run.job import Job, run_job
+from tlkeras.run.quiet import quiet
 from tlkeras.training.checkpoint import Checkpoints
 
 if TYPE_CHECKING:

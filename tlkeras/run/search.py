@@ -18,7 +18,6 @@ from tlkeras.config.choose import ChooseConfig
 from tlkeras.config.train import TrainConfig
 from tlkeras.data.prepare import PreparedData
 from tlkeras.errors import UserError
-from tlkeras.progress import quiet
 from tlkeras.run.choose import (
     Chosen,
     changed_options,
@@ -29,6 +28,7 @@ from tlkeras.run.choose import (
     write_config,
 )
 from tlkeras.run.folder import log_file
+from tlkeras.run.quiet import quiet
 from tlkeras.run.trial import decode_for, stop_at, train_and_predict
 
 if TYPE_CHECKING:
@@ -54,7 +54,10 @@ def search(config: ChooseConfig) -> dict[str, Any]:
         data = load_data(chosen, Path(name))
         searched = Search(chosen, data, folder, config.trials, deadline)
         study = open_study(folder, searched.config, data)
-        searched.run(study)
+        try:
+            searched.run(study)
+        except KeyboardInterrupt as stop:
+            raise type(stop)(f"its trials are in {folder / DATABASE}; the same command goes on.") from None
     done = completed(study)
     if not done:
         raise UserError("No trial came to its end. Give --budget more minutes, or leave it out.")
@@ -73,7 +76,7 @@ def open_study(folder: Path, config: TrainConfig, data: PreparedData) -> "optuna
     """Return the study of a folder, new or begun before; refuse one of other data or options."""
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     folder.mkdir(parents=True, exist_ok=True)
     settings = {name: value for name, value in dataclasses.asdict(config).items() if name not in UNRELATED}
@@ -118,7 +121,7 @@ class Search:
         from tlkeras.selection.space import given_params
 
         ended = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
-        if not study.trials:
+        if all(one.state == optuna.trial.TrialState.FAIL for one in study.trials):
             study.enqueue_trial(given_params(self.config))
         while len(study.get_trials(deepcopy=False, states=ended)) < self._trials and time.monotonic() < self._deadline:
             study.optimize(self.objective, n_trials=1, callbacks=[self.report], gc_after_trial=True)

@@ -61,7 +61,7 @@ def stop_at(deadline: float, error: Callable[[], Exception] = OutOfTime) -> Any:
     """Return a Keras callback that raises an error in the first step after a moment of `time.monotonic`."""
     import keras
 
-    def check(*_: Any) -> None:
+    def check(*_: Any, **__: Any) -> None:
         if time.monotonic() > deadline:
             raise error()
 

@@ -51,20 +51,23 @@ def halve(
 ) -> tuple[list[Candidate], list[str]]:
     """Return the finalists, the best first, and the names of those for which there was no time.
 
-    Labels and groups `(N,)` are of all examples, of which each round takes a beginning of `order`. Before a candidate
-    is measured, its time is predicted by the one that it took so far.
+    Labels and groups `(N,)` are of all examples, of which each round takes a beginning of `order`. A round that would
+    not end before the deadline, by the time that the one before it took, does not begin; in the first one the slowest
+    candidate so far tells.
     """
     left, late = list(candidates), list[str]()
-    for size in round_sizes(len(candidates), len(order), labels.max() + 1):
+    for number, size in enumerate(round_sizes(len(candidates), len(order), labels.max() + 1)):
+        if number:
+            predicted = sum(one.seconds * (size / one.metrics["images"] - 1) for one in left)
+            if time.monotonic() + predicted > deadline:
+                break
         rows = order[:size]
         for candidate in list(left):
-            done = 0 if candidate.features is None else len(candidate.features)
-            predicted = candidate.seconds / done * (size - done) if done else 0.0
-            if time.monotonic() + predicted > deadline:
+            if not number and time.monotonic() + max(one.seconds for one in candidates) > deadline:
                 left.remove(candidate)
                 late.append(candidate.name)
-                continue
-            measure(candidate, rows, labels[rows], groups[rows])
+            else:
+                measure(candidate, rows, labels[rows], groups[rows])
         left = sorted(left, key=lambda one: one.rank)[: max(FINALISTS, math.ceil(len(left) / 2))]
     return left[:FINALISTS], late
 
