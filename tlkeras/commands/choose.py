@@ -30,6 +30,8 @@ def main() -> None:
 
 def as_text(result: dict[str, Any]) -> str:
     """Return the ranking as lines of at most 80 columns."""
+    from tlkeras.run.folder import command_line
+
     unit, lines = result["unit"], list[str]()
     if result["missing"]:
         lines += named("Left out, as their weights are not to be had", result["missing"])
@@ -45,7 +47,7 @@ def as_text(result: dict[str, Any]) -> str:
         lines += ["", f"After both phases, on validation {unit}:", ""]
         lines += [f"{row_start(row, 22)}{row['loss']:>6.3f}{row['seconds']:>24.0f}" for row in result["trained"]]
     lines += ["", *how_sure(result), f"Plot: {result['plot']}",
-              f"Next: python scripts/train.py --config {result['config']}"]  # fmt: skip
+              f"Next: {command_line('train', '--config', result['config'])}"]  # fmt: skip
     return "\n".join(lines)
 
 
@@ -76,6 +78,8 @@ def how_sure(result: dict[str, Any]) -> list[str]:
 
 def search_text(result: dict[str, Any]) -> str:
     """Return the best trials as lines of at most 80 columns."""
+    from tlkeras.run.folder import command_line
+
     counts = ", ".join(f"{count} {state}" for state, count in result["trials"].items())
     held_out = f"{result['examples']:,} {result['unit']}"
     how = f"{held_out} in {result['folds']} folds" if result["folds"] > 1 else f"{held_out} of validation"
@@ -89,5 +93,5 @@ def search_text(result: dict[str, Any]) -> str:
     hint = (
         "These chose the options, so expect less on the test split: train.py looks at it, once, and nothing else does."
     )
-    lines += ["", *textwrap.wrap(hint, 80), f"Next: python scripts/train.py --config {result['config']}"]
+    lines += ["", *textwrap.wrap(hint, 80), f"Next: {command_line('train', '--config', result['config'])}"]
     return "\n".join(lines)

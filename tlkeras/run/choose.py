@@ -70,7 +70,8 @@ def choose(config: ChooseConfig) -> dict[str, Any]:
 
 def output_folder(config: ChooseConfig) -> Path:
     """Return the folder of the results, which is made with the first of them; refuse a file."""
-    folder = Path(config.output).expanduser() if config.output else RUNS / f"choice-{short_name(config.data)}"
+    name = f"{'search' if config.search else 'choice'}-{short_name(config.data)}"
+    folder = Path(config.output).expanduser() if config.output else RUNS / name
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--output {folder} is a file; give a folder.")
     return folder
