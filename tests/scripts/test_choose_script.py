@@ -31,7 +31,7 @@ def test_a_choice_is_a_table_a_plot_and_a_config(tiny, call, images, tmp_path, m
         return train_and_predict(config, spec, data, *rest)
 
     monkeypatch.setattr(module, "train_and_predict", spy)
-    names = "Tiny@16,Tiny@24,ResNet50"
+    names = "Tiny@16,Tiny@24,Tiny@32"
     answer = call("choose.py", images, "--backbones", names, "--weights", "none", *SMALL, "--output", "out")
     assert answer.code == 0, answer.err
     assert all(len(line) <= 80 for line in answer.out.partition("candidate")[2].splitlines())

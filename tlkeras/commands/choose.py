@@ -38,14 +38,14 @@ def as_text(result: dict[str, Any]) -> str:
     if late := [*result["late"], *(f"{name} (both phases)" for name in result["unfinished"])]:
         lines += named("Left out, as the budget is too short", late)
     lines += [f"{unit.capitalize()} are training {unit}, each predicted by a logistic regression on others:", "",
-              f"{'candidate':<22}{unit:>7}{'accuracy':>9} {'95% CI':>12}{'loss':>6}{'LogME':>7}{'params':>8}"
+              f"{'candidate':<21}{unit:>7}{'accuracy':>9} {'95% CI':>12}{'loss':>6}{'LogME':>7}{'params':>8}"
               f"{'ms':>4}{'s':>5}"]  # fmt: skip
     for row in result["candidates"]:
-        lines.append(f"{row_start(row, 22)}{row['loss']:>6.3f}{row['logme']:>7.2f}"
+        lines.append(f"{row_start(row, 21)}{row['loss']:>6.3f}{row['logme']:>7.2f}"
                      f"{row['parameters'] / 1e6:>7.1f}M{row['milliseconds']:>4.0f}{row['seconds']:>5.0f}")  # fmt: skip
     if result["trained"]:
         lines += ["", f"After both phases, on validation {unit}:", ""]
-        lines += [f"{row_start(row, 22)}{row['loss']:>6.3f}{row['seconds']:>24.0f}" for row in result["trained"]]
+        lines += [f"{row_start(row, 21)}{row['loss']:>6.3f}{row['seconds']:>24.0f}" for row in result["trained"]]
     lines += ["", *how_sure(result), f"Plot: {result['plot']}",
               f"Next: {command_line('train', '--config', result['config'])}"]  # fmt: skip
     return "\n".join(lines)

@@ -21,9 +21,7 @@ class ChooseConfig(EvaluationOptions, TrainingOptions, ModelOptions, DataOptions
     budget: float | None = option(None, "minutes that all of it may take; what does not fit is left out", 0.01, 1e5)
     search: bool = option(False, "search the options of --backbone in place of a choice; needs 'pip install optuna'")
     trials: int = option(40, "trials of a search, those of all its processes together", 1, 10**6)
-    output: str | None = option(
-        None, "folder of the results (default: saved_models/choice-DATA, or search-DATA)"
-    )
+    output: str | None = option(None, "folder of the results (default: saved_models/choice-DATA, or search-DATA)")
     json: bool = option(False, "print JSON")
 
     def check(self) -> None:

@@ -111,17 +111,14 @@ def train_finalists(
     finalists: Sequence[Chosen], data: PreparedData, ranked: Sequence[dict[str, Any]], deadline: float
 ) -> tuple[list[dict[str, Any]], float | None, list[str]]:
     """Train both phases of each; return what validation says, the best first, how sure that is, and the late ones."""
-    from tlkeras.data.pipeline import make_targets
-    from tlkeras.evaluation.compare import compare_outputs
-    from tlkeras.selection.scores import best_probabilities
+    from tlkeras.selection.scores import best_probabilities, held_out_metrics
 
-    validation = [data.examples[row] for row in data.splits["validation"]]
-    targets = make_targets(validation, data.task, data.classes)
+    labels, _ = class_labels(data, data.splits["validation"])
     names, outputs, seconds, late = list[str](), list[np.ndarray](), list[float](), list[str]()
     for one in finalists:
         begin = time.monotonic()
         facts = next(row for row in ranked if row["name"] == one.name)
-        passes = one.config.views * len(data.splits["train"]) + len(validation)  # through the backbone, at the least
+        passes = one.config.views * len(data.splits["train"]) + len(labels)  # through the backbone, at the least
         try:
             if begin + passes * facts["seconds"] / facts["images"] > deadline:
                 raise OutOfTime
@@ -134,15 +131,10 @@ def train_finalists(
             continue
         names.append(one.name)
         seconds.append(round(time.monotonic() - begin, 2))
-    if not names:
-        return [], None, late
-    rows = [
-        {"name": name, "images": len(validation), "accuracy": values["accuracy"], "loss": values["loss"],
-         "interval_95": values["intervals_95"]["accuracy"], "seconds": taken}
-        for name, values, taken in zip(names, compare_outputs(outputs, targets, data.task), seconds, strict=True)
-    ]  # fmt: skip
+    rows = [{"name": name, "seconds": taken, **held_out_metrics(given, labels)}
+            for name, taken, given in zip(names, seconds, outputs, strict=True)]  # fmt: skip
     order = sorted(range(len(rows)), key=lambda row: (-rows[row]["accuracy"], rows[row]["loss"]))
-    sure = best_probabilities(outputs, targets.argmax(axis=1))[order[0]] if len(rows) > 1 else None
+    sure = best_probabilities(outputs, labels)[order[0]] if len(rows) > 1 else None
     return [rows[row] for row in order], sure, late
 
 

@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tlkeras.evaluation.calibration import log_losses
 from tlkeras.evaluation.cross_validation import FOLDS, out_of_fold_probabilities
-from tlkeras.evaluation.intervals import wilson_interval
-from tlkeras.selection.scores import logme
+from tlkeras.selection.scores import held_out_metrics, logme
 
 MOST = 2000  # examples of the last round
 LEAST = 100  # of the first round, and ten of each class
@@ -83,13 +81,7 @@ def measure(candidate: Candidate, rows: np.ndarray, labels: np.ndarray, groups: 
         warnings.simplefilter("ignore")  # of classes with few examples, and of a fit that is stopped
         folds = max(2, min(FOLDS, smallest))
         candidate.probabilities = out_of_fold_probabilities(candidate.features, labels, groups, folds)
-    correct = int((candidate.probabilities.argmax(axis=1) == labels).sum())
-    targets = np.eye(candidate.probabilities.shape[1])[labels]
     candidate.seconds += time.perf_counter() - start
-    candidate.metrics |= {
-        "images": len(rows),
-        "accuracy": correct / len(rows),
-        "interval_95": wilson_interval(correct, len(rows)),
-        "loss": float(log_losses(candidate.probabilities, targets, "single_label").mean()),
-        "logme": logme(candidate.features, labels),
+    candidate.metrics |= held_out_metrics(candidate.probabilities, labels) | {
+        "logme": logme(candidate.features, labels)
     }

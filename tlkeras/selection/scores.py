@@ -1,11 +1,12 @@
 """How good features are for some classes before anything is trained, and how sure it is that one is the best."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from tlkeras.evaluation.calibration import log_losses
-from tlkeras.evaluation.intervals import bootstrap
+from tlkeras.evaluation.intervals import bootstrap, wilson_interval
 
 ROUNDS = 100  # in which LogME looks for the fixed point; a handful is enough
 
@@ -45,6 +46,14 @@ def _evidence(left: np.ndarray, sigma: np.ndarray, target: np.ndarray) -> float:
     residual = (squared * (ratio / (sigma + ratio)) ** 2).sum() + outside
     fit = count * np.log(beta / (2 * np.pi)) - beta * residual - alpha * weights
     return float(fit - np.log1p(sigma / ratio).sum()) / 2
+
+
+def held_out_metrics(outputs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Return count, accuracy with its interval, and log loss of probabilities `(N, K)` for labels `(N,)`."""
+    correct = int((outputs.argmax(axis=1) == labels).sum())
+    losses = log_losses(outputs, np.eye(outputs.shape[1])[labels], "single_label")
+    return {"images": len(labels), "accuracy": correct / len(labels), "loss": float(losses.mean()),
+            "interval_95": wilson_interval(correct, len(labels))}  # fmt: skip
 
 
 def best_probabilities(outputs: Sequence[np.ndarray], labels: np.ndarray) -> list[float]:
