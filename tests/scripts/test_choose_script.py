@@ -36,7 +36,7 @@ def test_a_choice_is_a_table_a_plot_and_a_config(tiny, call, images, tmp_path, m
     assert answer.code == 0, answer.err
     assert all(len(line) <= 80 for line in answer.out.partition("candidate")[2].splitlines())
     assert "After both phases" in answer.out and "is better than" in answer.out
-    assert answer.out.endswith("Next: python scripts/train.py --config out/config.yaml\n")
+    assert answer.out.endswith("scripts/train.py --config out/config.yaml\n")
     assert (tmp_path / "out" / "choice.png").stat().st_size > 5000
     result = json.loads((tmp_path / "out" / "choice.json").read_text())
     assert len(result["candidates"]) == 3 and len(result["trained"]) == 2
