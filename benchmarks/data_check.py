@@ -20,7 +20,8 @@ from sklearn.metrics import roc_auc_score
 
 from tlkeras.data.file_check import look_at_all
 from tlkeras.data.sources import find_examples
-from tlkeras.evaluation.label_errors import out_of_fold_probabilities, self_confidence
+from tlkeras.evaluation.cross_validation import out_of_fold_probabilities
+from tlkeras.evaluation.label_errors import self_confidence
 from tlkeras.run.check_data import check_data, compute_features
 
 EACH = 10  # faults of each kind

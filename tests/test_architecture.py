@@ -24,6 +24,7 @@ LAYERS = [
     ["training"],
     ["evaluation"],
     ["export"],
+    ["selection"],
     ["run"],
     ["serving"],
     ["cli"],

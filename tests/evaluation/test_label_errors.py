@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from tlkeras.evaluation.label_errors import label_errors, out_of_fold_probabilities, self_confidence
+from tlkeras.evaluation.cross_validation import out_of_fold_probabilities
+from tlkeras.evaluation.label_errors import label_errors, self_confidence
 
 
 def test_planted_errors_come_first():

@@ -89,7 +89,8 @@ def test_a_server_that_does_not_answer_is_a_sentence_at_once(monkeypatch, tmp_pa
         free.bind(("localhost", 0))
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://localhost:{free.getsockname()[1]}")
     start = time.monotonic()
-    with pytest.raises(tlkeras.UserError, match=r"--track mlflow failed: .*refused.*\. Check MLFLOW_TRACKING_URI\."):
+    message = r"--track mlflow failed: .*refused.*\. Check MLFLOW_TRACKING_URI\."
+    with pytest.raises(tlkeras.UserError, match=message):
         tracking.MLflow(tmp_path, {})
     assert time.monotonic() - start < 30
 

@@ -231,7 +231,10 @@ def test_console_help_lists_the_commands(console, arguments):
     assert (code, err) == (0, "")
     assert out.startswith("usage: tlkeras COMMAND")
     shown = [line.split()[0] for line in out.splitlines() if line.startswith("  ")]
-    known = ["cache", "check-data", "clean", "compare", "drift", "explain", "learning-curve", "pretrain", "summary"]
+    known = [
+        "cache", "check-data", "choose", "clean", "compare", "drift", "explain", "export", "learning-curve", "pretrain",
+        "serve", "summary",
+    ]  # fmt: skip
     assert shown == ["train", "evaluate", "predict", *known]
     assert all(len(line) <= 80 and not line.endswith(".") for line in out.splitlines()[1:])  # the usage has an ellipsis
     assert {f"{name.replace('-', '_')}.py" for name in shown} <= set(SCRIPTS)

@@ -134,7 +134,7 @@ def is_link(example: Example) -> bool:
 
 def why_not(listing: DatasetListing, examples: Sequence[Example]) -> str:
     """Return why label errors cannot be looked for; empty where they can."""
-    from tlkeras.evaluation.label_errors import FOLDS
+    from tlkeras.evaluation.cross_validation import FOLDS
 
     if listing.task != "single_label" or len(listing.classes) < 2:
         return "They need one class per image, and two classes or more."
@@ -145,7 +145,7 @@ def why_not(listing: DatasetListing, examples: Sequence[Example]) -> str:
 
 def too_few_groups(listing: DatasetListing, examples: Sequence[Example], groups: np.ndarray) -> str:
     """Return why label errors cannot be looked for where copies and groups stay together; empty where they can."""
-    from tlkeras.evaluation.label_errors import FOLDS
+    from tlkeras.evaluation.cross_validation import FOLDS
 
     labels = np.array([str(example.label) for example in examples])
     few = [name for name in listing.classes if len(set(groups[labels == name])) < FOLDS]
@@ -198,7 +198,8 @@ def find_label_errors(
     details: dict[tuple[str, str], str],
 ) -> list[Finding]:  # fmt: skip
     """Return a finding on probable label errors, the most probable first; say in `details` what each looks like."""
-    from tlkeras.evaluation.label_errors import label_errors, out_of_fold_probabilities
+    from tlkeras.evaluation.cross_validation import out_of_fold_probabilities
+    from tlkeras.evaluation.label_errors import label_errors
 
     labels = np.array([listing.classes.index(str(example.label)) for example in examples])
     probabilities = out_of_fold_probabilities(features, labels, groups)

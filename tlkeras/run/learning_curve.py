@@ -1,8 +1,6 @@
 """The work of `scripts/learning_curve.py`: does it help that the backbone was pretrained, on these images?"""
 
-import contextlib
 import dataclasses
-import io
 import logging
 import math
 import time
@@ -21,10 +19,10 @@ from tlkeras.config.train import AugmentOptions
 from tlkeras.data.loading import available_cores
 from tlkeras.data.prepare import PreparedData
 from tlkeras.data.sources import short_name
-from tlkeras.progress import passing
 from tlkeras.run.artifacts import versions, write_json, write_table, write_yaml
 from tlkeras.run.folder import CHECKPOINTS
 from tlkeras.run.job import Job, run_job
+from tlkeras.run.quiet import quiet
 from tlkeras.training.checkpoint import Checkpoints
 
 if TYPE_CHECKING:
@@ -100,21 +98,6 @@ def run_sizes(
                 log.info("The first of %d runs took %.0f s.", len(sizes) * config.seeds, sum(runs[0].seconds.values()))
             checkpoints.write(len(runs), {}, {"runs": [dataclasses.asdict(run) for run in runs]})
         yield [run for run in runs if run.percent == percent]
-
-
-@contextlib.contextmanager
-def quiet(title: str) -> Iterator[None]:
-    """Keep the lines of a single training off the terminal, where a transient title stands instead."""
-    tensorflow = logging.getLogger("tensorflow")  # which warns about so many models in one program
-    levels = log.level, tensorflow.level
-    log.setLevel(logging.WARNING)
-    tensorflow.setLevel(logging.ERROR)
-    try:
-        with passing(title), contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        log.setLevel(levels[0])
-        tensorflow.setLevel(levels[1])
 
 
 def run_variants(config: LearningCurveConfig, spec: BackboneSpec, data: PreparedData, percent: int, seed: int) -> "Run":

@@ -1,0 +1,121 @@
+"""choose.py: a ranking, and options that train.py takes; --search goes on where it was stopped."""
+
+import json
+import sqlite3
+
+import numpy as np
+import optuna
+import pytest
+import yaml
+
+from tlkeras.cli import parse_config
+from tlkeras.config.train import TrainConfig
+from tlkeras.data.prepare import prepare_data
+from tlkeras.run import choose as module
+from tlkeras.run.trial import OutOfTime
+
+SMALL = ("--frozen-epochs", 1, "--finetune-epochs", 1, "--batch-size", 16)
+
+
+@pytest.fixture(scope="module")
+def images(made):
+    return made({"blue": 20, "green": 20, "red": 20})
+
+
+def test_a_choice_is_a_table_a_plot_and_a_config(tiny, call, images, tmp_path, monkeypatch):
+    seen: list[str] = []
+    train_and_predict = module.train_and_predict
+
+    def spy(config, spec, data, *rest):
+        seen.extend(example.name for example in data.examples)
+        return train_and_predict(config, spec, data, *rest)
+
+    monkeypatch.setattr(module, "train_and_predict", spy)
+    names = "Tiny@16,Tiny@24,Tiny@32"
+    answer = call("choose.py", images, "--backbones", names, "--weights", "none", *SMALL, "--output", "out")
+    assert answer.code == 0, answer.err
+    assert all(len(line) <= 80 for line in answer.out.partition("candidate")[2].splitlines())
+    assert "After both phases" in answer.out and "is better than" in answer.out
+    assert answer.out.endswith("scripts/train.py --config out/config.yaml\n")
+    assert (tmp_path / "out" / "choice.png").stat().st_size > 5000
+    result = json.loads((tmp_path / "out" / "choice.json").read_text())
+    assert len(result["candidates"]) == 3 and len(result["trained"]) == 2
+    assert result["best"] == result["trained"][0]["name"] and 0 <= result["probability"] <= 1
+    config = parse_config(TrainConfig, None, ["--config", "out/config.yaml"])
+    assert config.backbone == result["best"].partition("@")[0] and config.batch_size == 16
+    test = prepare_data(str(images), tiny, 16).splits["test"]
+    held_out = {prepare_data(str(images), tiny, 16).examples[row].name for row in test}
+    assert len(set(seen)) == 51 and not held_out & set(seen)
+
+
+def test_weights_that_are_not_to_be_had_are_named(call, images):
+    answer = call("choose.py", "--data", images, "--backbones", "MobileNetV2-0.35@32,ResNet50,VGG16", "--weights",
+                  "bundled", *SMALL, "--output", "out", "--json")  # fmt: skip
+    assert answer.code == 0, answer.err
+    result = json.loads(answer.out)
+    assert result["missing"] == ["ResNet50", "VGG16"] and result["best"] == "MobileNetV2-0.35@32"
+    assert result["probability"] is None and [row["name"] for row in result["trained"]] == ["MobileNetV2-0.35@32"]
+
+
+def test_a_budget_is_kept(tiny, call, images, monkeypatch):
+    def late(*_):
+        raise OutOfTime
+
+    monkeypatch.setattr(module, "train_and_predict", late)
+    given = ("choose.py", images, "--backbones", "Tiny@16,Tiny@24", "--weights", "none", "--output", "out")
+    answer = call(*given, "--budget", 10)
+    assert answer.code == 0 and "Left out, as the budget is too short: Tiny@" in answer.out
+    assert "After both phases" not in answer.out and "Best: Tiny@" in answer.out
+    monkeypatch.setattr(module, "SHARE", -1)
+    answer = call(*given, "--budget", 10)
+    assert answer.code == 2 and "is too short for any candidate" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "Nothing was given for --data"),
+        (("digits", "--backbones", ","), "--backbones was ,"),
+        (("digits", "--backbones", "MobilNetV2"), "Did you mean MobileNetV2"),
+        (("digits", "--backbones", "MobileNetV2@8"), "needs at least 32 pixels"),
+        (("digits", "--backbones", "ResNet50", "--weights", "bundled"), "No weights of ResNet50 are to be had"),
+        (("digits", "--task", "regression"), "give one class each"),
+        (("digits", "--search", "--backbones", "ResNet50"), "Both --search and --backbones"),
+        (("digits", "--budget", "0"), "--budget was 0"),
+    ],
+)
+def test_mistakes_are_sentences(call, tmp_path, options, said):
+    answer = call("choose.py", *options)
+    assert answer.code == 2 and said in answer.err and answer.err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_optuna_a_search_is_a_sentence(call, monkeypatch):
+    monkeypatch.setattr("tlkeras.config.choose.find_spec", lambda name: None)
+    answer = call("choose.py", "digits", "--search")
+    assert answer.code == 2 and "pip install optuna" in answer.err
+
+
+def test_a_search_goes_on_and_a_killed_trial_has_failed(tiny, call, images, tmp_path):
+    given = ("choose.py", images, "--search", "--backbone", "Tiny", "--image-size", 16, "--weights", "none", *SMALL,
+             "--output", "out")  # fmt: skip
+    answer = call(*given, "--trials", 2)
+    assert answer.code == 0, answer.err
+    assert "Trials: 2 complete" in answer.out and "51 images in 3 folds" in answer.out
+    assert all(len(line) <= 80 for line in answer.out.partition("Trials: ")[2].splitlines())
+    database = tmp_path / "out" / "search.db"
+    storage = optuna.storages.RDBStorage(f"sqlite:///{database}", heartbeat_interval=10)
+    killed = optuna.load_study(study_name="search", storage=storage).ask()
+    storage.record_heartbeat(killed._trial_id)
+    with sqlite3.connect(database) as connection:
+        connection.execute("UPDATE trial_heartbeats SET heartbeat = datetime('now', '-1 hour')")
+    answer = call(*given, "--trials", 3, "--json")
+    assert answer.code == 0, answer.err
+    result = json.loads(answer.out)
+    assert result["trials"] == {"complete": 3, "fail": 1}
+    losses = [row["loss"] for row in result["best"]]
+    assert losses == sorted(losses) and np.isfinite(losses).all()
+    written = yaml.safe_load((tmp_path / "out" / "config.yaml").read_text())
+    assert written == result["best"][0]["options"] and written["image_size"] == 16
+    refused = call(*given, "--trials", 3, "--seed", 1)
+    assert refused.code == 2 and "begun with another seed" in refused.err

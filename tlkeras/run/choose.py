@@ -1,0 +1,186 @@
+"""The work of `scripts/choose.py`: candidates in, a ranking and the options of the best one out."""
+
+import dataclasses
+import math
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from tlkeras.backbones.registry import get_backbone_spec
+from tlkeras.backbones.spec import BackboneSpec
+from tlkeras.config.choose import ChooseConfig
+from tlkeras.config.train import TrainConfig
+from tlkeras.data.duplicates import SIDE, link, near_duplicates, without_crowds
+from tlkeras.data.prepare import PreparedData
+from tlkeras.data.sources import short_name
+from tlkeras.errors import UserError
+from tlkeras.io.atomic import write_atomic
+from tlkeras.run.artifacts import write_json
+from tlkeras.run.folder import RUNS, log_file
+from tlkeras.run.job import Job, configure, prepare
+from tlkeras.run.quiet import quiet
+from tlkeras.run.trial import OutOfTime, decode_for, modality_of, stop_at, train_and_predict
+
+SHARE = 0.5  # of the budget, for features; the rest is for both phases of the best two
+PLOT = "choice.png"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A candidate whose weights are to be had."""
+
+    name: str
+    config: TrainConfig
+    spec: BackboneSpec
+
+
+def choose(config: ChooseConfig) -> dict[str, Any]:
+    """Rank backbones, write `config.yaml`, `choice.json` and `choice.png`, and return what was measured."""
+    start = time.monotonic()
+    limit = math.inf if config.budget is None else 60 * config.budget
+    chosen, missing = find_candidates(config)
+    folder = output_folder(config)
+    with tempfile.TemporaryDirectory() as name, log_file(Path(name, "log.txt")):
+        data = load_data(chosen[0], Path(name))
+        ranked, last, late, sure = rank(chosen, data, config.seed, start + SHARE * limit)
+        if not last:
+            raise UserError(f"--budget {config.budget} is too short for any candidate; give more minutes.")
+        finalists = [one for name in last for one in chosen if one.name == name]
+        trained, sure_after, unfinished = train_finalists(finalists, data, ranked, start + limit)
+    best = trained[0]["name"] if trained else last[0]
+    result = {
+        "data": config.data, "unit": data.modality.plural, "missing": missing, "late": late, "candidates": ranked,
+        "finalists": last, "probability": sure, "trained": trained, "probability_trained": sure_after,
+        "unfinished": unfinished, "best": best, "config": str(folder / "config.yaml"), "plot": str(folder / PLOT),
+        "minutes": round((time.monotonic() - start) / 60, 2),
+    }  # fmt: skip
+    from tlkeras.selection.plots import plot_choice
+
+    write_config(next(one.config for one in chosen if one.name == best), folder)
+    plot_choice(ranked, trained, folder / PLOT)
+    write_json(folder / "choice.json", result)
+    return result
+
+
+def output_folder(config: ChooseConfig) -> Path:
+    """Return the folder of the results, which is made with the first of them; refuse a file."""
+    name = f"{'search' if config.search else 'choice'}-{short_name(config.data)}"
+    folder = Path(config.output).expanduser() if config.output else RUNS / name
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--output {folder} is a file; give a folder.")
+    return folder
+
+
+def rank(
+    chosen: Sequence[Chosen], data: PreparedData, seed: int, deadline: float
+) -> tuple[list[dict[str, Any]], list[str], list[str], float | None]:
+    """Return what was measured of each candidate, the finalists, the late ones, and how sure it is that one is best."""
+    from tlkeras.selection.extractor import Extractor
+    from tlkeras.selection.halving import Candidate, halve
+    from tlkeras.selection.scores import best_probabilities, stratified_order
+
+    rows = data.splits["train"]
+    labels, groups = class_labels(data, rows)
+    examples = [data.examples[row] for row in rows]
+    extractors = {}
+    for one in chosen:
+        spec = one.spec.resolve()
+        extractors[one.name] = Extractor(one.config, spec, modality_of(one.config, spec, data), examples)
+    candidates = [Candidate(name, extractor) for name, extractor in extractors.items()]
+    order = stratified_order(labels, seed)
+    last, late = halve(candidates, labels, groups, order, deadline)
+    measured = [one for one in candidates if one.metrics]
+    for one in measured:
+        one.metrics |= {"parameters": extractors[one.name].parameters, "seconds": round(one.seconds, 2),
+                        "milliseconds": round(extractors[one.name].milliseconds, 2)}  # fmt: skip
+    measured.sort(key=lambda one: (-one.metrics["images"], *one.rank))
+    sure = None
+    if len(last) > 1:
+        labels = labels[order[: last[0].metrics["images"]]]
+        sure = best_probabilities([one.probabilities for one in last if one.probabilities is not None], labels)[0]
+    return [{"name": one.name, **one.metrics} for one in measured], [one.name for one in last], late, sure
+
+
+def train_finalists(
+    finalists: Sequence[Chosen], data: PreparedData, ranked: Sequence[dict[str, Any]], deadline: float
+) -> tuple[list[dict[str, Any]], float | None, list[str]]:
+    """Train both phases of each; return what validation says, the best first, how sure that is, and the late ones."""
+    from tlkeras.selection.scores import best_probabilities, held_out_metrics
+
+    labels, _ = class_labels(data, data.splits["validation"])
+    names, outputs, seconds, late = list[str](), list[np.ndarray](), list[float](), list[str]()
+    for one in finalists:
+        begin = time.monotonic()
+        facts = next(row for row in ranked if row["name"] == one.name)
+        passes = one.config.views * len(data.splits["train"]) + len(labels)  # through the backbone, at the least
+        try:
+            if begin + passes * facts["seconds"] / facts["images"] > deadline:
+                raise OutOfTime
+            with quiet(f"Training {one.name}"):
+                spec = one.spec.resolve()
+                prepared = decode_for(one.config, spec, data)
+                outputs.append(train_and_predict(one.config, spec, prepared, [stop_at(deadline)]))
+        except OutOfTime:
+            late.append(one.name)
+            continue
+        names.append(one.name)
+        seconds.append(round(time.monotonic() - begin, 2))
+    rows = [{"name": name, "seconds": taken, **held_out_metrics(given, labels)}
+            for name, taken, given in zip(names, seconds, outputs, strict=True)]  # fmt: skip
+    order = sorted(range(len(rows)), key=lambda row: (-rows[row]["accuracy"], rows[row]["loss"]))
+    sure = best_probabilities(outputs, labels)[order[0]] if len(rows) > 1 else None
+    return [rows[row] for row in order], sure, late
+
+
+def find_candidates(config: ChooseConfig) -> tuple[list[Chosen], list[str]]:
+    """Return the candidates whose weights are to be had, and the names of the others."""
+    found, missing, reasons = list[Chosen](), list[str](), list[UserError]()
+    for name, backbone, size in config.candidates():
+        wanted = dataclasses.replace(config.training(), backbone=backbone, image_size=size)
+        wanted, spec = configure(wanted, get_backbone_spec(backbone))
+        try:
+            spec.check_weights(wanted.weights, size or spec.default_size)
+            found.append(Chosen(name, wanted, spec))
+        except UserError as error:
+            missing.append(name)
+            reasons.append(error)
+    if not found:
+        raise UserError(f"No weights of {', '.join(missing)} are to be had. {reasons[0]}")
+    return found, missing
+
+
+def load_data(candidate: Chosen, folder: Path) -> PreparedData:
+    """Find, decode and split the examples as a run with one candidate would; load TensorFlow."""
+    nothing = Job("", "", lambda *_: None)
+    _, _, data, *_ = prepare(nothing, candidate.config, candidate.spec, folder, folder)
+    if data.task != "single_label" or len(data.classes) < 2:
+        raise UserError(f"{data.name} has labels of another kind; a choice needs one class each, and two or more.")
+    return data
+
+
+def class_labels(data: PreparedData, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return class indices of some rows, and their groups, in which copies are together, each `(n,)`."""
+    labels = np.array([data.classes.index(str(data.examples[row].label)) for row in rows])
+    digests = [data.digests[row] for row in rows]
+    near = near_duplicates(data.modality.thumbnails(data.inputs[rows], SIDE), digests)
+    groups = link(len(rows), without_crowds(near, len(rows)), digests, [data.examples[row].group for row in rows])
+    return labels, groups
+
+
+def changed_options(config: TrainConfig) -> dict[str, Any]:
+    """Return the options that differ from the defaults."""
+    default = dataclasses.asdict(TrainConfig())
+    return {name: value for name, value in dataclasses.asdict(config).items() if value != default[name]}
+
+
+def write_config(config: TrainConfig, folder: Path) -> None:
+    """Write the options that differ from the defaults, as `train.py --config` takes them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(changed_options(config), sort_keys=False, allow_unicode=True)
+    write_atomic(folder / "config.yaml", text)

@@ -1,0 +1,57 @@
+"""The pooled features of examples by one backbone, computed when they are asked for."""
+
+import statistics
+import time
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from tlkeras.backbones.spec import BackboneSpec
+from tlkeras.config.train import TrainConfig
+from tlkeras.data.example import Example
+from tlkeras.data.loading import decode_all
+from tlkeras.data.pipeline import SplitData
+from tlkeras.features.engines import make_engine
+from tlkeras.features.extract import ExtractionJob
+from tlkeras.features.split_model import split_model
+from tlkeras.modalities.base import Modality
+from tlkeras.models.builders import build_classifier
+
+CALLS = 10  # that are timed, after as many that warm up
+
+
+class Extractor:
+    """A backbone that is built when the first features are wanted."""
+
+    def __init__(
+        self, config: TrainConfig, spec: BackboneSpec, modality: Modality, examples: Sequence[Example]
+    ) -> None:
+        self._config, self._spec, self._modality, self._examples = config, spec, modality, examples
+        self.parameters, self.milliseconds = 0, 0.0
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        """Return features `(n, C)` of some examples `(n,)`."""
+        inputs = decode_all([self._examples[row] for row in rows], self._modality, 1.0).inputs
+        if not self.parameters:
+            self._build(inputs[:1])
+        data = SplitData(inputs, np.arange(len(rows)), np.zeros((len(rows), 1), "float32"), type(self._modality))
+        job = ExtractionJob(data, self._config, False)
+        arrays = [np.empty(shape, "float32") for shape in job.shapes(self._below)]
+        job.fill(self._engine, arrays, f"Computing features of {self._spec.name}")
+        return arrays[0]
+
+    def _build(self, example: np.ndarray) -> None:
+        """Make the engine, and time it on one decoded example `(1, …)`."""
+        size = self._modality.options().get("image_size")
+        model = build_classifier(self._spec, 2, weights=self._config.weights, image_size=size,
+                                 pooling=self._config.pooling)  # fmt: skip
+        self._below: keras.Model = split_model(model, 0).below
+        self._engine = make_engine(self._below, self._config.engine)
+        self.parameters = self._below.count_params()
+        seconds = []
+        for _ in range(2 * CALLS):
+            start = time.perf_counter()
+            self._engine([example.astype("float32")])
+            seconds.append(time.perf_counter() - start)
+        self.milliseconds = 1000 * statistics.median(seconds[CALLS:])
