@@ -1,4 +1,4 @@
-"""Serve the model of a run or an artifact over HTTP, with a page for people: /predict, /explain, /metrics."""
+"""Serve a run or an artifact over HTTP, with a page: /predict, /explain, /metrics."""
 
 from dataclasses import fields
 from importlib.util import find_spec

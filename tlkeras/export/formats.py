@@ -78,7 +78,8 @@ def check_installed(name: str, packages: tuple[str, ...]) -> None:
     """Refuse a format of which a package is missing, in a sentence, before anything is loaded."""
     missing = [package for package in packages if not find_spec(package)]
     if missing:
-        what = f"pip install 'tlkeras[{FORMATS[name].extra}]'" if FORMATS[name].extra else "pip install tlkeras"
+        extra = FORMATS[name].extra
+        what = f"pip install 'tlkeras[{extra}]'" if extra else "pip install tlkeras"
         raise UserError(f"The format {name} needs {' and '.join(missing)}, which is not installed. Run: {what}")
 
 

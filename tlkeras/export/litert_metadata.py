@@ -48,7 +48,8 @@ def describe(info: ArtifactInfo, outputs: list[str]) -> bytes:
         taken[3] = table(builder, {0: IMAGE, 1: table(builder, {0: RGB})})
     given = [describe_output(builder, name, info) for name in outputs]
     graph = table(builder, {2: [table(builder, taken)], 3: given})
-    text = f"{info.backbone}, {info.variant}, weights {'; '.join(info.weights.values())}; tlkeras {info.tlkeras}"
+    weights = "; ".join(info.weights.values())
+    text = f"{info.backbone}, {info.variant}, weights {weights}; tlkeras {info.tlkeras}"
     builder.Finish(table(builder, {0: info.backbone, 1: text, 3: [graph], 7: "1.0.0"}), b"M001")
     return bytes(builder.Output())
 
