@@ -1,4 +1,4 @@
-"""Export a run's model for other programs, compared with the trained one.
+"""Export a run's model for other programs, and compare it.
 
 SavedModel for TensorFlow Serving, LiteRT for phones, ONNX and OpenVINO for servers. Nothing is written where the
 artifact differs too much from the trained model.
