@@ -68,10 +68,10 @@ def measure_backbone(name: str, options: argparse.Namespace) -> None:
     weights = (spec.name == "MobileNetV2" and options.weights) or "none"
     model = tlkeras.build_classifier(spec, data, weights=weights)
     if weights == "none" and options.epochs:
-        how = {"batch_size": 32, "min_crop_area": 0.8, "color_jitter": 0.1, "flip": "none"}
-        train_all_layers(model, train, None, AllLayersOptions(epochs=options.epochs, **how))
+        how = AllLayersOptions(epochs=options.epochs, batch_size=32, min_crop_area=0.8, color_jitter=0.1, flip="none")
+        train_all_layers(model, train, None, how)
     elif weights == "none":
-        tlkeras.calibrate_batch_norm(model, train.spread(128)[0])
+        tlkeras.calibrate_batch_norm(model, train.spread(32)[0])
     fit_head(model, *train.first(len(train)))
     inputs = np.concatenate([part.first(len(part))[0] for part in rest])[: options.images]
     targets = np.concatenate([part.first(len(part))[1] for part in rest])[: options.images]
@@ -107,8 +107,9 @@ def measure_format(
     outputs = {"probabilities": model.output_shape[-1], "features": model.get_layer("pool").output.shape[-1]}
     size, labels = inputs.shape[1], [str(number) for number in range(outputs["probabilities"])]
     taken = {"name": "images", "dtype": "uint8", "shape": [None, None, None, 3]}
-    origin = {"tlkeras": tlkeras.__version__, "backbone": backbone, "weights": {"name": "none"}}
-    info = ArtifactInfo(name, variant, "single_label", **origin, input=taken, outputs=outputs, labels=labels)
+    info = ArtifactInfo(
+        name, variant, "single_label", tlkeras.__version__, backbone, {"name": "none"}, taken, outputs, labels
+    )
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         inference = InferenceModel(model, (size, size, 3), "uint8", list(outputs))
