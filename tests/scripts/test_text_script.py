@@ -189,7 +189,7 @@ def test_one_text_for_each_option_and_files_anywhere(call, monkeypatch, words, p
 
     monkeypatch.setattr("tlkeras.run.predict.predict", predict)
     assert call("predict.py", *words.split()).code == 0
-    assert seen == [("RUN", paths, 3, texts)]
+    assert seen == [("RUN", paths, 3, texts, None)]
 
 
 def test_texts_for_a_run_on_images(call, trained, reviews):

@@ -73,7 +73,7 @@ def test_openapi_describes_the_form_and_the_answer(start):
 
 
 def test_the_log_has_no_more_than_the_path(start, caplog):
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "tlkeras.serving")
     client = start()
     client.request(
         "GET", "/health%0d%0aforged?token=secret1", headers={"Authorization": "secret2", "Cookie": "secret3"}

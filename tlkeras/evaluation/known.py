@@ -15,6 +15,7 @@ FILE = "known.npz"
 MAX_EXAMPLES = 1000  # of training, from which means and axes are computed
 MAX_AXES = 64  # directions in which the features of one class vary most
 QUANTILE = 0.99  # of validation examples that are not too far away
+SLACK = 1.001  # so that rounding errors of another runtime make no known example unsure
 MIN_EXAMPLES = 50  # of validation, for the quantile
 
 
@@ -56,7 +57,7 @@ def fit_known(training: np.ndarray, targets: np.ndarray, validation: np.ndarray)
     rest = isotropic + ((1 - shrinkage) * total - along.sum()).clip(0) / (width - len(along))
     weights = np.sqrt((1 - rest / np.maximum(along + isotropic, 1e-12)).clip(0))
     known = KnownFeatures(means.astype("float32"), (weights[:, None] * axes).astype("float32"), np.array(np.inf))
-    threshold = np.quantile(known.distances(validation), QUANTILE, method="higher")
+    threshold = np.quantile(known.distances(validation), QUANTILE, method="higher") * SLACK
     return KnownFeatures(known.means, known.axes, np.array(threshold))
 
 
