@@ -178,12 +178,17 @@ def test_mistakes_are_sentences(call, trained, words, message):
     assert answer.code == 2 and message in answer.err and "Traceback" not in answer.err
 
 
-def test_a_missing_package_is_a_sentence(call, exported, trained, colors, monkeypatch):
-    artifact, find = exported("--format", "litert"), importlib.util.find_spec
-    monkeypatch.setattr(formats, "find_spec", lambda name: None if name == "ai_edge_litert" else find(name))
-    sentence = "The format litert needs ai_edge_litert, which is not installed. Run: pip install "
-    assert sentence in call("export.py", trained.path, "--format", "litert", "--output", "new").err
-    assert sentence in call("predict.py", artifact, colors / "red" / "1.png").err
+@pytest.mark.parametrize(
+    ("name", "package", "predicts"),
+    [("litert", "ai_edge_litert", True), ("onnx", "onnxruntime", True), ("openvino", "nncf", False)],
+)
+def test_a_missing_package_is_a_sentence(call, exported, trained, colors, monkeypatch, name, package, predicts):
+    artifact, find = exported("--format", name), importlib.util.find_spec
+    monkeypatch.setattr(formats, "find_spec", lambda wanted: None if wanted == package else find(wanted))
+    install = f"pip install 'tlkeras[export-{name}]'"
+    sentence = f"The format {name} needs {package}, which is not installed. Run: {install}"
+    assert sentence in call("export.py", trained.path, "--format", name, "--output", "new").err
+    assert (sentence in call("predict.py", artifact, colors / "red" / "1.png").err) == predicts
 
 
 def test_what_needs_the_trained_model_refuses_an_artifact(call, exported, colors):

@@ -1,6 +1,5 @@
 """LiteRT, for phones and small computers: built-in operators only, in one file with its labels."""
 
-import re
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -9,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlkeras.errors import UserError, first_sentence
 from tlkeras.export.artifact import ArtifactInfo, Session, load_artifact
 from tlkeras.export.formats import FORMATS
+from tlkeras.export.refusal import check_frozen, refusal
 from tlkeras.runtime import quiet_stderr
 
 if TYPE_CHECKING:
     from tlkeras.export.inference import InferenceModel
 
-ELSE = "Export it with --format saved-model."
+MISSING = r"'tf\.(\w+)' op is neither"
 
 
 def convert(model: "InferenceModel", folder: Path, info: ArtifactInfo, variant: str, sample: np.ndarray | None) -> None:
@@ -33,8 +32,7 @@ def convert(model: "InferenceModel", folder: Path, info: ArtifactInfo, variant: 
     from tlkeras.export.litert_metadata import with_metadata
 
     function = freeze(model, model.raw)
-    if function.get_concrete_function().captured_inputs:
-        raise UserError(f"LiteRT cannot hold this model: it looks words up in a vocabulary. {ELSE}")
+    check_frozen(function, FORMATS["litert"].title)
     with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings(), quiet_stderr():
         warnings.simplefilter("ignore")  # that TensorFlow calibrates with an interpreter that is deprecated
         tf.saved_model.save(tf.Module(), temporary, signatures={"serving_default": function})
@@ -43,9 +41,7 @@ def convert(model: "InferenceModel", folder: Path, info: ArtifactInfo, variant: 
             if variant == "int8":
                 content = quantize(temporary, graph_nodes(content), model.raw.name, sample)
         except Exception as error:  # the converter raises nearly anything
-            missing = sorted(set(re.findall(r"'tf\.(\w+)' op is neither", str(error))))
-            reason = f"it has no operator for {', '.join(missing)}" if missing else first_sentence(error)
-            raise UserError(f"LiteRT cannot hold this model: {reason}. {ELSE}") from None
+            raise refusal(FORMATS["litert"].title, error, MISSING) from None
     (folder / FORMATS["litert"].model).write_bytes(with_metadata(content, info))
 
 

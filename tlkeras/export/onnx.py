@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlkeras.errors import UserError, first_sentence
 from tlkeras.export.artifact import ArtifactInfo, Session, load_artifact
 from tlkeras.export.formats import FORMATS
+from tlkeras.export.refusal import check_frozen, refusal
 from tlkeras.runtime import quiet_stderr
 
 if TYPE_CHECKING:
     from tlkeras.export.inference import InferenceModel
 
 OPSET = 18  # of 2022: the newest that tf2onnx knows, and that ONNX Runtime reads since 1.14
+MISSING = r"No Op registered for (\w+)"
 AXES = ("batch", "height", "width")
 
 
@@ -28,13 +29,15 @@ def convert(model: "InferenceModel", folder: Path, info: ArtifactInfo, variant: 
 
         from tlkeras.export.inference import freeze
 
+        tf2onnx.logging.getLogger("tf2onnx").setLevel("CRITICAL")  # errors come as exceptions
+        function = freeze(model, model.raw)
+        check_frozen(function, FORMATS["onnx"].title)
         try:
-            found, _ = tf2onnx.convert.from_function(freeze(model, model.raw), input_signature=[model.raw], opset=OPSET)
+            found, _ = tf2onnx.convert.from_function(function, input_signature=[model.raw], opset=OPSET)
             describe(found, info)
             onnx.checker.check_model(found)
         except Exception as error:  # the converter raises nearly anything, and leaves what it does not know as it is
-            reason = first_sentence(error)
-            raise UserError(f"ONNX cannot hold this model: {reason}. Export it with --format saved-model.") from None
+            raise refusal(FORMATS["onnx"].title, error, MISSING) from None
     onnx.save(found, folder / FORMATS["onnx"].model)
 
 

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlkeras.errors import UserError, first_sentence
 from tlkeras.export.artifact import ArtifactInfo, Session, load_artifact
 from tlkeras.export.formats import FORMATS
+from tlkeras.export.refusal import check_frozen, refusal
 from tlkeras.runtime import quiet_stderr
 
 if TYPE_CHECKING:
     from tlkeras.export.inference import InferenceModel
 
+MISSING = r"No conversion rule found for operations: (.+)"
 SECTION = "tlkeras"  # of the model's `rt_info`
 # Processors that have bfloat16 use it unless told otherwise. The resize then counts pixels in 8 bits: probabilities of
 # ants and bees were up to 0.53 apart.
@@ -33,15 +34,14 @@ def convert(model: "InferenceModel", folder: Path, info: ArtifactInfo, variant: 
 
         from tlkeras.export.inference import freeze
 
+        function = freeze(model, model.raw)
+        check_frozen(function, FORMATS["openvino"].title)
         try:
-            found = openvino.convert_model(freeze(model, model.raw).get_concrete_function())
+            found = openvino.convert_model(function.get_concrete_function())
             if variant == "int8" and sample is not None:
                 found = quantize(found, sample)
         except Exception as error:  # the converter raises nearly anything
-            reason = first_sentence(error)
-            raise UserError(
-                f"OpenVINO cannot hold this model: {reason}. Export it with --format saved-model."
-            ) from None
+            raise refusal(FORMATS["openvino"].title, error, MISSING) from None
         for name, value in asdict(info).items():
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             found.set_rt_info(text, [SECTION, name])

@@ -1,14 +1,15 @@
-"""What LiteRT cannot hold is refused in a sentence."""
+"""What a format cannot hold is refused in a sentence."""
 
 import keras
 import pytest
 
 from tlkeras.errors import UserError
-from tlkeras.export import litert
 from tlkeras.export.artifact import ArtifactInfo
+from tlkeras.export.formats import FORMATS, load_module
 from tlkeras.export.inference import InferenceModel
 
 
+@pytest.mark.parametrize("name", ["litert", "onnx", "openvino"])
 @pytest.mark.parametrize(
     ("layer", "dtype", "reason"),
     [
@@ -16,11 +17,11 @@ from tlkeras.export.inference import InferenceModel
         (keras.layers.Lambda(lambda x: keras.ops.erfinv(x), output_shape=(3,)), "float32", "no operator for Erfinv"),
     ],
 )
-def test_what_needs_other_operators_is_refused(tmp_path, layer, dtype, reason):
+def test_what_needs_other_operators_is_refused(tmp_path, name, layer, dtype, reason):
     inputs = keras.Input((3,), dtype="string" if dtype == "object" else dtype, name="text")
     model = keras.Model(inputs, keras.layers.Dense(2, "softmax", name="output")(layer(inputs)))
-    info = ArtifactInfo("litert", "float32", "single_label", "0", "", {}, {"name": "inputs"}, {"probabilities": 2})
+    info = ArtifactInfo(name, "float32", "single_label", "0", "", {}, {"name": "inputs"}, {"probabilities": 2})
     inference = InferenceModel(model, (3,), dtype, list(info.outputs))
-    with pytest.raises(UserError, match=f"LiteRT cannot hold this model: .*{reason}.*--format saved-model"):
-        litert.convert(inference, tmp_path, info, "float32", None)
+    with pytest.raises(UserError, match=f"{FORMATS[name].title} cannot hold this model: .*{reason}.*--format saved-m"):
+        load_module(name).convert(inference, tmp_path, info, "float32", None)
     assert not list(tmp_path.iterdir())
