@@ -178,5 +178,5 @@ def test_a_run_on_a_terminal(colors, tiny_options, start_script, tmp_path):
     lines = [line.rpartition("\033[K")[2] for line in text.strip().split("\r\n")]
     epochs = [line for line in lines if line.startswith("Epoch ")]
     assert len(epochs) == 2 and all("img/s" in line and len(line) < 80 for line in epochs)
-    assert lines[-3] == "Run: run" and "Evaluating test images …" in text and "Loading TensorFlow …" in text
+    assert lines[-3] == "Run: run" and "Saving …" in text and "Loading TensorFlow …" in text
     assert "Warning" not in text and "tensorflow" not in text.replace("Loading TensorFlow …", "").lower()
