@@ -1,4 +1,4 @@
-"""Every format of scripts/export.py: bytes, latency, greatest difference from the trained model, agreement.
+"""Every format of scripts/export.py: bytes, latency, maximum difference from the trained model, agreement.
 
     python benchmarks/export.py DATA --weights FILE
     python benchmarks/export.py digits --backbones all --formats litert-int8 openvino-int8 --image-size 32 --epochs 8
@@ -38,7 +38,7 @@ from tlkeras.training.all_layers import train_all_layers
 
 NAMED = ["VGG16", "ResNet50", "MobileNetV2", "InceptionV3"]
 NAMES = {f"{name}-{variant}": (name, variant) for name, found in FORMATS.items() for variant in found.variants}
-HEADER = "| backbone | format | MB | ms, batch 1 | ms, batch 32 | greatest difference | mean | agreement (95% CI) |"
+HEADER = "| backbone | format | MB | ms, batch 1 | ms, batch 32 | maximum difference | mean | agreement (95% CI) |"
 
 
 def main() -> None:

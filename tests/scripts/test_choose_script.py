@@ -118,4 +118,4 @@ def test_a_search_goes_on_and_a_killed_trial_has_failed(tiny, call, images, tmp_
     written = yaml.safe_load((tmp_path / "out" / "config.yaml").read_text())
     assert written == result["best"][0]["options"] and written["image_size"] == 16
     refused = call(*given, "--trials", 3, "--seed", 1)
-    assert refused.code == 2 and "begun with another seed" in refused.err
+    assert refused.code == 2 and "started with another seed" in refused.err

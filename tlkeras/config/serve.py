@@ -21,7 +21,7 @@ class ServeOptions(Options):
     max_megabytes: float = option(32.0, "size of one request", 0.001, 1000)
     max_megapixels: float = option(50.0, "size of one image", 0.001, 150)
     receive_seconds: float = option(30.0, "time in which a request must have arrived", 0.1, 3600)
+    answer_seconds: float = option(30.0, "time in which it is answered then", 0.1, 3600)
     # [part: drift]
     log: str | None = option(None, "file for drift.py to which counts and features of the images are added, no images")
     # [/part]
-    answer_seconds: float = option(30.0, "time in which it is answered then", 0.1, 3600)

@@ -235,7 +235,7 @@ def as_text(path: Path, parity: dict[str, Any]) -> str:
     if "agreement" in parity:
         low, high = parity["agreement_95"]
         lines.append(f"Agreement with the trained model: {parity['agreement']:.3f} of {parity['count']:,} "
-                     f"(95% CI {low:.3f}–{high:.3f}), greatest difference {parity['max_difference']:.2g}")  # fmt: skip
+                     f"(95% CI {low:.3f}–{high:.3f}), maximum difference {parity['max_difference']:.2g}")  # fmt: skip
         lines.append(f"Accuracy: {parity['accuracy']:.3f}, of the trained model {parity['trained_accuracy']:.3f}")
     else:
         lines.append(f"Greatest difference from the trained model: {parity['max_difference']:.2g} of the range")

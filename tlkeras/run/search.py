@@ -73,7 +73,7 @@ def search(config: ChooseConfig) -> dict[str, Any]:
 
 
 def open_study(folder: Path, config: TrainConfig, data: PreparedData) -> "optuna.Study":
-    """Return the study of a folder, new or begun before; refuse one of other data or options."""
+    """Return the study of a folder, new or started before; refuse one of other data or options."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -93,7 +93,7 @@ def open_study(folder: Path, config: TrainConfig, data: PreparedData) -> "optuna
         before = study.user_attrs.get("settings", settings)
         if others := sorted(name for name in settings if settings[name] != before.get(name)):
             raise UserError(
-                f"The search in {folder} was begun with another {' and '.join(others)}. Give what it was begun with, "
+                f"The search in {folder} was started with another {' and '.join(others)}. Give the same, "
                 "or another --output."
             )
         study.set_user_attr("settings", settings)

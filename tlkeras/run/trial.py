@@ -16,7 +16,7 @@ from tlkeras.modalities.base import Modality
 
 
 class OutOfTime(Exception):
-    """The budget is used up; what was begun does not count."""
+    """The budget is used up; what was started does not count."""
 
 
 def modality_of(config: TrainConfig, spec: BackboneSpec, data: PreparedData) -> Modality:
