@@ -3,6 +3,8 @@
 import contextlib
 import io
 import json
+import logging
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +31,7 @@ def convert(model: "InferenceModel", folder: Path, info: ArtifactInfo, variant: 
 
     "float16" stores weights in half the bytes; "int8" takes the range of activations from a sample of decoded examples.
     """
-    with quiet_stderr():
+    with quiet_stderr(), same_log_level():
         import openvino
 
         from tlkeras.export.inference import freeze
@@ -46,6 +48,18 @@ def convert(model: "InferenceModel", folder: Path, info: ArtifactInfo, variant: 
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             found.set_rt_info(text, [SECTION, name])
         openvino.save_model(found, folder / FORMATS["openvino"].model, compress_to_fp16=variant == "float16")
+
+
+@contextlib.contextmanager
+def same_log_level() -> Iterator[None]:
+    """Undo what a conversion that fails leaves behind: a program that logs errors only."""
+    root = logging.getLogger()
+    level, filters = root.level, root.filters[:]
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.filters = filters
 
 
 def quantize(model: Any, sample: np.ndarray) -> Any:
