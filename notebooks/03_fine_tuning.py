@@ -34,6 +34,9 @@ import numpy as np
 from IPython.display import clear_output
 
 BACKBONE = "MobileNetV2-0.35"
+OPTIONS = tlkeras.TrainingOptions(  # without augmentation, all stages at the same learning rate
+    frozen_epochs=5, finetune_epochs=6, flip="none", min_crop_area=1, color_jitter=0, views=1, layer_decay=1
+)
 data = tlkeras.prepare_data("digits", BACKBONE, image_size=64)
 splits = tlkeras.split_data(data)
 validation = splits["validation"]
@@ -48,20 +51,10 @@ def build():
 
 @cache
 def fit(unfreeze, finetune_learning_rate):
-    """Train both phases, without augmentation, all stages at the same learning rate; what was trained is cached."""
-    options = tlkeras.TrainingOptions(
-        frozen_epochs=5,
-        finetune_epochs=6,
-        unfreeze=unfreeze,
-        finetune_learning_rate=finetune_learning_rate,
-        flip="none",
-        min_crop_area=1,
-        color_jitter=0,
-        views=1,
-        layer_decay=1,
-    )
+    """Train both phases; what was trained is cached."""
     model = build()
-    return model, tlkeras.train_two_phases(model, train, validation, options)
+    options = {"unfreeze": unfreeze, "finetune_learning_rate": finetune_learning_rate}
+    return model, tlkeras.train_two_phases(model, train, validation, OPTIONS, **options)
 
 
 def best(result):
@@ -110,6 +103,18 @@ tlkeras.Table(rows)
 # The learning rate of phase 2 is the option that matters most. Too low, and the backbone stays what it was; too high,
 # and it loses the pretrained features before it has found others. With photographs 1e-4, the default, is a good
 # start, as these are near to the images of the pretraining; digits need more.
+#
+# A test of a few seconds says where to look. The rate rises with every step, for each phase, from far too low to far
+# too high; a tenth of the rate at which the loss is lowest is suggested (Smith 2017, arXiv:1506.01186). It sees 150
+# steps and not a whole training, so it is a hint.
+
+# %%
+tests = tlkeras.find_learning_rates(build(), train, validation, OPTIONS, unfreeze="block_6")
+clear_output()
+tlkeras.plot_learning_rates(tests)
+
+# %% [markdown]
+# Whole trainings, at three rates of phase 2:
 
 # %% tags=["tolerance=0.1"]
 rows = []

@@ -19,7 +19,7 @@ def test_evaluate_the_runs_own_test_images(call, trained):
     assert [line.split()[0] for line in lines[-4:]] == ["class", "blue", "green", "red"]
     table = {" ".join(line.split()[:-4]): line.split()[-4] for line in lines[2:-4] if " to " in line}
     assert lines[1].split() == ["metric", "value", "95%", "CI"] and table["accuracy"] == lines[0].split()[2]
-    assert {"balanced accuracy", "loss"} <= {line[:18].strip() for line in lines[2:-4]}
+    assert {"balanced accuracy", "loss", "macro F1", "ROC AUC"} <= {line[:23].strip() for line in lines[2:-4]}
     assert max(map(len, lines[1:])) <= 80
 
 

@@ -14,6 +14,8 @@ from PIL import Image
 import tlkeras
 from tlkeras.export import formats, litert
 from tlkeras.export.artifact import load_artifact
+from tlkeras.io.locks import locked
+from tlkeras.run.folder import hidden
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +162,8 @@ def test_a_folder_is_replaced_only_where_that_is_asked_for(call, exported, train
     words = ("export.py", trained.path, "--format", "litert", "--output")
     assert "--output there exists already" in call(*words, "there").err
     assert "--output mine is no artifact" in call(*words, "mine", "--overwrite").err
+    with locked(hidden(tmp_path / "new", "lock"), "what another program writes"):
+        assert "being written by another program. Wait for it, or give another --output" in call(*words, "new").err
     (tmp_path / "there" / "old").touch()
     answer = call(*words, "there", "--overwrite", "--json")
     assert json.loads(answer.out)["artifact"] == "there" and not (tmp_path / "there" / "old").exists()

@@ -1,5 +1,6 @@
 """Outputs and targets of a split, every example once, to metrics with their count and intervals."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,13 @@ HIGH_BASELINE = 0.8  # accuracy without looking at the input from which the metr
 TOP_K = (3, 5)  # for top-k accuracy, where there are more classes
 MAX_NAME = 45  # characters of a class, so that a line of the table has 80
 MAX_CONFUSED = 100  # classes; of more the confusion matrix would fill metrics.json
+
+LABELS = {
+    "loss": "loss", "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1",
+    "weighted_f1": "weighted F1", "roc_auc": "ROC AUC", "brier": "Brier score", "ece": "calibration error (ECE)",
+    "mae": "mean absolute error", "mse": "mean squared error", "rmse": "root mean squared error", "r2": "R²",
+    "majority_accuracy": "accuracy of the majority class",
+}  # fmt: skip
 
 
 def compute_metrics(
@@ -172,7 +180,7 @@ def per_class_metrics(
 
 def metrics_table(values: dict[str, Any]) -> str:
     """Return the metrics of one split as text, a line for each, with its 95% confidence interval."""
-    rows = {name.replace("_", " "): (values[name], interval) for name, interval in values["intervals_95"].items()}
+    rows = {metric_label(name): (values[name], interval) for name, interval in values["intervals_95"].items()}
     width = max(map(len, rows))
     lines = [f"{'metric':<{width}}    value  95% CI"]
     for name, (value, interval) in rows.items():
@@ -180,6 +188,11 @@ def metrics_table(values: dict[str, Any]) -> str:
         number = "undefined" if value is None else three_digits(value)
         lines.append(f"{name:<{width}}  {number:>7}  {shown}".rstrip())
     return "\n".join(lines)
+
+
+def metric_label(name: str) -> str:
+    """Return the name of a metric in words."""
+    return LABELS.get(name) or re.sub(r"^top (\d+)", r"top-\1", name.replace("_", " "))
 
 
 def three_digits(value: float) -> str:

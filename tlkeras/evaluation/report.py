@@ -12,17 +12,12 @@ from jinja2 import Environment, FileSystemLoader
 
 from tlkeras.config.fields import Task
 from tlkeras.evaluation import report_plots
+from tlkeras.evaluation.metrics import metric_label
 
 SHOWN = 16  # examples of a kind
 SHOWN_FOUND = 8  # images of a finding
 MAX_MATRIX = 12  # classes of a confusion matrix; of more the most confused pairs are listed
 MAX_ROWS = 30  # of a table of classes, and of pairs
-LABELS = {
-    "loss": "loss", "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1",
-    "weighted_f1": "weighted F1", "roc_auc": "ROC AUC", "brier": "Brier score", "ece": "calibration error (ECE)",
-    "mae": "mean absolute error", "mse": "mean squared error", "rmse": "root mean squared error", "r2": "R²",
-    "majority_accuracy": "accuracy of the majority class",
-}  # fmt: skip
 # Names of the metrics that Hugging Face knows, by ours.
 CARD_METRICS = {"accuracy": "accuracy", "macro_f1": "f1", "roc_auc": "roc_auc", "mae": "mae", "mse": "mse"}
 MapMaker = Callable[[np.ndarray, np.ndarray], np.ndarray]  # images, classes (N,) -> the images with their maps
@@ -81,11 +76,6 @@ def environment() -> Environment:
     made = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     made.filters |= {"metric_label": metric_label, "number": number, "interval": interval, "plain": plain}
     return made
-
-
-def metric_label(name: str) -> str:
-    """Return the name of a metric in words."""
-    return LABELS.get(name) or re.sub(r"^top (\d+)", r"top-\1", name.replace("_", " "))
 
 
 def number(value: Any) -> str:

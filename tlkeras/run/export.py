@@ -183,7 +183,7 @@ def artifact_directory(path: Path, overwrite: bool) -> Iterator[Path]:
     missing = [parent for parent in path.parents if not parent.exists()]
     partial = hidden(path)
     try:
-        with locked(hidden(path, "lock"), f"The artifact {path}"):
+        with locked(hidden(path, "lock"), f"The artifact {path}", "another --output"):
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir()
             try:
