@@ -22,6 +22,11 @@ def images(made):
     return made({"blue": 20, "green": 20, "red": 20})
 
 
+def table_lines(out, first):
+    """Return the lines from a word to the command to run next, which is as long as the path of the project."""
+    return out.partition(first)[2].partition("\nNext: ")[0].splitlines()
+
+
 def test_a_choice_is_a_table_a_plot_and_a_config(tiny, call, images, tmp_path, monkeypatch):
     seen: list[str] = []
     train_and_predict = module.train_and_predict
@@ -34,7 +39,7 @@ def test_a_choice_is_a_table_a_plot_and_a_config(tiny, call, images, tmp_path, m
     names = "Tiny@16,Tiny@24,Tiny@32"
     answer = call("choose.py", images, "--backbones", names, "--weights", "none", *SMALL, "--output", "out")
     assert answer.code == 0, answer.err
-    assert all(len(line) <= 80 for line in answer.out.partition("candidate")[2].splitlines())
+    assert all(len(line) <= 80 for line in table_lines(answer.out, "candidate"))
     assert "After both phases" in answer.out and "is better than" in answer.out
     assert answer.out.endswith("scripts/train.py --config out/config.yaml\n")
     assert (tmp_path / "out" / "choice.png").stat().st_size > 5000
@@ -102,7 +107,7 @@ def test_a_search_goes_on_and_a_killed_trial_has_failed(tiny, call, images, tmp_
     answer = call(*given, "--trials", 2)
     assert answer.code == 0, answer.err
     assert "Trials: 2 complete" in answer.out and "51 images in 3 folds" in answer.out
-    assert all(len(line) <= 80 for line in answer.out.partition("Trials: ")[2].splitlines())
+    assert all(len(line) <= 80 for line in table_lines(answer.out, "Trials: "))
     database = tmp_path / "out" / "search.db"
     storage = optuna.storages.RDBStorage(f"sqlite:///{database}", heartbeat_interval=10)
     killed = optuna.load_study(study_name="search", storage=storage).ask()
