@@ -68,8 +68,9 @@ def measure_backbone(name: str, options: argparse.Namespace) -> None:
     weights = (spec.name == "MobileNetV2" and options.weights) or "none"
     model = tlkeras.build_classifier(spec, data, weights=weights)
     if weights == "none" and options.epochs:
-        scale_for_relu(tlkeras.get_backbone(model))
-        how = AllLayersOptions(epochs=options.epochs, batch_size=32, min_crop_area=0.8, color_jitter=0.1, flip="none")
+        rate = 2e-3 if is_normalized(model) else 2e-4
+        how = AllLayersOptions(epochs=options.epochs, batch_size=32, learning_rate=rate, min_crop_area=0.8,
+                               color_jitter=0.1, flip="none")  # fmt: skip
         train_all_layers(model, train, None, how)
     elif weights == "none":
         tlkeras.calibrate_batch_norm(model, train.spread(32)[0])
@@ -88,12 +89,9 @@ def measure_backbone(name: str, options: argparse.Namespace) -> None:
         print(f"| {spec.name} | {format} | {line} | {time.perf_counter() - start:.0f} s |", flush=True)
 
 
-def scale_for_relu(backbone: keras.Model) -> None:
-    """Double the variance of initial kernels where nothing normalizes (He et al. 2015); VGG learns nothing without."""
-    if not any("Normalization" in type(layer).__name__ for layer in backbone.layers):
-        for layer in backbone.layers:
-            if isinstance(layer, keras.layers.Conv2D):
-                layer.kernel.assign(layer.kernel * 2**0.5)
+def is_normalized(model: keras.Model) -> bool:
+    """Return whether the backbone normalizes what it computes; VGG does not, and learns by smaller steps only."""
+    return any("Normalization" in type(layer).__name__ for layer in tlkeras.get_backbone(model).layers)
 
 
 def fit_head(model: keras.Model, inputs: np.ndarray, targets: np.ndarray) -> None:
