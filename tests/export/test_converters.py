@@ -3,12 +3,15 @@
 import logging
 
 import keras
+import numpy as np
 import pytest
 
 from tlkeras.errors import UserError
+from tlkeras.export import litert
 from tlkeras.export.artifact import ArtifactInfo
 from tlkeras.export.formats import FORMATS, load_module
 from tlkeras.export.inference import InferenceModel
+from tlkeras.models.builders import build_classifier
 
 
 @pytest.mark.parametrize("name", ["litert", "onnx", "openvino"])
@@ -29,3 +32,18 @@ def test_what_needs_other_operators_is_refused(tmp_path, name, layer, dtype, rea
         load_module(name).convert(inference, tmp_path, info, "float32", None)
     assert not list(tmp_path.iterdir())
     assert logging.getLogger().level == before  # OpenVINO's converter leaves another behind
+
+
+@pytest.mark.parametrize(("task", "last"), [("single_label", "SOFTMAX"), ("multi_label", "LOGISTIC")])
+def test_in_eight_bits_a_sure_model_stays_sure(tiny, noise, tmp_path, task, last):
+    model = build_classifier(tiny, 2, task=task, weights="none", image_size=16)
+    output = model.get_layer("output")
+    output.set_weights([np.zeros_like(output.get_weights()[0]), np.array([5.0, -5.0])])
+    info = ArtifactInfo("litert", "int8", task, "0", "", {}, {"name": "images"}, {"probabilities": 2, "features": 8})
+    info.save(tmp_path)
+    inference = InferenceModel(model, (16, 16, 3), "uint8", list(info.outputs))
+    litert.convert(inference, tmp_path, info, "int8", noise(20, 16, 16))
+    nodes = litert.graph_nodes((tmp_path / "model.tflite").read_bytes())
+    assert nodes[-1][0] == last and "QUANTIZE" in dict(nodes)
+    probabilities, _ = litert.open_session(tmp_path)(noise(3, 40, 23))
+    np.testing.assert_allclose(probabilities, model.predict_on_batch(noise(3, 40, 23)), atol=2e-3)

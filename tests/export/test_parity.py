@@ -1,10 +1,13 @@
 """When an exported model is as good as the trained one."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from tlkeras.export.formats import FORMATS, Tolerance
 from tlkeras.export.parity import accuracy, compare_outputs, out_of_tolerance
+from tlkeras.run.export import as_text
 
 TRAINED = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.45, 0.55]])
 
@@ -27,6 +30,15 @@ def test_numbers_are_compared_with_their_range():
     given = np.array([[0.0], [200.0]])
     found = compare_outputs(given, given + 1, "regression")
     assert found["max_difference"] == 0.005 and "agreement" not in found
+
+
+@pytest.mark.parametrize("task", ["single_label", "regression"])
+def test_the_comparison_fits_a_terminal(task):
+    parity = compare_outputs(TRAINED.repeat(5000, axis=0), TRAINED.repeat(5000, axis=0) + 1.23e-05, task)
+    parity |= {"bytes": 123_456_789, "milliseconds": {"1": 1234.56, "32": 12345.67}}
+    parity |= {"accuracy": 0.9, "trained_accuracy": 0.9} if task == "single_label" else {}
+    text = as_text(Path("saved_models/photos/export/openvino-float16"), parity)
+    assert "Maximum difference" in text and "e-05" in text and max(map(len, text.splitlines())) <= 80
 
 
 def found(count=1000, **values):

@@ -98,7 +98,7 @@ def test_the_reference_says_what_the_log_of_the_same_images_says(call, runs):
     ("arguments", "words"),
     [
         (["RUN"], "Nothing was given for LOG"),
-        (["RUN", "nowhere.npz"], "There is no log nowhere.npz"),
+        (["RUN", "nowhere.npz"], "There is no log nowhere.npz. predict.py and serve.py write one"),
         (["nowhere", "usage.npz"], "There is no run folder nowhere"),
         (["RUN", "notes.txt"], "notes.txt is not a log"),
         (["RUN", "usage.npz", "--since", "yesterday"], "--since was yesterday; it must be a date"),

@@ -215,6 +215,13 @@ def test_a_damaged_artifact_is_refused(call, exported, colors, tmp_path, damage)
     assert expected[damage] in answer.err
 
 
+def test_openvino_says_which_file_is_missing(call, exported, colors, tmp_path):
+    shutil.copytree(exported("--format", "openvino"), tmp_path / "copy")
+    (tmp_path / "copy" / "model.bin").unlink()
+    answer = call("predict.py", "copy", colors / "red" / "1.png")
+    assert answer.code == 2 and "cannot be opened as OpenVINO: Empty weights data in bin file or" in answer.err
+
+
 @pytest.fixture(scope="module")
 def digits(run_script, once):
     """A run of the first command of the README: all layers are trained, as noise of untrained ones says nothing."""

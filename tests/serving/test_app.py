@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pytest
 from color_service import CLASSES, ColorModel, encoded
 
 
@@ -53,6 +54,14 @@ def test_labels_health_and_what_there_is_not(start):
     assert client.get("/predict").status == 405
 
 
+@pytest.mark.parametrize(("given", "said"), [("0", "greater than or equal to 1"), ("many", "a valid integer")])
+def test_what_is_wrong_with_a_query_is_a_sentence(start, given, said):
+    answer = start().post(f"/predict?top_k={given}", ("a", encoded("red")))
+    detail = answer.json()["detail"]
+    assert answer.status == 422 and detail.startswith("top_k: Input should be ") and said in detail
+    assert detail.endswith(".")
+
+
 def test_metrics_count_requests_and_images(start):
     client = start()
     client.post("/predict", ("a", encoded("red")), ("b", encoded("gray")), ("c", b"no image"))
@@ -70,6 +79,7 @@ def test_openapi_describes_the_form_and_the_answer(start):
     post = document["paths"]["/predict"]["post"]
     assert post["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]["files"]["type"] == "array"
     assert {"200", "422"} <= post["responses"].keys() and "FilePrediction" in document["components"]["schemas"]
+    assert "HTTPValidationError" not in document["components"]["schemas"]  # that is not what is answered
 
 
 def test_the_log_has_no_more_than_the_path(start, caplog):

@@ -44,6 +44,16 @@ def test_it_keeps_counts_while_it_runs(start, predictor, tmp_path, monkeypatch):
     assert kept.total().classes.tolist() == [2, 0, 1]
 
 
+def test_an_image_that_is_explained_too_counts_once(start, predictor, tmp_path, monkeypatch):
+    monkeypatch.setattr("tlkeras.serving.explain.Explainer.png", lambda *_: b"a map")
+    path = tmp_path / "usage.npz"
+    client = start(predictor, log=str(path))
+    client.post("/predict", ("a.png", encoded("red")))
+    answers = [client.post(f"/explain{query}", ("a.png", encoded("red")), name="file") for query in ("", "?label=red")]
+    assert [answer.body for answer in answers] == [b"a map"] * 2
+    assert client.metric("tlkeras_batch_size_sum") == 1
+
+
 def test_a_log_that_cannot_be_written_stops_nothing(predictor, tmp_path, monkeypatch, caplog):
     def full(self):
         raise OSError("No space left on device")

@@ -15,7 +15,7 @@ def main() -> None:
     """Run the command; it exits with 1 where the data have moved."""
     parser = CliParser(description=__doc__)
     parser.add_argument("run", metavar="RUN", help="folder that scripts/train.py wrote")
-    parser.add_argument("log", metavar="LOG", help="file that predict.py --log wrote")
+    parser.add_argument("log", metavar="LOG", help="file that predict.py --log or serve.py --log wrote")
     parser.add_argument(
         "--since", type=str | None, metavar="DATE", help="first day that counts, such as 2026-11-28, in UTC"
     )

@@ -11,7 +11,11 @@ from tlkeras.errors import UserError
 def main() -> None:
     """Run the command."""
     parser = CliParser(description=__doc__)
-    parser.add_argument("run", metavar="RUN", help="folder that scripts/train.py wrote")
+    run_help = "folder that scripts/train.py wrote"
+    # [part: export]
+    run_help += ", or scripts/export.py"
+    # [/part]
+    parser.add_argument("run", metavar="RUN", help=run_help)
     path_help = "files, folders of files, or patterns such as 'photos/*.jpg'"
     parser.add_argument("paths", metavar="PATH", nargs="*", help=path_help)
     # [part: text]

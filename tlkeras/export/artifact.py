@@ -1,6 +1,7 @@
 """What an artifact says of itself in artifact.json; without TensorFlow."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -9,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from tlkeras.config.fields import Task
-from tlkeras.errors import UserError
+from tlkeras.errors import UserError, first_sentence
 from tlkeras.export.formats import FORMATS, check_installed, load_module
 from tlkeras.io.atomic import write_atomic
 
 FILE = "artifact.json"
 MAX_BYTES = 10_000_000
+SOURCE = re.compile(r"^(Exception from|Check) .*\n", re.MULTILINE)  # where OpenVINO's code found an error
 # From decoded examples `(N, …)`, images of any size, to outputs `(N, K)` and features `(N, C)`, where there are any.
 Session = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
 
@@ -85,7 +87,7 @@ def open_session(folder: Path) -> Session:
     try:
         return load_module(info.format).open_session(folder)
     except Exception as error:  # runtimes raise nearly anything
+        reason = first_sentence(RuntimeError(SOURCE.sub("", str(error)) or type(error).__name__)).rstrip("!")
         raise UserError(
-            f"{folder / FORMATS[info.format].model} cannot be opened as {FORMATS[info.format].title}: "
-            f"{str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}."
+            f"{folder / FORMATS[info.format].model} cannot be opened as {FORMATS[info.format].title}: {reason}."
         ) from None

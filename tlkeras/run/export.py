@@ -235,10 +235,11 @@ def as_text(path: Path, parity: dict[str, Any]) -> str:
     if "agreement" in parity:
         low, high = parity["agreement_95"]
         lines.append(f"Agreement with the trained model: {parity['agreement']:.3f} of {parity['count']:,} "
-                     f"(95% CI {low:.3f}–{high:.3f}), maximum difference {parity['max_difference']:.2g}")  # fmt: skip
+                     f"(95% CI {low:.3f}–{high:.3f})")  # fmt: skip
+        lines.append(f"Maximum difference of probabilities: {parity['max_difference']:.2g}")
         lines.append(f"Accuracy: {parity['accuracy']:.3f}, of the trained model {parity['trained_accuracy']:.3f}")
     else:
-        lines.append(f"Greatest difference from the trained model: {parity['max_difference']:.2g} of the range")
+        lines.append(f"Maximum difference from the trained model: {parity['max_difference']:.2g} of the range")
     times = ", ".join(f"{value:g} ms at batch {size}" for size, value in parity["milliseconds"].items())
     return "\n".join([*lines, f"Latency: {times}"])
 

@@ -141,7 +141,7 @@ def read_usage(path: Path, run_hash: str) -> Usage:
         arrays = read_npz(path)
         run, usage = str(arrays.pop("run")), Usage(**arrays)
     except FileNotFoundError:
-        raise UserError(f"There is no log {path}. predict.py --log {path} writes one.") from None
+        raise UserError(f"There is no log {path}. predict.py and serve.py write one with --log {path}.") from None
     except (ValueError, TypeError, KeyError):
         raise UserError(f"{path} is not a log, or a damaged one. Give another path.") from None
     if run != run_hash:

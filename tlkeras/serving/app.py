@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from prometheus_client import generate_latest
 from pydantic import BaseModel
@@ -37,6 +38,12 @@ class FilePrediction(BaseModel):
     error: str | None = None
 
 
+class Problem(BaseModel):
+    """What is wrong with a request, in a sentence."""
+
+    detail: str
+
+
 class Labels(BaseModel):
     """What the model predicts."""
 
@@ -59,6 +66,12 @@ def create_app(service: Service) -> FastAPI:
     app.add_middleware(Observed, metrics=service.metrics)
     page = PAGE.read_text(encoding="utf-8")
 
+    @app.exception_handler(RequestValidationError)
+    async def refuse(_: Request, error: RequestValidationError) -> JSONResponse:
+        """Say what is wrong with the query."""
+        first = error.errors()[0]
+        return JSONResponse({"detail": f"{first['loc'][-1]}: {first['msg']}."}, 422)
+
     @app.get("/", response_class=HTMLResponse)
     async def index() -> HTMLResponse:
         """Return a page on which images are dropped."""
@@ -67,7 +80,7 @@ def create_app(service: Service) -> FastAPI:
     @app.post(
         "/predict",
         response_model=list[FilePrediction],
-        responses={422: {"description": "No file can be read", "model": list[FilePrediction]}},
+        responses={422: {"description": "No file can be read", "model": list[FilePrediction] | Problem}},
         openapi_extra=form_of("files", several=True),
     )
     async def predict(request: Request, top_k: Annotated[int, Query(ge=1, le=1000)] = 3) -> Response:
@@ -80,7 +93,7 @@ def create_app(service: Service) -> FastAPI:
     @app.post(
         "/explain",
         response_class=Response,
-        responses={200: {"content": {"image/png": {}}}},
+        responses={200: {"content": {"image/png": {}}}, 422: {"model": Problem}},
         openapi_extra=form_of("file", several=False),
     )
     async def explain(request: Request, label: str | None = None) -> Response:

@@ -67,8 +67,7 @@ class Service:
         async with self.answering():
             try:
                 example = await self._decode(upload)
-                decision = await asyncio.wrap_future(self._batcher.submit(example))
-                index = int(decision.output.argmax()) if label is None else self.run.classes.index(label)
+                index = None if label is None else self.run.classes.index(label)
                 loop = asyncio.get_running_loop()
                 return await loop.run_in_executor(self._explaining, self._explainer.png, example, index)
             except DecodeError as error:
