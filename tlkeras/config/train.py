@@ -76,6 +76,9 @@ class DataOptions(MemoryOptions):
     )
     validation_split: float = option(0.15, "fraction of examples for validation, which chooses the epoch", 0.01, 0.8)
     test_split: float = option(0.15, "fraction of examples for the test, evaluated once at the end", 0.01, 0.8)
+    shots: int | None = option(
+        None, "for experiments: only so many training examples of each class, drawn with the seed", 1, 1_000_000
+    )
     max_unreadable: float = option(0.1, "fraction of unreadable files above which the run stops", 0.0, 1.0)
     gray_range: list[int] | None = option(
         None, "black and white in 16-bit, 32-bit and float gray images, e.g. [0,4095] (default: by a sample of them)",
