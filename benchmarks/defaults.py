@@ -87,7 +87,7 @@ def run_columns(options: argparse.Namespace, data: str, size: int, draw: int) ->
             ended = subprocess.run(command, capture_output=True, text=True, env=environment)
             if ended.returncode:
                 raise SystemExit(f"{name}, {size}, draw {draw}, {column} failed:\n{ended.stdout}{ended.stderr}")
-            result = {"set": name, "size": size, "draw": draw, "column": label, "image_size": options.image_size}
+            result = {"set": name, "size": size, "draw": draw, "column": label}
             result |= json.loads(ended.stdout.splitlines()[-1])
             result["seconds"] = round(time.perf_counter() - start, 1)
             with options.results.open("a") as file:
@@ -139,9 +139,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         chosen = digits_options()
         chosen.pop("data")
     (column,) = options.columns
+    counts = {"train": len(train[1]), "test": len(test[1]), "image_size": chosen["image_size"]}
     if column in ("logistic", "plain"):
         accuracy = {"logistic": logistic, "plain": plain}[column](chosen, train, test)
-        return {"accuracy": accuracy, "train": len(train[1]), "test": len(test[1])}
+        return {"accuracy": accuracy} | counts
     if column == "head":
         chosen["finetune_epochs"] = 0
     if column == "full":
@@ -155,7 +156,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         )
         metrics = json.loads((run / "metrics.json").read_text())
     kept = {"kept": metrics["kept_phase"], "epoch": metrics["kept_epoch"]}
-    return {"accuracy": metrics["test"]["accuracy"], "train": len(train[1]), "test": len(test[1])} | kept
+    return {"accuracy": metrics["test"]["accuracy"]} | counts | kept
 
 
 def logistic(chosen: dict[str, Any], train: tuple, test: tuple) -> float:
