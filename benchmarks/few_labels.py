@@ -111,7 +111,7 @@ class Heads:
             start = time.perf_counter()
             with threadpool_limits(1):
                 if way in fits:
-                    accuracy = fits[way]().score(plain[test], self.labels[test])
+                    accuracy = (fits[way]().predict(plain[test]) == self.labels[test]).mean()
                 else:
                     outputs = self.fit(way, views[:, train], train, validation).predict_on_batch(plain[test])
                     accuracy = (outputs.argmax(axis=1) == self.labels[test]).mean()
