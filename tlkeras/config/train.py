@@ -187,7 +187,7 @@ class TrainingOptions(AugmentOptions, CacheOptions):
     finetune_epochs: int = option(10, "epochs of phase 2, with the top of the backbone unfrozen; 0: none", 0, 10000)
     linear_probe: Literal["auto", "always", "never"] = option(
         "auto", "fit the head of phase 1 at once instead of training it, as the linear solution that cross-validation "
-        "prefers; auto: below 25 training examples of a class",
+        "prefers; auto: up to 10 training examples of a class",
     )  # fmt: skip
     unfreeze: str | None = option(
         None, "what phase 2 unfreezes: a stage and all above it, a number of layers, a fraction (30%), all, or none "
