@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from tlkeras.data.example import Example
-from tlkeras.data.splits import load_split, save_split, split_examples
+from tlkeras.data.prepare import prepare_data
+from tlkeras.data.splits import draw_per_class, load_split, save_split, split_examples
 from tlkeras.errors import UserError
 
 
@@ -238,3 +239,26 @@ def test_examples_that_are_missing_are_reported(tmp_path):
 def test_missing_split_file(tmp_path):
     with pytest.raises(UserError, match="There is no"):
         load_split(tmp_path / "split.csv", [])
+
+
+def test_a_smaller_draw_is_part_of_a_larger_one_and_each_class_has_its_number():
+    examples = examples_of(["a"] * 40 + ["b"] * 20 + ["c"] * 3)
+    rows = np.arange(1, 63)
+    few, many = (draw_per_class(rows, examples, ["a", "b", "c"], lambda _, n=n: n, seed=0) for n in (2, 5))
+    assert Counter(examples[row].label for row in many) == {"a": 5, "b": 5, "c": 3}
+    assert set(few) < set(many) <= set(rows) and list(few) == sorted(few)
+    assert not np.array_equal(few, draw_per_class(rows, examples, ["a", "b", "c"], lambda _: 2, seed=1))
+
+
+def test_shots_take_images_from_training_only(noise):
+    images, labels = noise(60, 8), ["a", "b", "c"] * 20
+    whole, few, again = (prepare_data((images, labels), "MobileNetV2-0.35", 32, shots=n) for n in (None, 4, 4))
+    assert Counter(few.examples[row].label for row in few.splits["train"]) == {"a": 4, "b": 4, "c": 4}
+    assert set(few.splits["train"]) < set(whole.splits["train"])
+    assert all(np.array_equal(few.splits[name], whole.splits[name]) for name in ("validation", "test"))
+    assert np.array_equal(few.splits["train"], again.splits["train"])
+
+
+def test_shots_need_one_class_for_each_image(noise):
+    with pytest.raises(UserError, match=r"--shots was 4; it needs one class .* the task is regression. Leave it out."):
+        prepare_data((noise(60, 8), np.arange(60.0)), "MobileNetV2-0.35", 32, task="regression", shots=4)

@@ -21,7 +21,7 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 COLORS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 50, 40)}
 # The smallest backbone of the table, so that a run takes seconds.
 TINY = ("--backbone", "MobileNet-0.25", "--weights", "none", "--image-size", "32")
-ONE_EPOCH = ("--frozen-epochs", "1", "--finetune-epochs", "1")
+ONE_EPOCH = ("--frozen-epochs", "1", "--finetune-epochs", "1", "--linear-probe", "never")
 
 
 @dataclass(frozen=True)

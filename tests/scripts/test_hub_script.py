@@ -34,7 +34,8 @@ def handle(tmp_path_factory) -> str:
     return f"hub:{folder}"
 
 
-OPTIONS = ("--image-size", "16", "--frozen-epochs", "2", "--finetune-epochs", "2", "--head-learning-rate", "0.1")
+OPTIONS = ("--image-size", "16", "--frozen-epochs", "2", "--finetune-epochs", "2", "--head-learning-rate", "0.1",
+           "--linear-probe", "never")  # fmt: skip
 
 
 @pytest.mark.slow

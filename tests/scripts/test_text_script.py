@@ -16,6 +16,8 @@ OPTIONS = (
     "2",
     "--finetune-epochs",
     "2",
+    "--linear-probe",
+    "never",
     "--head-learning-rate",
     "0.1",
     "--finetune-learning-rate",

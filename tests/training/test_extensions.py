@@ -14,7 +14,9 @@ from tlkeras.models.introspect import get_backbone
 from tlkeras.training.checkpoint import Checkpoints
 from tlkeras.training.two_phase import TrainingResult, train_two_phases
 
-OPTIONS = {"batch_size": 10, "frozen_epochs": 2, "finetune_epochs": 2, "views": 2, "unfreeze": "50%"}
+OPTIONS = {
+    "batch_size": 10, "frozen_epochs": 2, "finetune_epochs": 2, "views": 2, "unfreeze": "50%", "linear_probe": "never",
+}  # fmt: skip
 WAYS = pytest.mark.parametrize("views", [2, 0], ids=["cached features", "whole network"])
 
 

@@ -20,7 +20,7 @@ from tlkeras.training.two_phase import TrainingResult, train_two_phases
 
 OPTIONS = {
     "batch_size": 10, "frozen_epochs": 3, "finetune_epochs": 3, "head_learning_rate": 0.03,
-    "finetune_learning_rate": 0.01, "views": 2, "optimizer": "sgd",
+    "finetune_learning_rate": 0.01, "views": 2, "optimizer": "sgd", "linear_probe": "never",
 }  # fmt: skip
 WHOLE_NETWORK = {"views": 0, "optimizer": "adamw"}
 

@@ -19,7 +19,7 @@ from tlkeras.training import two_phase
 from tlkeras.training.two_phase import train_two_phases
 
 # 30 images make 3 steps an epoch.
-PLAIN = {"batch_size": 10, "flip": "none", "min_crop_area": 1.0, "color_jitter": 0.0}
+PLAIN = {"batch_size": 10, "linear_probe": "never", "flip": "none", "min_crop_area": 1.0, "color_jitter": 0.0}
 # Enough to train the tiny backbone from random weights.
 ENOUGH = {
     "frozen_epochs": 5, "finetune_epochs": 10, "unfreeze": "all", "head_learning_rate": 0.1,

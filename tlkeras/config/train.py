@@ -76,6 +76,9 @@ class DataOptions(MemoryOptions):
     )
     validation_split: float = option(0.15, "fraction of examples for validation, which chooses the epoch", 0.01, 0.8)
     test_split: float = option(0.15, "fraction of examples for the test, evaluated once at the end", 0.01, 0.8)
+    shots: int | None = option(
+        None, "for experiments: only so many training examples of each class, drawn with the seed", 1, 1_000_000
+    )
     max_unreadable: float = option(0.1, "fraction of unreadable files above which the run stops", 0.0, 1.0)
     gray_range: list[int] | None = option(
         None, "black and white in 16-bit, 32-bit and float gray images, e.g. [0,4095] (default: by a sample of them)",
@@ -182,6 +185,10 @@ class TrainingOptions(AugmentOptions, CacheOptions):
     batch_size: int = option(32, "examples per step", 1, 65536)
     frozen_epochs: int = option(10, "epochs of phase 1, in which only the head is trained", 1, 10000)
     finetune_epochs: int = option(10, "epochs of phase 2, with the top of the backbone unfrozen; 0: none", 0, 10000)
+    linear_probe: Literal["auto", "always", "never"] = option(
+        "auto", "fit the head of phase 1 at once instead of training it, as the linear solution that cross-validation "
+        "prefers; auto: up to 10 training examples of a class",
+    )  # fmt: skip
     unfreeze: str | None = option(
         None, "what phase 2 unfreezes: a stage and all above it, a number of layers, a fraction (30%), all, or none "
         "(default: from the backbone's last downsampling on, see scripts/summary.py; all from random weights)",

@@ -19,7 +19,7 @@ from tlkeras.data.example import DatasetListing, Example
 from tlkeras.data.loading import decode_all, sample
 from tlkeras.data.quality import Finding, content_digests, find_copies, find_problems, summary
 from tlkeras.data.sources import describe, find_examples
-from tlkeras.data.splits import split_examples
+from tlkeras.data.splits import draw_per_class, split_examples
 from tlkeras.errors import UserError
 from tlkeras.io.arrays import FileArray
 from tlkeras.modalities.base import Modality, get_modality
@@ -114,6 +114,11 @@ def find_data(
         # [/part]
     )
     check_taken(listing, spec, options, image_size)
+    if options.shots and listing.task != "single_label":
+        raise UserError(
+            f"--shots was {options.shots}; it needs one class for each example, and the task is {listing.task}. Leave "
+            "it out."
+        )
     fractions = options.validation_split, options.test_split
     split_examples(listing.examples, listing.task, fractions, seed, listing.modality)  # whether that can be done
     for note in listing.notes:
@@ -150,7 +155,11 @@ def decode_data(found: FoundData, options: DataOptions, seed: int) -> PreparedDa
     near = without_crowds(near_duplicates(thumbnails, digests), len(digests))
     copies = link(len(digests), near, digests).tolist()
     splits = split_examples(decoded.examples, listing.task, fractions, seed, listing.modality, copies)
-    counts = ", ".join(f"{name} {len(indices):,}" for name, indices in splits.items())
+    used = splits
+    if shots := options.shots:
+        drawn = draw_per_class(splits["train"], decoded.examples, listing.classes, lambda _: shots, seed)
+        used = splits | {"train": drawn}
+    counts = ", ".join(f"{name} {len(indices):,}" for name, indices in used.items())
     kind = "regression" if listing.task == "regression" else f"{len(listing.classes)} classes"
     log.info("Data: %s, %s %s, %s (%s).", listing.name, f"{len(decoded.examples):,}", modality.plural, kind, counts)
     if listing.classes:
@@ -177,7 +186,7 @@ def decode_data(found: FoundData, options: DataOptions, seed: int) -> PreparedDa
         modality,
         decoded.inputs,
         decoded.examples,
-        splits,
+        used,
         decoded.unreadable,
         digests,
         listing.name,

@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -62,6 +62,21 @@ def split_examples(
     _check(counts, list(parts), task, modality, bool(groups.max() < len(pool) - 1))
     splits |= {split: pool[choice[together] == index] for index, split in enumerate(parts)}
     return {split: splits[split] for split in get_args(Split) if split in splits}
+
+
+def draw_per_class(
+    rows: np.ndarray, examples: Sequence[Example], classes: Sequence[str], count: Callable[[int], int], seed: int
+) -> np.ndarray:
+    """Draw some of the examples at indices `(n,)`, of each class as many as `count` says for those that it has.
+
+    What a smaller count draws with one seed is part of what a larger one draws. The indices `(m,)` are ascending.
+    """
+    labels = np.array([examples[row].label for row in rows.tolist()])
+    chosen = []
+    for index, name in enumerate(classes):
+        of_class = np.random.default_rng([seed, index]).permutation(rows[labels == name])
+        chosen.append(of_class[: count(len(of_class))])
+    return np.sort(np.concatenate(chosen))
 
 
 def _label_sets(labels: list[Label], task: Task) -> list[tuple[str, ...]]:

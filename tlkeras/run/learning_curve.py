@@ -19,6 +19,7 @@ from tlkeras.config.train import AugmentOptions
 from tlkeras.data.loading import available_cores
 from tlkeras.data.prepare import PreparedData
 from tlkeras.data.sources import short_name
+from tlkeras.data.splits import draw_per_class
 from tlkeras.run.artifacts import versions, write_json, write_table, write_yaml
 from tlkeras.run.folder import CHECKPOINTS
 from tlkeras.run.job import Job, run_job
@@ -134,12 +135,7 @@ def subsample(data: PreparedData, percent: int, seed: int) -> np.ndarray:
     """
     names = ("train", "validation") if "test" in data.splits else ("train",)
     rows = np.sort(np.concatenate([data.splits[name] for name in names]))
-    labels = np.array([data.examples[row].label for row in rows])
-    chosen = []
-    for index, name in enumerate(data.classes):
-        of_class = np.random.default_rng([seed, index]).permutation(rows[labels == name])
-        chosen.append(of_class[: max(1, round(percent / 100 * len(of_class)))])
-    return np.sort(np.concatenate(chosen))
+    return draw_per_class(rows, data.examples, data.classes, lambda count: max(1, round(percent / 100 * count)), seed)
 
 
 def train_variant(

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tlkeras.config.extensions import Extensions
 from tlkeras.data.pipeline import steps_per_epoch
+from tlkeras.features.extract import Features
 from tlkeras.models.introspect import get_task
 from tlkeras.training.callbacks import EpochProgress, TerminateOnNaN
 from tlkeras.training.checkpoint import training_state
@@ -39,7 +40,7 @@ class PhaseInputs:
     examples: int  # of the training split
     batch_size: int
     unit: str  # of the throughput, such as "img/s"
-    cached: bool = False  # whether these are features that were computed once
+    features: Features | None = None  # what the inputs are, if they were computed once
 
     @property
     def steps(self) -> int:

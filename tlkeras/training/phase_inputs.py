@@ -49,7 +49,7 @@ def prepare_phases(
                     if part:
                         phases[phase] = cached_inputs(whole, part, [split.only(tensors) for split in features], order)
                 break
-    if not phases["frozen"].cached:  # else all features were checked
+    if not phases["frozen"].features:  # else all features were checked
         check_finite([whole.part.predict_on_batch(train.first(1)[0])], train)
     return phases
 
@@ -61,7 +61,7 @@ def cached_inputs(
     train, validation = features
     training = partial(train.training_batches, **order)
     evaluation = validation.evaluation_batches(whole.batch_size)
-    return replace(whole, part=part, training=training, validation=evaluation, cached=True)
+    return replace(whole, part=part, training=training, validation=evaluation, features=train)
 
 
 def split_index(model: keras.Model, options: TrainingOptions) -> int:

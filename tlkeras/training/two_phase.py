@@ -20,6 +20,7 @@ from tlkeras.training.callbacks import HistoryLogger, Logs, RestoreBestWeights
 from tlkeras.training.checkpoint import Checkpoint, Checkpoints, assign_all, to_numpy
 from tlkeras.training.extensions import resolve_extensions
 from tlkeras.training.given_data import fit_to_model
+from tlkeras.training.linear_probe import fit_probe, wants_probe
 from tlkeras.training.optimizers import make_optimizer, make_schedule
 from tlkeras.training.phase import TITLES, Phase, PhaseInputs, compile_part, fit
 from tlkeras.training.phase_inputs import prepare_phases
@@ -38,7 +39,7 @@ class TrainingResult:
             validation.
         seconds: of the pass that computes features, and of each phase, by its name.
         kept: the phase whose model was kept.
-        epoch: number of the epoch whose weights were kept, counted over both phases from 1.
+        epoch: number of the epoch whose weights were kept, counted over both phases from 1; a linear probe is epoch 0.
         monitor: the validation metric that chose it, "val_loss" or "val_accuracy"; `value` is what it was then.
         best: the score of that epoch, empty before the first; see `tlkeras.training.callbacks.score`.
     """
@@ -126,12 +127,16 @@ def train_two_phases(
     start = time.perf_counter()
     inputs = prepare_phases(model, train, validation, options, given.augment)
     result.seconds["features"] = result.seconds.get("features", 0.0) + time.perf_counter() - start
+    probe = wants_probe(model, inputs["frozen"], options, given)
     for phase in plan_phases(model, options):
         count = set_trainable(model, phase.unfreeze)
         if saved and phase.name == "frozen" and saved.state["phase"] == "finetune":
             continue  # it was done before the stop; the checkpoint holds its result
         state = "backbone frozen" if phase.name == "frozen" else f"{phase.unfreeze} unfrozen"
         log.info("%s, %s: %s.", TITLES[phase.name], state, count)
+        if phase.name == "frozen" and probe:
+            fit_probe(model, inputs["frozen"], options, given, result)
+            continue
         resumed = saved if saved and saved.state["phase"] == phase.name else None
         train_phase(model, phase, inputs, options, result, checkpoints, resumed, given)
     set_trainable(model, "none")
@@ -155,7 +160,10 @@ def train_phase(
 ) -> None:  # fmt: skip
     """Train one phase, or resume it where a checkpoint was saved; keep its best epoch if it beats the result so far."""
     frozen, before = FrozenWeights(model), to_numpy(model.trainable_weights)
-    fingerprint = {"frozen": frozen.digest(), "cached": {name: of_phase.cached for name, of_phase in inputs.items()}}
+    fingerprint = {
+        "frozen": frozen.digest(),
+        "cached": {name: bool(of_phase.features) for name, of_phase in inputs.items()},
+    }
     ran = inputs[phase.name]
     steps = ran.steps * (phase.last_epoch - phase.first_epoch)
     schedule = make_schedule(phase.learning_rate, steps, options.warmup, constant=options.schedule == "constant")

@@ -23,7 +23,7 @@ from tlkeras.training.checkpoint import Checkpoints
 from tlkeras.training.two_phase import train_two_phases
 
 KINDS = ("keras2", "keras3", "signature", "by_hand", "by_hand_plain")
-PLAIN = {"flip": "none", "min_crop_area": 1.0, "color_jitter": 0.0, "batch_size": 10}
+PLAIN = {"flip": "none", "min_crop_area": 1.0, "color_jitter": 0.0, "batch_size": 10, "linear_probe": "never"}
 
 
 @pytest.fixture(params=KINDS)
@@ -265,7 +265,9 @@ def test_resumed_training_gives_the_same_weights(module, colored, tmp_path):
     def train(checkpoints: Checkpoints) -> list[np.ndarray]:
         keras.utils.set_random_seed(0)
         model = build_hub_classifier(str(module("keras2")), 3, image_size=16)
-        options = TrainingOptions(batch_size=10, frozen_epochs=2, finetune_epochs=2, head_learning_rate=0.05)
+        options = TrainingOptions(
+            batch_size=10, frozen_epochs=2, finetune_epochs=2, head_learning_rate=0.05, linear_probe="never"
+        )
         train_two_phases(model, colored(30), colored(15, seed=1), options, checkpoints)
         return [np.array(weight) for weight in model.weights]
 

@@ -222,7 +222,12 @@ def test_two_phases(made, kind):
     train_two_phases(model, data, examples(kind, seed=1), options)
     assert all(map(np.array_equal, before, weights(model)))
     options = TrainingOptions(
-        frozen_epochs=2, finetune_epochs=8, batch_size=8, head_learning_rate=0.05, finetune_learning_rate=0.02
+        frozen_epochs=2,
+        finetune_epochs=8,
+        batch_size=8,
+        head_learning_rate=0.05,
+        finetune_learning_rate=0.02,
+        linear_probe="never",
     )
     result = train_two_phases(model, data, examples(kind, seed=1), options)
     assert [row["phase"] for row in result.history] == ["frozen"] * 2 + ["finetune"] * 8
@@ -258,7 +263,7 @@ def test_audio_that_is_shorter_than_a_frame(made, tmp_path, monkeypatch, kind, v
 @pytest.mark.slow
 def test_training_on_text_is_resumed_bit_for_bit(made, tmp_path):
     """From the checkpoints as they are after the first epoch of each phase."""
-    options = TrainingOptions(frozen_epochs=2, finetune_epochs=2, batch_size=8)
+    options = TrainingOptions(frozen_epochs=2, finetune_epochs=2, batch_size=8, linear_probe="never")
 
     def run(checkpoints: Checkpoints) -> tuple[list, list[np.ndarray]]:
         keras.utils.set_random_seed(0)

@@ -118,7 +118,7 @@ def test_vectors_are_those_of_kerashub(kind, preset):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [bert, distilbert])
 def test_same_weights_as_without_the_cache(kind, preset):
-    options = {"frozen_epochs": 2, "finetune_epochs": 2, "batch_size": 8, "optimizer": "sgd"}
+    options = {"frozen_epochs": 2, "finetune_epochs": 2, "batch_size": 8, "optimizer": "sgd", "linear_probe": "never"}
     options["finetune_learning_rate"] = 0.05
     results = []
     for views in (0, 1):
@@ -138,7 +138,9 @@ def test_same_weights_as_without_the_cache(kind, preset):
 @pytest.mark.slow
 @pytest.mark.parametrize("last", [1, 3])
 def test_resumed_training_gives_the_same_weights(preset, tmp_path, monkeypatch, last):
-    options = TrainingOptions(frozen_epochs=2, finetune_epochs=2, batch_size=8, finetune_learning_rate=0.05)
+    options = TrainingOptions(
+        frozen_epochs=2, finetune_epochs=2, batch_size=8, finetune_learning_rate=0.05, linear_probe="never"
+    )
     model, other, stopped = (model_of(preset(), dropout=0.3) for _ in range(3))
     result = train_two_phases(model, *data(), options)
     write = Checkpoints.write
