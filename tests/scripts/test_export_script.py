@@ -156,6 +156,16 @@ def test_a_resize_that_is_not_that_of_training_is_found(call, trained, tmp_path,
     assert list(tmp_path.iterdir()) == []
 
 
+def test_files_that_are_decoded_otherwise_are_found(call, trained, tmp_path, monkeypatch):
+    from tlkeras.export import encoded
+
+    decode = encoded.decode
+    monkeypatch.setattr(encoded, "decode", lambda content, gray_range: 255.0 - decode(content, gray_range))
+    answer = call("export.py", trained.path, "--format", "saved-model", "--output", "artifact")
+    assert answer.code == 2 and "differs too much from the trained model" in answer.err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_is_replaced_only_where_that_is_asked_for(call, exported, trained, tmp_path):
     shutil.copytree(exported("--format", "litert"), tmp_path / "there")
     (tmp_path / "mine").mkdir()
@@ -193,6 +203,12 @@ def test_a_missing_package_is_a_sentence(call, exported, trained, colors, monkey
     sentence = f"The format {name} needs {package}, which is not installed. Run: {install}"
     assert sentence in call("export.py", trained.path, "--format", name, "--output", "new").err
     assert (sentence in call("predict.py", artifact, colors / "red" / "1.png").err) == predicts
+
+
+def test_a_path_beside_the_exported_models_names_them(call, exported, colors):
+    folder = exported("--format", "litert").parent
+    for path in (folder, folder / "litert"):
+        assert f"{folder} holds exported models: artifact. Give one" in call("predict.py", path, colors / "red").err
 
 
 def test_what_needs_the_trained_model_refuses_an_artifact(call, exported, colors):

@@ -48,7 +48,8 @@ def test_requests_of_many_clients_share_calls_of_the_model(start):
 
 def test_labels_health_and_what_there_is_not(start):
     client = start()
-    assert client.get("/labels").json() == {"name": "colors", "task": "single_label", "labels": CLASSES}
+    about = {"name": "colors", "task": "single_label", "labels": CLASSES, "maps": False}
+    assert client.get("/labels").json() == about
     assert client.get("/health").json() == {"status": "ok"}
     assert [client.get(path).status for path in ("/docs", "/redoc", "/nothing", "/../../etc/passwd")] == [404] * 4
     assert client.get("/predict").status == 405

@@ -33,6 +33,7 @@ addEventListener("load", async () => {
   const style = getComputedStyle(document.body);
   const found = {title: document.title, about: document.getElementById("about").textContent,
     overflow: document.documentElement.scrollWidth - innerWidth, ink: style.color, paper: style.backgroundColor,
+    offered: document.getElementById("maps").checkVisibility(),
     focus: (document.getElementById("files").focus(), document.activeElement.id), cards: {}};
   for (const card of cards()) found.cards[card.querySelector("h2").textContent] = {
     images: [...card.querySelectorAll("img")].map(image => image.naturalWidth),
@@ -70,6 +71,7 @@ def page(tmp_path, monkeypatch):
 @pytest.mark.skipif(BROWSER is None, reason="there is no Chromium")
 @pytest.mark.parametrize(("width", "dark"), [(400, True), (1280, False)])
 def test_dropped_images_are_shown_with_their_classes(start, page, tmp_path, monkeypatch, width, dark):
+    monkeypatch.setattr("tlkeras.serving.explain.Explainer.has_model", True)
     monkeypatch.setattr("tlkeras.serving.explain.Explainer.png", lambda *_: encoded("blue", (16, 16)))
     found = visit(start(), tmp_path, monkeypatch, width, dark)
     assert (found["title"], found["about"]) == ("colors", "Predicts 3 classes: red, green, blue")
@@ -79,18 +81,16 @@ def test_dropped_images_are_shown_with_their_classes(start, page, tmp_path, monk
     assert gray["images"] == [60, 16] and gray["notes"] == ["Unsure: let a person look at it"]
     assert scan["images"] == [16] and scan["labels"][0] == "blue"  # Chromium shows no TIFF, the map is a PNG
     assert text["notes"] == ["This file cannot be read: not a valid JPEG, PNG, WebP, GIF, BMP or TIFF image"]
-    assert found["overflow"] <= 0 and found["focus"] == "files"
+    assert found["overflow"] <= 0 and found["focus"] == "files" and found["offered"]
     ink, paper = (sum(map(int, re.findall(r"\d+", found[part])[:3])) for part in ("ink", "paper"))
     assert (ink > 600 and paper < 150) if dark else (ink < 150 and paper > 600)
 
 
 @pytest.mark.skipif(BROWSER is None, reason="there is no Chromium")
-def test_where_there_are_no_maps_the_page_says_why(start, page, tmp_path, monkeypatch):
+def test_where_there_are_no_maps_the_page_offers_none(start, page, tmp_path, monkeypatch):
     found = visit(start(), tmp_path, monkeypatch, 1280, False)
     assert found["cards"]["red.png"]["images"] == [20]
-    assert found["cards"]["red.png"]["notes"] == [
-        "colors is an exported artifact, which only predicts. Serve the run's folder for maps."
-    ]
+    assert not found["cards"]["red.png"]["notes"] and not found["offered"]
 
 
 def test_the_page_loads_nothing_from_elsewhere(start):

@@ -1,5 +1,6 @@
 """Run an artifact in a process of its own, where nothing of its making is in memory; see `measure`."""
 
+import io
 import statistics
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tlkeras.errors import UserError
-from tlkeras.export.artifact import Session, open_session
+from tlkeras.export.artifact import Session, load_artifact, open_session
 
 BATCH_SIZES = (1, 32)
 SECONDS, CALLS = 1.5, 30  # of each measurement of time: at most so many of either, after two calls that warm up
@@ -49,11 +50,32 @@ def run_all(folder: Path, given: Path, found: Path) -> None:
     session = open_session(folder)
     with np.load(given, allow_pickle=True) as content:
         inputs = content["inputs"]
-        raw = {name: session(content[name][None])[0][0] for name in content if name.startswith("raw_")}
+        images = {name: content[name] for name in content if name.startswith("raw_")}
+    if images and load_artifact(folder).format == "saved-model":  # which takes them as files, too
+        raw = predict_files(folder, images)
+    else:
+        raw = {name: session(image[None])[0][0] for name, image in images.items()}
     starts = range(0, len(inputs), BATCH_SIZES[-1])
     outputs = np.concatenate([session(inputs[start : start + BATCH_SIZES[-1]])[0] for start in starts])
     times = [median_milliseconds(session, np.resize(inputs, (size, *inputs.shape[1:]))) for size in BATCH_SIZES]
     np.savez(found, outputs=outputs, milliseconds=np.array(times), **raw)
+
+
+def predict_files(folder: Path, images: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return what a SavedModel gives for images as PNG files."""
+    import tensorflow as tf
+    from PIL import Image
+
+    from tlkeras.export.saved_model import VERSION
+
+    loaded = tf.saved_model.load(str(folder / VERSION))
+    found = {}
+    for name, image in images.items():
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "PNG")
+        outputs = loaded.signatures["encoded"](image_bytes=tf.constant([file.getvalue()]))
+        found[name] = next(outputs[key].numpy()[0] for key in ("probabilities", "values") if key in outputs)
+    return found
 
 
 def median_milliseconds(session: Session, inputs: np.ndarray) -> float:

@@ -45,7 +45,7 @@ def load_run(path: str | Path) -> Run:
         raise UserError(f"The run is {path!r}. Give the path of a folder that scripts/train.py wrote.")
     folder = Path(path).expanduser()
     if not folder.is_dir():
-        raise UserError(f"There is no run folder {folder}. Give a folder that scripts/train.py wrote.")
+        raise UserError(f"There is no run folder {folder}. {what_to_give(folder)}")
     artifact = None
     # [part: export]
     from tlkeras.export.artifact import is_artifact, load_artifact
@@ -63,13 +63,22 @@ def load_run(path: str | Path) -> Run:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, yaml.YAMLError):
         raise UserError(
             f"{folder} is not a complete run folder: labels.json or config.yaml is missing, or one of its files is "
-            "damaged. "
-            "Give a folder that scripts/train.py wrote."
+            f"damaged. {what_to_give(folder)}"
         ) from None
     if artifact is None:
         check_model_file(folder / "model.keras")
         custom_layers(folder / "model.keras")
     return run
+
+
+def what_to_give(folder: Path) -> str:
+    """Return what is given instead of a folder that is no run."""
+    # [part: export]
+    near = folder if folder.is_dir() else folder.parent
+    if exported := sorted(file.parent.name for file in near.glob("*/artifact.json")):
+        return f"{near} holds exported models: {', '.join(exported)}. Give one of these, or a run."
+    # [/part]
+    return "Give a folder that scripts/train.py wrote."
 
 
 def load_trained_run(path: str | Path) -> Run:

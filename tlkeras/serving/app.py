@@ -50,6 +50,7 @@ class Labels(BaseModel):
     name: str
     task: str
     labels: list[str]
+    maps: bool  # whether /explain answers
 
 
 def form_of(field: str, several: bool) -> dict[str, Any]:
@@ -112,7 +113,7 @@ def add_information(app: FastAPI, service: Service) -> None:
     @app.get("/labels")
     async def labels() -> Labels:
         """Return what the model predicts."""
-        return Labels(name=run.path.name, task=run.task, labels=run.classes)
+        return Labels(name=run.path.name, task=run.task, labels=run.classes, maps=service.has_maps)
 
     @app.get("/health")
     async def health() -> dict[str, str]:

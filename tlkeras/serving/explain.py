@@ -19,15 +19,20 @@ class Explainer:
     """Explains a run's model, which is loaded for the first map; for one thread."""
 
     def __init__(self, run: Run) -> None:
-        self._run = run
+        self._run, self._path = run, run.path / "model.keras"
         self._loaded: tuple[keras.Model, Callable[[np.ndarray, np.ndarray], np.ndarray]] | None = None
+
+    @property
+    def has_model(self) -> bool:
+        """Return whether there is a model that can be explained: an artifact has none."""
+        return self._path.is_file()
 
     def png(self, image: np.ndarray, index: int | None) -> bytes:
         """Return a decoded image under the map of a class, or of the most likely one; refuse where there is no map.
 
         The image does not go through the batcher, so it counts once in the log, where it was predicted.
         """
-        if not (path := self._run.path / "model.keras").is_file():
+        if not self.has_model:
             raise UserError(
                 f"{self._run.path.name} is an exported artifact, which only predicts. Serve the run's folder for maps."
             )
@@ -36,7 +41,7 @@ class Explainer:
 
         images = image[None]
         if self._loaded is None:
-            model = load_model(path)
+            model = load_model(self._path)
             check_arguments(model, images, np.array([index or 0]), "grad-cam")
             self._loaded = model, make_class_maps(model, "grad-cam")
         model, maps = self._loaded

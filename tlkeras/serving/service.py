@@ -27,6 +27,7 @@ class Service:
     def __init__(self, run: Run, batcher: Batcher, metrics: Metrics, options: ServeOptions) -> None:
         self.run, self.metrics, self.options = run, metrics, options
         self._batcher, self._explainer = batcher, Explainer(run)
+        self.has_maps = self._explainer.has_model
         self._decoders = ThreadPoolExecutor(os.cpu_count(), "decoder")
         self._explaining = ThreadPoolExecutor(1, "explainer")
         self._slots = asyncio.Semaphore(options.max_requests)
