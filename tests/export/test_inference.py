@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tlkeras.export.inference import InferenceModel, center_crop_resize, freeze, in_float32
+from tlkeras.export.inference import InferenceModel, freeze, in_float32, resize_to_square
 from tlkeras.models.builders import build_classifier
 
 NAMES = ["probabilities", "features"]
@@ -23,7 +23,7 @@ def model(tiny, noise):
 def test_two_matrix_products_are_the_resize_of_keras(noise, size):
     resize = keras.layers.Resizing(16, 16, crop_to_aspect_ratio=True, antialias=True, dtype="float32")
     images = noise(2, *size)
-    np.testing.assert_allclose(center_crop_resize(images, 16), resize(images.astype("float32")), atol=2e-3)
+    np.testing.assert_allclose(resize_to_square(images, 16), resize(images.astype("float32")), atol=2e-3)
 
 
 def test_images_of_any_size_get_the_outputs_of_the_trained_model(model, noise):

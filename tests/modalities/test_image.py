@@ -16,7 +16,7 @@ from tlkeras.config.train import DataOptions
 from tlkeras.data.prepare import find_data
 from tlkeras.errors import UserError
 from tlkeras.modalities.base import DecodeError
-from tlkeras.modalities.image import ImageModality, center_crop_resize, decode, find_gray_range, glance, read_rgb
+from tlkeras.modalities.image import ImageModality, decode, find_gray_range, glance, read_rgb, resize_to_square
 
 COLOR = (200, 60, 20)
 TOLERANCE = 4  # gray levels that JPEG and WebP may lose on flat color
@@ -311,7 +311,7 @@ def test_crop_agrees_with_the_resizing_layer(width, height, size):
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
     layer = keras.layers.Resizing(size, size, crop_to_aspect_ratio=True, antialias=True)
     expected = np.asarray(layer(np.asarray(image)[None].astype("float32")))[0]
-    difference = np.abs(center_crop_resize(image, size) - expected)
+    difference = np.abs(resize_to_square(image, size) - expected)
     assert difference.mean() < 0.5
     assert difference.max() < 2
 
@@ -319,7 +319,7 @@ def test_crop_agrees_with_the_resizing_layer(width, height, size):
 def test_crop_takes_the_center():
     image = Image.new("RGB", (30, 10), "red")
     image.paste((0, 0, 255), (10, 0, 20, 10))
-    pixels = center_crop_resize(image, 5)
+    pixels = resize_to_square(image, 5)
     assert pixels.shape == (5, 5, 3)
     assert pixels.dtype == np.uint8
     assert (pixels == (0, 0, 255)).all()
@@ -331,7 +331,7 @@ def test_reduced_jpegs_agree_with_the_full_decode(size, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     content = encode(photo(*size), "JPEG", quality=95, exif=exif)
-    full = center_crop_resize(read_rgb(content), 64)
+    full = resize_to_square(read_rgb(content), 64)
     difference = np.abs(decode(content, 64).astype(int) - full)
     assert difference.mean() < 1
 
