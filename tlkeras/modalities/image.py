@@ -66,7 +66,7 @@ class ImageModality(Modality):
     def thumbnails(self, inputs: Any, side: int) -> np.ndarray:
         def thumbnail(row: int) -> np.ndarray:
             image = Image.fromarray(inputs[row])
-            return gray_thumbnail(image.crop(image.getbbox()) if self.resize == "pad" else image, side)  # without bars
+            return gray_thumbnail(without_bars(image) if self.resize == "pad" else image, side)
 
         with ThreadPool() as pool:
             grays = pool.imap(thumbnail, range(len(inputs)), 64)
@@ -250,6 +250,13 @@ def resize_to_square(image: Image.Image, size: int, resize: Resize = "crop") -> 
     # Cropping first: resize(box=...) would blend in pixels from outside the square. Outside the image it is black.
     cropped = image.crop((left, top, left + width, top + height))
     return np.asarray(cropped.resize((size, size), Image.Resampling.BILINEAR))
+
+
+def without_bars(image: Image.Image) -> Image.Image:
+    """Cut off black bars, in which all images look alike, and the line of pixels in which they and the image blend."""
+    left, top, right, bottom = image.getbbox() or (0, 0, *image.size)
+    x, y = left > 0 and right - left > 2, top > 0 and bottom - top > 2
+    return image.crop((left + x, top + y, right - x, bottom - y))
 
 
 def gray_thumbnail(image: Image.Image, side: int) -> np.ndarray:
