@@ -47,7 +47,7 @@ def runs(ends, run_script, once):
         def train(folder):
             words = ("--weights", "bundled", "--backbone", "MobileNetV2-0.35", "--image-size", 32, "--flip", "none",
                      "--frozen-epochs", 10, "--finetune-epochs", 1, "--views", 1, "--unfreeze", "block_16")  # fmt: skip
-            answer = run_script("train.py", ends, *words, "--resize", way, "--run-dir", "run", cwd=folder)
+            answer = run_script("train.py", "--data", ends, *words, "--resize", way, "--run-dir", "run", cwd=folder)
             assert answer.code == 0, answer.err
             (folder / "said.txt").write_text(answer.out + answer.err)
 
@@ -106,7 +106,7 @@ def test_auto_takes_what_tells_the_classes_apart(runs, ends):
 
 def test_auto_keeps_crop_where_nothing_is_surely_better(colors, call, tmp_path, tiny_options):
     words = ("--weights", "bundled", "--backbone", "MobileNetV2-0.35", *tiny_options[4:])
-    answer = call("train.py", colors, *words, "--resize", "auto", "--run-dir", "run")
+    answer = call("train.py", "--data", colors, *words, "--resize", "auto", "--run-dir", "run")
     assert answer.code == 0, answer.err
     assert "Resize: crop. " in answer.out
     assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["resize"] == "crop"

@@ -142,7 +142,7 @@ def test_images_that_became_squares_in_another_way_are_refused(tiny, noise):
     assert resize_mode(build_classifier(tiny, padded, weights="none", resize="squash")) == "squash"
     with pytest.raises(UserError, match="resize was auto; it must be one of crop, pad, squash"):
         build_classifier(tiny, padded, resize="auto")
-    with pytest.raises(UserError, match=r"resize was auto, which only tlkeras\.train decides"):
+    with pytest.raises(UserError, match=r"resize was auto, which only a training run decides"):
         tlkeras.prepare_data(images, tiny, 16, resize="auto")
 
 

@@ -93,7 +93,7 @@ def prepare_data(
     chosen.check_data()
     # [part: choose]
     if chosen.resize == "auto":
-        raise UserError("resize was auto, which only tlkeras.train decides, by features; give crop, pad or squash.")
+        raise UserError("resize was auto, which only a training run decides; give crop, pad or squash.")
     # [/part]
     return decode_data(find_data(chosen, get_backbone_spec(backbone), image_size, seed, data), chosen, seed)
 
