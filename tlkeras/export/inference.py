@@ -85,7 +85,7 @@ def freeze(function: Callable[[tf.Tensor], Outputs], spec: tf.TensorSpec) -> Any
 def resize_to_square(images: tf.Tensor, size: int, resize: Resize = "crop") -> tf.Tensor:
     """Resize images `(B, H, W, 3)` to float32 `(B, size, size, 3)`.
 
-    Equal to the layer that `tlkeras.models.backbone` makes but for rounding. No shape depends on a value, so that
+    Equal to the layer that `tlkeras.models.backbone` makes but for rounding. No shape depends on a value, so
     LiteRT knows all shapes before it runs and can use its fast kernels.
     """
     down, across = (tf.ones_like(line, "float32") for line in (images[0, :, 0, 0], images[0, 0, :, 0]))
