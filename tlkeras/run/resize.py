@@ -28,6 +28,8 @@ def choose_resize(config: TrainConfig, spec: BackboneSpec, data: PreparedData) -
     cross-validated. The test split has no part in it.
     """
     load_tensorflow(config.seed)
+    import keras
+
     from tlkeras.selection.extractor import Extractor
     from tlkeras.selection.halving import MOST, Candidate, measure
     from tlkeras.selection.scores import best_probabilities, stratified_order
@@ -43,6 +45,7 @@ def choose_resize(config: TrainConfig, spec: BackboneSpec, data: PreparedData) -
     with quiet("Comparing crop, pad and squash"):
         for one in found:
             measure(one, order, labels[order], groups[order])
+    keras.backend.clear_session()  # so that the run is the one that it would be without this
     crop, best = found[0], min(found[1:], key=lambda one: one.rank)
     outputs = [one.probabilities for one in (best, crop) if one.probabilities is not None]
     sure = best_probabilities(outputs, labels[order])[0]
