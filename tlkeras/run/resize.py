@@ -25,7 +25,7 @@ def choose_resize(config: TrainConfig, spec: BackboneSpec, data: PreparedData) -
     """Return the data, which were decoded by "crop", as they tell the classes apart best; say so in a line.
 
     For each way one pass computes features of training and validation examples, on which a logistic regression is
-    cross-validated. The test split has no part in it.
+    cross-validated. The test split has no part in it, so the splits stay what they were.
     """
     load_tensorflow(config.seed)
     import keras
