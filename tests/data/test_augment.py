@@ -101,6 +101,16 @@ def test_rotation_goes_up_to_its_angle_either_way():
         assert np.abs(turned.astype(int) - np.rot90(image, turns)).max() <= 1
 
 
+def test_a_view_of_a_padded_image_shows_the_image_between_dark_bars():
+    """With all changes on: the image stays in sight, and the bars stay flat and darker than it."""
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[22:42] = (150, 170, 190)
+    views, _ = changed(np.stack([image] * 50), flip="both", rotation=10, min_crop_area=0.7, color_jitter=0.3)
+    middle = views[:, 24:40, 24:40].mean((1, 2, 3))
+    assert middle.min() > 60
+    assert (views[:, :4, 28:36].max((1, 2, 3)) < 0.5 * middle).all()
+
+
 def test_brightness_stays_within_its_factor():
     images, _ = changed(plain(*[100] * COUNT), color_jitter=0.2)
     assert np.ptp(images, axis=(1, 2, 3)).max() <= 1  # contrast and saturation do nothing to an even gray

@@ -149,3 +149,21 @@ def test_an_overlay_colors_only_what_matters():
     assert images_with_maps.dtype == np.uint8 and images_with_maps.shape == images.shape
     assert (images_with_maps[0, 1:] == 90).all()
     assert images_with_maps[0, 0, 0, 0] > images_with_maps[0, 0, 0, 2]  # red
+
+
+@pytest.mark.parametrize(("way", "seen"), [("crop", slice(32, 64)), ("pad", slice(96)), ("squash", slice(96))])
+@pytest.mark.parametrize("turned", [False, True])
+def test_maps_of_elongated_images_lie_where_the_model_looks(way, seen, turned):
+    """The backbone is the image, so the map of what is bright is the image itself, wherever the bright spot is."""
+    inputs = keras.Input((SIZE, SIZE, 3))
+    bright = build_classifier(keras.Model(inputs, keras.layers.ReLU()(inputs), name="itself"), 2, resize=way)
+    bright.get_layer("output").kernel.assign(np.eye(3, 2))
+    images = np.zeros((1, 32, 96, 3), np.uint8)
+    images[:, 12:20, 4:20] = images[:, 12:20, 40:56] = 255
+    expected = np.zeros((1, 32, 96))
+    expected[:, :, seen] = images[:, :, seen, 0] / 255
+    if turned:
+        images, expected = images.swapaxes(1, 2), expected.swapaxes(1, 2)
+    (found,) = class_maps(bright, images, [0])
+    assert found.max() == 1 and np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.8
+    assert found[expected[0] == 0].mean() < 0.1 and found[expected[0] == 1].mean() > 0.6

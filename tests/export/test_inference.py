@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tlkeras.export.inference import InferenceModel, center_crop_resize, freeze, in_float32
+from tlkeras.export.inference import InferenceModel, freeze, in_float32, resize_to_square
+from tlkeras.models.backbone import resized_input
 from tlkeras.models.builders import build_classifier
 
 NAMES = ["probabilities", "features"]
@@ -13,20 +14,29 @@ NAMES = ["probabilities", "features"]
 
 @pytest.fixture
 def model(tiny, noise):
-    model = build_classifier(tiny, 3, weights="none", image_size=16, dropout=0.5)
+    return with_random_output(build_classifier(tiny, 3, weights="none", image_size=16, dropout=0.5))
+
+
+def with_random_output(model):
     output = model.get_layer("output")
     output.set_weights([np.random.default_rng(0).normal(size=weight.shape) for weight in output.get_weights()])
     return model
 
 
+WAYS = ["crop", "pad", "squash"]
+
+
 @pytest.mark.parametrize("size", [(16, 16), (40, 23), (23, 40), (9, 50), (1, 1), (17, 16), (130, 97), (200, 201)])
-def test_two_matrix_products_are_the_resize_of_keras(noise, size):
-    resize = keras.layers.Resizing(16, 16, crop_to_aspect_ratio=True, antialias=True, dtype="float32")
-    images = noise(2, *size)
-    np.testing.assert_allclose(center_crop_resize(images, 16), resize(images.astype("float32")), atol=2e-3)
+@pytest.mark.parametrize("way", WAYS)
+def test_two_matrix_products_are_the_resize_of_keras(noise, size, way):
+    resize, images = keras.Model(*resized_input(16, way)), noise(2, *size)
+    expected = resize(images.astype("float32"), training=False)
+    np.testing.assert_allclose(resize_to_square(images, 16, way), expected, atol=2e-3)
 
 
-def test_images_of_any_size_get_the_outputs_of_the_trained_model(model, noise):
+@pytest.mark.parametrize("way", WAYS)
+def test_images_of_any_size_get_the_outputs_of_the_trained_model(way, tiny, noise):
+    model = with_random_output(build_classifier(tiny, 3, weights="none", image_size=16, dropout=0.5, resize=way))
     inference = InferenceModel(model, (16, 16, 3), "uint8", NAMES)
     call = freeze(inference, inference.raw)
     for size in ((16, 16), (40, 23), (64, 80)):

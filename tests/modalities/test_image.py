@@ -10,15 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from tlkeras.backbones.registry import get_backbone_spec
 from tlkeras.config.train import DataOptions
 from tlkeras.data.prepare import find_data
 from tlkeras.errors import UserError
 from tlkeras.modalities.base import DecodeError
-from tlkeras.modalities.image import ImageModality, center_crop_resize, decode, find_gray_range, glance, read_rgb
+from tlkeras.modalities.image import ImageModality, decode, find_gray_range, glance, read_rgb, resize_to_square
 
 COLOR = (200, 60, 20)
+each_way = pytest.mark.parametrize("way", ["crop", "pad", "squash"])
 TOLERANCE = 4  # gray levels that JPEG and WebP may lose on flat color
 
 
@@ -172,6 +174,23 @@ def test_the_gray_range_can_be_given(tmp_path):
         find_data(DataOptions(data=str(tmp_path), gray_range=[200, 100]), spec, 32, 0)
 
 
+@each_way
+def test_thumbnails_are_of_the_image_alone(way, noise):
+    """Bars beside images would make all of them look alike."""
+    modality, images = ImageModality(64, resize=way), [noise(1, 20, 80)[0], 255 - noise(1, 20, 80)[0]]
+    one, other = modality.thumbnails(np.stack([modality.read(image) for image in images]), 16).reshape(2, -1)
+    assert np.corrcoef(one, other)[0, 1] < -0.9
+    assert modality.thumbnails(np.zeros((1, 64, 64, 3), np.uint8), 16).max() == 0
+
+
+def test_the_way_to_squares_of_a_run():
+    options = ImageModality(32, resize="pad").options()
+    assert options["resize"] == "pad" and ImageModality.from_config(options).resize == "pad"
+    assert ImageModality.from_config({"image_size": 32}).resize == "crop"  # of earlier versions
+    with pytest.raises(TypeError):
+        ImageModality.from_config({"image_size": 32, "resize": "auto"})
+
+
 @pytest.mark.parametrize("damaged", [[1], "ab", [5, 1], [0.5, 1], ["a", "b"]])
 def test_damaged_gray_range_of_a_run(damaged):
     with pytest.raises(TypeError):
@@ -186,7 +205,11 @@ def test_what_the_center_square_drops_is_said(width, said, tmp_path, caplog):
         Image.new("RGB", (width, 16)).save(path)
     with caplog.at_level("INFO", "tlkeras"):
         find_data(DataOptions(data=str(tmp_path)), get_backbone_spec("MobileNetV2-0.35"), 32, 0)
-    assert ("only the center square of an image is used, here 25% of its area" in caplog.text) == said
+        squashed = find_data(
+            DataOptions(data=str(tmp_path), resize="squash"), get_backbone_spec("MobileNetV2-0.35"), 32, 0
+        )
+    assert caplog.text.count("only the center square of an image is used, here 25% of its area") == said
+    assert squashed.modality.resize == "squash"
 
 
 @pytest.mark.parametrize("scale", [1, 255])
@@ -303,37 +326,50 @@ def test_huge_images_are_refused_before_decoding_without_a_warning():
     assert done.stdout.splitlines() == ["10000", *["larger than 150 megapixels"] * 2]
 
 
-@pytest.mark.parametrize(("width", "height"), [(333, 200), (200, 333), (64, 64), (20, 31)])
+@pytest.mark.parametrize(("width", "height"), [(333, 200), (200, 333), (64, 64), (20, 31), (301, 40), (9, 100)])
 @pytest.mark.parametrize("size", [64, 50])
-def test_crop_agrees_with_the_resizing_layer(width, height, size):
-    """The layer inside a served model sees uncropped images; training must have seen the same squares."""
+@each_way
+def test_squares_agree_with_the_resizing_layer(width, height, size, way):
+    """The layer inside a served model sees whole images; training must have seen the same squares."""
     keras = pytest.importorskip("keras")
+    from tlkeras.models.backbone import resized_input
+
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
-    layer = keras.layers.Resizing(size, size, crop_to_aspect_ratio=True, antialias=True)
-    expected = np.asarray(layer(np.asarray(image)[None].astype("float32")))[0]
-    difference = np.abs(center_crop_resize(image, size) - expected)
+    layer = keras.Model(*resized_input(size, way))
+    expected = np.asarray(layer(np.asarray(image)[None].astype("float32"), training=False))[0]
+    difference = np.abs(resize_to_square(image, size, way) - expected)
     assert difference.mean() < 0.5
     assert difference.max() < 2
 
 
-def test_crop_takes_the_center():
+def test_crop_takes_the_center_squash_all_and_pad_puts_black_around():
     image = Image.new("RGB", (30, 10), "red")
     image.paste((0, 0, 255), (10, 0, 20, 10))
-    pixels = center_crop_resize(image, 5)
-    assert pixels.shape == (5, 5, 3)
+    pixels = resize_to_square(image, 6)
+    assert pixels.shape == (6, 6, 3)
     assert pixels.dtype == np.uint8
     assert (pixels == (0, 0, 255)).all()
+    red_and_blue = [[255, 0, 0]] * 2 + [[0, 0, 255]] * 2 + [[255, 0, 0]] * 2
+    nearest = resize_to_square(image, 30, "squash")[2::5, 2::5]
+    assert nearest.tolist() == [red_and_blue] * 6
+    padded = resize_to_square(image, 30, "pad")
+    assert not padded[:10].any() and not padded[20:].any() and padded[12, 2::5].tolist() == red_and_blue
 
 
-@pytest.mark.parametrize("size", [(1203, 805), (805, 1203), (1000, 1000)])
+@pytest.mark.parametrize("size", [(1203, 805), (805, 1203), (1000, 1000), (1999, 301)])
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_reduced_jpegs_agree_with_the_full_decode(size, orientation):
+@each_way
+def test_reduced_jpegs_agree_with_the_full_decode(size, orientation, way, monkeypatch):
     exif = Image.Exif()
     exif[0x0112] = orientation
     content = encode(photo(*size), "JPEG", quality=95, exif=exif)
-    full = center_crop_resize(read_rgb(content), 64)
-    difference = np.abs(decode(content, 64).astype(int) - full)
+    full = resize_to_square(read_rgb(content), 64, way)
+    wanted: list = []
+    draft = JpegImageFile.draft
+    monkeypatch.setattr(JpegImageFile, "draft", lambda image, *given: wanted.append(draft(image, *given)))
+    difference = np.abs(decode(content, 64, resize=way).astype(int) - full)
     assert difference.mean() < 1
+    assert wanted[0] is not None  # it was reduced
 
 
 def test_size_comes_from_the_header():

@@ -147,10 +147,10 @@ def test_a_resize_that_is_not_that_of_training_is_found(call, trained, tmp_path,
 
     from tlkeras.export import inference
 
-    def stretched(images, size):
+    def stretched(images, size, resize):
         return tf.cast(tf.image.resize(images, (size, size), "nearest"), "float32")
 
-    monkeypatch.setattr(inference, "center_crop_resize", stretched)
+    monkeypatch.setattr(inference, "resize_to_square", stretched)
     answer = call("export.py", trained.path, "--format", "saved-model", "--output", "artifact")
     assert answer.code == 2 and "differs too much from the trained model" in answer.err
     assert list(tmp_path.iterdir()) == []

@@ -13,6 +13,7 @@ import tlkeras
 from tlkeras.data.pipeline import SplitData
 from tlkeras.errors import UserError
 from tlkeras.models.builders import build_classifier
+from tlkeras.models.introspect import resize_mode
 from tlkeras.training.given_data import check_split, fit_to_model
 from tlkeras.training.two_phase import train_two_phases
 
@@ -128,6 +129,21 @@ def test_a_model_built_from_the_data_has_their_task_size_and_unit(tiny, noise):
     assert build(numbers, target_mean=7.0).get_layer("units").offset == 7.0
     with pytest.raises(UserError, match="The task was single_label, and the data are for regression"):
         build(numbers, task="single_label")
+
+
+def test_images_that_became_squares_in_another_way_are_refused(tiny, noise):
+    images = (list(noise(12, 10, 30)), np.arange(12) % 3)
+    padded = tlkeras.prepare_data(images, tiny, 16, resize="pad", validation_split=0.3, test_split=0.3)
+    with pytest.raises(UserError, match="training images became squares by pad, and the model does it by crop"):
+        train_two_phases(build(), padded, padded, **SHORT)
+    model = build_classifier(tiny, padded, weights="none")
+    (raw,) = fit_to_model(model, images, images)[:1]  # which are decoded as the model does it
+    assert resize_mode(model) == raw.resize == "pad" and not raw.inputs[:, 0].any() and raw.inputs[:, 8].all()
+    assert resize_mode(build_classifier(tiny, padded, weights="none", resize="squash")) == "squash"
+    with pytest.raises(UserError, match="resize was auto; it must be one of crop, pad, squash"):
+        build_classifier(tiny, padded, resize="auto")
+    with pytest.raises(UserError, match=r"resize was auto, which only a training run decides"):
+        tlkeras.prepare_data(images, tiny, 16, resize="auto")
 
 
 def test_numbers_in_another_unit_than_the_models_are_refused(tiny, noise):

@@ -8,6 +8,7 @@ from tlkeras.errors import UserError, unknown_option
 
 Task = Literal["single_label", "multi_label", "regression"]
 TaskOption = Literal["auto", "single_label", "multi_label", "regression"]
+Resize = Literal["crop", "pad", "squash"]
 
 TYPE_NAMES = {
     int: "a whole number",

@@ -54,5 +54,9 @@ class PretrainConfig(RunOptions, AllLayersOptions, DataOptions):
         check_values(self)
         self.check_run()
         self.check_data()
+        # [part: choose]
+        if self.resize == "auto":
+            raise UserError("--resize was auto, which asks pretrained weights; give crop, pad or squash.")
+        # [/part]
         if self.task == "regression":
             raise UserError("The task was regression; a backbone is pretrained on classes.")

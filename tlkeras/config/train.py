@@ -84,6 +84,22 @@ class DataOptions(MemoryOptions):
         None, "black and white in 16-bit, 32-bit and float gray images, e.g. [0,4095] (default: by a sample of them)",
         modality="image",
     )  # fmt: skip
+    resize: Literal[
+        "crop",
+        "pad",
+        "squash",
+        # [part: choose]
+        "auto",
+        # [/part]
+    ] = option(
+        "crop",
+        "how an image becomes a square: its center is taken, black bars are put beside it, or it is squashed"
+        # [part: choose]
+        "; auto: what tells the classes apart best, crop where that is not sure"
+        # [/part]
+        "",  # so that this stays valid without the parts
+        modality="image",
+    )
     # [part: audio]
     sample_rate: int | None = option(
         None, "samples per second that audio is resampled to (default: 16000)", 1000, 192000, modality="audio"
@@ -299,6 +315,13 @@ class TrainConfig(RunOptions, EvaluationOptions, TrainingOptions, ModelOptions, 
         if self.track != "none" and find_spec(self.track) is None:
             package = {"mlflow": "mlflow-skinny"}.get(self.track, self.track)
             raise UserError(f"--track {self.track} needs a package that is not installed: pip install {package}.")
+        # [/part]
+        # [part: choose]
+        if self.resize == "auto" and (self.weights == "none" or self.task in ("multi_label", "regression")):
+            raise UserError(
+                "--resize was auto, which asks pretrained features how well they tell classes apart: it needs weights, "
+                "and one class per image. Give crop, pad or squash."
+            )
         # [/part]
         self.check_data()
         self.check_task(self.task)

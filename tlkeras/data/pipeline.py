@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from tlkeras.config.fields import Task
+from tlkeras.config.fields import Resize, Task
 from tlkeras.config.train import AugmentOptions
 from tlkeras.data.augment import augment
 from tlkeras.data.example import Example, class_names
@@ -35,6 +35,7 @@ class SplitData:
         modality: what they are.
         task: what the targets are; None where that is not known.
         classes: the names of the targets' columns, where they are known; empty for regression.
+        resize: how images became squares, where that is known.
     """
 
     inputs: np.ndarray | FileArray
@@ -43,6 +44,7 @@ class SplitData:
     modality: type[Modality] = ImageModality
     task: Task | None = None
     classes: Sequence[str] | None = None
+    resize: Resize | None = None
 
     def __repr__(self) -> str:
         inputs, targets = f"{self.inputs.dtype} {self.inputs.shape[1:]}", np.shape(self.targets)
@@ -78,9 +80,9 @@ def split_data(data: PreparedData) -> dict[str, SplitData]:
         >>> len(splits["train"])
     """
     targets = make_targets(data.examples, data.task, data.classes)
-    modality = type(data.modality)
+    modality, resize = type(data.modality), data.modality.options().get("resize")
     return {
-        name: SplitData(data.inputs, rows, targets[rows], modality, data.task, data.classes)
+        name: SplitData(data.inputs, rows, targets[rows], modality, data.task, data.classes, resize)
         for name, rows in data.splits.items()
     }
 

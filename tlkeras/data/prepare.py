@@ -91,6 +91,10 @@ def prepare_data(
     chosen, data = name_data(with_options(given, options, "prepare_data"))
     check_values(chosen)
     chosen.check_data()
+    # [part: choose]
+    if chosen.resize == "auto":
+        raise UserError("resize was auto, which only a training run decides; give crop, pad or squash.")
+    # [/part]
     return decode_data(find_data(chosen, get_backbone_spec(backbone), image_size, seed, data), chosen, seed)
 
 

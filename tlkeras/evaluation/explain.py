@@ -9,7 +9,8 @@ import tensorflow as tf
 from scipy.stats import spearmanr
 
 from tlkeras.errors import UserError
-from tlkeras.models.introspect import decoded_input, get_backbone
+from tlkeras.modalities.image import box_size
+from tlkeras.models.introspect import decoded_input, get_backbone, resize_mode
 from tlkeras.models.keras_private import nested_io
 
 Method = Literal["grad-cam", "grad-cam++", "occlusion"]
@@ -34,7 +35,7 @@ def class_maps(
 
     Args:
         model: an image model from `build_classifier`, or loaded from its file; its weights are not changed.
-        images: uint8 or float RGB `(N, H, W, 3)`, 0–255; outside their center square, which the model sees, maps are 0.
+        images: uint8 or float RGB `(N, H, W, 3)`, 0–255; where the model does not see them, maps are 0.
         classes: index of the class to explain for each image, `(N,)`; 0 for regression.
         method: "grad-cam", "grad-cam++" or "occlusion".
         batch_size: images at a time; occlusion takes the patches of one image at a time.
@@ -61,20 +62,23 @@ def class_maps(
 
 def make_class_maps(model: keras.Model, method: Method) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """Return a function from images and classes to maps, as `class_maps` gives them, for many calls of one model."""
-    decoded = decoded_input(model)
+    decoded, mode = decoded_input(model), resize_mode(model)
     maps_of = occlusion_maps(model) if method == "occlusion" else gradient_maps(model, method)
     resize = keras.Model(model.input, decoded) if decoded is not model.input else None
 
     def full_size(images: np.ndarray, classes: np.ndarray) -> np.ndarray:
-        side = min(images.shape[1:3])
-        top, left = ((length - side) // 2 for length in images.shape[1:3])
+        height, width = images.shape[1:3]
+        across, down = box_size(width, height, mode)
+        top, left = max(0, down - height) // 2, max(0, across - width) // 2  # of the image in what pads it
         batch = tf.cast(images, "float32")
         ready = batch if resize is None else resize(batch, training=False)
         found = maps_of(ready, tf.constant(classes, "int32"))
-        square = np.maximum(tf.image.resize(found[..., None], (side, side))[..., 0], 0)
-        maximum = square.max(axis=(1, 2), keepdims=True)
+        box = np.maximum(tf.image.resize(found[..., None], (down, across))[..., 0], 0)
+        seen = box[:, top : top + height, left : left + width]
+        maximum = seen.max(axis=(1, 2), keepdims=True)
+        top, left = max(0, height - down) // 2, max(0, width - across) // 2  # of what is seen in the image
         maps = np.zeros(images.shape[:3], "float32")
-        maps[:, top : top + side, left : left + side] = square / np.where(maximum > 0, maximum, 1)
+        maps[:, top : top + seen.shape[1], left : left + seen.shape[2]] = seen / np.where(maximum > 0, maximum, 1)
         return maps
 
     return full_size

@@ -12,9 +12,10 @@ import keras
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2  # no public name
 
-from tlkeras.models.introspect import decoded_input, num_features
+from tlkeras.config.fields import Resize
+from tlkeras.models.introspect import decoded_input, num_features, resize_mode
 
-RESIZE = "center_crop_resize"  # begins the names of the operations that do it
+RESIZE = "resize_to_square"  # begins the names of the operations that do it
 MIXED = re.compile(r'"mixed_b?float16"')  # names of policies
 Outputs = dict[str, tf.Tensor]
 
@@ -34,7 +35,7 @@ class InferenceModel(tf.Module):
         super().__init__(name="inference")
         outputs = [trained.output, *([trained.get_layer("pool").output] if num_features(trained) else [])]
         self.model = keras.Model(decoded_input(trained), outputs)
-        self.names = list(names)
+        self.names, self.resize = list(names), resize_mode(trained)
         self.is_image = len(shape) == 3
         name = "images" if self.is_image else "inputs"
         taken = "float32" if self.is_image else "string" if dtype == "object" else dtype
@@ -51,7 +52,7 @@ class InferenceModel(tf.Module):
         if not self.is_image:
             return inputs
         with tf.name_scope(RESIZE):
-            return center_crop_resize(inputs, self.decoded.shape[1])
+            return resize_to_square(inputs, self.decoded.shape[1], self.resize)
 
     def __call__(self, inputs: tf.Tensor) -> Outputs:
         """Do both."""
@@ -81,30 +82,41 @@ def freeze(function: Callable[[tf.Tensor], Outputs], spec: tf.TensorSpec) -> Any
     return tf.function(lambda inputs: dict(zip(names, frozen(inputs), strict=True)), [spec], autograph=False)
 
 
-def center_crop_resize(images: tf.Tensor, size: int) -> tf.Tensor:
-    """Resize the largest center square of images `(B, H, W, 3)` to float32 `(B, size, size, 3)`.
+def resize_to_square(images: tf.Tensor, size: int, resize: Resize = "crop") -> tf.Tensor:
+    """Resize images `(B, H, W, 3)` to float32 `(B, size, size, 3)`.
 
-    Equal to `keras.layers.Resizing(size, size, crop_to_aspect_ratio=True, antialias=True)` but for rounding. No shape
-    depends on a value, so that LiteRT knows all shapes before it runs and can use its fast kernels.
+    Equal to the layer that `tlkeras.models.backbone` makes but for rounding. No shape depends on a value, so
+    LiteRT knows all shapes before it runs and can use its fast kernels.
     """
     down, across = (tf.ones_like(line, "float32") for line in (images[0, :, 0, 0], images[0, 0, :, 0]))
-    rows, columns = resize_matrix(down, across, size), resize_matrix(across, down, size)
+    rows, columns = resize_matrix(down, across, size, resize), resize_matrix(across, down, size, resize)
     planes = tf.transpose(tf.cast(images, "float32"), [0, 3, 1, 2])
     planes = tf.matmul(rows[None, None], tf.matmul(planes, columns[None, None], transpose_b=True))
     return tf.transpose(planes, [0, 2, 3, 1])
 
 
-def resize_matrix(along: tf.Tensor, other: tf.Tensor, size: int) -> tf.Tensor:
-    """Return the weights `(size, L)` that make `size` pixels of the center square's pixels along one axis.
+def resize_matrix(along: tf.Tensor, other: tf.Tensor, size: int, resize: Resize = "crop") -> tf.Tensor:
+    """Return the weights `(size, L)` that make `size` pixels of an image's pixels along one axis.
 
     Ones `(L,)` and `(M,)` tell the length of the axis and of the other one. It is the triangle filter, widened where
-    the axis is reduced, of `tf.image.resize(antialias=True)`.
+    the axis is reduced, of `tf.image.resize(antialias=True)`. Pixels that pad the image are black, so their weights
+    count only in the sums.
     """
-    length = tf.reduce_sum(along)
-    side = tf.minimum(length, tf.reduce_sum(other))
+    side = length = tf.reduce_sum(along)
+    start = tf.zeros(())  # of the square, from the first pixel on
+    if resize == "crop":
+        side = tf.minimum(length, tf.reduce_sum(other))
+        start = tf.floor((length - side) / 2)
+    elif resize == "pad":
+        start = -tf.floor(tf.nn.relu(tf.reduce_sum(other) - length) / 2)
+        side = length - 2 * start
     scale = side / size
-    pixels = tf.cumsum(along) - 0.5 - tf.floor((length - side) / 2)
     centers = (tf.range(size, dtype="float32") + 0.5) * scale
-    weights = tf.nn.relu(1.0 - tf.abs(pixels[None] - centers[:, None]) / tf.maximum(scale, 1.0))
-    weights *= tf.cast((pixels > 0.0) & (pixels < side), "float32")[None]
-    return weights / tf.reduce_sum(weights, axis=1, keepdims=True)
+
+    def weights(pixels: tf.Tensor) -> tf.Tensor:
+        values = tf.nn.relu(1.0 - tf.abs(pixels[None] - centers[:, None]) / tf.maximum(scale, 1.0))
+        return values * tf.cast((pixels > 0.0) & (pixels < side), "float32")[None]
+
+    pixels = tf.cumsum(along) - 0.5 - start
+    whole = tf.cumsum(tf.concat([along, other], 0)) - 0.5 if resize == "pad" else pixels
+    return weights(pixels) / tf.reduce_sum(weights(whole), axis=1, keepdims=True)

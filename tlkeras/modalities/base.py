@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from tlkeras.config.fields import Resize
 from tlkeras.errors import UserError
 
 if TYPE_CHECKING:
@@ -93,8 +94,8 @@ class Modality:
         """Refuse decoded examples of another shape than a model takes; both without the batch axis."""
 
     @classmethod
-    def from_shape(cls, shape: tuple[int, ...]) -> Self:
-        """Return how examples are decoded for a model that takes them decoded in this shape."""
+    def from_shape(cls, shape: tuple[int, ...], resize: Resize = "crop") -> Self:
+        """Return how examples are decoded for a model that takes them in this shape, images made square like this."""
         raise UserError(f"Give {cls.plural} as tlkeras.split_data returns them, decoded.")
 
     @classmethod

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from io import BytesIO
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self, get_args
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tlkeras.backbones.spec import BackboneSpec, check_image_size
+from tlkeras.config.fields import Resize
 from tlkeras.errors import UserError, first_sentence
 from tlkeras.modalities.base import DecodeError, Modality
 
@@ -38,6 +39,7 @@ class ImageModality(Modality):
 
     size: int
     gray_range: tuple[int, int] | None = None  # black and white in gray images of more than 8 bits, where known
+    resize: Resize = "crop"  # how an image becomes a square, see `box_size`
 
     name: ClassVar = "image"
     singular: ClassVar = "image"
@@ -59,25 +61,30 @@ class ImageModality(Modality):
         return (self.size, self.size, 3)
 
     def read(self, source: Path | bytes | np.ndarray) -> np.ndarray:
-        return decode(source, self.size, self.gray_range)
+        return decode(source, self.size, self.gray_range, self.resize)
 
     def thumbnails(self, inputs: Any, side: int) -> np.ndarray:
+        def thumbnail(row: int) -> np.ndarray:
+            image = Image.fromarray(inputs[row])
+            return gray_thumbnail(without_bars(image) if self.resize == "pad" else image, side)
+
         with ThreadPool() as pool:
-            grays = pool.imap(lambda row: gray_thumbnail(Image.fromarray(inputs[row]), side), range(len(inputs)), 64)
+            grays = pool.imap(thumbnail, range(len(inputs)), 64)
             return np.stack([np.empty((side, side), np.uint8), *grays])[1:]
 
     def options(self) -> dict[str, Any]:
-        return {"image_size": self.size, "gray_range": list(self.gray_range) if self.gray_range else None}
+        gray = list(self.gray_range) if self.gray_range else None
+        return {"image_size": self.size, "gray_range": gray, "resize": self.resize}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         size = config["image_size"]
         if not isinstance(size, int) or not 1 <= size <= MAX_SIZE:
             raise TypeError
-        gray = config.get("gray_range")  # earlier versions had none
-        if gray is not None and not (isinstance(gray, list) and is_range(gray)):
+        gray, resize = config.get("gray_range"), config.get("resize", "crop")  # earlier versions had neither
+        if resize not in get_args(Resize) or (gray is not None and not (isinstance(gray, list) and is_range(gray))):
             raise TypeError
-        return cls(size, tuple(gray) if gray else None)
+        return cls(size, tuple(gray) if gray else None, resize)
 
     @classmethod
     def resolve(cls, spec: BackboneSpec, options: Mapping[str, Any], sample: Callable[[Callable], list]) -> Self:
@@ -86,7 +93,7 @@ class ImageModality(Modality):
         Take black and white of gray images from the sample, the same for all: two scenes of different brightness stay
         different.
         """
-        size, gray = options.get("image_size"), options.get("gray_range")
+        size, gray, resize = (options.get(name) for name in ("image_size", "gray_range", "resize"))
         check_image_size(spec, size)
         if gray is not None and not is_range(gray):
             raise UserError(f"--gray-range was {gray}; give black and white, two rising numbers such as [0,4095].")
@@ -95,14 +102,14 @@ class ImageModality(Modality):
             size = spec.default_size
             if seen:
                 size = min(size, max(spec.min_size, MAX_UPSCALING * int(np.median([one.side for one in seen]))))
-        if seen and (fraction := np.median([one.square for one in seen])) < MIN_SEEN:
+        if resize == "crop" and seen and (fraction := np.median([one.square for one in seen])) < MIN_SEEN:
             log.info("Note: only the center square of an image is used, here %.0f%% of its area (median of a sample). "
-                     "Where the rest matters, pad the images to squares first.", 100 * fraction)  # fmt: skip
+                     "Where the rest matters, give --resize pad or squash.", 100 * fraction)  # fmt: skip
         if gray is None and (extremes := [one.gray for one in seen if one.gray]):
             gray = find_gray_range(min(low for low, _ in extremes), max(high for _, high in extremes))
             log.info("Note: of gray images with more than 8 bits %d is black and %d is white, by the values of a "
                      "sample; --gray-range [BLACK,WHITE] sets others.", *gray)  # fmt: skip
-        return cls(size, tuple(gray) if gray else None)
+        return cls(size, tuple(gray) if gray else None, "crop" if resize == "auto" else resize or "crop")
 
     @classmethod
     def check_shape(cls, given: tuple[int, ...], wanted: tuple[int | None, ...]) -> None:
@@ -120,8 +127,8 @@ class ImageModality(Modality):
             )
 
     @classmethod
-    def from_shape(cls, shape: tuple[int, ...]) -> Self:
-        return cls(shape[0])
+    def from_shape(cls, shape: tuple[int, ...], resize: Resize = "crop") -> Self:
+        return cls(shape[0], resize=resize)
 
     @classmethod
     def from_memory(cls, examples: Sequence[Any]) -> list[np.ndarray]:
@@ -219,16 +226,37 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return _rgb(_upright(image))
 
 
-def center_crop_resize(image: Image.Image, size: int) -> np.ndarray:
-    """Resize the largest center square of an RGB image to uint8 `(size, size, 3)`, bilinear with antialiasing.
+def box_size(width: int, height: int, resize: Resize) -> tuple[int, int]:
+    """Return width and height of the box about an image's center that becomes its square, in pixels of the image.
 
-    Equal to `keras.layers.Resizing(size, size, crop_to_aspect_ratio=True, antialias=True)` but for rounding.
+    With "crop" that is the largest square in it, with "squash" the whole image; with "pad" it goes beyond the image, by
+    as much on both sides, as the box of Keras' layer does.
     """
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    # Cropping first: resize(box=...) would blend in pixels from outside the square.
-    cropped = image.crop((left, top, left + side, top + side))
+    if resize == "crop":
+        return min(width, height), min(width, height)
+    if resize == "pad":
+        side = max(width, height)
+        return side - (side - width) % 2, side - (side - height) % 2
+    return width, height
+
+
+def resize_to_square(image: Image.Image, size: int, resize: Resize = "crop") -> np.ndarray:
+    """Make an RGB image uint8 `(size, size, 3)`, bilinear with antialiasing; what pads it is black.
+
+    Equal to the layer of `tlkeras.models.backbone.resized_input` but for rounding.
+    """
+    width, height = box_size(*image.size, resize)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    # Cropping first: resize(box=...) would blend in pixels from outside the square. Outside the image it is black.
+    cropped = image.crop((left, top, left + width, top + height))
     return np.asarray(cropped.resize((size, size), Image.Resampling.BILINEAR))
+
+
+def without_bars(image: Image.Image) -> Image.Image:
+    """Cut off black bars, in which all images look alike, and the line of pixels in which they and the image blend."""
+    left, top, right, bottom = image.getbbox() or (0, 0, *image.size)
+    x, y = left > 0 and right - left > 2, top > 0 and bottom - top > 2
+    return image.crop((left + x, top + y, right - x, bottom - y))
 
 
 def gray_thumbnail(image: Image.Image, side: int) -> np.ndarray:
@@ -238,25 +266,30 @@ def gray_thumbnail(image: Image.Image, side: int) -> np.ndarray:
     return np.asarray(image.convert("L").resize((side, side), how))
 
 
-def decode(source: Path | bytes | np.ndarray, size: int, gray_range: tuple[int, int] | None = None) -> np.ndarray:
-    """Decode the center square of an image: `read_rgb` and `center_crop_resize` in one, and faster for large JPEGs.
+def decode(
+    source: Path | bytes | np.ndarray, size: int, gray_range: tuple[int, int] | None = None, resize: Resize = "crop"
+) -> np.ndarray:
+    """Decode an image to its square: `read_rgb` and `resize_to_square` in one, and faster for large JPEGs.
 
     `gray_range` is what is black and white in gray images of more than 8 bits.
 
-    A JPEG decodes at 1/2, 1/4 or 1/8 of its size for a fraction of the time. The smallest of these that keeps the
-    shorter side at twice `size` or more is used: about one gray level from the full decode on photographs.
+    A JPEG decodes at 1/2, 1/4 or 1/8 of its size for a fraction of the time. The smallest of these that keeps what
+    becomes a side of the square at twice `size` or more is used: about one gray level from the full decode on
+    photographs.
     """
     with opened(source) as image:
-        width, height = image.size
-        image.draft(None, (REDUCING_GAP * size, REDUCING_GAP * size))  # does nothing for other formats
-        scale = round(width / image.width)
+        full, box = np.array(image.size), np.array(box_size(*image.size, resize))
+        wanted = np.maximum(1, REDUCING_GAP * size * full // box)
+        image.draft(None, tuple(wanted.tolist()))  # does nothing for other formats
+        scale = round(full[0] / image.width)
         if scale == 1:
-            return center_crop_resize(_rgb(_upright(image), gray_range), size)
+            return resize_to_square(_rgb(_upright(image), gray_range), size, resize)
         # The square seldom begins at a whole pixel of the reduced image; rounding would shift the content.
-        side = min(width, height)
-        left, top = (width - side) / 2, (height - side) / 2
-        box = (left / scale, top / scale, (left + side) / scale, (top + side) / scale)
-        reduced = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR, box=box)
+        first = (full - box) / 2
+        beside = np.ceil(np.maximum(0, -first) / scale).astype(int)  # black pixels, on each side of the reduced image
+        reduced = image.convert("RGB").crop((*-beside, *(image.size + beside)))
+        part = (*(first / scale + beside), *((first + box) / scale + beside))
+        reduced = reduced.resize((size, size), Image.Resampling.BILINEAR, box=part)
         return np.asarray(_upright(reduced))
 
 

@@ -6,6 +6,7 @@ import keras
 from keras import layers, ops
 
 from tlkeras.backbones.spec import BackboneSpec, check_image_size
+from tlkeras.config.fields import Resize
 from tlkeras.models.keras_private import flatten_layers
 from tlkeras.models.weights import load_backbone_weights
 
@@ -18,22 +19,23 @@ TORCH_VARIANCE_RGB = [58.395**2, 57.12**2, 57.375**2]
 
 
 def build_inputs_and_features(
-    spec: BackboneSpec, *, weights: str, image_size: int | None, precision: str
+    spec: BackboneSpec, *, weights: str, image_size: int | None, precision: str, resize: Resize
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """Build the lower part of an image model: resizing, scaling, backbone of Keras Applications.
 
     That is from pixels `(B, H, W, 3)`, 0–255, to features `(B, h, w, C)`.
     """
     size = check_image_size(spec, image_size)
-    inputs, x = resized_input(size)
+    inputs, x = resized_input(size, resize)
     return inputs, build_backbone(spec, size, weights, precision)(preprocess_input(x, spec.preprocess_mode))
 
 
-def resized_input(size: int) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """Return the input of an image model `(B, H, W, 3)`, and its largest center square `(B, size, size, 3)`."""
+def resized_input(size: int, resize: Resize) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Return the input of an image model `(B, H, W, 3)`, and its square, `(B, size, size, 3)`: see `box_size`."""
     inputs = keras.Input((None, None, 3), name="image")
-    resize = layers.Resizing(size, size, crop_to_aspect_ratio=True, antialias=True, dtype="float32", name="resize")
-    return inputs, resize(inputs)
+    layer = layers.Resizing(size, size, crop_to_aspect_ratio=resize == "crop", pad_to_aspect_ratio=resize == "pad",
+                            antialias=True, dtype="float32", name="resize")  # fmt: skip
+    return inputs, layer(inputs)
 
 
 def build_backbone(spec: BackboneSpec, size: int, weights: str, precision: str = "float32") -> keras.Model:

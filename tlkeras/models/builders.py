@@ -1,14 +1,15 @@
 """Builder functions: a backbone with a new dense head, as one plain functional Keras model.
 
 Every image model takes raw RGB pixels from 0 to 255 of any size, `(B, H, W, 3)`, uint8 or float, and does the rest
-inside: the largest center square, resized to the backbone's size, scaled the way its weights were trained.
+inside: a square, by default the largest one at the center, resized to the backbone's size, scaled the way its weights
+were trained.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import keras
 import numpy as np
@@ -16,7 +17,7 @@ from keras import layers
 
 from tlkeras.backbones.registry import get_backbone_spec
 from tlkeras.backbones.spec import BackboneSpec
-from tlkeras.config.fields import Task, check_values
+from tlkeras.config.fields import Resize, Task, check_values
 from tlkeras.config.train import ModelOptions
 from tlkeras.data.pipeline import SplitData, split_data
 from tlkeras.data.prepare import PreparedData
@@ -40,6 +41,7 @@ def build_classifier(
     target_std: float | None = None,
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32",
     head: Any = None,
+    resize: Resize | None = None,
     **backbone_options: Any,
 ) -> keras.Model:
     """Build a backbone with a new head, the backbone frozen.
@@ -66,6 +68,7 @@ def build_classifier(
         precision: dtype policy of the layers, such as "mixed_bfloat16"; input scaling and output stay float32.
         head: a Keras layer, or a function of Keras tensors, from pooled features `(B, C)` to `(B, F)`, in place of
             `hidden_units` and `dropout`; the output layer comes after it.
+        resize: how images become squares: "crop", "pad" or "squash"; as in the data, else "crop", when None.
         **backbone_options: what only this kind of backbone takes, if it takes any.
 
     Returns:
@@ -84,6 +87,9 @@ def build_classifier(
         ModelOptions(weights=str(weights), image_size=outputs.image_size, pooling=pooling, dropout=dropout,
                      hidden_units=list(hidden_units), l2=l2, precision=precision)
     )  # fmt: skip
+    mode = resize or outputs.resize
+    if mode not in get_args(Resize):
+        raise UserError(f"resize was {mode}; it must be one of {', '.join(get_args(Resize))}.")
     if head is not None and (hidden_units or dropout != ModelOptions.dropout):
         raise UserError("head= takes the place of hidden_units and dropout; leave them out.")
     spec = get_backbone_spec(backbone).configure(**backbone_options)
@@ -91,7 +97,7 @@ def build_classifier(
     spec = spec.resolve()
     spec.check(chosen, outputs.image_size)
     build = resolve_name(spec.builder)
-    inputs, features = build(spec, weights=chosen, image_size=outputs.image_size, precision=precision)
+    inputs, features = build(spec, weights=chosen, image_size=outputs.image_size, precision=precision, resize=mode)
     x = pool(features, pooling, precision)
     x = add_head(x, outputs.count, ACTIVATIONS[outputs.task], hidden_units, dropout, l2, precision, head)
     if outputs.task == "regression":
@@ -111,6 +117,7 @@ class Outputs:
     count: int
     task: Task
     image_size: int | None
+    resize: Resize = "crop"
     mean: float = 0.0
     std: float = 1.0
 
@@ -127,7 +134,7 @@ def model_outputs(given: Any, task: Task | None, image_size: int | None) -> Outp
             raise UserError(f"The task was {task}, and the data are for {known}. Leave it out, or give other data.")
         unit = (float(given.targets.mean()), float(given.targets.std()) or 1.0) if known == "regression" else ()
         size = given.inputs.shape[1] if len(given.inputs.shape) == 4 else None
-        return Outputs(given.targets.shape[1], known, image_size or size, *unit)
+        return Outputs(given.targets.shape[1], known, image_size or size, given.resize or "crop", *unit)
     if isinstance(given, bool) or not isinstance(given, int | np.integer):
         shown = type(given).__name__
         raise UserError(f"num_outputs was a {shown}; it must be a number, how many classes there are, or the data from "

@@ -5,7 +5,7 @@ import keras
 from tlkeras.backbones.registry import get_application_spec, get_provider
 from tlkeras.backbones.spec import BackboneSpec
 from tlkeras.backbones.table import BACKBONES
-from tlkeras.config.fields import Task
+from tlkeras.config.fields import Resize, Task
 from tlkeras.errors import UserError
 from tlkeras.modalities.base import Modality, get_modality
 from tlkeras.models.own_backbone import describe
@@ -67,6 +67,14 @@ def decoded_input(model: keras.Model) -> keras.KerasTensor:
     """Return the tensor that takes decoded examples: images `(B, S, S, 3)` after resizing; else the model's input."""
     names = [layer.name for layer in model.layers]
     return model.get_layer("resize").output if "resize" in names else model.input
+
+
+def resize_mode(model: keras.Model) -> Resize:
+    """Return how a model makes images square; of other data, which it takes decoded, it says nothing."""
+    layer = next((layer for layer in model.layers if layer.name == "resize"), None)
+    if layer is None or layer.crop_to_aspect_ratio:
+        return "crop"
+    return "pad" if layer.pad_to_aspect_ratio else "squash"
 
 
 def without_resizing(model: keras.Model) -> keras.Model:

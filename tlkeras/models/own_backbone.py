@@ -7,6 +7,7 @@ import keras
 from tlkeras.backbones.own import OwnModelSpec
 from tlkeras.backbones.spec import check_image_size
 from tlkeras.backbones.table import BACKBONES
+from tlkeras.config.fields import Resize
 from tlkeras.errors import UserError
 from tlkeras.io.hashing import array_digest, json_hash
 from tlkeras.models.backbone import resized_input
@@ -51,11 +52,11 @@ def describe(model: keras.Model, digest: str | None = None) -> OwnModelSpec:
 
 
 def build_inputs_and_features(
-    spec: OwnModelSpec, *, weights: str, image_size: int | None, precision: str
+    spec: OwnModelSpec, *, weights: str, image_size: int | None, precision: str, resize: Resize
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """Build the lower part of an image model: resizing, and the model itself, frozen."""
     if precision != "float32":
         raise UserError(f"--precision was {precision}, but a model given as backbone= has its own; leave it out.")
-    inputs, x = resized_input(check_image_size(spec, image_size))
+    inputs, x = resized_input(check_image_size(spec, image_size), resize)
     spec.model.trainable = False
     return inputs, spec.model(x)

@@ -31,7 +31,7 @@ class Explanation:
     path: str  # the file; or "image 1" for the first one in memory
     label: str  # the class that is explained; "value" for regression
     score: float  # its probability; for regression the number
-    image: np.ndarray  # uint8 (S, S, 3), the center square that the model sees
+    image: np.ndarray  # uint8 (S, S, 3), the square that the model sees
     map: np.ndarray  # float32 (S, S), 0 to 1
     error: str | None = None  # why the file could not be read; then image and map are empty
 

@@ -38,6 +38,7 @@ COPIED = (
     "MODEL_CARD.md",
 )  # those that the run has
 SAMPLE = 200  # training examples that show a quantizer the range of values
+SQUARES = {"crop": "the center square", "pad": "with black bars to a square", "squash": "squashed to a square"}
 RAW = 12  # images that are compared at their own size
 
 
@@ -150,7 +151,7 @@ def describe(run: Run, trained: Any, format: str, variant: str) -> ArtifactInfo:
     taken |= run.modality.options()
     if len(run.modality.shape) == 3:
         taken |= {"name": "images", "shape": [None, None, None, 3], "pixels": "RGB 0–255, upright",
-                  "resize": "inside, the center square, antialiased"}  # fmt: skip
+                  "resize": f"inside, {SQUARES[run.modality.options()['resize']]}, antialiased"}  # fmt: skip
     name = "values" if run.task == "regression" else "probabilities"
     outputs = {name: count} | ({"features": width} if width else {})
     return ArtifactInfo(

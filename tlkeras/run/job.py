@@ -78,6 +78,13 @@ def prepare(job: Job, config: Any, spec: BackboneSpec, path: Path, folder: Path,
     options = found.modality.options()
     spec.check_weights(config.weights, options.get("image_size", 0))
     decoded = decode_data(found, config, config.seed)
+    # [part: choose]
+    if config.resize == "auto":
+        from tlkeras.run.resize import choose_resize
+
+        decoded = choose_resize(config, spec, decoded)
+        options = decoded.modality.options()
+    # [/part]
     if isinstance(config, TrainConfig):
         config = config.with_defaults(spec.finetune_from, config.weights != "none")
     config = dataclasses.replace(

@@ -15,7 +15,7 @@ from tlkeras.data.pipeline import SplitData, make_targets, split_data
 from tlkeras.data.prepare import PreparedData
 from tlkeras.data.sources import find_examples
 from tlkeras.errors import UserError
-from tlkeras.models.introspect import decoded_input, get_task, model_modality
+from tlkeras.models.introspect import decoded_input, get_task, model_modality, resize_mode
 
 log = logging.getLogger("tlkeras")
 MAX_OFF = 10  # how many times the model's unit, or the targets' own spread, the targets may be away from it
@@ -62,10 +62,11 @@ def as_split(model: keras.Model, data: Any, split: str, classes: Sequence[str] |
             f"The {split} data, {listing.name}, have classes that the training data lack: {', '.join(missing[:5])}. "
             f"Those have {', '.join(known[:20])}."
         )
-    own = modality.from_shape(decoded_input(model).shape[1:])
+    resize = resize_mode(model)
+    own = modality.from_shape(decoded_input(model).shape[1:], resize)
     decoded = decode_all(examples, own, DataOptions().max_unreadable)
     targets = make_targets(decoded.examples, task, known)
-    return SplitData(decoded.inputs, np.arange(len(targets)), targets, modality, task, known)
+    return SplitData(decoded.inputs, np.arange(len(targets)), targets, modality, task, known, resize)
 
 
 def check_split(model: keras.Model, data: SplitData, split: str) -> SplitData:
@@ -78,6 +79,11 @@ def check_split(model: keras.Model, data: SplitData, split: str) -> SplitData:
     if not hasattr(data.inputs, "shape"):
         data = dataclasses.replace(data, inputs=np.asarray(data.inputs))
     modality.check_shape(data.inputs.shape[1:], decoded_input(model).shape[1:])
+    if data.resize not in (None, mode := resize_mode(model)):
+        raise UserError(
+            f"The {split} images became squares by {data.resize}, and the model does it by {mode}. Give both the same "
+            "resize=, or build the model from the data: build_classifier(backbone, data)."
+        )
     rows, targets = np.asarray(data.rows), np.asarray(data.targets)
     if targets.ndim != 2:
         raise UserError(f"The {split} targets have the shape {targets.shape}. Give them {WANTED[task]}.")

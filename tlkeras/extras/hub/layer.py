@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tlkeras.backbones.spec import check_image_size
+from tlkeras.config.fields import Resize
 from tlkeras.errors import UserError
 from tlkeras.extras.hub.handles import digest_module
 from tlkeras.extras.hub.module import Module, open_module
@@ -23,7 +24,7 @@ log = logging.getLogger("tlkeras")
 
 
 def build_inputs_and_features(
-    spec: HubSpec, *, weights: str, image_size: int | None, precision: str
+    spec: HubSpec, *, weights: str, image_size: int | None, precision: str, resize: Resize
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """Build the lower part of a model: for images resizing, scaling and the module; for text and audio the module.
 
@@ -32,7 +33,7 @@ def build_inputs_and_features(
     """
     if spec.modality == "image":
         size = check_image_size(spec, image_size)
-        inputs, x = resized_input(size)
+        inputs, x = resized_input(size, resize)
         return inputs, build_module(spec, (size, size, 3))(preprocess_input(x, spec.preprocess_mode))
     if spec.modality == "text":
         inputs = keras.Input((), dtype="string", name="text")

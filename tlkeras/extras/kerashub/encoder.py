@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from tlkeras.config.fields import Resize
 from tlkeras.errors import UserError, first_sentence
 from tlkeras.extras.kerashub.spec import (
     INPUT,
@@ -29,9 +30,9 @@ MAX_DEFAULT_LENGTH = 128  # tokens of a text, where nothing else is asked for
 
 
 def build_inputs_and_features(
-    spec: EncoderSpec, *, weights: str, image_size: int | None, precision: str
+    spec: EncoderSpec, *, weights: str, image_size: int | None, precision: str, resize: Resize
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """Build the lower part of a text model, from texts `(B,)` to their vectors `(B, C)`; there is no image size.
+    """Build the lower part of a text model, from texts `(B,)` to their vectors `(B, C)`; what is of images is not used.
 
     Without a sequence length texts have the length that 95% of the training texts need, 128 tokens at most.
     """
