@@ -144,7 +144,7 @@ def test_what_is_not_defined_is_none_without_a_warning(rows, task):
         text = metrics_table(found)
     json.dumps(found, allow_nan=False)
     if task == "regression":
-        assert found["r2"] is None and text.splitlines()[-1].split() == ["r2", "undefined"]
+        assert found["r2"] is None and text.splitlines()[-1].split() == ["R²", "undefined"]
     elif len(rows) < 4:
         assert (found["roc_auc"] is None) == (len({tuple(row) for row in targets[rows]}) == 1)
         assert all(found["intervals_95"][name] is None for name in ("loss", "macro_f1")) == (len(set(rows)) == 1)
@@ -164,7 +164,7 @@ def test_classes_have_intervals():
 def test_the_table_of_metrics_fits_a_terminal():
     lines = metrics_table(compute_metrics(*one_label(300, 7), "single_label")).splitlines()
     assert lines[0].split() == ["metric", "value", "95%", "CI"] and max(map(len, lines)) <= 80
-    assert lines[1].startswith("accuracy ") and " to " in lines[1] and lines[2].startswith("top 3 accuracy ")
+    assert lines[1].startswith("accuracy ") and " to " in lines[1] and lines[2].startswith("top-3 accuracy ")
 
 
 def test_large_errors_are_whole_numbers_and_their_intervals_of_the_bootstrap_alone():

