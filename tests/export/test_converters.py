@@ -47,3 +47,18 @@ def test_in_eight_bits_a_sure_model_stays_sure(tiny, noise, tmp_path, task, last
     assert nodes[-1][0] == last and "QUANTIZE" in dict(nodes)
     probabilities, _ = litert.open_session(tmp_path)(noise(3, 40, 23))
     np.testing.assert_allclose(probabilities, model.predict_on_batch(noise(3, 40, 23)), atol=2e-3)
+
+
+@pytest.mark.parametrize("name", list(FORMATS))
+def test_a_network_with_swish_is_converted(tmp_path, name):
+    inputs = keras.Input((8, 8, 3), name="images")
+    x = keras.layers.Conv2D(4, 3, activation="swish")(inputs)
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    model = keras.Model(inputs, keras.layers.Dense(2, "softmax", name="output")(x))
+    outputs = {"probabilities": 2, "features": 4}
+    info = ArtifactInfo(name, "float32", "single_label", "0", "", {}, {"name": "images"}, outputs, ["a", "b"])
+    load_module(name).convert(InferenceModel(model, (8, 8, 3), "uint8", list(outputs)), tmp_path, info, "float32", None)
+    info.save(tmp_path)
+    images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3)).astype("uint8")
+    found, _ = load_module(name).open_session(tmp_path)(images)
+    assert found == pytest.approx(model.predict(images.astype("float32"), verbose=0), abs=1e-5)

@@ -30,12 +30,13 @@ def convert(model: "InferenceModel", folder: Path, info: ArtifactInfo, variant: 
 
     from tlkeras.export.inference import freeze
     from tlkeras.export.litert_metadata import with_metadata
+    from tlkeras.export.saved_model import save_frozen
 
     function = freeze(model, model.raw)
     check_frozen(function, FORMATS["litert"].title)
     with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings(), quiet_stderr():
         warnings.simplefilter("ignore")  # that TensorFlow calibrates with an interpreter that is deprecated
-        tf.saved_model.save(tf.Module(), temporary, signatures={"serving_default": function})
+        save_frozen(tf.Module(), Path(temporary), {"serving_default": function})
         try:
             content = make_converter(temporary, "float32" if variant == "int8" else variant).convert()
             if variant == "int8":

@@ -25,9 +25,17 @@ def convert(model: "InferenceModel", folder: Path, info: ArtifactInfo, variant: 
     body = freeze(model.from_decoded, model.decoded)  # once in the file, for all signatures
     signatures = make_signatures(model, body, info)
     holder = model if body.get_concrete_function().captured_inputs else tf.Module()  # of what cannot be frozen
-    tf.saved_model.save(holder, str(folder / VERSION), signatures=signatures)
+    save_frozen(holder, folder / VERSION, signatures)
     (folder / VERSION / EXTRA).mkdir()
     info.save(folder / VERSION / EXTRA)
+
+
+def save_frozen(holder: Any, folder: Path, signatures: dict[str, Any]) -> None:
+    """Write a SavedModel without gradients: TensorFlow cannot write those of a frozen swish, as EfficientNet has it."""
+    import tensorflow as tf
+
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(holder, str(folder), signatures=signatures, options=options)
 
 
 def make_signatures(model: "InferenceModel", body: Any, info: ArtifactInfo) -> dict[str, Any]:
