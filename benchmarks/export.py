@@ -90,7 +90,7 @@ def measure_backbone(name: str, options: argparse.Namespace) -> None:
 
 
 def is_normalized(model: keras.Model) -> bool:
-    """Return whether the backbone normalizes what it computes; VGG does not, and learns by smaller steps only."""
+    """Return whether the backbone normalizes what it computes; VGG does not, and needs a lower learning rate."""
     return any("Normalization" in type(layer).__name__ for layer in tlkeras.get_backbone(model).layers)
 
 

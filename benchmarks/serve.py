@@ -5,9 +5,9 @@
 RUN is a run or an artifact, IMAGES a folder of JPEG files. In turns the model is called in a process of its own, on
 decoded images, and on files, with decoding in threads as the service does it; and the service, with its defaults, is
 asked by 1, 8 and 32 clients, each of which sends one file after the other. Medians and ranges are printed. With
-`--minutes` 8 clients go on for so long, and the memory of the service is printed each minute; with `--hostile` it gets
-that many requests that are damaged, too large, too slow or no requests at all, while an honest client sends its files
-and is timed. The clients run on the same machine and take a part of its cores.
+`--minutes` 8 clients send files for so long, and the memory of the service is printed each minute; with `--hostile` it
+gets that many requests that are damaged, too large, too slow or no requests at all, while an honest client sends its
+files and is timed. The clients run on the same machine and take a part of its cores.
 """
 
 import argparse

@@ -71,7 +71,7 @@ def test_a_budget_is_kept(tiny, call, images, monkeypatch):
     answer = call(*given, "--budget", 10)
     assert answer.code == 0 and "Left out, as the budget is too short: Tiny@" in answer.out
     assert "After both phases" not in answer.out and "Best: Tiny@" in answer.out
-    monkeypatch.setattr(module, "SHARE", -1)
+    monkeypatch.setattr(module, "FEATURE_FRACTION", -1)
     answer = call(*given, "--budget", 10)
     assert answer.code == 2 and "is too short for any candidate" in answer.err
 
@@ -101,7 +101,7 @@ def test_without_optuna_a_search_is_a_sentence(call, monkeypatch):
     assert answer.code == 2 and "pip install optuna" in answer.err
 
 
-def test_a_search_goes_on_and_a_killed_trial_has_failed(tiny, call, images, tmp_path):
+def test_a_search_is_resumed_and_a_killed_trial_has_failed(tiny, call, images, tmp_path):
     given = ("choose.py", images, "--search", "--backbone", "Tiny", "--image-size", 16, "--weights", "none", *SMALL,
              "--output", "out")  # fmt: skip
     answer = call(*given, "--trials", 2)

@@ -100,7 +100,7 @@ def check_values(config: Any) -> None:
 def check_applicable(config: Any, kind: Literal["modality", "provider"], own: str, what: str) -> None:
     """Refuse options that are for another modality, or for another provider of backbones.
 
-    The sentence goes on with `what`, the data or the backbone: "photos holds images".
+    The sentence ends with `what`, the data or the backbone: "photos holds images".
     """
     for entry in fields(config):
         given, only_for = getattr(config, entry.name), entry.metadata.get(kind)

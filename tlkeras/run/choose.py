@@ -27,7 +27,7 @@ from tlkeras.run.job import Job, configure, prepare
 from tlkeras.run.quiet import quiet
 from tlkeras.run.trial import OutOfTime, decode_for, modality_of, stop_at, train_and_predict
 
-SHARE = 0.5  # of the budget, for features; the rest is for both phases of the best two
+FEATURE_FRACTION = 0.5  # of the budget, for features; the rest is for both phases of the best two
 PLOT = "choice.png"
 
 
@@ -48,7 +48,7 @@ def choose(config: ChooseConfig) -> dict[str, Any]:
     folder = output_folder(config)
     with tempfile.TemporaryDirectory() as name, log_file(Path(name, "log.txt")):
         data = load_data(chosen[0], Path(name))
-        ranked, last, late, sure = rank(chosen, data, config.seed, start + SHARE * limit)
+        ranked, last, late, sure = rank(chosen, data, config.seed, start + FEATURE_FRACTION * limit)
         if not last:
             raise UserError(f"--budget {config.budget} is too short for any candidate; give more minutes.")
         finalists = [one for name in last for one in chosen if one.name == name]

@@ -57,7 +57,7 @@ def search(config: ChooseConfig) -> dict[str, Any]:
         try:
             searched.run(study)
         except KeyboardInterrupt as stop:
-            raise type(stop)(f"its trials are in {folder / DATABASE}; the same command goes on.") from None
+            raise type(stop)(f"its trials are in {folder / DATABASE}; the same command resumes it.") from None
     done = completed(study)
     if not done:
         raise UserError("No trial came to its end. Give --budget more minutes, or leave it out.")

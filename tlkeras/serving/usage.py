@@ -16,7 +16,7 @@ log = logging.getLogger("tlkeras.serving")
 
 @contextmanager
 def usage_log(path: Path, run: Run) -> Iterator[UsageLog]:
-    """Yield a log to which batches are added; where it cannot be written at some time, the service goes on."""
+    """Yield a log to which batches are added; where it cannot be written at some time, the service continues."""
     usage, stopped = UsageLog(path, run), threading.Event()
 
     def save() -> None:
