@@ -162,6 +162,13 @@ class ModelOptions(Options):
     dropout: float = option(0.2, "dropout rate before each dense layer", 0.0, 0.95)
     l2: float = option(0.0, "L2 penalty on the kernels of the head", 0.0, 10.0)
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = option("float32", "dtype policy of the layers")
+    batch_norm: Literal["source", "adapt"] = option(
+        "source", "statistics of BatchNormalization: those of the pretrained weights, or with those of the training "
+        "images blended in", modality="image",
+    )  # fmt: skip
+    adapt_fraction: float = option(
+        0.5, "fraction of the training images' statistics with --batch-norm adapt", 0.0, 1.0, modality="image"
+    )
     # [part: kerashub]
     sequence_length: int | None = option(
         None, "tokens of a text that a KerasHub encoder sees (default: what 95% of the texts need, at most 128)",
@@ -323,6 +330,11 @@ class TrainConfig(RunOptions, EvaluationOptions, TrainingOptions, ModelOptions, 
                 "and one class per image. Give crop, pad or squash."
             )
         # [/part]
+        if self.batch_norm == "adapt" and self.weights == "none":
+            raise UserError(
+                "--batch-norm was adapt, which blends into statistics of pretrained weights, and --weights was none: "
+                "then all statistics are those of the training images. Leave --batch-norm out."
+            )
         self.check_data()
         self.check_task(self.task)
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tlkeras.data.pipeline import SplitData
     from tlkeras.training.two_phase import TrainingResult
 
+ADAPTED = 512  # training images whose statistics are blended in
 COMPARED = 4  # examples on which the saved model is compared with the trained one
 log = logging.getLogger("tlkeras")
 
@@ -201,6 +202,13 @@ def build(config: TrainConfig, spec: BackboneSpec, train: "SplitData", head: Any
         from tlkeras.models.batch_norm import calibrate_batch_norm
 
         calibrate_batch_norm(model, train.spread(128)[0])
+    if config.batch_norm == "adapt":
+        from tlkeras.models.batch_norm import adapt_batch_norm
+
+        images = train.spread(ADAPTED)[0]
+        adapt_batch_norm(model, images, config.adapt_fraction)
+        log.info("BatchNormalization: statistics of %d training images blended in (%g).", len(images),
+                 config.adapt_fraction)  # fmt: skip
     return model
 
 
