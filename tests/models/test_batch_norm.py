@@ -81,3 +81,31 @@ def test_a_run_starts_from_adapted_statistics_and_keeps_them(tmp_path, monkeypat
 def test_random_weights_have_nothing_to_adapt():
     with pytest.raises(tlkeras.UserError, match=r"--batch-norm was adapt.*--weights was none"):
         tlkeras.train(data="digits", weights="none", batch_norm="adapt")
+
+
+@pytest.mark.parametrize("best", ["source", "adapt"])
+def test_auto_takes_what_tells_the_classes_apart(tmp_path, monkeypatch, best):
+    from tlkeras.selection import halving
+
+    labels = np.tile(["dark", "light"], 30)
+    images = np.random.default_rng(0).integers(0, 90, (60, 32, 32, 3)).astype("uint8")
+    real = halving.held_out_metrics
+
+    def measure(outputs, given):
+        seen.append(outputs)
+        return real(outputs, given)
+
+    def probabilities(features, given, *_):
+        right = np.eye(2)[given] if (len(seen) == 1) == (best == "adapt") else np.full((len(given), 2), 0.5)
+        return right * 0.9 + 0.05
+
+    seen = []
+    monkeypatch.setattr(halving, "held_out_metrics", measure)
+    monkeypatch.setattr(halving, "out_of_fold_probabilities", probabilities)
+    monkeypatch.chdir(tmp_path)
+    tlkeras.train(data=(images, labels), backbone="MobileNetV2-0.35", weights="bundled", epochs=(1, 0), image_size=32,
+                  batch_norm="auto", run_dir="run")  # fmt: skip
+    said = (tmp_path / "run" / "log.txt").read_text()
+    assert f"Batch-norm: {best}. A linear model on features, cross-validated on 51 images: source" in said
+    assert ("training images blended in" in said) == (best == "adapt")
+    assert f"batch_norm: {best}" in (tmp_path / "run" / "config.yaml").read_text()

@@ -7,6 +7,7 @@ from tlkeras.errors import UserError
 from tlkeras.models.introspect import get_backbone
 from tlkeras.models.keras_private import flatten_layers, nested_io
 
+ADAPTED = 512  # training images whose statistics a run blends in
 BATCH_SIZE = 32  # examples whose activations of all layers are in memory at once
 
 

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from tlkeras.data.pipeline import SplitData
     from tlkeras.training.two_phase import TrainingResult
 
-ADAPTED = 512  # training images whose statistics are blended in
 COMPARED = 4  # examples on which the saved model is compared with the trained one
 log = logging.getLogger("tlkeras")
 
@@ -203,7 +202,7 @@ def build(config: TrainConfig, spec: BackboneSpec, train: "SplitData", head: Any
 
         calibrate_batch_norm(model, train.spread(128)[0])
     if config.batch_norm == "adapt":
-        from tlkeras.models.batch_norm import adapt_batch_norm
+        from tlkeras.models.batch_norm import ADAPTED, adapt_batch_norm
 
         images = train.spread(ADAPTED)[0]
         adapt_batch_norm(model, images, config.adapt_fraction)
