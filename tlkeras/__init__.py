@@ -35,6 +35,7 @@ _HOMES = {
     "TrainingOptions": "tlkeras.config.train",
     "digits_folder": "tlkeras.data.digits",
     "SplitData": "tlkeras.data.pipeline",
+    "adapt_batch_norm": "tlkeras.models.batch_norm",
     "calibrate_batch_norm": "tlkeras.models.batch_norm",
     "compute_metrics": "tlkeras.evaluation.metrics",
     "per_class_metrics": "tlkeras.evaluation.metrics",

@@ -119,4 +119,4 @@ def test_auto_needs_weights_and_classes(options):
 @pytest.mark.parametrize("script", ["choose.py", "pretrain.py"])
 def test_commands_that_cannot_take_auto(call, colors, script):
     answer = call(script, "--data", colors, "--resize", "auto")
-    assert answer.code == 2 and "give crop, pad or squash" in answer.err
+    assert answer.code == 2 and "crop, pad or squash" in answer.err

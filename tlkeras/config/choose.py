@@ -30,8 +30,10 @@ class ChooseConfig(EvaluationOptions, TrainingOptions, ModelOptions, DataOptions
         self.training().check()
         if self.task in ("regression", "multi_label"):
             raise UserError(f"The task was {self.task}; a choice compares accuracies, so give one class each.")
-        if self.resize == "auto":
-            raise UserError("--resize was auto; all candidates see the same images, so give crop, pad or squash.")
+        if "auto" in (self.resize, self.batch_norm):
+            raise UserError(
+                "--resize or --batch-norm was auto; give what holds for all candidates, such as crop, pad or squash."
+            )
         if self.search and self.backbones != CANDIDATES:
             raise UserError("Both --search and --backbones were given; choose first, then search with --backbone NAME.")
         if self.search and find_spec("optuna") is None:

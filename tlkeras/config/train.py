@@ -162,6 +162,24 @@ class ModelOptions(Options):
     dropout: float = option(0.2, "dropout rate before each dense layer", 0.0, 0.95)
     l2: float = option(0.0, "L2 penalty on the kernels of the head", 0.0, 10.0)
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = option("float32", "dtype policy of the layers")
+    batch_norm: Literal[
+        "source",
+        "adapt",
+        # [part: choose]
+        "auto",
+        # [/part]
+    ] = option(
+        "source",
+        "statistics of BatchNormalization: those of the pretrained weights, or with those of the images blended in"
+        # [part: choose]
+        "; auto: what tells the classes apart best, source where that is not sure"
+        # [/part]
+        "",  # so that this stays valid without the parts
+        modality="image",
+    )
+    adapt_fraction: float = option(
+        0.5, "fraction of the training images' statistics with --batch-norm adapt", 0.0, 1.0, modality="image"
+    )
     # [part: kerashub]
     sequence_length: int | None = option(
         None, "tokens of a text that a KerasHub encoder sees (default: what 95% of the texts need, at most 128)",
@@ -317,12 +335,18 @@ class TrainConfig(RunOptions, EvaluationOptions, TrainingOptions, ModelOptions, 
             raise UserError(f"--track {self.track} needs a package that is not installed: pip install {package}.")
         # [/part]
         # [part: choose]
-        if self.resize == "auto" and (self.weights == "none" or self.task in ("multi_label", "regression")):
-            raise UserError(
-                "--resize was auto, which asks pretrained features how well they tell classes apart: it needs weights, "
-                "and one class per image. Give crop, pad or squash."
-            )
+        for name in ("resize", "batch_norm"):
+            if getattr(self, name) == "auto" and (self.weights == "none" or self.task not in ("auto", "single_label")):
+                raise UserError(
+                    f"--{name.replace('_', '-')} was auto, which asks pretrained features how well they tell classes "
+                    "apart: it needs weights, and one class per image. Leave it out."
+                )
         # [/part]
+        if self.batch_norm != "source" and self.weights == "none":
+            raise UserError(
+                f"--batch-norm was {self.batch_norm}, which blends into statistics of pretrained weights, and "
+                "--weights was none: then all statistics are those of the training images. Leave --batch-norm out."
+            )
         self.check_data()
         self.check_task(self.task)
 

@@ -80,10 +80,14 @@ def prepare(job: Job, config: Any, spec: BackboneSpec, path: Path, folder: Path,
     decoded = decode_data(found, config, config.seed)
     # [part: choose]
     if config.resize == "auto":
-        from tlkeras.run.resize import choose_resize
+        from tlkeras.run.auto import choose_resize
 
         decoded = choose_resize(config, spec, decoded)
         options = decoded.modality.options()
+    if getattr(config, "batch_norm", "") == "auto":  # pretrain.py has no such option
+        from tlkeras.run.auto import choose_batch_norm
+
+        config = choose_batch_norm(config, spec, decoded)
     # [/part]
     if isinstance(config, TrainConfig):
         config = config.with_defaults(spec.finetune_from, config.weights != "none")

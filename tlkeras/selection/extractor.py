@@ -15,7 +15,9 @@ from tlkeras.data.pipeline import SplitData
 from tlkeras.features.engines import make_engine
 from tlkeras.features.extract import ExtractionJob
 from tlkeras.features.split_model import split_model
+from tlkeras.io.arrays import FileArray
 from tlkeras.modalities.base import Modality
+from tlkeras.models.batch_norm import ADAPTED, adapt_batch_norm
 from tlkeras.models.builders import build_classifier
 
 CALLS = 10  # that are timed, after as many that warm up
@@ -34,24 +36,26 @@ class Extractor:
         """Return features `(n, C)` of some examples `(n,)`."""
         inputs = decode_all([self._examples[row] for row in rows], self._modality, 1.0).inputs
         if not self.parameters:
-            self._build(inputs[:1])
+            self._build(inputs)
         data = SplitData(inputs, np.arange(len(rows)), np.zeros((len(rows), 1), "float32"), type(self._modality))
         job = ExtractionJob(data, self._config, False)
         arrays = [np.empty(shape, "float32") for shape in job.shapes(self._below)]
         job.fill(self._engine, arrays, f"Computing features of {self._spec.name}")
         return arrays[0]
 
-    def _build(self, example: np.ndarray) -> None:
-        """Make the engine, and time it on one decoded example `(1, …)`."""
+    def _build(self, inputs: np.ndarray | FileArray) -> None:
+        """Make the engine for decoded examples `(N, …)`, and time it on one."""
         size = self._modality.options().get("image_size")
         model = build_classifier(self._spec, 2, weights=self._config.weights, image_size=size,
                                  pooling=self._config.pooling)  # fmt: skip
+        if self._config.batch_norm == "adapt":
+            adapt_batch_norm(model, inputs[:ADAPTED], self._config.adapt_fraction)
         self._below: keras.Model = split_model(model, 0).below
         self._engine = make_engine(self._below, self._config.engine)
         self.parameters = self._below.count_params()
         seconds = []
         for _ in range(2 * CALLS):
             start = time.perf_counter()
-            self._engine([example.astype("float32")])
+            self._engine([inputs[:1].astype("float32")])
             seconds.append(time.perf_counter() - start)
         self.milliseconds = 1000 * statistics.median(seconds[CALLS:])

@@ -130,6 +130,8 @@ def unpack(archive: Path) -> Path:
     folder = hub_cache() / f"file-{file_hash(archive)}"
     if folder.is_dir():
         return folder
+    if not hasattr(tarfile, "data_filter"):  # which keeps files inside the folder
+        raise UserError(f"{archive} can be unpacked safely with Python 3.11.4 or newer only. Give the unpacked folder.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as partial:
         try:
