@@ -78,6 +78,32 @@ def test_a_run_starts_from_adapted_statistics_and_keeps_them(tmp_path, monkeypat
     assert json.loads((tmp_path / "adapt" / "metrics.json").read_text())["train"]["accuracy"] == 1.0
 
 
+def test_statistics_move_where_all_layers_are_trained_and_that_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    labels = np.tile(["dark", "light"], 30)
+    images = np.random.default_rng(0).integers(0, 90, (60, 32, 32, 3)).astype("uint8")
+    images[labels == "light"] += 150
+    found = {}
+    for mode in ("source", "train"):
+        run = tlkeras.train(data=(images, labels), backbone="MobileNetV2-0.35", weights="bundled", epochs=(1, 2),
+                            image_size=32, unfreeze="all", batch_norm=mode, run_dir=mode)  # fmt: skip
+        found[mode] = statistics(keras.models.load_model(run / "model.keras", compile=False))
+        assert json.loads((run / "metrics.json").read_text())["kept_phase"] == "finetune"
+    moved = [(one != other).any() for one, other in zip(found["source"], found["train"], strict=True)]
+    assert all(moved)
+
+
+def test_statistics_move_only_where_all_layers_are_trained(tiny, images):
+    model = tlkeras.build_classifier(tiny, 2, weights="none")
+    with pytest.raises(tlkeras.UserError, match=r"--unfreeze was not given\. Give --unfreeze all"):
+        tlkeras.train_two_phases(model, (images, np.arange(len(images)) % 2), batch_norm="train")
+    with pytest.raises(tlkeras.UserError, match="--unfreeze was conv2"):
+        tlkeras.train(data="digits", batch_norm="train", unfreeze="conv2")
+    with pytest.raises(tlkeras.UserError, match="batch_norm was auto, which only a training run decides"):
+        tlkeras.train_two_phases(model, (images, np.arange(len(images)) % 2), (images, np.arange(len(images)) % 2),
+                                 batch_norm="auto")  # fmt: skip
+
+
 def test_random_weights_have_nothing_to_adapt():
     with pytest.raises(tlkeras.UserError, match=r"--batch-norm was adapt.*--weights was none"):
         tlkeras.train(data="digits", weights="none", batch_norm="adapt")

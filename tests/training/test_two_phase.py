@@ -55,6 +55,15 @@ def same(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
+def test_a_head_with_statistics_of_its_own_is_restored_with_them(tiny, colored, monkeypatch):
+    train, validation = colored(30), colored(15, seed=1)
+    model = build(train, dropout=0.2, head=keras.layers.BatchNormalization(momentum=0.5, name="own"))
+    scores(monkeypatch, *range(9, 4, -1))
+    result = train_two_phases(model, train, validation, TrainingOptions(**PLAIN, frozen_epochs=5, finetune_epochs=0))
+    assert result.epoch == 1
+    assert result.history[0]["val_loss"] == pytest.approx(evaluate(model, validation)[0], rel=1e-4)
+
+
 def test_both_phases_train_and_are_one_table(tiny, colored):
     train, validation = colored(30), colored(15, seed=1)
     model = build(train)

@@ -162,24 +162,6 @@ class ModelOptions(Options):
     dropout: float = option(0.2, "dropout rate before each dense layer", 0.0, 0.95)
     l2: float = option(0.0, "L2 penalty on the kernels of the head", 0.0, 10.0)
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = option("float32", "dtype policy of the layers")
-    batch_norm: Literal[
-        "source",
-        "adapt",
-        # [part: choose]
-        "auto",
-        # [/part]
-    ] = option(
-        "source",
-        "statistics of BatchNormalization: those of the pretrained weights, or with those of the images blended in"
-        # [part: choose]
-        "; auto: what tells the classes apart best, source where that is not sure"
-        # [/part]
-        "",  # so that this stays valid without the parts
-        modality="image",
-    )
-    adapt_fraction: float = option(
-        0.5, "fraction of the training images' statistics with --batch-norm adapt", 0.0, 1.0, modality="image"
-    )
     # [part: kerashub]
     sequence_length: int | None = option(
         None, "tokens of a text that a KerasHub encoder sees (default: what 95% of the texts need, at most 128)",
@@ -227,6 +209,26 @@ class TrainingOptions(AugmentOptions, CacheOptions):
         None, "what phase 2 unfreezes: a stage and all above it, a number of layers, a fraction (30%), all, or none "
         "(default: from the backbone's last downsampling on, see scripts/summary.py; all from random weights)",
     )  # fmt: skip
+    batch_norm: Literal[
+        "source",
+        "adapt",
+        "train",
+        # [part: choose]
+        "auto",
+        # [/part]
+    ] = option(
+        "source",
+        "statistics of BatchNormalization: those of the pretrained weights, with those of the images blended in, or "
+        "moving with --unfreeze all"
+        # [part: choose]
+        "; auto: source or adapt, what tells the classes apart best"
+        # [/part]
+        "",  # so that this stays valid without the parts
+        modality="image",
+    )
+    adapt_fraction: float = option(
+        0.5, "fraction of the training images' statistics with --batch-norm adapt", 0.0, 1.0, modality="image"
+    )
     views: int = option(4, "augmented views of each image that are computed once and cached; 0 caches nothing", 0, 1000)
     optimizer: Literal["adam", "adamw", "sgd"] = option("adamw", "optimizer of both phases")
     head_learning_rate: float | None = option(
@@ -252,7 +254,13 @@ class TrainingOptions(AugmentOptions, CacheOptions):
     seed: int = option(0, "of the split, the head's initial weights, the order and the augmentation", 0, 2**31 - 1)
 
     def check_task(self, task: str) -> None:
-        """Refuse options that need classes where the task is regression."""
+        """Refuse options that need classes where the task is regression, and those that need each other."""
+        if self.batch_norm == "train" and self.unfreeze != "all":
+            given = "not given" if self.unfreeze is None else self.unfreeze
+            raise UserError(
+                "--batch-norm was train, which lets statistics move where all layers are trained, and --unfreeze was "
+                f"{given}. Give --unfreeze all, or --batch-norm adapt."
+            )
         if task == "regression" and (self.label_smoothing or self.class_weights != "none"):
             raise UserError("--label-smoothing and --class-weights need classes; the task is regression.")
         if task == "regression" and self.monitor == "val_accuracy":
@@ -264,6 +272,10 @@ class TrainingOptions(AugmentOptions, CacheOptions):
         Pretrained weights are changed with care: the top only, slowly, earlier stages slower still. Random weights
         hold nothing worth keeping, so all of them are trained, at a normal rate.
         """
+        # [part: choose]
+        if self.batch_norm == "auto":
+            raise UserError("batch_norm was auto, which only a training run decides; give source, adapt or train.")
+        # [/part]
         defaults: dict[str, Any] = {
             "unfreeze": finetune_from if pretrained else "all",
             "head_learning_rate": 1e-3 if pretrained else 1e-2,
@@ -342,7 +354,7 @@ class TrainConfig(RunOptions, EvaluationOptions, TrainingOptions, ModelOptions, 
                     "apart: it needs weights, and one class per image. Leave it out."
                 )
         # [/part]
-        if self.batch_norm != "source" and self.weights == "none":
+        if self.batch_norm in ("adapt", "auto") and self.weights == "none":
             raise UserError(
                 f"--batch-norm was {self.batch_norm}, which blends into statistics of pretrained weights, and "
                 "--weights was none: then all statistics are those of the training images. Leave --batch-norm out."

@@ -151,6 +151,11 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
     return math.ceil(count / batch_size)
 
 
+def even_batch_size(count: int, batch_size: int) -> int:
+    """Return a size that makes as many batches and none much smaller: a batch of one has no statistics."""
+    return steps_per_epoch(count, steps_per_epoch(count, batch_size))
+
+
 @functools.lru_cache(maxsize=2)  # every step of an epoch asks for it
 def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
     """Return the order of an epoch: a permutation `(count,)` that depends on nothing but its arguments."""

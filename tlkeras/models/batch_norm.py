@@ -9,6 +9,9 @@ from tlkeras.models.keras_private import flatten_layers, nested_io
 
 ADAPTED = 512  # training images whose statistics a run blends in
 BATCH_SIZE = 32  # examples whose activations of all layers are in memory at once
+# How far BatchNormalization's moving statistics look back: this fraction of all steps, within these bounds.
+STATISTICS_FRACTION = 0.02
+MIN_STATISTICS_STEPS, MAX_STATISTICS_STEPS = 10, 100
 
 
 def calibrate_batch_norm(model: keras.Model, images: np.ndarray) -> None:
@@ -73,3 +76,19 @@ def blend_statistics(model: keras.Model, images: np.ndarray, fraction: float) ->
         layer.moving_mean.assign(fraction * layer.moving_mean + (1 - fraction) * mean)
         layer.moving_variance.assign(fraction * layer.moving_variance + (1 - fraction) * variance)
     return True
+
+
+def set_statistics_momentum(model: keras.Model, steps: int) -> None:
+    """Let BatchNormalization forget at a pace that fits the length of the training.
+
+    Keras' MobileNetV2 looks back a thousand steps, in which a small dataset would never arrive at its statistics.
+    """
+    looked_back = min(max(STATISTICS_FRACTION * steps, MIN_STATISTICS_STEPS), MAX_STATISTICS_STEPS)
+    for layer in flatten_layers(get_backbone(model)):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = momentum(looked_back)
+
+
+def momentum(steps: float) -> float:
+    """Return the momentum of a moving average that looks back about so many steps."""
+    return 1 - 1 / max(steps, 1)

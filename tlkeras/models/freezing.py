@@ -37,17 +37,18 @@ class ParameterCount:
         return f"{self.trainable:,} of {self.total:,} parameters are trainable ({percent:.1f}%)"
 
 
-def set_trainable(model: keras.Model, unfreeze: str | int | float) -> ParameterCount:
+def set_trainable(model: keras.Model, unfreeze: str | int | float, *, batch_norm: bool = False) -> ParameterCount:
     """Unfreeze the top of the backbone, freeze the rest of it, and compile the model again if it was compiled.
 
-    BatchNormalization layers of the backbone stay frozen whatever is asked for, as their moving statistics would lag
-    behind those of small batches: only `trainable = False` on each of
-    them keeps its moving statistics unchanged under `fit` (keras issue 20285). The head is always trainable.
+    BatchNormalization layers of the backbone stay frozen unless `batch_norm` says otherwise, as their moving statistics
+    would lag behind those of small batches: only `trainable = False` on each of them keeps its moving statistics
+    unchanged under `fit` (keras issue 20285). The head is always trainable.
 
     Args:
         model: a model from `build_classifier`.
         unfreeze: a stage's name (that stage and all after it), a number of layers counted from the output (`30` or
             "30"), a fraction of the layers (`0.3` or "30%"), "all" or "none".
+        batch_norm: unfreeze BatchNormalization layers, too: their statistics then move with each training step.
 
     Returns:
         The count of parameters that are now trainable.
@@ -63,7 +64,7 @@ def set_trainable(model: keras.Model, unfreeze: str | int | float) -> ParameterC
     backbone.trainable = first < len(backbone.layers)
     for index, layer in enumerate(backbone.layers):
         for part in flatten_layers(layer):  # Keras hands nothing down where the value stays the same
-            part.trainable = index >= first and not isinstance(part, keras.layers.BatchNormalization)
+            part.trainable = index >= first and (batch_norm or not isinstance(part, keras.layers.BatchNormalization))
     if model.compiled:
         model.compile_from_config(model.get_compile_config())
     return ParameterCount(trainable=count_params(model.trainable_weights), total=count_params(model.weights))
@@ -74,13 +75,21 @@ def count_params(variables: list[keras.Variable]) -> int:
     return sum(int(np.prod(variable.shape)) for variable in variables)
 
 
+def changing_weights(model: keras.Model) -> list[keras.Variable]:
+    """Return the weights that training may change: trainable ones, and moving statistics of layers that are."""
+    frozen = {id(weight) for layer in flatten_layers(model) if not layer.trainable for weight in layer.weights}
+    return [weight for weight in model.weights if id(weight) not in frozen]
+
+
 class FrozenWeights:
     """The hashes of everything in the backbone that must not move, moving statistics included."""
 
     def __init__(self, model: keras.Model) -> None:
         backbone = get_backbone(model)
-        trainable = {id(variable) for variable in backbone.trainable_weights}
-        self._frozen = [variable for variable in backbone.weights if id(variable) not in trainable]
+        layers = [layer for layer in flatten_layers(backbone) if isinstance(layer, keras.layers.BatchNormalization)]
+        moving = {id(variable) for layer in layers if layer.trainable for variable in layer.weights}
+        changing = moving | {id(variable) for variable in backbone.trainable_weights}
+        self._frozen = [variable for variable in backbone.weights if id(variable) not in changing]
         self._before = self._hashes()
 
     def digest(self) -> str:

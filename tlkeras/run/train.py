@@ -201,13 +201,6 @@ def build(config: TrainConfig, spec: BackboneSpec, train: "SplitData", head: Any
         from tlkeras.models.batch_norm import calibrate_batch_norm
 
         calibrate_batch_norm(model, train.spread(128)[0])
-    if config.batch_norm == "adapt":
-        from tlkeras.models.batch_norm import ADAPTED, adapt_batch_norm
-
-        images = train.spread(ADAPTED)[0]
-        adapt_batch_norm(model, images, config.adapt_fraction)
-        log.info("BatchNormalization: statistics of %d training images blended in (%g).", len(images),
-                 config.adapt_fraction)  # fmt: skip
     return model
 
 

@@ -9,9 +9,15 @@ import keras
 from tlkeras.config.extensions import Extensions
 from tlkeras.config.fields import check_values
 from tlkeras.config.pretrain import AllLayersOptions
-from tlkeras.data.pipeline import SplitData, evaluation_batches, steps_per_epoch, training_batches
+from tlkeras.data.pipeline import (
+    SplitData,
+    evaluation_batches,
+    even_batch_size,
+    steps_per_epoch,
+    training_batches,
+)
+from tlkeras.models.batch_norm import momentum, set_statistics_momentum
 from tlkeras.models.introspect import get_backbone, without_resizing
-from tlkeras.models.keras_private import flatten_layers
 from tlkeras.training.callbacks import HistoryLogger, Logs
 from tlkeras.training.checkpoint import Checkpoints, assign_all, to_numpy
 from tlkeras.training.given_data import check_split
@@ -19,10 +25,6 @@ from tlkeras.training.optimizers import loss_scaled, make_schedule
 from tlkeras.training.phase import Phase, PhaseInputs, compile_part, fit
 
 log = logging.getLogger("tlkeras")
-
-# How far BatchNormalization's moving statistics look back: this fraction of all steps, within these bounds.
-STATISTICS_FRACTION = 0.02
-MIN_STATISTICS_STEPS, MAX_STATISTICS_STEPS = 10, 100
 
 
 def train_all_layers(
@@ -44,7 +46,7 @@ def train_all_layers(
     train = check_split(model, train, "training")
     validation = check_split(model, validation, "validation") if validation else None
     steps = steps_per_epoch(len(train), options.batch_size)
-    batch_size = steps_per_epoch(len(train), steps)  # even, as a batch of one has no statistics
+    batch_size = even_batch_size(len(train), options.batch_size)
     get_backbone(model).trainable = False
     get_backbone(model).trainable = True  # on a backbone that is trainable already it would change nothing
     set_statistics_momentum(model, steps * options.epochs)
@@ -85,22 +87,6 @@ def all_layers_optimizer(options: AllLayersOptions, steps: int) -> keras.optimiz
     )
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
-
-
-def set_statistics_momentum(model: keras.Model, steps: int) -> None:
-    """Let BatchNormalization forget at a pace that fits the length of the training.
-
-    Keras' MobileNetV2 looks back a thousand steps, in which a small dataset would never arrive at its statistics.
-    """
-    looked_back = min(max(STATISTICS_FRACTION * steps, MIN_STATISTICS_STEPS), MAX_STATISTICS_STEPS)
-    for layer in flatten_layers(get_backbone(model)):
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = momentum(looked_back)
-
-
-def momentum(steps: float) -> float:
-    """Return the momentum of a moving average that looks back about so many steps."""
-    return 1 - 1 / max(steps, 1)
 
 
 class TimedHistory(HistoryLogger):

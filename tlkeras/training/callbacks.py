@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tlkeras.errors import UserError
+from tlkeras.models.freezing import changing_weights
 from tlkeras.progress import ERASE
 from tlkeras.training.checkpoint import assign_all, to_numpy
 
@@ -43,7 +44,7 @@ class TerminateOnNaN(keras.callbacks.Callback):
 
 
 class RestoreBestWeights(keras.callbacks.Callback):
-    """Keep the trainable weights of the best epoch on validation, restore them at the end, and stop early (`done`)."""
+    """Keep the weights of the best epoch on validation, restore them at the end, and stop early (`done`)."""
 
     def __init__(self, monitor: str, patience: int) -> None:
         super().__init__()
@@ -55,13 +56,13 @@ class RestoreBestWeights(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         current = score(logs or {}, self._monitor)
         if current > self.best:
-            self.best, self.epoch, self.weights = current, epoch, to_numpy(self.model.trainable_weights)
+            self.best, self.epoch, self.weights = current, epoch, to_numpy(changing_weights(self.model))
         elif epoch - self.epoch >= self._patience:
             log.info("Early stopping: %s was no better for %d epochs (--patience).", self._monitor, self._patience)
             self.model.stop_training = self.done = True
 
     def on_train_end(self, logs: Logs = None) -> None:
-        assign_all(self.model.trainable_weights, self.weights)
+        assign_all(changing_weights(self.model), self.weights)
 
     def state(self) -> dict[str, Any]:
         """Return all but the weights, for JSON."""

@@ -89,7 +89,7 @@ def find_learning_rates(
     inputs = prepare_phases(model, train, validation, options, given.augment)
     phases, tests = plan_phases(model, options), {}
     for phase in phases:
-        set_trainable(model, phase.unfreeze)
+        set_trainable(model, phase.unfreeze, batch_norm=phase.batch_norm)
         tests[phase.name] = rate_test(model, phase, inputs[phase.name], options, given)
         if phase is not phases[-1]:
             train_phase(model, phase, inputs, options, TrainingResult(monitor=options.monitor), None, None, given)

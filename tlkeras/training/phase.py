@@ -28,6 +28,7 @@ class Phase:
     learning_rate: float
     first_epoch: int  # counted over both phases, from 0
     last_epoch: int  # not included
+    batch_norm: bool = False  # whether BatchNormalization of the backbone is unfrozen, too
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,17 @@ import keras
 
 from tlkeras.config.train import TrainingOptions
 from tlkeras.data.own_augment import OwnAugmentation
-from tlkeras.data.pipeline import SplitData, balanced_class_weights, evaluation_batches, training_batches
+from tlkeras.data.pipeline import (
+    SplitData,
+    balanced_class_weights,
+    evaluation_batches,
+    even_batch_size,
+    steps_per_epoch,
+    training_batches,
+)
 from tlkeras.features.extract import Features, check_finite, get_features
 from tlkeras.features.split_model import split_model
+from tlkeras.models.batch_norm import ADAPTED, adapt_batch_norm, set_statistics_momentum
 from tlkeras.models.freezing import first_trainable_index
 from tlkeras.models.introspect import backbone_title, get_backbone, get_task, without_resizing
 from tlkeras.training.phase import PhaseInputs
@@ -24,15 +32,19 @@ def prepare_phases(
     own_augment: OwnAugmentation | None = None,
 ) -> dict[str, PhaseInputs]:  # fmt: skip
     """Return the inputs of "frozen" and "finetune"; say in a line why a phase goes without cached features."""
+    prepare_batch_norm(model, train, options)
     balanced = options.class_weights == "balanced"
     weights = balanced_class_weights(train.targets, get_task(model)) if balanced else None
-    order: dict[str, Any] = {"batch_size": options.batch_size, "seed": options.seed, "class_weights": weights}
+    batch_size = options.batch_size
+    if options.batch_norm == "train":
+        batch_size = even_batch_size(len(train), batch_size)
+    order: dict[str, Any] = {"batch_size": batch_size, "seed": options.seed, "class_weights": weights}
     whole = PhaseInputs(
         without_resizing(model),
         partial(training_batches, train, options, own_augment=own_augment, **order),
         evaluation_batches(validation, options.batch_size),
         len(train),
-        options.batch_size,
+        batch_size,
         train.modality.throughput_unit,
     )
     phases = {"frozen": whole, "finetune": whole}
@@ -52,6 +64,17 @@ def prepare_phases(
     if not phases["frozen"].features:  # else all features were checked
         check_finite([whole.part.predict_on_batch(train.first(1)[0])], train)
     return phases
+
+
+def prepare_batch_norm(model: keras.Model, train: SplitData, options: TrainingOptions) -> None:
+    """Blend the statistics of training images into the backbone's, or set the pace at which they will move."""
+    if options.batch_norm == "adapt":
+        images = train.spread(ADAPTED)[0]
+        adapt_batch_norm(model, images, options.adapt_fraction)
+        log.info("BatchNormalization: statistics of %d training images blended in (%g).", len(images),
+                 options.adapt_fraction)  # fmt: skip
+    if options.batch_norm == "train":
+        set_statistics_momentum(model, steps_per_epoch(len(train), options.batch_size) * options.finetune_epochs)
 
 
 def cached_inputs(

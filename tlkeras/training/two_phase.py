@@ -14,7 +14,7 @@ from tlkeras.config.extensions import Extensions
 from tlkeras.config.fields import check_values, with_options
 from tlkeras.config.train import TrainingOptions, with_epochs
 from tlkeras.errors import UserError
-from tlkeras.models.freezing import FrozenWeights, first_trainable_index, set_trainable
+from tlkeras.models.freezing import FrozenWeights, changing_weights, first_trainable_index, set_trainable
 from tlkeras.models.introspect import get_backbone, get_spec, get_task
 from tlkeras.training.callbacks import HistoryLogger, Logs, RestoreBestWeights
 from tlkeras.training.checkpoint import Checkpoint, Checkpoints, assign_all, to_numpy
@@ -129,7 +129,7 @@ def train_two_phases(
     result.seconds["features"] = result.seconds.get("features", 0.0) + time.perf_counter() - start
     probe = wants_probe(model, inputs["frozen"], options, given)
     for phase in plan_phases(model, options):
-        count = set_trainable(model, phase.unfreeze)
+        count = set_trainable(model, phase.unfreeze, batch_norm=phase.batch_norm)
         if saved and phase.name == "frozen" and saved.state["phase"] == "finetune":
             continue  # it was done before the stop; the checkpoint holds its result
         state = "backbone frozen" if phase.name == "frozen" else f"{phase.unfreeze} unfrozen"
@@ -150,7 +150,7 @@ def plan_phases(model: keras.Model, options: TrainingOptions) -> list[Phase]:
     first, last = options.frozen_epochs, options.frozen_epochs + options.finetune_epochs
     phases = [Phase("frozen", "none", head, 0, first)]
     if options.finetune_epochs and first_trainable_index(model, unfreeze) < len(get_backbone(model).layers):
-        phases.append(Phase("finetune", unfreeze, finetune, first, last))
+        phases.append(Phase("finetune", unfreeze, finetune, first, last, options.batch_norm == "train"))
     return phases
 
 
@@ -159,7 +159,7 @@ def train_phase(
     checkpoints: Checkpoints | None, saved: Checkpoint | None, given: Extensions,
 ) -> None:  # fmt: skip
     """Train one phase, or resume it where a checkpoint was saved; keep its best epoch if it beats the result so far."""
-    frozen, before = FrozenWeights(model), to_numpy(model.trainable_weights)
+    frozen, before = FrozenWeights(model), to_numpy(changing_weights(model))
     fingerprint = {
         "frozen": frozen.digest(),
         "cached": {name: bool(of_phase.features) for name, of_phase in inputs.items()},
@@ -197,7 +197,7 @@ def train_phase(
         if not result.best:
             raise
         log.warning("%s Phase 1's model is kept.", error)
-        assign_all(model.trainable_weights, before)
+        assign_all(changing_weights(model), before)
         return
     result.seconds[phase.name] = time.perf_counter() - start
     frozen.check()
@@ -213,7 +213,7 @@ def keep_better(
         best.on_train_end()  # once more: a callback of the user's may have put other weights there
         result.best, result.kept, result.epoch = best.best, phase.name, best.epoch + 1
     else:
-        assign_all(model.trainable_weights, before)
+        assign_all(changing_weights(model), before)
     log.info("Restored epoch %d of %d (%s %s)%s.", result.epoch, phase.last_epoch, result.monitor,
              f"{result.value:#.3g}", "" if better else ", as phase 2 did not beat phase 1")  # fmt: skip
 
