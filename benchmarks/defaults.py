@@ -9,6 +9,8 @@ line of a run sees. What a run needs for validation it takes from the drawn imag
 
     default    what `train.py` does; of another checkout with --tlkeras
     head       the same without phase 2
+    adapt      the same with --batch-norm adapt
+    auto       the same with --batch-norm auto
     logistic   logistic regression on pooled features of all drawn images, C by 5-fold cross-validation
     full       phase 2 with all layers for 500 steps, as the BiT-HyperRule has it for small sets (arXiv:1912.11370)
     plain      the loop of the Keras guide, as in plain_keras.py: 10 + 10 epochs, the last one
@@ -34,7 +36,7 @@ import numpy as np
 import yaml
 from arguments import at_least
 
-COLUMNS = ("default", "head", "logistic", "full", "plain", "choose")
+COLUMNS = ("default", "head", "adapt", "auto", "logistic", "full", "plain", "choose")
 MOST_TEST = 1500
 FULL_STEPS = 500
 ROOT = Path(__file__).parents[1]
@@ -145,6 +147,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         return {"accuracy": accuracy} | counts
     if column == "head":
         chosen["finetune_epochs"] = 0
+    if column in ("adapt", "auto"):
+        chosen["batch_norm"] = column
     if column == "full":
         epochs = -(-FULL_STEPS // -(-len(train[1]) // 32))
         chosen |= {"unfreeze": "all", "layer_decay": 1.0, "finetune_epochs": epochs, "patience": epochs}
