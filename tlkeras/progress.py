@@ -1,7 +1,8 @@
-"""A bar or a line for what takes long: passing on a terminal, HTML in a notebook."""
+"""A bar or a line for what takes long: passing on a terminal, HTML in a notebook; and how long it took."""
 
 import contextlib
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,17 @@ from tqdm import tqdm
 
 DELAY = 2.0  # seconds; what takes less shows no bar
 ERASE = "\r\033[K"  # the line that the cursor is in
+stage_seconds: dict[str, float] = {}  # of the run that this process works on, by the stage's name
+
+
+@contextlib.contextmanager
+def stage(name: str) -> Iterator[None]:
+    """Add the seconds that something takes to those of its stage."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        stage_seconds[name] = stage_seconds.get(name, 0.0) + time.perf_counter() - start
 
 
 def in_notebook() -> bool:

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-from tlkeras.progress import passing
+from tlkeras.progress import passing, stage
 
 # What TensorFlow 2.21 and LiteRT log on any machine: no GPU driver, oneDNN, fast kernels; nothing else is held back.
 STARTUP_LOGS = re.compile(
@@ -55,7 +55,7 @@ def load_tensorflow(seed: int | None = None) -> None:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    with passing("Loading TensorFlow"), quiet_stderr():
+    with stage("tensorflow"), passing("Loading TensorFlow"), quiet_stderr():
         import keras
         import tensorflow as tf
 

@@ -304,6 +304,7 @@ class RunOptions(Options):
 
     run_dir: str | None = option(None, "folder that the run is written to (default: a new one in saved_models/)")
     overwrite: bool = option(False, "replace the run folder if it exists")
+    verbose: bool = option(False, "print the seconds of each stage at the end")
     resume: bool = option(False, "resume the run that this command started and did not finish, if there is one")
 
     def check_run(self) -> None:

@@ -20,7 +20,7 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 FILE = "identity.json"  # beside the checkpoints
 # Options that may differ when a run is resumed: where things are, and how it is started.
 MAY_CHANGE = ("run_dir", "data_dir", "overwrite", "resume", "memory_gb", "cache_gb", "data_description",
-              "track")  # fmt: skip
+              "track", "verbose")  # fmt: skip
 CHUNK = 256  # examples that are read at a time
 
 

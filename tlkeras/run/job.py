@@ -14,6 +14,7 @@ from tlkeras.config.train import TrainConfig
 from tlkeras.data.prepare import PreparedData, decode_data, find_data
 from tlkeras.data.sources import short_name, was_in_memory
 from tlkeras.io.hashing import file_hash
+from tlkeras.progress import stage, stage_seconds
 from tlkeras.run.fingerprint import check_fingerprint, check_finished
 from tlkeras.run.folder import CHECKPOINTS, check_space, choose_run_dir, is_complete, run_directory
 from tlkeras.runtime import load_tensorflow
@@ -43,6 +44,7 @@ def run_job(job: Job, config: Any, spec: BackboneSpec, data: Any = None) -> Path
 
     What can be wrong is checked in the order of what it costs: options, files, examples, and only then TensorFlow.
     """
+    stage_seconds.clear()
     config, spec = configure(config, spec)
     name = f"{job.prefix} {short_name(config.data)}".strip()
     path = choose_run_dir(config.run_dir, config.overwrite, job.result if config.resume else None, name, spec.name)
@@ -69,7 +71,8 @@ def configure(config: Any, spec: BackboneSpec) -> tuple[Any, BackboneSpec]:
 
 def prepare(job: Job, config: Any, spec: BackboneSpec, path: Path, folder: Path, data: Any = None) -> tuple:
     """Find and decode the examples of a run at `path`, for now in `folder`; refuse what cannot be trained."""
-    found = find_data(config, spec, config.image_size, config.seed, data)
+    with stage("reading"):
+        found = find_data(config, spec, config.image_size, config.seed, data)
     spec = found.spec
     check_applicable(config, "modality", found.modality.name, f"{found.listing.name} holds {found.modality.plural}")
     check_unfreeze(config, spec)  # again, for a backbone that was not known before
@@ -77,7 +80,8 @@ def prepare(job: Job, config: Any, spec: BackboneSpec, path: Path, folder: Path,
     dataclasses.replace(config, task=found.listing.task).check()
     options = found.modality.options()
     spec.check_weights(config.weights, options.get("image_size", 0))
-    decoded = decode_data(found, config, config.seed)
+    with stage("reading"):
+        decoded = decode_data(found, config, config.seed)
     # [part: choose]
     if config.resize == "auto":
         from tlkeras.run.auto import choose_resize

@@ -17,7 +17,7 @@ from tlkeras.data.loading import available_cores
 from tlkeras.data.prepare import PreparedData, name_data
 from tlkeras.errors import UserError
 from tlkeras.io.arrays import FileArray
-from tlkeras.progress import passing
+from tlkeras.progress import passing, stage, stage_seconds
 from tlkeras.run.artifacts import MODEL, check_reload, save_run, versions, write_json, write_table
 from tlkeras.run.folder import CHECKPOINTS
 from tlkeras.run.job import Job, run_job
@@ -109,11 +109,13 @@ def train_and_write(
     config: TrainConfig, spec: BackboneSpec, data: PreparedData, folder: Path, *_: Any, given: Extensions
 ) -> None:
     """Build, train and evaluate the model, and write everything into the folder."""
-    from tlkeras.data.pipeline import split_data
-    from tlkeras.training.two_phase import train_two_phases
+    with stage("tensorflow"):
+        from tlkeras.data.pipeline import split_data
+        from tlkeras.training.two_phase import train_two_phases
 
     splits = split_data(data)
-    model = build(config, spec, splits["train"], given.head)
+    with stage("model"):
+        model = build(config, spec, splits["train"], given.head)
     if given.head is not None or given.backbone is not None:
         check_reload(model)
     checkpoints = Checkpoints(folder / CHECKPOINTS)
@@ -135,12 +137,15 @@ def train_and_write(
     # [part: report]
     from tlkeras.run.report import report_training
 
-    report_training(folder, Path(str(config.run_dir)), model, data, splits)
+    with stage("report"):
+        report_training(folder, Path(str(config.run_dir)), model, data, splits)
     # [/part]
     # [part: tracking]
     if tracker:
         finish_tracking(tracker, folder, result.history, metrics)
     # [/part]
+    spent = ", ".join(f"{name} {seconds:.1f}" for name, seconds in (stage_seconds | result.seconds).items())
+    log.log(logging.INFO if config.verbose else logging.DEBUG, "Seconds: %s.", spent)
 
 
 def evaluate_and_write(
@@ -151,13 +156,14 @@ def evaluate_and_write(
     from tlkeras.evaluation.outputs import head_outputs, pooled_features
     from tlkeras.evaluation.plots import plot_history
 
-    features = pooled_features(model, splits, config)
-    outputs = head_outputs(model, features)
-    calibration = calibrate(model, outputs["validation"], splits["validation"].targets, config, data.task)
-    outputs = head_outputs(model, features)  # once more, calibrated
-    thresholds = find_thresholds(outputs["validation"], splits["validation"], config, data.task)
-    metrics = evaluate_splits(outputs, splits, data.task, given.metrics, thresholds)
-    with passing("Saving"):
+    with stage("evaluation"):
+        features = pooled_features(model, splits, config)
+        outputs = head_outputs(model, features)
+        calibration = calibrate(model, outputs["validation"], splits["validation"].targets, config, data.task)
+        outputs = head_outputs(model, features)  # once more, calibrated
+        thresholds = find_thresholds(outputs["validation"], splits["validation"], config, data.task)
+        metrics = evaluate_splits(outputs, splits, data.task, given.metrics, thresholds)
+    with stage("saving"), passing("Saving"):
         save_run(model, config, data, splits["validation"].first(COMPARED)[0], folder, given.names())
     save_predictions(folder, data, {name: split.targets for name, split in splits.items()}, outputs)
     if thresholds:
@@ -171,7 +177,7 @@ def evaluate_and_write(
         "monitor": result.monitor,
         "monitor_value": result.value,
         "calibration": calibration,
-        "seconds": {phase: round(seconds, 2) for phase, seconds in result.seconds.items()},
+        "seconds": {name: round(seconds, 2) for name, seconds in (stage_seconds | result.seconds).items()},
         "seed": config.seed,
         "cpu_count": available_cores(),
         "versions": versions(),
