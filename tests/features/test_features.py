@@ -94,15 +94,18 @@ def pixels_as_features(data: SplitData, options: TrainingOptions, views: int) ->
     return Features(arrays, data.targets, views)
 
 
-def test_each_view_is_augmented_differently_and_repeatably():
+def test_each_view_is_augmented_differently_and_repeatably_but_for_the_first():
     data, _ = make_data()
     first, again, other = (
         pixels_as_features(data, TrainingOptions(min_crop_area=0.5, seed=seed), 3) for seed in (5, 5, 6)
     )
     np.testing.assert_array_equal(first.arrays[0], again.arrays[0])
-    one_view, other_view, _ = np.split(first.arrays[0], 3)
-    assert np.abs(one_view - other_view).mean() > 5
-    assert np.abs(first.arrays[0] - other.arrays[0]).mean() > 5
+    plain, one_view, other_view = np.split(first.arrays[0], 3)
+    np.testing.assert_array_equal(plain, data.first(len(data))[0])
+    assert np.abs(one_view - other_view).mean() > 5 and np.abs(one_view - plain).mean() > 5
+    (only,) = pixels_as_features(data, TrainingOptions(min_crop_area=0.5), 1).arrays
+    assert np.abs(only - plain).mean() > 5  # augmentation was asked for, and there is no other view
+    assert np.abs(first.arrays[0] - other.arrays[0]).mean() > 3
 
 
 def test_epochs_take_turns_through_the_views():

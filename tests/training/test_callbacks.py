@@ -15,17 +15,18 @@ def logs(val_loss: float, val_accuracy: float = 0.5, loss: float = 1.0) -> dict[
     return {"loss": loss, "val_loss": val_loss, "val_accuracy": val_accuracy}
 
 
-def model_of(*values: float) -> types.SimpleNamespace:
-    weights = [keras.Variable(value) for value in values]
-    return types.SimpleNamespace(trainable_weights=weights, stop_training=False)
+def one_weight() -> keras.Model:
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    model.stop_training = False
+    return model
 
 
 def observe(epochs: list[dict[str, float]], patience: int = 10, monitor: str = "val_loss") -> RestoreBestWeights:
     """Return a callback that has seen these epochs; the model's one weight counts them from 1."""
     best = RestoreBestWeights(monitor, patience)
-    best.set_model(model_of(0.0))
+    best.set_model(one_weight())
     for number, values in enumerate(epochs):
-        best.model.trainable_weights[0].assign(number + 1.0)
+        best.model.trainable_weights[0].assign([[number + 1.0]])
         best.on_epoch_end(number, values)
         if best.model.stop_training:
             break
@@ -46,15 +47,15 @@ def test_epochs_are_compared_by_accuracy_on_demand_and_a_tie_by_loss():
 def test_the_first_of_equal_epochs_is_kept_and_its_weights_are_restored():
     best = observe([logs(0.3), logs(0.2), logs(0.2), logs(0.4)])
     assert best.epoch == 1
-    assert float(best.model.trainable_weights[0]) == 4.0
+    assert best.model.trainable_weights[0].numpy().item() == 4.0
     best.on_train_end()
-    assert float(best.model.trainable_weights[0]) == 2.0
+    assert best.model.trainable_weights[0].numpy().item() == 2.0
 
 
 def test_patience_counts_epochs_since_the_best():
     best = observe([logs(0.3), logs(0.2), logs(0.4), logs(0.2), logs(0.1)], patience=2)
     assert best.model.stop_training
-    assert float(best.model.trainable_weights[0]) == 4.0  # the fifth epoch was not run
+    assert best.model.trainable_weights[0].numpy().item() == 4.0  # the fifth epoch was not run
     assert not observe([logs(0.3), logs(0.2), logs(0.4), logs(0.2), logs(0.1)], patience=3).model.stop_training
 
 
@@ -62,7 +63,7 @@ def test_patience_counts_epochs_since_the_best():
 @pytest.mark.parametrize(("name", "split"), [("loss", "training"), ("val_loss", "validation")])
 def test_a_loss_that_is_not_finite_ends_the_phase(name, split, value):
     callback = TerminateOnNaN("Lower it.")
-    callback.set_model(model_of(0.0))
+    callback.set_model(one_weight())
     callback.on_epoch_end(0, logs(0.3))
     with pytest.raises(UserError, match=rf"the {split} loss became {value} in epoch 2\. Lower it\."):
         callback.on_epoch_end(1, logs(0.2) | {name: value})

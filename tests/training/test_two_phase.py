@@ -12,6 +12,8 @@ import pytest
 
 from tlkeras.config.train import TrainingOptions
 from tlkeras.errors import UserError
+from tlkeras.evaluation.outputs import pooled_features
+from tlkeras.features.extract import ExtractionJob
 from tlkeras.models.batch_norm import calibrate_batch_norm
 from tlkeras.models.builders import build_classifier
 from tlkeras.models.introspect import get_backbone
@@ -310,3 +312,24 @@ def test_the_same_seed_gives_the_same_history_in_another_process():
     )
     assert len(first) == 1
     assert first == second
+
+
+@pytest.mark.parametrize("kept", ["frozen", "finetune"])
+@pytest.mark.parametrize("views", [1, 2])
+def test_evaluation_uses_what_is_cached_and_gives_the_same(tiny, colored, monkeypatch, kept, views):
+    train, validation = colored(40), colored(35, seed=1)
+    model = build(train)
+    if kept == "frozen":
+        scores(monkeypatch, 5, 4, 3, 2)
+    options = TrainingOptions(batch_size=10, linear_probe="never", frozen_epochs=2, finetune_epochs=2, views=views,
+                              finetune_learning_rate=0.02, unfreeze="stage2", min_crop_area=0.5)  # fmt: skip
+    result = train_two_phases(model, train, validation, options)
+    assert result.kept == kept
+    splits = {"train": train, "validation": validation}
+    whole, passes = pooled_features(model, splits, options), []
+    monkeypatch.setattr(ExtractionJob, "fill", lambda job, engine, arrays, title: passes.append(title))
+    known = pooled_features(model, splits, options, result.inputs)
+    assert known["validation"] == pytest.approx(whole["validation"], abs=1e-5)
+    assert passes == ([] if views == 2 else ["Evaluating train images"])  # one view only, and that is augmented
+    if views == 2:
+        assert known["train"] == pytest.approx(whole["train"], abs=1e-5)

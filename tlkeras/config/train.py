@@ -229,7 +229,12 @@ class TrainingOptions(AugmentOptions, CacheOptions):
     adapt_fraction: float = option(
         0.5, "fraction of the training images' statistics with --batch-norm adapt", 0.0, 1.0, modality="image"
     )
-    views: int = option(4, "augmented views of each image that are computed once and cached; 0 caches nothing", 0, 1000)
+    views: int = option(
+        4,
+        "views of each image that are computed once and cached, all but the first augmented; 0 caches nothing",
+        0,
+        1000,
+    )
     optimizer: Literal["adam", "adamw", "sgd"] = option("adamw", "optimizer of both phases")
     head_learning_rate: float | None = option(
         None, "maximum learning rate of phase 1 (default: 1e-3, from random weights 1e-2)", 1e-9, 10.0

@@ -1,5 +1,6 @@
 """What a trained model gives for every example: one pass through the backbone, and the head as often as wanted."""
 
+import functools
 from collections.abc import Mapping
 
 import keras
@@ -8,31 +9,53 @@ import numpy as np
 from tlkeras.config.train import TrainingOptions
 from tlkeras.data.loading import memory_budget
 from tlkeras.data.pipeline import SplitData
-from tlkeras.features.engines import make_engine
+from tlkeras.features.engines import BATCH_SIZE, make_engine, unwrap_single
 from tlkeras.features.extract import ExtractionJob
 from tlkeras.features.split_model import split_model
 from tlkeras.io.arrays import FileArray
+from tlkeras.training.phase import PhaseInputs
 
 ROWS = 4096  # of features that go through the head at a time
 
 
 def pooled_features(
-    model: keras.Model, splits: Mapping[str, SplitData], options: TrainingOptions | None = None
-) -> dict[str, np.ndarray | FileArray]:
+    model: keras.Model, splits: Mapping[str, SplitData], options: TrainingOptions | None = None,
+    trained: PhaseInputs | None = None,
+) -> dict[str, np.ndarray | FileArray]:  # fmt: skip
     """Return pooled features, float32 `(N, C)`, of every example of each split, once, without augmentation.
 
     They are computed in float32 whatever engine trains; what is larger than the memory for it is in a temporary file.
+    What `trained`, the inputs of the phase that was kept, knows already in float32 is not computed again.
     """
     options = options or TrainingOptions()
+    known = cached_features(trained, options) if trained else {}
     below = split_model(model, 0).below
-    engine = make_engine(below, options.engine.removesuffix("_bf16"))
+    engine = functools.cache(lambda: make_engine(below, options.engine.removesuffix("_bf16")))
     found: dict[str, np.ndarray | FileArray] = {}
     for name, split in splits.items():
+        if name in known:
+            found[name] = known[name]
+            continue
         job = ExtractionJob(split, options, augmented=False)
         (shape,) = job.shapes(below)
         fits = 4 * int(np.prod(shape)) <= memory_budget(options.memory_gb)
         found[name] = np.empty(shape, "float32") if fits else FileArray.temporary(shape, "float32")
-        job.fill(engine, [found[name]], f"Evaluating {name} {split.modality.plural}")
+        job.fill(engine(), [found[name]], f"Evaluating {name} {split.modality.plural}")
+    return found
+
+
+def cached_features(trained: PhaseInputs, options: TrainingOptions) -> dict[str, np.ndarray]:
+    """Return the pooled features of training and validation that follow from what a phase was trained on."""
+    if options.feature_dtype != "float32" or options.engine.endswith("_bf16"):
+        return {}
+    found = {}
+    for name, given in (("train", trained.features), ("validation", trained.validation_features)):
+        if given and given.plain:
+            starts = range(0, len(given), BATCH_SIZE)
+            parts = [[array[start : min(start + BATCH_SIZE, len(given))] for array in given.arrays] for start in starts]
+            found[name] = np.concatenate(
+                [trained.above(unwrap_single(part), training=False) if trained.above else part[0] for part in parts]
+            )
     return found
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tlkeras")
 
-FORMAT = 2  # of the files and of what is in them: another one never reads these
+FORMAT = 3  # of the files and of what is in them: another one never reads these
 INFO = "info.json"
 CHUNK_ROWS = 32  # examples that are hashed at a time
 CHUNK_BYTES = 2**20  # that are hashed at a time, by each core

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -44,13 +44,14 @@ class Features:
     arrays: Sequence[np.ndarray | FileArray]
     targets: np.ndarray
     views: int  # of each example
+    plain: bool = True  # whether the first view is of the examples as they are
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def only(self, tensors: slice) -> "Features":
         """Return the features of some of the tensors."""
-        return Features(self.arrays[tensors], self.targets, self.views)
+        return replace(self, arrays=self.arrays[tensors])
 
     def training_batches(
         self, *, batch_size: int, first_epoch: int, last_epoch: int, seed: int, class_weights: np.ndarray | None = None
@@ -84,7 +85,7 @@ class Features:
 
 @dataclass(frozen=True)
 class ExtractionJob:
-    """A split whose features are wanted: of `options.views` augmented views of each example, or of each as it is."""
+    """A split whose features are wanted: of each example as it is, or of several views, augmented but for the first."""
 
     data: SplitData
     options: TrainingOptions
@@ -95,6 +96,11 @@ class ExtractionJob:
     def views(self) -> int:
         """Return how often each example goes through."""
         return self.options.views if self.augmented else 1
+
+    @property
+    def plain(self) -> bool:
+        """Return whether the first view is of the examples as they are: it serves evaluation, too."""
+        return not self.augmented or self.views > 1
 
     def shapes(self, model: keras.Model) -> list[list[int]]:
         """Return the shape of each array of features."""
@@ -120,7 +126,7 @@ class ExtractionJob:
         def make(step: np.int64) -> tuple[np.ndarray, np.ndarray]:
             view, index = divmod(int(step), len(chunks))
             inputs, targets = self.data.take(chunks[index])
-            if not self.augmented:
+            if not self.augmented or (self.plain and not view):
                 return inputs, targets
             if self.own_augment and not index:
                 self.own_augment.start_epoch(self.options.seed, view)
@@ -146,8 +152,9 @@ def get_features(
 ) -> tuple[Features, Features] | None:  # fmt: skip
     """Return what `below` of `split_model` gives for both splits; None, and a note, where there is no room for it.
 
-    `train` has `options.views` augmented views of each example, one where nothing is augmented; `validation` is as it
-    is. They are in memory where they fit, else on disk; a line is logged that says where, and why.
+    `train` has `options.views` views of each example, augmented but for the first of several; one where nothing is
+    augmented. `validation` is as it is. They are in memory where they fit, else on disk; a line is logged that says
+    where, and why.
     """
     start = time.perf_counter()
     augmented = train.modality.augmentable and (options.changes_images() or own_augment is not None)
@@ -175,7 +182,7 @@ def get_features(
         if arrays is None:
             arrays = [np.empty(shape, options.feature_dtype) for shape in job.shapes(model)]
             job.fill(engine(), arrays)
-        found.append(Features(arrays, job.data.targets, job.views))
+        found.append(Features(arrays, job.data.targets, job.views, job.plain))
     how = "read from the cache" if kept and kept.hits == len(jobs) else "computed"
     where = "" if fits else f", on disk, as more than {memory / 1e9:.1f} GB (--memory-gb)"
     note = ", cached" if kept and kept.written else ""

@@ -19,7 +19,8 @@ class Parts:
 
     below: keras.Model
     head: keras.Model  # pooled features to the model's output
-    upper: keras.Model | None  # the tensors at the split to the model's output; None without a split
+    above: keras.Model | None  # the tensors at the split to pooled features; None without a split
+    upper: keras.Model | None  # the same to the model's output
 
 
 def split_model(model: keras.Model, first: int) -> Parts:
@@ -27,7 +28,7 @@ def split_model(model: keras.Model, first: int) -> Parts:
     decoded, pooled = decoded_input(model), model.get_layer("pool").output
     head = keras.Model(pooled, model.output)
     if not first:
-        return Parts(keras.Model(decoded, [pooled]), head, None)
+        return Parts(keras.Model(decoded, [pooled]), head, None, None)
     backbone = get_backbone(model)
     scaled, features = nested_io(model, backbone)
     crossing = boundary_tensors(backbone, first)
@@ -37,7 +38,8 @@ def split_model(model: keras.Model, first: int) -> Parts:
     at_split = keras.tree.map_structure(lambda tensor: keras.Input(tensor.shape[1:], dtype=tensor.dtype), crossing)
     top, pooling = keras.Model(crossing, backbone.output), keras.Model(features, pooled)
     below = keras.Model(inputs, [pooling(top(lower)), *keras.tree.flatten(lower)])
-    return Parts(below, head, keras.Model(at_split, head(pooling(top(at_split)))))
+    above = keras.Model(at_split, pooling(top(at_split)))
+    return Parts(below, head, above, keras.Model(at_split, head(above.output)))
 
 
 def boundary_tensors(backbone: keras.Model, first: int) -> keras.KerasTensor | tuple[keras.KerasTensor, ...]:

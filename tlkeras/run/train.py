@@ -157,7 +157,7 @@ def evaluate_and_write(
     from tlkeras.evaluation.plots import plot_history
 
     with stage("evaluation"):
-        features = pooled_features(model, splits, config)
+        features = pooled_features(model, splits, config, result.inputs)
         outputs = head_outputs(model, features)
         calibration = calibrate(model, outputs["validation"], splits["validation"].targets, config, data.task)
         outputs = head_outputs(model, features)  # once more, calibrated

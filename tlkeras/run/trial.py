@@ -52,8 +52,10 @@ def train_and_predict(
     options = dataclasses.replace(options, **data.modality.options())
     splits = split_data(data)
     model = build(options, spec, splits["train"])
-    train_two_phases(model, splits["train"], splits["validation"], options, callbacks=callbacks, metrics=metrics)
-    features = pooled_features(model, {"validation": splits["validation"]}, options)
+    result = train_two_phases(
+        model, splits["train"], splits["validation"], options, callbacks=callbacks, metrics=metrics
+    )
+    features = pooled_features(model, {"validation": splits["validation"]}, options, result.inputs)
     return head_outputs(model, features)["validation"]
 
 

@@ -41,7 +41,9 @@ class PhaseInputs:
     examples: int  # of the training split
     batch_size: int
     unit: str  # of the throughput, such as "img/s"
-    features: Features | None = None  # what the inputs are, if they were computed once
+    features: Features | None = None  # what the inputs are, if they were computed once, and those of validation
+    validation_features: Features | None = None
+    above: keras.Model | None = None  # from these to pooled features, where they are not
 
     @property
     def steps(self) -> int:

@@ -56,10 +56,11 @@ def prepare_phases(
             name += f" and below {get_backbone(model).layers[first].name}" if first else ""
             features = get_features(parts.below, name, train, validation, options, own_augment)
             if features:
-                tops = {"frozen": (parts.head, slice(1)), "finetune": (parts.upper, slice(1, None))}
-                for phase, (part, tensors) in tops.items():
+                tops = {"frozen": (parts.head, None, slice(1)), "finetune": (parts.upper, parts.above, slice(1, None))}
+                for phase, (part, above, tensors) in tops.items():
                     if part:
-                        phases[phase] = cached_inputs(whole, part, [split.only(tensors) for split in features], order)
+                        given = [split.only(tensors) for split in features]
+                        phases[phase] = replace(cached_inputs(whole, part, given, order), above=above)
                 break
     if not phases["frozen"].features:  # else all features were checked
         check_finite([whole.part.predict_on_batch(train.first(1)[0])], train)
@@ -84,7 +85,8 @@ def cached_inputs(
     train, validation = features
     training = partial(train.training_batches, **order)
     evaluation = validation.evaluation_batches(whole.batch_size)
-    return replace(whole, part=part, training=training, validation=evaluation, features=train)
+    return replace(whole, part=part, training=training, validation=evaluation, features=train,
+                   validation_features=validation)  # fmt: skip
 
 
 def split_index(model: keras.Model, options: TrainingOptions) -> int:

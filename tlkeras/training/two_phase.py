@@ -42,6 +42,7 @@ class TrainingResult:
         epoch: number of the epoch whose weights were kept, counted over both phases from 1; a linear probe is epoch 0.
         monitor: the validation metric that chose it, "val_loss" or "val_accuracy"; `value` is what it was then.
         best: the score of that epoch, empty before the first; see `tlkeras.training.callbacks.score`.
+        inputs: what that phase was trained on, once the training is done.
     """
 
     history: list[dict] = field(default_factory=list)
@@ -50,6 +51,7 @@ class TrainingResult:
     epoch: int = 0
     monitor: str = "val_loss"
     best: tuple[float, ...] = ()
+    inputs: PhaseInputs | None = None
 
     def __post_init__(self) -> None:
         self.best = tuple(self.best)  # a checkpoint holds a list
@@ -140,6 +142,7 @@ def train_two_phases(
         resumed = saved if saved and saved.state["phase"] == phase.name else None
         train_phase(model, phase, inputs, options, result, checkpoints, resumed, given)
     set_trainable(model, "none")
+    result.inputs = inputs[result.kept]
     return result
 
 
