@@ -6,9 +6,9 @@
 # [badge]: https://colab.research.google.com/assets/colab-badge.svg
 # [colab]: https://colab.research.google.com/github/OWNER/tlkeras/blob/main/notebooks/05_choose_a_backbone.ipynb
 #
-# At the end of this page you will be able to **rank backbones on your own images**: by accuracy with pretrained
-# weights at one image size, by speed, and by size. It takes about a minute on two cores. Without a network it ranks the
-# weights that come with the repository and those in Keras' cache.
+# At the end of this page you will be able to **choose a backbone and an image size on your own images**, and to say how
+# sure that choice is. It takes about a minute on two cores. Without a network the candidates are the weights that come
+# with the repository, at three sizes; with one, backbones with ImageNet weights.
 
 # %% tags=["skip-execution"]
 # !pip show -q tlkeras || pip install -q "tlkeras[tfds] @ git+https://github.com/OWNER/tlkeras"
@@ -21,22 +21,25 @@
 # ([pagoda](https://www.flickr.com/photos/danielbuechele/6061409035),
 # [flower](https://www.flickr.com/photos/vultilion/6056698931), both CC BY 2.0). Training, validation and test patches
 # come from different regions.
+#
+# With `SOLAR_CELLS = True` they are the 2,624 photographs of
+# [elpv-dataset](https://github.com/zae-bayern/elpv-dataset) instead: cells of solar panels, functional or defective
+# (where two experts were in doubt, the likelier of both). They are not free for commercial use (CC BY-NC-SA 4.0).
 
 # %%
 # %matplotlib inline
 import tlkeras
 
 tlkeras.load_tensorflow(seed=0)  # before Keras, which then is quiet, and gives the same numbers each time
-import time
 from pathlib import Path
 
-import keras
-import matplotlib.pyplot as plt
 import numpy as np
-from IPython.display import clear_output
+import yaml
+from IPython.display import Image as Picture
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
+SOLAR_CELLS = False  # True after `pip install elpv-dataset`
 DATA = "photos"
 REGIONS = {  # photograph; left, top, right, bottom in pixels for training, validation and test
     "flower": ("flower.jpg", (190, 130, 300, 320), (305, 110, 425, 215), (305, 225, 425, 335)),
@@ -56,129 +59,89 @@ def patch(photograph, box):
     return load_sample_image(photograph)[top : top + side, left : left + side]
 
 
-for name, (photograph, *boxes) in REGIONS.items():
-    for split, box, count in zip(("train", "validation", "test"), boxes, (10, 40, 40), strict=True):
-        place = Path("photos", split, name)
-        place.mkdir(parents=True, exist_ok=True)
-        for number in range(count):
-            Image.fromarray(patch(photograph, box)).save(place / f"{number:03}.png")
+def save(folder, images):
+    """Write images as files of one class."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(Path(folder, f"{number:04}.png"))
+
+
+if SOLAR_CELLS:
+    from elpv_dataset.utils import load_dataset
+
+    cells, defect, _ = load_dataset()
+    for name, rows in (("functional", defect < 0.5), ("defective", defect > 0.5)):
+        save(Path(DATA, name), cells[rows])
+else:
+    for name, (photograph, *boxes) in REGIONS.items():
+        for split, box, count in zip(("train", "validation", "test"), boxes, (20, 20, 40), strict=True):
+            save(Path(DATA, split, name), [patch(photograph, box) for _ in range(count)])
 
 # %% [markdown]
-# All candidates see the images at one size, 96 pixels, which all of them take (InceptionV3 needs 75). For a last
-# word on large photographs put `IMAGE_SIZE` up to 224.
-#
-# The weights of MobileNetV2-0.35 come with the repository: they were trained on Tiny ImageNet, at 64 pixels. ImageNet
-# weights are used where they are in Keras' cache or can be downloaded (9 MB for MobileNetV2, 59 to 94 MB for each of
-# the others). A candidate whose weights cannot be had is left out: **random weights say nothing about a backbone**. One
-# network with random weights is in the ranking as a lower bound, and raw pixels are another.
+# A candidate is a backbone, perhaps with an image size after `@`. One whose weights cannot be had is named and left
+# out: random weights say nothing about a backbone. With a network put `WEIGHTS` to "imagenet" and name backbones of the
+# table that `python scripts/summary.py` prints.
 
 # %%
-IMAGE_SIZE = 96
-CANDIDATES = {"MobileNetV2-0.35": "bundled", "MobileNetV2": "imagenet", "InceptionV3": "imagenet",
-              "ResNet50": "imagenet", "VGG16": "imagenet"}  # fmt: skip
-
-data = tlkeras.prepare_data(DATA, "MobileNetV2-0.35", IMAGE_SIZE)
-splits = tlkeras.split_data(data)
-images, targets = splits["train"].first(len(splits["train"]))
-val_images, val_targets = splits["validation"].first(len(splits["validation"]))
-
-
-def build(name, weights):
-    """Return a frozen classifier, the same each time."""
-    tlkeras.load_tensorflow(seed=0)
-    return tlkeras.build_classifier(name, data, weights=weights)
-
-
-models = {}
-for name, weights in CANDIDATES.items():
-    try:
-        models[f"{name}, {weights}"] = build(name, weights)
-    except tlkeras.UserError as error:  # the message goes on with the address of the file
-        print(f"{str(error).partition(' (')[0]}: left out.")
-models["MobileNetV2-0.35, random"] = build("MobileNetV2-0.35", "none")
-tlkeras.calibrate_batch_norm(models["MobileNetV2-0.35, random"], images)
-print("In the ranking:", "; ".join(models))
+WEIGHTS = "imagenet" if SOLAR_CELLS else "bundled"
+CANDIDATES = "MobileNetV2-0.35@32,MobileNetV2-0.35@64,MobileNetV2-0.35@96"
+if SOLAR_CELLS:
+    CANDIDATES = "MobileNetV2@96,MobileNetV2@160,MobileNetV2@224,ResNet50@160,EfficientNetV2B0@160"
 
 # %% [markdown]
-# ## Accuracy
+# ## Features tell, training decides
 #
-# A **linear probe** ranks frozen backbones without training them: a linear classifier on their features, the same for
-# all. It takes one pass over the images. The accuracies are of the validation images, with their 95% confidence
-# intervals: backbones whose intervals overlap much are not told apart by so few images.
+# `tlkeras.choose` sends a few training images through each candidate and fits a logistic regression to the features. It
+# goes on with the better half on twice as many images, until two are left (successive halving), and trains these in
+# both phases. The test images take no part. `python scripts/choose.py --data photos --budget 10` is the same on the
+# command line, within ten minutes.
+
+# %%
+result = tlkeras.choose(data=DATA, backbones=CANDIDATES, weights=WEIGHTS)
+
+
+def rows(found):
+    """Return what is worth a column."""
+    return [
+        {"candidate": row["name"], "images": row["images"], "accuracy": row["accuracy"]}
+        | dict(zip(("from", "to (95%)"), row["interval_95"], strict=True))
+        for row in found
+    ]
+
+
+# %% [markdown]
+# By features, each training image predicted from the others:
 
 # %% tags=["tolerance=0.08"]
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
-
-
-def probe(features, val_features):
-    """Return the validation metrics of a linear classifier."""
-    classifier = make_pipeline(StandardScaler(), SVC(kernel="linear")).fit(features, targets.argmax(axis=1))
-    outputs = np.eye(len(data.classes))[classifier.predict(val_features)]
-    return tlkeras.compute_metrics(outputs, val_targets, data.task)
-
-
-metrics = {"raw pixels": probe(images.reshape(len(images), -1), val_images.reshape(len(val_images), -1))}
-for name, model in models.items():
-    extractor = keras.Model(model.input, model.get_layer("pool").output)
-    metrics[name] = probe(extractor.predict(images, verbose=0), extractor.predict(val_images, verbose=0))
-ranking = sorted(metrics, key=lambda name: -metrics[name]["accuracy"])
-tlkeras.Table(
-    [
-        {"features": name, "validation accuracy": metrics[name]["accuracy"], "of images": metrics[name]["count"]}
-        | dict(zip(("from", "to (95%)"), metrics[name]["intervals_95"]["accuracy"], strict=True))
-        for name in ranking
-    ]
-)
-
-# %%
-figure, panel = plt.subplots(figsize=(7, 0.7 + 0.5 * len(ranking)), layout="constrained")
-panel.margins(y=0.2)
-for row, name in enumerate(reversed(ranking)):
-    panel.plot(metrics[name]["intervals_95"]["accuracy"], [row, row], color="C0")
-    panel.plot(metrics[name]["accuracy"], row, "o", color="C0")
-panel.axvline(1 / len(data.classes), color="gray", linestyle=":", label="chance")
-panel.set(xlabel="validation accuracy, 95% interval", xlim=(0, 1.02), yticks=range(len(ranking)))
-panel.set(yticklabels=list(reversed(ranking)), ylabel="features")
-panel.legend(loc="lower right")
-plt.show()
+tlkeras.Table(rows(result["candidates"]))
 
 # %% [markdown]
-# ## Speed and size
+# After both phases, on validation images:
+
+# %% tags=["tolerance=0.08"]
+tlkeras.Table(rows(result["trained"]))
+
+# %% [markdown]
+# Where the intervals overlap much, so few images do not tell the candidates apart: then take the smaller or faster one.
+# `result["probability"]` says how sure it is that the best one by features is better than the second.
+
+# %%
+Picture(result["plot"])
+
+# %% [markdown]
+# ## Train the best one
 #
-# They do not depend on the values of the weights, so all candidates can be compared here, at the size above, eight
-# images at a time. A speed is true of this machine and this moment. A parameter takes four bytes.
+# The options are in a file that `python scripts/train.py --config` takes, too. Only now the test images are looked at,
+# once: the best of several accuracies is too good by itself.
 
-# %%
-speed, rows = {}, []
-for name in CANDIDATES:
-    model = build(name, "none")
-    model.predict(val_images[:8], batch_size=8, verbose=0)  # the first call builds the graph
-    start = time.perf_counter()
-    model.predict(val_images[:64], batch_size=8, verbose=0)
-    speed[name] = 64 / (time.perf_counter() - start)
-    count = model.count_params()
-    about = {"backbone": name, "parameters": count, "size": f"{4e-6 * count:.1f} MB"}
-    rows.append(about | {"speed": f"{speed[name]:.0f} img/s"})
-    clear_output(wait=True)
-tlkeras.Table(rows)
-
-# %%
-figure, panel = plt.subplots(figsize=(6, 3), layout="constrained")
-for row in rows:
-    panel.plot(row["parameters"] / 1e6, speed[row["backbone"]], "o", label=row["backbone"])
-panel.set(xlabel="million parameters", ylabel="img/s", xlim=(0, None), ylim=(0, None))
-panel.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-plt.show()
+# %% tags=["tolerance=0.08"]
+print(Path(result["config"]).read_text())
+run = tlkeras.train(**yaml.safe_load(Path(result["config"]).read_text()), run_dir="best")
 
 # %% [markdown]
-# ## How to choose
+# ## Rules of thumb
 #
 # - **MobileNetV2** first: small and fast, and with its ImageNet weights good on most photographs.
-# - **ResNet50** or **InceptionV3** if it is not good enough and you have the time.
-# - **VGG16** is here because many papers compare with it; it is the slowest.
-#
-# A linear probe ranks features as they are. Fine-tuning changes them, so train the best two or three before you decide.
-# Let validation images choose, as above, then quote the test accuracy of the one that you chose: the best of several
-# accuracies is too good by itself. `python scripts/summary.py` prints the table of all backbones.
+# - **ResNet50**, **EfficientNetV2** or **ConvNeXt** if it is not good enough and you have the time.
+# - A **larger image** often gains more than a larger backbone, most of all where what matters is small: a crack, a
+#   lesion.

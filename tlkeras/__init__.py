@@ -44,6 +44,9 @@ _HOMES = {
     "find_learning_rates": "tlkeras.training.learning_rate",
     "plot_learning_rates": "tlkeras.training.learning_rate",
     # [/part]
+    # [part: choose]
+    "choose": "tlkeras.run.choose",
+    # [/part]
     # [part: explain]
     "explain": "tlkeras.run.explain",
     "class_maps": "tlkeras.evaluation.explain",

@@ -15,6 +15,7 @@ import yaml
 from tlkeras.backbones.registry import get_backbone_spec
 from tlkeras.backbones.spec import BackboneSpec
 from tlkeras.config.choose import ChooseConfig
+from tlkeras.config.fields import with_options
 from tlkeras.config.train import TrainConfig
 from tlkeras.data.duplicates import SIDE, link, near_duplicates, without_crowds
 from tlkeras.data.prepare import PreparedData
@@ -40,9 +41,29 @@ class Chosen:
     spec: BackboneSpec
 
 
-def choose(config: ChooseConfig) -> dict[str, Any]:
-    """Rank backbones, write `config.yaml`, `choice.json` and `choice.png`, and return what was measured."""
+def choose(config: ChooseConfig | None = None, /, **options: Any) -> dict[str, Any]:
+    """Rank backbones on images of one's own: candidates on few, the better half on more, the best two trained.
+
+    The method is successive halving (Jamieson and Talwalkar 2016, arXiv:1502.07943) over logistic regressions on
+    features, cross-validated on training images; the best two are then trained in both phases.
+
+    Args:
+        config: all options; or give them by keyword.
+        **options: those of `ChooseConfig`, such as `backbones="MobileNetV2,ResNet50"` and `budget=10` (minutes).
+
+    Returns:
+        What was measured: "candidates" and "trained", the best one first, each with "name", "accuracy",
+        "interval_95" and "images"; "best"; the paths "config", which `train.py --config` takes, and "plot".
+
+    Raises:
+        UserError: for a mistake in options or data, no candidate whose weights are to be had, or too short a budget.
+
+    Example:
+        >>> result = tlkeras.choose(data="photos", backbones="MobileNetV2,ResNet50", budget=10)
+    """
     start = time.monotonic()
+    config = with_options(config or ChooseConfig(), options, "choose")
+    config.check()
     limit = math.inf if config.budget is None else 60 * config.budget
     chosen, missing = find_candidates(config)
     folder = output_folder(config)
