@@ -1,6 +1,7 @@
 """A bar or a line for what takes long: passing on a terminal, HTML in a notebook; and how long it took."""
 
 import contextlib
+import io
 import sys
 import time
 from collections.abc import Iterator
@@ -24,9 +25,9 @@ def stage(name: str) -> Iterator[None]:
 
 
 def in_notebook() -> bool:
-    """Return whether a Jupyter kernel runs this program; IPython on a terminal, or merely imported, is none."""
+    """Return whether a Jupyter kernel runs this program and shows what it prints; IPython on a terminal is none."""
     ipython = sys.modules.get("IPython")
-    return hasattr(ipython and ipython.get_ipython(), "kernel")
+    return hasattr(ipython and ipython.get_ipython(), "kernel") and not isinstance(sys.stdout, io.StringIO)
 
 
 def progress(total: int, description: str, unit: str = "it") -> tqdm:

@@ -26,8 +26,9 @@ def plot_choice(candidates: Sequence[Mapping[str, Any]], trained: Sequence[Mappi
             label = f"{row['name']} ({row['images']:,} images)" if marker == "o" else None
             axes.plot(cost, row["accuracy"], marker, color=color, label=label)
         axes.set(xlabel=title)
-        axes.set_xlim(left=0)
         axes.margins(x=0.15)
+        axes.set_xlim(left=0)
     figure.axes[0].set_ylabel("accuracy and 95% interval")
-    axes.legend(frameon=False, fontsize="small")
+    title = "circles: features; diamonds: after both phases" if trained else None
+    axes.legend(frameon=False, fontsize="small", title=title, title_fontsize="small")
     figure.savefig(path, dpi=120)
