@@ -58,6 +58,11 @@ def set_trainable(model: keras.Model, unfreeze: str | int | float) -> ParameterC
     Example:
         >>> print(tlkeras.set_trainable(model, "block_13"))
     """
+    # [part: fine-tuning]
+    from tlkeras.models.lora import merge_lora
+
+    merge_lora(model)
+    # [/part]
     backbone = get_backbone(model)
     first = first_trainable_index(model, unfreeze)
     backbone.trainable = first < len(backbone.layers)
@@ -66,6 +71,11 @@ def set_trainable(model: keras.Model, unfreeze: str | int | float) -> ParameterC
             part.trainable = index >= first and not isinstance(part, keras.layers.BatchNormalization)
     if model.compiled:
         model.compile_from_config(model.get_compile_config())
+    return parameter_count(model)
+
+
+def parameter_count(model: keras.Model) -> ParameterCount:
+    """Return how many parameters of a model are trainable."""
     return ParameterCount(trainable=count_params(model.trainable_weights), total=count_params(model.weights))
 
 
