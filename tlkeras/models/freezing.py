@@ -71,11 +71,6 @@ def set_trainable(model: keras.Model, unfreeze: str | int | float) -> ParameterC
             part.trainable = index >= first and not isinstance(part, keras.layers.BatchNormalization)
     if model.compiled:
         model.compile_from_config(model.get_compile_config())
-    return parameter_count(model)
-
-
-def parameter_count(model: keras.Model) -> ParameterCount:
-    """Return how many parameters of a model are trainable."""
     return ParameterCount(trainable=count_params(model.trainable_weights), total=count_params(model.weights))
 
 

@@ -4,7 +4,7 @@ import keras
 
 from tlkeras.config.train import TrainingOptions
 from tlkeras.errors import UserError
-from tlkeras.models.freezing import ParameterCount, parameter_count, set_trainable
+from tlkeras.models.freezing import ParameterCount, count_params, set_trainable
 from tlkeras.models.lora import add_lora
 from tlkeras.training.optimizers import stages_above
 
@@ -19,4 +19,4 @@ def start_finetuning(model: keras.Model, unfreeze: str, options: TrainingOptions
         )
     if options.lora_rank:
         add_lora(model, options.lora_rank, options.seed)
-    return parameter_count(model)
+    return ParameterCount(count_params(model.trainable_weights), count_params(model.weights))
