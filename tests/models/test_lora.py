@@ -14,7 +14,7 @@ from tlkeras.models.lora import add_lora, lora_layers, merge_lora
 def layers_of_each_kind() -> keras.Model:
     """Return a backbone of the layers that Keras can change, with groups too, and of those that it cannot."""
     inputs = x = keras.Input((16, 16, 3))
-    x = keras.layers.Conv2D(8, 3, strides=4, name="conv")(x)
+    x = keras.layers.Conv2D(8, 3, strides=4, name="conv")(keras.layers.Rescaling(1 / 255)(x))
     x = keras.layers.Conv2D(8, 3, groups=2, padding="same", name="groups")(x)
     x = keras.layers.DepthwiseConv2D(3, padding="same", name="depthwise")(x)
     x = keras.layers.SeparableConv2D(8, 3, padding="same", name="separable")(x)
@@ -35,7 +35,7 @@ def change(model: keras.Model) -> None:
     """Let the changes be some, as training would."""
     rng = np.random.default_rng(1)
     for layer in lora_layers(model):
-        layer.lora_kernel_b.assign(rng.normal(size=layer.lora_kernel_b.shape))
+        layer.lora_kernel_b.assign(0.5 * rng.normal(size=layer.lora_kernel_b.shape))
 
 
 def test_a_change_is_nothing_at_first_and_the_kernels_are_frozen(noise):
