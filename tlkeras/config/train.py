@@ -249,6 +249,17 @@ class TrainingOptions(AugmentOptions, CacheOptions):
         "weights 1)", 0.01, 1.0,
     )  # fmt: skip
     weight_decay: float = option(1e-4, "decoupled weight decay; adam goes without", 0.0, 1.0)
+    # [part: fine-tuning]
+    gradual_unfreezing: bool = option(
+        False, "phase 2 starts with the top stage of what it unfreezes; the others follow, all of them by its middle"
+    )
+    l2_sp: float = option(
+        0.0, "penalty on the squared distance of unfrozen weights from the pretrained ones; 0 is off", 0.0, 1000.0
+    )
+    lora_rank: int = option(
+        0, "phase 2 leaves unfrozen kernels as they are and trains a change of this rank beside each; 0 is off", 0, 1024
+    )
+    # [/part]
     label_smoothing: float = option(0.0, "fraction of each label spread over all classes", 0.0, 0.5)
     class_weights: Literal["none", "balanced"] = option("none", "balanced: rare classes count for more")
     monitor: Literal["val_loss", "val_accuracy"] = option(
@@ -258,6 +269,22 @@ class TrainingOptions(AugmentOptions, CacheOptions):
     patience: int = option(5, "epochs without a better validation result after which a phase ends", 1, 10000)
     seed: int = option(0, "of the split, the head's initial weights, the order and the augmentation", 0, 2**31 - 1)
 
+    # [part: fine-tuning]
+    def check_finetuning(self, pretrained: bool = True) -> None:
+        """Refuse options of phase 2 that have no effect."""
+        given = {"--gradual-unfreezing": self.gradual_unfreezing, "--l2-sp": self.l2_sp, "--lora-rank": self.lora_rank}
+        for name in [name for name, value in given.items() if value]:
+            if not self.finetune_epochs or self.unfreeze == "none":
+                raise UserError(f"{name} is for phase 2, and there is none; leave it out, or give epochs and layers.")
+            if not pretrained:
+                raise UserError(f"{name} spares pretrained weights, and --weights was none; leave it out.")
+        if self.l2_sp and self.lora_rank:
+            raise UserError(
+                "--l2-sp pulls unfrozen weights back to the pretrained ones, and with --lora-rank these stay as they "
+                "are; give one of them."
+            )
+
+    # [/part]
     def check_task(self, task: str) -> None:
         """Refuse options that need classes where the task is regression, and those that need each other."""
         if self.batch_norm == "train" and self.unfreeze != "all":
@@ -365,6 +392,9 @@ class TrainConfig(RunOptions, EvaluationOptions, TrainingOptions, ModelOptions, 
                 f"--batch-norm was {self.batch_norm}, which blends into statistics of pretrained weights, and "
                 "--weights was none: then all statistics are those of the training images. Leave --batch-norm out."
             )
+        # [part: fine-tuning]
+        self.check_finetuning(self.weights != "none")
+        # [/part]
         self.check_data()
         self.check_task(self.task)
 

@@ -59,6 +59,11 @@ def set_trainable(model: keras.Model, unfreeze: str | int | float, *, batch_norm
     Example:
         >>> print(tlkeras.set_trainable(model, "block_13"))
     """
+    # [part: fine-tuning]
+    from tlkeras.models.lora import merge_lora
+
+    merge_lora(model)
+    # [/part]
     backbone = get_backbone(model)
     first = first_trainable_index(model, unfreeze)
     backbone.trainable = first < len(backbone.layers)

@@ -21,7 +21,7 @@ from tlkeras.training.given_data import fit_to_model
 from tlkeras.training.optimizers import make_optimizer
 from tlkeras.training.phase import OPTIONS, TITLES, Phase, PhaseInputs, compile_part
 from tlkeras.training.phase_inputs import prepare_phases
-from tlkeras.training.two_phase import TrainingResult, plan_phases, train_phase
+from tlkeras.training.two_phase import TrainingResult, plan_phases, start_phase, train_phase
 
 LOWEST, HIGHEST = 1e-7, 10.0
 STEPS = 150
@@ -89,7 +89,7 @@ def find_learning_rates(
     inputs = prepare_phases(model, train, validation, options, given.augment)
     phases, tests = plan_phases(model, options), {}
     for phase in phases:
-        set_trainable(model, phase.unfreeze, batch_norm=phase.batch_norm)
+        start_phase(model, phase, options)
         tests[phase.name] = rate_test(model, phase, inputs[phase.name], options, given)
         if phase is not phases[-1]:
             train_phase(model, phase, inputs, options, TrainingResult(monitor=options.monitor), None, None, given)

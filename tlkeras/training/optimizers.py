@@ -43,17 +43,26 @@ class StagedSGD(StagewiseLearningRate, keras.optimizers.SGD):
 
 
 def make_optimizer(
-    model: keras.Model, options: TrainingOptions, schedule: keras.optimizers.schedules.LearningRateSchedule | float
-) -> keras.optimizers.Optimizer:
-    """Return a new optimizer for one phase of a model, whose trainable layers are set already."""
+    model: keras.Model, options: TrainingOptions, schedule: keras.optimizers.schedules.LearningRateSchedule | float,
+    steps: int = 0,
+) -> keras.optimizers.Optimizer:  # fmt: skip
+    """Return a new optimizer for one phase of so many steps of a model, whose trainable layers are set already."""
     assert options.layer_decay is not None  # see `TrainingOptions.with_defaults`
-    scales = lr_scales(model, options.layer_decay)
+    kind: type[StagewiseLearningRate] = StagedAdam
+    settings: dict[str, Any] = {"decay": 0.0 if options.optimizer == "adam" else options.weight_decay}
     if options.optimizer == "sgd":
-        optimizer = StagedSGD(schedule, momentum=0.9, nesterov=True, lr_scales=scales, decay=options.weight_decay)
-    else:
-        decay = options.weight_decay if options.optimizer == "adamw" else 0.0
-        optimizer = StagedAdam(schedule, lr_scales=scales, decay=decay)
-    return loss_scaled(model, optimizer)
+        kind, settings = StagedSGD, settings | {"momentum": 0.9, "nesterov": True}
+    # [part: fine-tuning]
+    if options.gradual_unfreezing:
+        from tlkeras.training.gradual import gradual
+
+        kind = gradual(kind, model, steps)
+    if options.l2_sp:
+        from tlkeras.training.l2_sp import l2_sp
+
+        kind = l2_sp(kind, model, options.l2_sp)
+    # [/part]
+    return loss_scaled(model, kind(schedule, lr_scales=lr_scales(model, options.layer_decay), **settings))
 
 
 def loss_scaled(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
@@ -89,11 +98,16 @@ def lr_scales(model: keras.Model, layer_decay: float) -> dict[str, float]:
     It is `layer_decay ** (count of stages above)`. Lower learning rates for earlier stages are Howard and Ruder's
     discriminative fine-tuning (2018, arXiv:1801.06146).
     """
+    return {path: layer_decay**count for path, count in stages_above(model).items()}
+
+
+def stages_above(model: keras.Model) -> dict[str, int]:
+    """Return how many stages are above each trainable weight of the backbone, by its path."""
     backbone, stages = get_backbone(model), get_spec(model).stages
     names = [layer.name for layer in backbone.layers]
     starts = [names.index(stage.first_layer) + stage.after for stage in stages]
     return {
-        variable.path: layer_decay ** sum(start > index for start in starts)
+        variable.path: sum(start > index for start in starts)
         for index, layer in enumerate(backbone.layers)
         for variable in layer.trainable_weights
     }

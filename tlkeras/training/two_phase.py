@@ -14,7 +14,13 @@ from tlkeras.config.extensions import Extensions
 from tlkeras.config.fields import check_values, with_options
 from tlkeras.config.train import TrainingOptions, with_epochs
 from tlkeras.errors import UserError
-from tlkeras.models.freezing import FrozenWeights, changing_weights, first_trainable_index, set_trainable
+from tlkeras.models.freezing import (
+    FrozenWeights,
+    ParameterCount,
+    changing_weights,
+    first_trainable_index,
+    set_trainable,
+)
 from tlkeras.models.introspect import get_backbone, get_spec, get_task
 from tlkeras.training.callbacks import HistoryLogger, Logs, RestoreBestWeights
 from tlkeras.training.checkpoint import Checkpoint, Checkpoints, assign_all, to_numpy
@@ -124,6 +130,12 @@ def train_two_phases(
     options = options.with_defaults(get_spec(model).finetune_from)
     given = Extensions(callbacks=callbacks, loss=loss, metrics=metrics, augment=augment)
     given = resolve_extensions(given, train, options)
+    # [part: fine-tuning]
+    options.check_finetuning()
+    for phase in plan_phases(model, options):  # refuses what cannot be before features are computed
+        start_phase(model, phase, options)
+    set_trainable(model, "none")
+    # [/part]
     saved = checkpoints.latest() if checkpoints else None
     result = TrainingResult(**saved.state["result"]) if saved else TrainingResult(monitor=options.monitor)
     start = time.perf_counter()
@@ -131,7 +143,7 @@ def train_two_phases(
     result.seconds["features"] = result.seconds.get("features", 0.0) + time.perf_counter() - start
     probe = wants_probe(model, inputs["frozen"], options, given)
     for phase in plan_phases(model, options):
-        count = set_trainable(model, phase.unfreeze, batch_norm=phase.batch_norm)
+        count = start_phase(model, phase, options)
         if saved and phase.name == "frozen" and saved.state["phase"] == "finetune":
             continue  # it was done before the stop; the checkpoint holds its result
         state = "backbone frozen" if phase.name == "frozen" else f"{phase.unfreeze} unfrozen"
@@ -157,6 +169,17 @@ def plan_phases(model: keras.Model, options: TrainingOptions) -> list[Phase]:
     return phases
 
 
+def start_phase(model: keras.Model, phase: Phase, options: TrainingOptions) -> ParameterCount:
+    """Set what is trainable in a phase; the next `set_trainable` ends it."""
+    # [part: fine-tuning]
+    if phase.name == "finetune":
+        from tlkeras.training.finetuning import start_finetuning
+
+        return start_finetuning(model, phase.unfreeze, options)
+    # [/part]
+    return set_trainable(model, phase.unfreeze, batch_norm=phase.batch_norm)
+
+
 def train_phase(
     model: keras.Model, phase: Phase, inputs: dict[str, PhaseInputs], options: TrainingOptions, result: TrainingResult,
     checkpoints: Checkpoints | None, saved: Checkpoint | None, given: Extensions,
@@ -170,7 +193,7 @@ def train_phase(
     ran = inputs[phase.name]
     steps = ran.steps * (phase.last_epoch - phase.first_epoch)
     schedule = make_schedule(phase.learning_rate, steps, options.warmup, constant=options.schedule == "constant")
-    optimizer = make_optimizer(model, options, schedule)
+    optimizer = make_optimizer(model, options, schedule, steps)
     variables = compile_part(model, ran.part, optimizer, options.label_smoothing, given)
     best, first_epoch, spent = RestoreBestWeights(options.monitor, options.patience), phase.first_epoch, 0.0
     if saved:

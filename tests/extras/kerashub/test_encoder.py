@@ -160,6 +160,27 @@ def test_resumed_training_gives_the_same_weights(preset, tmp_path, monkeypatch, 
         np.testing.assert_array_equal(one, two)
 
 
+# [part: fine-tuning]
+@pytest.mark.parametrize(
+    ("options", "moved"),
+    [({"lora_rank": 2}, "kernel"), ({"l2_sp": 0.1}, "embeddings"), ({"gradual_unfreezing": True}, "embeddings")],
+)
+def test_an_encoder_can_be_fine_tuned_in_other_ways(preset, options, moved):
+    model = model_of(preset())
+    before = {weight.path: np.array(weight) for weight in get_backbone(model).weights}
+    result = train_two_phases(
+        model, *data(), frozen_epochs=1, finetune_epochs=4, batch_size=8, finetune_learning_rate=0.01, unfreeze="all",
+        linear_probe="never", **options,
+    )  # fmt: skip
+    assert result.kept == "finetune"
+    after = {weight.path: np.array(weight) for weight in get_backbone(model).weights}
+    assert after.keys() == before.keys()
+    changed = {path for path in after if not np.array_equal(after[path], before[path])}
+    assert any(path.endswith(moved) for path in changed)
+    assert "lora_rank" not in options or all(path.endswith("kernel") for path in changed)
+
+
+# [/part]
 def test_nothing_is_random_in_training(preset):
     model = model_of(preset())
     vectors = keras.Model(model.input, model.get_layer("pool").output)
