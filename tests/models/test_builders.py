@@ -152,7 +152,7 @@ def test_pixels_are_scaled_as_keras_applications_scales_them(noise, mode):
 
 
 def test_calibration_gives_every_batch_norm_layer_the_statistics_of_the_images(tiny, noise):
-    model, images = build(), noise(64, 16)
+    model, images = build(), noise(32, 16)  # one batch: the layers below normalize by its statistics
     backbone = get_backbone(model)
     before = {weight.path: np.array(weight) for weight in backbone.weights}
     calibrate_batch_norm(model, images)

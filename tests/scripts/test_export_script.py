@@ -63,14 +63,15 @@ def test_the_comparison_is_written_beside_it(exported, words):
 
 
 @pytest.mark.parametrize("name", NAMES[1:])
-def test_predicting_needs_no_tensorflow(exported, colors, name):
-    artifact = exported("--format", name)
+def test_predicting_needs_no_tensorflow(exported, trained, colors, name):
+    artifact, image = exported("--format", name), str(colors / "red" / "1.png")
+    expected = tlkeras.predict(trained.path, [image])[0].scores[0][0]
     code = """import sys
 import tlkeras
 print(tlkeras.predict(*sys.argv[1:])[0].scores[0][0], 'tensorflow' in sys.modules)"""
-    words = [sys.executable, "-c", code, str(artifact), str(colors / "red" / "1.png")]
+    words = [sys.executable, "-c", code, str(artifact), image]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["red", "False"] and done.stderr == ""
+    assert done.stdout.split() == [expected, "False"] and done.stderr == ""
 
 
 def test_litert_needs_no_other_operators_than_its_own(exported):
