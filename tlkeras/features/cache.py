@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from importlib.metadata import version
@@ -20,6 +20,7 @@ import numpy as np
 from tlkeras.config.train import AugmentOptions, TrainingOptions
 from tlkeras.data.augment import augment
 from tlkeras.data.loading import available_cores
+from tlkeras.data.streaming import StreamedRows
 from tlkeras.io import cache_dir
 from tlkeras.io.arrays import FileArray
 from tlkeras.io.hashing import array_digest, file_hash, json_hash, stream_hash
@@ -189,7 +190,9 @@ def digest_model(model: "keras.Model") -> str:
 def job_key(job: "ExtractionJob") -> dict[str, Any]:
     """Return what the features of a split depend on, the model aside."""
     rows, inputs = job.data.rows, job.data.inputs
-    chunks = (inputs[rows[start : start + CHUNK_ROWS]] for start in range(0, len(rows), CHUNK_ROWS))
+    chunks: Iterable = (inputs[rows[start : start + CHUNK_ROWS]] for start in range(0, len(rows), CHUNK_ROWS))
+    if isinstance(inputs, StreamedRows):
+        chunks = inputs.only(rows.tolist()).digests  # of the content too, and need no decoding
     digest = stream_hash([str(inputs.shape[1:])], chunks)
     key: dict[str, Any] = {"examples": len(rows), "inputs": digest, "views": job.views}
     if job.augmented:
