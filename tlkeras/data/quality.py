@@ -36,11 +36,9 @@ class Finding:
 
 def content_digests(inputs: Rows) -> list[str]:
     """Return the `content_digest` of each decoded example."""
-    return (
-        inputs.digests
-        if isinstance(inputs, StreamedRows)
-        else [content_digest(inputs[row]) for row in range(len(inputs))]
-    )
+    if isinstance(inputs, StreamedRows):
+        return inputs.digests
+    return [content_digest(inputs[row]) for row in range(len(inputs))]
 
 
 def find_copies(
