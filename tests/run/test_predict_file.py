@@ -104,9 +104,9 @@ def content(path: Path) -> object:
 
 
 def test_what_cannot_be_written_is_refused(run, listed, tmp_path, monkeypatch):
-    with pytest.raises(UserError, match="ends in .csv or .parquet"):
+    with pytest.raises(UserError, match=r"ends in \.csv or \.parquet"):
         predict_to_file(run, read_list("list.txt"), Path("out.json"))
-    with pytest.raises(UserError, match="--from-file nowhere.txt cannot be read: no such file"):
+    with pytest.raises(UserError, match=r"--from-file nowhere\.txt cannot be read: no such file"):
         predict_to_file(run, read_list("nowhere.txt"), Path("out.csv"))
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(UserError, match="pip install pyarrow"):
