@@ -8,8 +8,8 @@ from tlkeras.cli import CliParser
 from tlkeras.errors import UserError
 
 
-def main() -> None:
-    """Run the command."""
+def make_parser() -> CliParser:
+    """Return the parser of the command's options."""
     parser = CliParser(description=__doc__)
     run_help = "folder that scripts/train.py wrote"
     # [part: export]
@@ -42,7 +42,12 @@ def main() -> None:
     parser.add_argument("--output", type=str | None, metavar="FILE", help=output_help)
     parser.add_argument("--resume", action="store_true", help="go on with --output after a stop")
     # [/part]
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Run the command."""
+    options = make_parser().parse_args()
     from tlkeras.run.load_run import load_run
     from tlkeras.run.predict import as_csv, as_json, as_table, predict
 
