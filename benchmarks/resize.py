@@ -16,8 +16,7 @@ import numpy as np
 from tlkeras.backbones.registry import get_backbone_spec
 from tlkeras.config.fields import Resize
 from tlkeras.config.train import TrainConfig
-from tlkeras.data.example import Example
-from tlkeras.data.loading import content_of
+from tlkeras.data.example import Example, content_of
 from tlkeras.data.prepare import prepare_data
 from tlkeras.evaluation.cross_validation import FOLDS, out_of_fold_probabilities
 from tlkeras.modalities.image import opened

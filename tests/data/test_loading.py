@@ -1,23 +1,27 @@
 """Decoding: all images in one array, in order, without the unreadable ones."""
 
 import io
+import shutil
 import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tlkeras import progress
-from tlkeras.data import loading
+from tlkeras.data import loading, prepare, streaming
 from tlkeras.data.example import Example
 from tlkeras.data.loading import decode_all, sample
+from tlkeras.data.quality import content_digests
+from tlkeras.data.streaming import StreamedRows
 from tlkeras.errors import UserError
 from tlkeras.io.arrays import FileArray
 from tlkeras.modalities import image
-from tlkeras.modalities.base import DecodeError
+from tlkeras.modalities.base import SIDE, DecodeError
 from tlkeras.modalities.image import ImageModality, glance
 
 
@@ -105,11 +109,39 @@ def test_large_data_go_to_a_file_that_leaves_nothing_behind(make, monkeypatch, t
     assert list((tmp_path / "large").iterdir()) == []
 
 
-def test_no_room_on_the_disk(make, monkeypatch):
-    monkeypatch.setattr(loading, "MEMORY_FRACTION", 0)
-    examples = make(1) * 1_000_000
-    with pytest.raises(UserError, match=r"1000000 images of 10000 px take 300000\.0 GB"):
-        decode_all(examples, ImageModality(10_000), 0.0)
+def test_without_room_rows_are_decoded_when_they_are_asked_for(make, monkeypatch, caplog):
+    caplog.set_level("INFO", logger="tlkeras")
+    damaged = {0, 7, 8, 29}
+    examples, modality = make(30, damaged), ImageModality(4)
+    loaded = decode_all(examples, modality, 0.2)
+    streamed = decode_all(examples, modality, 0.2, memory_gb=0, disk_gb=0)
+    assert "0.0 GB of memory (--memory-gb) and the 0.0 GB in" in caplog.text
+    assert (streamed.examples, streamed.unreadable) == (loaded.examples, loaded.unreadable)
+    rows, expected = streamed.inputs, loaded.inputs
+    assert isinstance(rows, StreamedRows) and (rows.shape, rows.dtype, len(rows)) == ((26, 4, 4, 3), np.uint8, 26)
+    for asked in (3, np.int64(-1), slice(None), slice(20, 40), slice(5, 5), np.array([9, 2, 2]), np.array([], int)):
+        np.testing.assert_array_equal(rows[asked], expected[asked])
+    assert content_digests(rows) == content_digests(expected)
+    np.testing.assert_array_equal(rows.thumbnails, modality.thumbnails(expected, SIDE))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=5))
+    assert isinstance(decode_all(examples, modality, 0.2, memory_gb=0).inputs, StreamedRows)
+
+
+def test_an_image_that_goes_away_during_a_streamed_run_is_named(make):
+    examples = make(3)
+    rows = decode_all(examples, ImageModality(4), 0.0, memory_gb=0, disk_gb=0).inputs
+    examples[1].path.unlink()
+    with pytest.raises(UserError, match=r"001.png could be read when .*no such file or directory"):
+        rows[:]
+
+
+def test_very_many_images_are_not_compared_with_each_other(make, monkeypatch, caplog):
+    caplog.set_level("INFO", logger="tlkeras")
+    monkeypatch.setattr(streaming, "MAX_THUMBNAILS", 2)
+    monkeypatch.setattr(prepare, "MAX_THUMBNAILS", 2)
+    rows = decode_all(make(3), ImageModality(4), 0.0, memory_gb=0, disk_gb=0).inputs
+    assert rows.thumbnails.nbytes == 0 and prepare._thumbnails(rows, ImageModality(4)).shape == (0, SIDE, SIDE)
+    assert "more than 2 images are not searched for near duplicates" in caplog.text
 
 
 def test_progress_is_shown_only_on_a_terminal(make, monkeypatch, capsys):

@@ -26,8 +26,8 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 
 def fill(cache: FeatureCache, key: dict = KEY, rows: int = ROWS, value: float = 1.0) -> None:
-    with cache.writing(key, [[rows, 10], [rows, 2, 3]], "float32") as arrays:
-        for array in arrays:
+    with cache.writing(key, [[rows, 10], [rows, 2, 3]], "float32") as unfinished:
+        for array in unfinished.arrays:
             array[0:rows] = np.full(array.shape, value)
 
 
@@ -58,8 +58,8 @@ def test_an_incomplete_entry_is_not_read(folder, damage):
 
 def test_a_pass_that_is_stopped_leaves_nothing(folder):
     cache = FeatureCache(folder, 10**9)
-    with pytest.raises(KeyboardInterrupt), cache.writing(KEY, [[5, 2]], "float32") as arrays:
-        arrays[0][0:2] = np.ones((2, 2))
+    with pytest.raises(KeyboardInterrupt), cache.writing(KEY, [[5, 2]], "float32") as unfinished:
+        unfinished.arrays[0][0:2] = np.ones((2, 2))
         raise KeyboardInterrupt
     assert cache.read(KEY, "float32") is None
     assert entries(folder) == set()
@@ -82,7 +82,8 @@ def test_what_is_written_in_slices_is_read_by_rows(folder, monkeypatch):
     monkeypatch.setattr("tlkeras.features.cache.CHUNK_BYTES", 100)
     cache, rng = FeatureCache(folder, 10**9), np.random.default_rng(0)
     values = rng.normal(size=(ROWS, 3)).astype("float16")
-    with cache.writing(KEY, [[ROWS, 3]], "float16") as (array,):
+    with cache.writing(KEY, [[ROWS, 3]], "float16") as unfinished:
+        (array,) = unfinished.arrays
         for start in range(0, ROWS, 7):
             array[start : start + 7] = values[start : start + 7]
     (array,) = cache.read(KEY, "float16")

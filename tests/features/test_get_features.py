@@ -3,6 +3,7 @@
 import inspect
 import json
 import logging
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ import pytest
 from tlkeras.config.train import TrainingOptions
 from tlkeras.data.augment import augment
 from tlkeras.data.pipeline import SplitData
+from tlkeras.features import engines, extract
 from tlkeras.features.extract import get_features
 from tlkeras.features.split_model import split_model
 from tlkeras.io.arrays import FileArray
@@ -181,3 +183,34 @@ def test_images_in_a_file_give_the_same_features(features, colored, tiny, folder
             split_model(model, 0).below, "tiny", train, validation, TrainingOptions(views=2, cache_gb=0.0)
         )
     np.testing.assert_array_equal(found[0].arrays[0], expected)
+
+
+def test_what_a_killed_pass_computed_is_not_computed_again(features, folder, monkeypatch, caplog):
+    """The 24 images of each of two views are five batches; the pass ends in its eighth, in the second view."""
+    monkeypatch.setattr(extract, "BATCH_SIZE", 5)
+    expected = features(cache_gb=0.0)
+    monkeypatch.setattr("tlkeras.features.cache.SHARD", 0.0)
+    calls = []
+
+    def make_engine(*arguments):
+        engine = engines.make_engine(*arguments)
+
+        def run(inputs):
+            calls.append(len(inputs[0]))
+            if len(calls) == 8:
+                raise KeyboardInterrupt
+            return engine(inputs)
+
+        return run
+
+    monkeypatch.setattr(extract, "make_engine", make_engine)
+    with pytest.raises(KeyboardInterrupt):
+        features()
+    (left,) = folder.glob(".partial-*")
+    left.rename(folder / left.name.replace(str(os.getpid()), "4999999"))  # no process has this number
+    with caplog.at_level(logging.INFO, "tlkeras"):
+        resumed = features()
+    assert calls[8:] == [5, 5, 4, 5, 5, 2] and "resumed after 7 batches" in caplog.text
+    for one, other in zip(resumed, expected, strict=True):
+        np.testing.assert_array_equal(one.arrays[0], other.arrays[0])
+    assert not list(folder.glob(".partial-*")) and not list(folder.glob("*/done"))

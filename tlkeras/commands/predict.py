@@ -8,8 +8,8 @@ from tlkeras.cli import CliParser
 from tlkeras.errors import UserError
 
 
-def main() -> None:
-    """Run the command."""
+def make_parser() -> CliParser:
+    """Return the parser of the command's options."""
     parser = CliParser(description=__doc__)
     run_help = "folder that scripts/train.py wrote"
     # [part: export]
@@ -35,7 +35,19 @@ def main() -> None:
     log_help = "add counts and features of these images, not the images, to a file for drift.py"
     parser.add_argument("--log", type=str | None, metavar="FILE", help=log_help)
     # [/part]
-    options = parser.parse_args()
+    # [part: batch]
+    list_help = "text file with a path a line, '-' for standard input; with --output"
+    parser.add_argument("--from-file", type=str | None, metavar="LIST", help=list_help)
+    output_help = "append predictions to FILE.csv, or to the folder FILE.parquet, as they come"
+    parser.add_argument("--output", type=str | None, metavar="FILE", help=output_help)
+    parser.add_argument("--resume", action="store_true", help="go on with --output after a stop")
+    # [/part]
+    return parser
+
+
+def main() -> None:
+    """Run the command."""
+    options = make_parser().parse_args()
     from tlkeras.run.load_run import load_run
     from tlkeras.run.predict import as_csv, as_json, as_table, predict
 
@@ -47,6 +59,19 @@ def main() -> None:
 
         log = UsageLog(Path(options.log).expanduser(), load_run(options.run))
         watch = log.add
+    # [/part]
+    # [part: batch]
+    if options.output:
+        from tlkeras.run.predict_file import predict_command
+
+        predict_command(options, watch)
+        # [part: drift]
+        if options.log:
+            log.save()
+        # [/part]
+        return
+    if options.from_file or options.resume:
+        raise UserError("--from-file and --resume need --output FILE.")
     # [/part]
     predictions = predict(options.run, options.paths, options.top_k, options.as_dict().get("text", []), watch)
     print(write(predictions))

@@ -19,6 +19,10 @@ class MemoryOptions(Options):
         None, "memory in GB for decoded examples, and again for features; more goes to disk (default: a quarter "
         "of the machine's memory)", 0.0, 1e6,
     )  # fmt: skip
+    disk_gb: float | None = option(
+        None, "disk space in GB for decoded examples; where they need more, they are decoded whenever they are needed "
+        "(default: what is free)", 0.0, 1e6,
+    )  # fmt: skip
 
 
 @dataclass(kw_only=True, repr=False)

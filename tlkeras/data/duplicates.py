@@ -14,8 +14,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from tlkeras.data.loading import available_cores
+from tlkeras.modalities.base import SIDE
 
-SIDE = 48  # pixels of a thumbnail
 MAX_BITS = 12  # of 64, in which the hashes of candidates differ
 MAX_PLAIN_BITS = 2  # the same where there is little detail
 LIKELY = 0.7  # correlation of the pixels from which a crop is looked at more closely

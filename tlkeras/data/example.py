@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from tlkeras.config.fields import Task
-from tlkeras.modalities.base import Modality
+from tlkeras.modalities.base import Modality, read_bytes
 from tlkeras.modalities.image import ImageModality
 
 Split = Literal["train", "validation", "test"]
@@ -51,6 +51,16 @@ class Example:
     content: bytes | np.ndarray | Callable[[], bytes] | None = field(default=None, repr=False)
     span: tuple[int, int] | None = None  # first byte and count of bytes, where the file holds many
     group: str | None = None  # such as a patient: examples of one group stay in one split
+
+
+def content_of(example: Example) -> Path | bytes | np.ndarray:
+    """Return what `Modality.read` takes: the file, or its content where the example has no file of its own."""
+    if example.path is None:
+        content = example.content() if callable(example.content) else example.content
+        return b"" if content is None else content
+    if example.span is None:
+        return example.path
+    return read_bytes(example.path, *example.span)
 
 
 def plain_text(text: str) -> str:

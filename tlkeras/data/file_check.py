@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tlkeras.data.duplicates import SIDE
-from tlkeras.data.example import Example
-from tlkeras.data.loading import available_cores, content_of
+from tlkeras.data.example import Example, content_of
+from tlkeras.data.loading import available_cores
 from tlkeras.data.quality import MIN_CONTRAST, Finding
-from tlkeras.modalities.base import DecodeError, Modality, read_bytes
+from tlkeras.modalities.base import SIDE, DecodeError, Modality, read_bytes
 from tlkeras.modalities.image import gray_thumbnail, opened, to_rgb
 from tlkeras.progress import progress
 

@@ -141,7 +141,8 @@ def _class_examples(
         if len(inner) > 1 and all(path.parent != class_folder for path in files):
             deep.append(f"{name} ({', '.join(sorted(inner)[:3])}{', ...' if len(inner) > 3 else ''})")
         label = plain_text(class_folder.name)
-        examples += [Example(plain_text(p.relative_to(root).as_posix()), label, split, p) for p in files]
+        start = len(class_folder.as_posix())  # `relative_to` takes as long as finding the files
+        examples += [Example(plain_text(name + path.as_posix()[start:]), label, split, path) for path in files]
     if deep:
         notes.append(
             f"Class folders with folders of their own: {', '.join(deep[:3])}{', ...' if deep[3:] else ''}. All "

@@ -1,4 +1,4 @@
-"""Decode all examples once, on all cores, into one array; skip the files that cannot be decoded."""
+"""Decode all examples once, on all cores, and keep them where there is room; skip what cannot be decoded."""
 
 import contextlib
 import logging
@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from tlkeras.data.example import Example
+from tlkeras.data.example import Example, content_of
+from tlkeras.data.streaming import Rows, StreamedRows
 from tlkeras.errors import UserError
 from tlkeras.io.arrays import FileArray
-from tlkeras.modalities.base import DecodeError, Modality, read_bytes
+from tlkeras.modalities.base import DecodeError, Modality
 from tlkeras.progress import progress
 
 log = logging.getLogger("tlkeras")
@@ -28,19 +29,20 @@ SAMPLE_SIZE = 50  # files that tell what all are like
 class DecodedExamples:
     """The examples that could be decoded, in the order given, and those that could not."""
 
-    inputs: np.ndarray | FileArray  # of each of `examples`, such as images, uint8 `(N, size, size, 3)`, RGB 0–255
+    inputs: Rows  # of each of `examples`, such as images, uint8 `(N, size, size, 3)`, RGB 0–255
     examples: list[Example]
     unreadable: list[tuple[Example, str]]  # the other ones, each with the reason
 
 
 def decode_all(
-    examples: Sequence[Example], modality: Modality, max_unreadable: float, memory_gb: float | None = None
-) -> DecodedExamples:
+    examples: Sequence[Example], modality: Modality, max_unreadable: float, memory_gb: float | None = None,
+    disk_gb: float | None = None,
+) -> DecodedExamples:  # fmt: skip
     """Decode every example, with a thread per core (Pillow decodes without the GIL).
 
     Refuse, as soon as it is certain, more unreadable ones than a fraction, or unreadable ones alone.
     """
-    inputs = _allocate(len(examples), modality, memory_budget(memory_gb))
+    inputs = _allocate(examples, modality, memory_budget(memory_gb), disk_gb)
     reasons: dict[int, str] = {}
 
     def read(index: int) -> tuple[int, str | None]:
@@ -61,14 +63,22 @@ def decode_all(
                 if len(reasons) > max_unreadable * len(examples) or len(reasons) == len(examples):
                     raise _too_many(examples, modality.plural, reasons, max_unreadable)
     readable = [index for index in range(len(examples)) if index not in reasons]
-    for target, index in enumerate(readable):
-        if target != index:  # closes the gaps in place, as a second array might not fit
-            inputs[target] = inputs[index]
-    inputs = inputs.shortened(len(readable)) if isinstance(inputs, FileArray) else inputs[: len(readable)]
+    if reasons:
+        inputs = _only(inputs, readable)
     unreadable = [(examples[index], reasons[index]) for index in sorted(reasons)]
     for example, reason in unreadable:
         log.warning("Skipped, unreadable: %s (%s)", example.name, reason)
     return DecodedExamples(inputs, [examples[index] for index in readable], unreadable)
+
+
+def _only(inputs: Rows, chosen: list[int]) -> Rows:
+    """Return the rows at ascending indices; the gaps are closed in place, as a second array might not fit."""
+    if isinstance(inputs, StreamedRows):
+        return inputs.only(chosen)
+    for target, index in enumerate(chosen):
+        if target != index:
+            inputs[target] = inputs[index]
+    return inputs.shortened(len(chosen)) if isinstance(inputs, FileArray) else inputs[: len(chosen)]
 
 
 def sample(examples: Sequence[Example], measure: Callable[[Path | bytes | np.ndarray], Any]) -> list[Any]:
@@ -80,31 +90,25 @@ def sample(examples: Sequence[Example], measure: Callable[[Path | bytes | np.nda
     return found
 
 
-def content_of(example: Example) -> Path | bytes | np.ndarray:
-    """Return what `Modality.read` takes: the file, or its content where the example has no file of its own."""
-    if example.path is None:
-        content = example.content() if callable(example.content) else example.content
-        return b"" if content is None else content
-    if example.span is None:
-        return example.path
-    return read_bytes(example.path, *example.span)
-
-
-def _allocate(count: int, modality: Modality, budget: int) -> np.ndarray | FileArray:
-    """Return an empty array, in a temporary file if it is larger than the budget in bytes."""
-    shape, dtype = (count, *modality.shape), np.dtype(modality.dtype)
+def _allocate(examples: Sequence[Example], modality: Modality, budget: int, disk_gb: float | None) -> Rows:
+    """Return rows to set: in memory up to a budget in bytes, else in a temporary file, else decoded when needed."""
+    shape, dtype = (len(examples), *modality.shape), np.dtype(modality.dtype)
     needed = int(np.prod(shape)) * dtype.itemsize
     if needed <= budget or dtype.hasobject:  # of objects nobody knows the size
         return np.empty(shape, dtype)
-    folder, gigabytes = tempfile.gettempdir(), needed / 1e9
-    if shutil.disk_usage(folder).free < needed:
-        raise UserError(
-            f"{count} {modality} take {gigabytes:.1f} GB, too much for the memory and for the disk at {folder}. "
-            f"{modality.size_hint}, or set TMPDIR to a folder with room."
+    folder = tempfile.gettempdir()
+    disk = shutil.disk_usage(folder).free
+    disk = disk if disk_gb is None else min(disk, int(disk_gb * 1e9))
+    size = f"take {needed / 1e9:.1f} GB, more than the {budget / 1e9:.1f} GB of memory"
+    if needed > disk:
+        log.info(
+            f"Note: The decoded {modality.plural} {size} (--memory-gb) and the {disk / 1e9:.1f} GB in {folder} "
+            "(--disk-gb, TMPDIR) for them, so they are decoded whenever they are needed."
         )
+        return StreamedRows(examples, modality)
     log.info(
-        f"Note: The decoded {modality.plural} take {gigabytes:.1f} GB, more than the {budget / 1e9:.1f} GB of memory "
-        f"for them (--memory-gb), so they are in a temporary file in {folder} (set TMPDIR for another folder)."
+        f"Note: The decoded {modality.plural} {size} for them (--memory-gb), so they are in a temporary file in "
+        f"{folder} (set TMPDIR for another folder)."
     )
     return FileArray.temporary(shape, dtype)
 

@@ -19,7 +19,7 @@ from tlkeras.data.example import Example, class_names
 from tlkeras.data.loading import available_cores
 from tlkeras.data.own_augment import OwnAugmentation
 from tlkeras.data.prepare import PreparedData
-from tlkeras.io.arrays import FileArray
+from tlkeras.data.streaming import Rows
 from tlkeras.modalities.base import Modality
 from tlkeras.modalities.image import ImageModality
 
@@ -29,7 +29,8 @@ class SplitData:
     """Decoded examples of one split.
 
     Attributes:
-        inputs: such as images, uint8 `(N, S, S, 3)`, RGB; in memory or in a file. They may hold other splits too.
+        inputs: such as images, uint8 `(N, S, S, 3)`, RGB; in memory, in a file, or decoded when asked for.
+            They may hold other splits too.
         rows: int64 `(n,)`, which rows of `inputs` belong to this split.
         targets: float32 `(n, K)`, in the order of `rows`.
         modality: what they are.
@@ -38,7 +39,7 @@ class SplitData:
         resize: how images became squares, where that is known.
     """
 
-    inputs: np.ndarray | FileArray
+    inputs: Rows
     rows: np.ndarray
     targets: np.ndarray
     modality: type[Modality] = ImageModality

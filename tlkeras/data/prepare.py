@@ -14,15 +14,15 @@ from tlkeras.backbones.spec import BackboneSpec
 from tlkeras.backbones.table import BACKBONES
 from tlkeras.config.fields import Task, check_applicable, check_values, with_options
 from tlkeras.config.train import DataOptions, ModelOptions
-from tlkeras.data.duplicates import SIDE, link, near_duplicates, without_crowds
+from tlkeras.data.duplicates import link, near_duplicates, without_crowds
 from tlkeras.data.example import DatasetListing, Example
 from tlkeras.data.loading import decode_all, sample
 from tlkeras.data.quality import Finding, content_digests, find_copies, find_problems, summary
 from tlkeras.data.sources import describe, find_examples
 from tlkeras.data.splits import draw_per_class, split_examples
+from tlkeras.data.streaming import MAX_THUMBNAILS, Rows, StreamedRows
 from tlkeras.errors import UserError
-from tlkeras.io.arrays import FileArray
-from tlkeras.modalities.base import Modality, get_modality
+from tlkeras.modalities.base import SIDE, Modality, get_modality
 
 log = logging.getLogger("tlkeras")
 Config = TypeVar("Config", bound=DataOptions)
@@ -36,7 +36,7 @@ class PreparedData:
     task: Task
     classes: list[str]  # in the order of the model's outputs; empty for regression
     modality: Modality
-    inputs: np.ndarray | FileArray  # images: uint8 `(N, S, S, 3)`, RGB 0–255; else what the modality decodes
+    inputs: Rows  # images: uint8 `(N, S, S, 3)`, RGB 0–255; else what the modality decodes
     examples: list[Example]  # in the order of `inputs`
     splits: dict[str, np.ndarray]  # indices for "train", "validation" and, where there is one, "test"
     unreadable: list[tuple[Example, str]]  # those that were skipped, each with the reason
@@ -152,10 +152,10 @@ def check_taken(listing: DatasetListing, spec: BackboneSpec, options: DataOption
 def decode_data(found: FoundData, options: DataOptions, seed: int) -> PreparedData:
     """Do the second half of `prepare_data`."""
     listing, modality = found.listing, found.modality
-    decoded = decode_all(listing.examples, modality, options.max_unreadable, options.memory_gb)
+    decoded = decode_all(listing.examples, modality, options.max_unreadable, options.memory_gb, options.disk_gb)
     fractions = options.validation_split, options.test_split
     digests = content_digests(decoded.inputs)
-    thumbnails = modality.thumbnails(decoded.inputs, SIDE)
+    thumbnails = _thumbnails(decoded.inputs, modality)
     near = without_crowds(near_duplicates(thumbnails, digests), len(digests))
     copies = link(len(digests), near, digests).tolist()
     splits = split_examples(decoded.examples, listing.task, fractions, seed, listing.modality, copies)
@@ -196,3 +196,12 @@ def decode_data(found: FoundData, options: DataOptions, seed: int) -> PreparedDa
         listing.name,
         [*exact, *others],
     )
+
+
+def _thumbnails(inputs: Rows, modality: Modality) -> np.ndarray:
+    """Return thumbnails of decoded images, uint8 `(N, SIDE, SIDE)`; none, and a note, where there are very many."""
+    if len(inputs) > MAX_THUMBNAILS:
+        log.info("Note: more than %s %s are not searched for near duplicates, only for equal ones.",
+                 f"{MAX_THUMBNAILS:,}", modality.plural)  # fmt: skip
+        return np.empty((0, SIDE, SIDE), np.uint8)
+    return inputs.thumbnails if isinstance(inputs, StreamedRows) else modality.thumbnails(inputs, SIDE)

@@ -3,7 +3,6 @@
 What is found is a `Finding`; a run keeps its own in `findings.json`.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ from typing import Literal
 import numpy as np
 
 from tlkeras.data.example import Example, class_names
-from tlkeras.io.arrays import FileArray
+from tlkeras.data.streaming import Rows, StreamedRows
+from tlkeras.io.hashing import content_digest
 from tlkeras.modalities.base import Modality
 
 LEAK = "in more than one split, which makes the metrics too optimistic: keep one copy"
@@ -34,9 +34,11 @@ class Finding:
     text: str  # a sentence
 
 
-def content_digests(inputs: np.ndarray | FileArray) -> list[str]:
-    """Return for each decoded example 16 digits that tell whether another one is the same, whatever its file."""
-    return [hashlib.blake2b(_content(inputs[row]), digest_size=8).hexdigest() for row in range(len(inputs))]
+def content_digests(inputs: Rows) -> list[str]:
+    """Return the `content_digest` of each decoded example."""
+    if isinstance(inputs, StreamedRows):
+        return inputs.digests
+    return [content_digest(inputs[row]) for row in range(len(inputs))]
 
 
 def find_copies(
@@ -154,9 +156,3 @@ def summary(findings: Sequence[Finding]) -> str:
             named = ", ".join(kinds[:SHOWN]) + (", ..." if kinds[SHOWN:] else "")
             parts.append(f"{len(kinds)} {word} ({named})")
     return "; ".join(parts) or "nothing found"
-
-
-def _content(row: np.ndarray | str | bytes) -> bytes:
-    if isinstance(row, np.ndarray):
-        return row.tobytes()
-    return row.encode() if isinstance(row, str) else row

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from importlib.metadata import version
@@ -20,8 +20,10 @@ import numpy as np
 from tlkeras.config.train import AugmentOptions, TrainingOptions
 from tlkeras.data.augment import augment
 from tlkeras.data.loading import available_cores
+from tlkeras.data.streaming import StreamedRows
 from tlkeras.io import cache_dir
 from tlkeras.io.arrays import FileArray
+from tlkeras.io.atomic import write_atomic
 from tlkeras.io.hashing import array_digest, file_hash, json_hash, stream_hash
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ INFO = "info.json"
 CHUNK_ROWS = 32  # examples that are hashed at a time
 CHUNK_BYTES = 2**20  # that are hashed at a time, by each core
 RESERVE = 2**30  # bytes of the disk that are left free
+DONE = "done"  # in an unfinished entry: how many steps of the pass are in its arrays, on the disk
+SHARD = 30.0  # seconds of a pass after which what is computed is kept, for when the program is killed
 
 
 @dataclass(frozen=True)
@@ -93,22 +97,32 @@ class FeatureCache:
     @contextlib.contextmanager
     def writing(
         self, key: dict[str, Any], shapes: list[list[int]], dtype: str, data: str = ""
-    ) -> Iterator[list[FileArray]]:
-        """Make arrays to fill; they are an entry when the block ends well, and nothing is left when it does not."""
-        self._make_room(sum(int(np.prod(shape)) for shape in shapes) * np.dtype(dtype).itemsize)
+    ) -> Iterator["Unfinished"]:
+        """Make arrays to fill; they are an entry when the block ends well.
+
+        After an error nothing is left. What a stopped or killed program had filled is there again for the next one.
+        """
         folder = self._folder_of(key, dtype)
         partial = self.folder / f".partial-{os.getpid()}-{folder.name}"
-        partial.mkdir(parents=True)
+        for path in self._abandoned():
+            if path.name.endswith(f"-{folder.name}") and not partial.exists():
+                path.rename(partial)
+        self._make_room(sum(int(np.prod(shape)) for shape in shapes) * np.dtype(dtype).itemsize, partial)
         try:
-            arrays = [FileArray.create(path.open("w+b"), shape, dtype) for path, shape in array_files(partial, shapes)]
-            yield arrays
+            unfinished = Unfinished.open(partial, shapes, dtype)
+            yield unfinished
+            arrays = unfinished.arrays
+            (partial / DONE).unlink(missing_ok=True)
             info = {"key": key, "data": data, "shapes": shapes, "dtype": dtype, "made": time.time()}
             info["checksums"] = [checksum(array) for array in arrays]
             (partial / INFO).write_text(json.dumps(info, indent=2), encoding="utf-8")
             with contextlib.suppress(OSError):  # another run was first, and wrote the same
                 partial.rename(folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        except BaseException as error:
+            if not isinstance(error, KeyboardInterrupt) or not (partial / DONE).exists():
+                shutil.rmtree(partial, ignore_errors=True)
+            raise
+        shutil.rmtree(partial, ignore_errors=True)
 
     def clear(self) -> None:
         """Remove all entries and unfinished ones; other files in the folder stay."""
@@ -118,18 +132,52 @@ class FeatureCache:
     def _folder_of(self, key: dict[str, Any], dtype: str) -> Path:
         return self.folder / json_hash({"format": FORMAT, "dtype": dtype} | key)[:32]
 
-    def _make_room(self, nbytes: int) -> None:
-        """Remove what killed processes left, then the least recently used entries, until there is room."""
-        for path in self.folder.glob(".partial-*"):
-            process = int(path.name.split("-")[1])
-            if process == os.getpid() or not is_alive(process):  # a killed process may have had our number
+    def _abandoned(self) -> list[Path]:
+        """Return what stopped and killed processes left; one of these may have had our number."""
+        found = [(path, int(path.name.split("-")[1])) for path in self.folder.glob(".partial-*")]
+        return [path for path, process in found if process == os.getpid() or not is_alive(process)]
+
+    def _make_room(self, nbytes: int, kept: Path) -> None:
+        """Remove what other processes left, then the least recently used entries, until there is room."""
+        for path in self._abandoned():
+            if path != kept:
                 shutil.rmtree(path, ignore_errors=True)
+        nbytes -= sum(file.stat().st_size for file in kept.glob("*"))
         entries = self.entries()
         total = sum(entry.nbytes for entry in entries)
         while entries and (total + nbytes > self.bound or shutil.disk_usage(self.folder).free < nbytes + RESERVE):
             oldest = entries.pop()
             shutil.rmtree(oldest.folder, ignore_errors=True)
             total -= oldest.nbytes
+
+
+@dataclass
+class Unfinished:
+    """An entry that is being filled."""
+
+    arrays: list[FileArray]
+    file: Path  # says how many steps are there
+    steps: int  # of the pass that were there when it was opened
+    kept: float  # when it was last written
+
+    @classmethod
+    def open(cls, folder: Path, shapes: list[list[int]], dtype: str) -> "Unfinished":
+        """Open what is in a folder, or make it."""
+        file = folder / DONE
+        if file.exists():
+            arrays = [FileArray(path.open("r+b"), shape, dtype) for path, shape in array_files(folder, shapes)]
+            return cls(arrays, file, int(file.read_text()), time.monotonic())
+        folder.mkdir(parents=True, exist_ok=True)
+        arrays = [FileArray.create(path.open("w+b"), shape, dtype) for path, shape in array_files(folder, shapes)]
+        return cls(arrays, file, 0, time.monotonic())
+
+    def keep(self, steps: int) -> None:
+        """Note now and then how many steps of the pass are there, once they are on the disk."""
+        if time.monotonic() - self.kept >= SHARD:
+            for array in self.arrays:
+                array.sync()
+            write_atomic(self.file, str(steps))
+            self.kept = time.monotonic()
 
 
 @dataclass
@@ -156,8 +204,11 @@ class KeptFeatures:
             try:
                 with self.cache.writing(
                     key, job.shapes(self.model), self.dtype, data if isinstance(data, str) else ""
-                ) as arrays:
-                    job.fill(engine(), arrays)
+                ) as unfinished:
+                    if unfinished.steps:
+                        log.info("Features: resumed after %d batches that a stopped run left.", unfinished.steps)
+                    job.fill(engine(), unfinished.arrays, first=unfinished.steps, keep=unfinished.keep)
+                    arrays = unfinished.arrays
             except OSError as error:
                 if not fits_memory:
                     raise
@@ -189,7 +240,9 @@ def digest_model(model: "keras.Model") -> str:
 def job_key(job: "ExtractionJob") -> dict[str, Any]:
     """Return what the features of a split depend on, the model aside."""
     rows, inputs = job.data.rows, job.data.inputs
-    chunks = (inputs[rows[start : start + CHUNK_ROWS]] for start in range(0, len(rows), CHUNK_ROWS))
+    chunks: Iterable = (inputs[rows[start : start + CHUNK_ROWS]] for start in range(0, len(rows), CHUNK_ROWS))
+    if isinstance(inputs, StreamedRows):
+        chunks = inputs.only(rows.tolist()).digests  # of the content too, and need no decoding
     digest = stream_hash([str(inputs.shape[1:])], chunks)
     key: dict[str, Any] = {"examples": len(rows), "inputs": digest, "views": job.views}
     if job.augmented:

@@ -6,6 +6,7 @@ a few views of each training image are kept, and the epochs take turns through t
 
 import functools
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -106,20 +107,32 @@ class ExtractionJob:
         """Return the shape of each array of features."""
         return [[self.views * len(self.data), *tensor.shape[1:]] for tensor in model.outputs]
 
-    def fill(self, engine: Engine, arrays: Sequence[np.ndarray | FileArray], title: str | None = None) -> None:
-        """Compute the features into arrays; the next batch is augmented while one is computed."""
-        done, count = 0, self.views * len(self.data)
+    def fill(
+        self, engine: Engine, arrays: Sequence[np.ndarray | FileArray], title: str | None = None,
+        first: int = 0, keep: Callable[[int], None] = lambda steps: None,
+    ) -> None:  # fmt: skip
+        """Compute the features into arrays; the next batch is augmented while one is computed.
+
+        The first steps of `batches` may be there already; `keep` is told after every step how many are there.
+        """
+        view, index = divmod(first, math.ceil(len(self.data) / BATCH_SIZE))
+        done, count = view * len(self.data) + index * BATCH_SIZE, self.views * len(self.data)
         with progress(count, title or f"Computing features of {self.data.modality.plural}") as bar:
-            for inputs in self.batches():
+            bar.update(done)
+            for step, inputs in enumerate(self.batches(first), start=first + 1):
                 parts = engine([inputs])
                 check_finite(parts, self.data)
                 for array, part in zip(arrays, parts, strict=True):
                     array[done : done + len(inputs)] = part
                 done += len(inputs)
+                keep(step)
                 bar.update(len(inputs))
 
-    def batches(self) -> Iterator[np.ndarray]:
-        """Yield all examples as they go through the frozen part, such as float32 `(B, S, S, 3)`, view by view."""
+    def batches(self, first: int = 0) -> Iterator[np.ndarray]:
+        """Yield all examples as they go through the frozen part, such as float32 `(B, S, S, 3)`, view by view.
+
+        The first steps are left out; the others are as they would be after them.
+        """
         chunks = np.split(np.arange(len(self.data)), range(BATCH_SIZE, len(self.data), BATCH_SIZE))
         threads = ThreadPoolExecutor(available_cores())
 
@@ -133,7 +146,7 @@ class ExtractionJob:
             rng = np.random.default_rng([self.options.seed, view, index])
             return augment(inputs, targets, self.options, rng, threads, self.own_augment)
 
-        for inputs, _ in stream(tf.data.Dataset.range(self.views * len(chunks)), make, self.data):
+        for inputs, _ in stream(tf.data.Dataset.range(first, self.views * len(chunks)), make, self.data):
             yield inputs.numpy()
 
 

@@ -63,6 +63,10 @@ class FileArray:
             self._file.write(np.ascontiguousarray(values, self.dtype).data)
             self._file.flush()
 
+    def sync(self) -> None:
+        """Wait until all that was written is on the disk."""
+        os.fsync(self._file.fileno())
+
     def shortened(self, count: int) -> "FileArray":
         """Return the first rows only, in the same file."""
         return FileArray(self._file, (count, *self.shape[1:]), self.dtype)

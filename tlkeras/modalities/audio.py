@@ -40,7 +40,6 @@ class AudioModality(Modality):
     folder_example: ClassVar = "birds/robin/1.wav and birds/wren/2.wav"
     glob_example: ClassVar = "'birds/*.wav'"
     throughput_unit: ClassVar = "clips/s"
-    size_hint: ClassVar = "Use fewer --seconds"
     finite_hint: ClassVar = "Give more --seconds."
 
     def __str__(self) -> str:

@@ -29,6 +29,7 @@ CLASSES = {
     "audio": "AudioModality",
     # [/part]
 }
+SIDE = 48  # pixels of a thumbnail
 MAX_MIXTURE = 0.1  # fraction of files that are of another modality than the rest
 
 
@@ -48,7 +49,6 @@ class Modality:
     folder_example: ClassVar[str]  # two paths of an example folder
     glob_example: ClassVar[str]  # a pattern of files
     throughput_unit: ClassVar[str]
-    size_hint: ClassVar[str] = ""  # how to have smaller examples, as a sentence begins
     finite_hint: ClassVar[str] = "Give other weights."  # what to do where features are not finite
     augmentable: ClassVar[bool] = False  # whether `tlkeras.data.augment` applies
     skips_others: ClassVar[bool] = False  # whether files of other modalities are skipped where these are wanted
@@ -62,6 +62,10 @@ class Modality:
     @abstractmethod
     def read(self, source: Any) -> Any:
         """Decode a file, its content, or RGB pixels; where that cannot be done, raise a `DecodeError`."""
+
+    def thumbnail(self, row: np.ndarray, side: int) -> np.ndarray:
+        """Return a small gray image of a decoded image, uint8 `(side, side)`; nothing else has one."""
+        raise NotImplementedError
 
     def thumbnails(self, inputs: Any, side: int) -> np.ndarray:
         """Return small gray images of decoded examples, uint8 `(N, side, side)`; none, `(0, side, side)`, of others."""

@@ -49,7 +49,6 @@ class ImageModality(Modality):
     folder_example: ClassVar = "flowers/daisy/1.jpg and flowers/rose/2.jpg"
     glob_example: ClassVar = "'photos/*.jpg'"
     throughput_unit: ClassVar = "img/s"
-    size_hint: ClassVar = "Use a smaller --image-size"
     augmentable: ClassVar = True
     skips_others: ClassVar = True
 
@@ -63,13 +62,13 @@ class ImageModality(Modality):
     def read(self, source: Path | bytes | np.ndarray) -> np.ndarray:
         return decode(source, self.size, self.gray_range, self.resize)
 
-    def thumbnails(self, inputs: Any, side: int) -> np.ndarray:
-        def thumbnail(row: int) -> np.ndarray:
-            image = Image.fromarray(inputs[row])
-            return gray_thumbnail(without_bars(image) if self.resize == "pad" else image, side)
+    def thumbnail(self, row: np.ndarray, side: int) -> np.ndarray:
+        image = Image.fromarray(row)
+        return gray_thumbnail(without_bars(image) if self.resize == "pad" else image, side)
 
+    def thumbnails(self, inputs: Any, side: int) -> np.ndarray:
         with ThreadPool() as pool:
-            grays = pool.imap(thumbnail, range(len(inputs)), 64)
+            grays = pool.imap(lambda row: self.thumbnail(inputs[row], side), range(len(inputs)), 64)
             return np.stack([np.empty((side, side), np.uint8), *grays])[1:]
 
     def options(self) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def choose_resize(config: TrainConfig, spec: BackboneSpec, data: PreparedData) -
     chosen = compare("resize", [(way, config, one) for way, one in ways.items()], spec, data)
     if ways[chosen].options() == decoding:
         return data
-    inputs = decode_all(data.examples, ways[chosen], 1.0, config.memory_gb).inputs
+    inputs = decode_all(data.examples, ways[chosen], 1.0, config.memory_gb, config.disk_gb).inputs
     return dataclasses.replace(data, modality=ways[chosen], inputs=inputs, digests=content_digests(inputs))
 
 

@@ -15,9 +15,9 @@ from PIL import Image, ImageDraw
 from tlkeras.backbones.registry import get_backbone_spec
 from tlkeras.config.train import TrainConfig
 from tlkeras.data.duplicates import CROPS, confirmed, link, near_duplicates, without_crowds
-from tlkeras.data.example import DatasetListing, Example
+from tlkeras.data.example import DatasetListing, Example, content_of
 from tlkeras.data.file_check import Look, find_file_problems, look_at_all
-from tlkeras.data.loading import content_of, decode_all, sample
+from tlkeras.data.loading import decode_all, sample
 from tlkeras.data.quality import Finding, find_class_problems, find_copies, find_split_groups, find_unreadable
 from tlkeras.data.sources import find_examples
 from tlkeras.errors import UserError

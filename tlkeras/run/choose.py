@@ -17,11 +17,12 @@ from tlkeras.backbones.spec import BackboneSpec
 from tlkeras.config.choose import ChooseConfig
 from tlkeras.config.fields import with_options
 from tlkeras.config.train import TrainConfig
-from tlkeras.data.duplicates import SIDE, link, near_duplicates, without_crowds
+from tlkeras.data.duplicates import link, near_duplicates, without_crowds
 from tlkeras.data.prepare import PreparedData
 from tlkeras.data.sources import short_name
 from tlkeras.errors import UserError
 from tlkeras.io.atomic import write_atomic
+from tlkeras.modalities.base import SIDE
 from tlkeras.run.artifacts import write_json
 from tlkeras.run.folder import RUNS, log_file
 from tlkeras.run.job import Job, configure, prepare

@@ -14,8 +14,8 @@ from tlkeras.data.loading import decode_all
 from tlkeras.data.quality import content_digests
 from tlkeras.data.sources import find_examples, source_package, was_in_memory
 from tlkeras.data.splits import load_split
+from tlkeras.data.streaming import Rows
 from tlkeras.errors import UserError
-from tlkeras.io.arrays import FileArray
 from tlkeras.progress import passing
 from tlkeras.run.load_run import Run, load_model, load_trained_run
 from tlkeras.runtime import load_tensorflow
@@ -31,7 +31,7 @@ class EvaluatedSplit:
     """What a model gave for the examples of one split."""
 
     examples: list[Example]
-    inputs: np.ndarray | FileArray  # decoded
+    inputs: Rows  # decoded
     targets: np.ndarray  # (N, K)
     outputs: np.ndarray  # (N, K)
     metrics: dict[str, Any]
@@ -140,7 +140,7 @@ def evaluation_splits(run: Run, examples: Sequence[Example], own: bool) -> dict[
     return splits
 
 
-def training_note(run: Run, inputs: Sequence[np.ndarray | FileArray]) -> str:
+def training_note(run: Run, inputs: Sequence[Rows]) -> str:
     """Return how many of these decoded examples the run was trained on, by their content; empty where it is none."""
     with (run.path / "split.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -155,7 +155,7 @@ def training_note(run: Run, inputs: Sequence[np.ndarray | FileArray]) -> str:
     return f"the run was trained on {known} of these {len(digests)} {plural}, so the metrics are too optimistic.{alone}"
 
 
-def predict_inputs(model: Any, inputs: np.ndarray | FileArray, batch_size: int) -> np.ndarray:
+def predict_inputs(model: Any, inputs: Rows, batch_size: int) -> np.ndarray:
     """Return outputs `(N, K)` of a model for decoded examples; only one batch of images is in memory as floats."""
     if len(inputs) == 0:
         return np.zeros((0, model.output_shape[-1]), "float32")

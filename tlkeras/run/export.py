@@ -12,8 +12,8 @@ import numpy as np
 
 from tlkeras import __version__
 from tlkeras.backbones.table import BACKBONES
-from tlkeras.data.example import Example
-from tlkeras.data.loading import content_of, decode_all
+from tlkeras.data.example import Example, content_of
+from tlkeras.data.loading import decode_all
 from tlkeras.data.sources import find_examples
 from tlkeras.data.splits import load_split
 from tlkeras.errors import UserError

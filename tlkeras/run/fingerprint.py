@@ -11,6 +11,7 @@ from tlkeras.config.fields import flag_name
 from tlkeras.config.files import GIVEN, parse_options
 from tlkeras.data.loading import available_cores
 from tlkeras.data.prepare import PreparedData
+from tlkeras.data.quality import content_digests
 from tlkeras.errors import UserError
 from tlkeras.io.atomic import write_atomic
 from tlkeras.io.hashing import stream_hash
@@ -19,9 +20,8 @@ from tlkeras.run.artifacts import versions
 NOTHING: Mapping[str, str] = MappingProxyType({})
 FILE = "identity.json"  # beside the checkpoints
 # Options that may differ when a run is resumed: where things are, and how it is started.
-MAY_CHANGE = ("run_dir", "data_dir", "overwrite", "resume", "memory_gb", "cache_gb", "data_description",
+MAY_CHANGE = ("run_dir", "data_dir", "overwrite", "resume", "memory_gb", "disk_gb", "cache_gb", "data_description",
               "track", "verbose")  # fmt: skip
-CHUNK = 256  # examples that are read at a time
 
 
 def check_fingerprint(
@@ -80,5 +80,4 @@ def digest_data(data: PreparedData) -> str:
     """Return the hash of all examples, their names and labels, and of the splits."""
     names = (f"{example.name}\0{example.label}\0" for example in data.examples)
     splits = (part for name, rows in data.splits.items() for part in (name, rows))
-    chunks = (data.inputs[start : start + CHUNK] for start in range(0, len(data.examples), CHUNK))
-    return stream_hash(names, splits, chunks)
+    return stream_hash(names, splits, content_digests(data.inputs))

@@ -5,14 +5,16 @@ import glob
 import io
 import json
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from tlkeras.data.folder import is_visible
+from tlkeras.data.loading import available_cores
 from tlkeras.errors import UserError
 from tlkeras.modalities.base import DecodeError, Modality
 from tlkeras.progress import progress
@@ -137,14 +139,17 @@ def find_files(paths: Sequence[str | Path], modality: type[Modality]) -> list[Pa
 def predict_chunk(predictor: Predictor, sources: Sequence[Source], top_k: int, watch: Watch | None) -> list[Prediction]:
     """Predict examples in their order, the unreadable ones included."""
     run = predictor.run
-    decoded: list[Any] = []
-    errors: list[str | None] = []
-    for source in sources:
+
+    def read(source: Source) -> tuple[Any, str | None]:
         try:
-            decoded.append(run.modality.read(source.content))
-            errors.append(None)
+            return run.modality.read(source.content), None
         except DecodeError as error:
-            errors.append(str(error))
+            return None, str(error)
+
+    with ThreadPool(min(available_cores(), len(sources))) as pool:
+        found = pool.map(read, sources)
+    errors = [error for _, error in found]
+    decoded = [row for row, error in found if not error]
     batch = np.array(decoded, run.modality.dtype).reshape(-1, *run.modality.shape)
     outputs, features = predictor.outputs(batch)
     unsure = predictor.unsure(outputs, features)
@@ -187,13 +192,18 @@ def as_csv(predictions: Sequence[Prediction]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("path", "rank", "label", "score", "error", "unsure"))
+    for *columns, unsure in csv_rows(predictions):
+        writer.writerow((*columns, None if unsure is None else str(unsure).lower()))
+    return text.getvalue().rstrip("\n")
+
+
+def csv_rows(predictions: Sequence[Prediction]) -> Iterator[tuple]:
+    """Yield path, rank, label, score, error and unsure of each label; None where there is nothing to say."""
     for prediction in predictions:
         if prediction.error:
-            writer.writerow((prediction.path, "", "", "", prediction.error, ""))
+            yield prediction.path, None, None, None, prediction.error, None
         for number, (label, score) in enumerate(prediction.scores, start=1):
-            unsure = "" if prediction.unsure is None else str(prediction.unsure).lower()
-            writer.writerow((prediction.path, number, label, score, "", unsure))
-    return text.getvalue().rstrip("\n")
+            yield prediction.path, number, label, score, None, prediction.unsure
 
 
 def as_json(predictions: Sequence[Prediction]) -> str:

@@ -89,7 +89,7 @@ def find_by_name(examples: Sequence["Example"], inputs: Any) -> Callable[[str], 
 
 def are_images(inputs: Any) -> bool:
     """Return whether decoded examples can be shown."""
-    return inputs.dtype == np.uint8 and inputs.ndim == 4
+    return inputs.dtype == np.uint8 and len(inputs.shape) == 4
 
 
 def write_report(

@@ -41,7 +41,7 @@ FOLDS = 3
 # Seconds between the signs of life of a trial, and without one after which it has failed: its process was killed.
 HEARTBEAT, GRACE = 10, 60
 SHOWN = 5  # trials
-UNRELATED = ("memory_gb", "cache_gb", "feature_dtype", "engine", "track")  # to what is searched
+UNRELATED = ("memory_gb", "disk_gb", "cache_gb", "feature_dtype", "engine", "track")  # to what is searched
 
 
 def search(config: ChooseConfig) -> dict[str, Any]:

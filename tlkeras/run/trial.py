@@ -30,7 +30,7 @@ def decode_for(config: TrainConfig, spec: BackboneSpec, data: PreparedData) -> P
     kept = np.concatenate([data.splits["train"], data.splits["validation"]])
     examples, first = [data.examples[row] for row in kept], len(data.splits["train"])
     same = modality.options() == data.modality.options()
-    inputs = data.inputs[kept] if same else decode_all(examples, modality, 1.0, config.memory_gb).inputs
+    inputs = data.inputs[kept] if same else decode_all(examples, modality, 1.0, config.memory_gb, config.disk_gb).inputs
     splits = {"train": np.arange(first), "validation": np.arange(first, len(kept))}
     return dataclasses.replace(data, modality=modality, inputs=inputs, examples=examples, splits=splits)
 

@@ -12,10 +12,10 @@ from tlkeras.config.train import TrainConfig
 from tlkeras.data.example import Example
 from tlkeras.data.loading import decode_all
 from tlkeras.data.pipeline import SplitData
+from tlkeras.data.streaming import Rows
 from tlkeras.features.engines import make_engine
 from tlkeras.features.extract import ExtractionJob
 from tlkeras.features.split_model import split_model
-from tlkeras.io.arrays import FileArray
 from tlkeras.modalities.base import Modality
 from tlkeras.models.batch_norm import ADAPTED, adapt_batch_norm
 from tlkeras.models.builders import build_classifier
@@ -43,7 +43,7 @@ class Extractor:
         job.fill(self._engine, arrays, f"Computing features of {self._spec.name}")
         return arrays[0]
 
-    def _build(self, inputs: np.ndarray | FileArray) -> None:
+    def _build(self, inputs: Rows) -> None:
         """Make the engine for decoded examples `(N, …)`, and time it on one."""
         size = self._modality.options().get("image_size")
         model = build_classifier(self._spec, 2, weights=self._config.weights, image_size=size,
