@@ -201,12 +201,13 @@ def print_tables(results: list[dict[str, Any]]) -> None:
             cells, gains = [], []
             for name in sets:
                 found = {key: value for key, value in known.items() if (key[0], key[3]) == (name, variant)}
-                pairs = [(value, known[*key[:3], "default"]) for key, value in found.items()]
-                gains += [value - default for value, default in pairs]
+                defaults = {key: known.get((*key[:3], "default")) for key in found}
+                gains += [found[key] - default for key, default in defaults.items() if default is not None]
                 values = list(found.values())
                 text = f"{median(values):.3f} ({min(values):.3f}–{max(values):.3f}; {len(values)})" if values else ""
                 cells.append(text)
-            counts = f"{mean(gains):+.3f} | {sum(gain > 0 for gain in gains)} | {sum(gain < 0 for gain in gains)}"
+            difference = f"{mean(gains):+.3f}" if gains else ""
+            counts = f"{difference} | {sum(gain > 0 for gain in gains)} | {sum(gain < 0 for gain in gains)}"
             print(f"| {variant} | {' | '.join(cells)} | {counts} |")
 
 
