@@ -35,7 +35,6 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from IPython.display import Image as Picture
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
@@ -91,10 +90,10 @@ if SOLAR_CELLS:
 # %% [markdown]
 # ## Features tell, training decides
 #
-# `tlkeras.choose` sends a few training images through each candidate and fits a logistic regression to the features. It
-# goes on with the better half on twice as many images, until two are left (successive halving), and trains these in
-# both phases. The test images take no part. `python scripts/choose.py --data photos --budget 10` is the same on the
-# command line, within ten minutes.
+# `tlkeras.choose` sends a few training images through each candidate and fits a logistic regression to the
+# features. It goes on with the better half on twice as many images, until two are left (successive halving), and trains
+# these in both phases. The test images take no part. `python scripts/choose.py --data photos --budget 10` is the same
+# on the command line, within ten minutes.
 
 # %%
 result = tlkeras.choose(data=DATA, backbones=CANDIDATES, weights=WEIGHTS)
@@ -126,7 +125,7 @@ tlkeras.Table(rows(result["trained"]))
 # `result["probability"]` says how sure it is that the best one by features is better than the second.
 
 # %%
-Picture(result["plot"])
+Image.open(result["plot"])
 
 # %% [markdown]
 # ## Train the best one

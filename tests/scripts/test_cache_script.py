@@ -12,8 +12,8 @@ def kept(tmp_path, monkeypatch):
     monkeypatch.setenv("TLKERAS_CACHE", str(tmp_path / "cache"))
     for examples, data in ((1200, "photos"), (7, "")):
         key = {"features": "VGG16 at 224 px, pooled", "examples": examples, "views": 4}
-        with FeatureCache(tmp_path / "cache", 10**9).writing(key, [[examples, 250]], "float32", data) as (array,):
-            array[0:1] = np.ones((1, 250))
+        with FeatureCache(tmp_path / "cache", 10**9).writing(key, [[examples, 250]], "float32", data) as unfinished:
+            unfinished.arrays[0][0:1] = np.ones((1, 250))
     (tmp_path / "cache" / "notes.txt").write_text("mine")
     return tmp_path / "cache"
 

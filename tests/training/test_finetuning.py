@@ -11,7 +11,6 @@ from tlkeras.models.builders import build_classifier
 from tlkeras.models.freezing import set_trainable
 from tlkeras.models.introspect import get_backbone
 from tlkeras.training.checkpoint import Checkpoints
-from tlkeras.training.learning_rate import find_learning_rates
 from tlkeras.training.two_phase import TrainingResult, train_two_phases
 
 # 30 images make 3 steps an epoch.
@@ -142,8 +141,11 @@ def test_a_lora_that_makes_it_worse_leaves_the_pretrained_weights(tiny, colored)
     assert all(np.array_equal(one, two) for one, two in zip(before, get_backbone(model).weights, strict=True))
 
 
+# [part: learning-rate]
 @pytest.mark.parametrize("way", WAYS)
 def test_learning_rates_are_found_with_it_and_the_model_is_left_as_it_was(tiny, colored, way):
+    from tlkeras.training.learning_rate import find_learning_rates
+
     data = colored(30)
     model = build(data)
     before = [np.array(weight) for weight in model.weights]
@@ -152,6 +154,7 @@ def test_learning_rates_are_found_with_it_and_the_model_is_left_as_it_was(tiny, 
     assert all(np.array_equal(one, two) for one, two in zip(before, model.weights, strict=True))
 
 
+# [/part]
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -5,7 +5,8 @@ from dataclasses import dataclass, fields
 from importlib.util import find_spec
 
 from tlkeras.config.fields import check_values, option
-from tlkeras.config.train import DataOptions, EvaluationOptions, ModelOptions, TrainConfig, TrainingOptions
+from tlkeras.config.run import EvaluationOptions
+from tlkeras.config.train import DataOptions, ModelOptions, TrainConfig, TrainingOptions
 from tlkeras.errors import UserError
 
 CANDIDATES = "MobileNetV2,MobileNetV3Large,EfficientNetV2B0,ResNet50,DenseNet121,ConvNeXtTiny"

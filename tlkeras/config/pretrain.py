@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tlkeras.config.fields import check_values, option
-from tlkeras.config.train import AugmentOptions, DataOptions, RunOptions
+from tlkeras.config.run import RunOptions
+from tlkeras.config.train import AugmentOptions, DataOptions
 from tlkeras.errors import UserError
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 from tlkeras.config.fields import Options, TaskOption, check_values, option
+from tlkeras.config.run import EvaluationOptions, RunOptions
 from tlkeras.errors import UserError
 
 
@@ -319,34 +320,6 @@ class TrainingOptions(AugmentOptions, CacheOptions):
             "layer_decay": 0.8 if pretrained else 1.0,
         }
         return replace(self, **{name: value for name, value in defaults.items() if getattr(self, name) is None})
-
-
-@dataclass(kw_only=True, repr=False)
-class EvaluationOptions(Options):
-    """Calibration and thresholds."""
-
-    calibration: Literal["auto", "none"] = option(
-        "auto", "auto: fit probabilities to how often they are right on validation, where it has enough examples"
-    )
-    wanted_accuracy: float = option(
-        0.95, "accuracy of the predictions that are not called unsure, and precision of a label; chooses thresholds on "
-        "validation", 0.01, 1.0,
-    )  # fmt: skip
-
-
-@dataclass(kw_only=True, repr=False)
-class RunOptions(Options):
-    """Run folder."""
-
-    run_dir: str | None = option(None, "folder that the run is written to (default: a new one in saved_models/)")
-    overwrite: bool = option(False, "replace the run folder if it exists")
-    verbose: bool = option(False, "print the seconds of each stage at the end")
-    resume: bool = option(False, "resume the run that this command started and did not finish, if there is one")
-
-    def check_run(self) -> None:
-        """Refuse options that contradict each other."""
-        if self.overwrite and self.resume:
-            raise UserError("Both --overwrite and --resume were given; start over, or resume: give one of them.")
 
 
 @dataclass(kw_only=True, repr=False)
