@@ -16,7 +16,7 @@ variant; digits at 64 px and without flips. Variants:
     deeper          two stages more are unfrozen (block_11)
     steps           300 steps in phase 2 and no early end, after the BiT-HyperRule (arXiv:1912.11370)
     weights         --class-weights balanced
-    balanced        as many training images of each class, by repetition
+    balanced        --class-weights oversample
     flipped         outputs of the default, averaged over each test image and its mirror image; not for digits
 
 Each result is added to RESULTS (JSON lines) when it is there, and what is there is not measured again. Draws are the
@@ -59,7 +59,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "deeper": {"unfreeze": "block_11"},
     "steps": {},
     "weights": {"class_weights": "balanced"},
-    "balanced": {},
+    "balanced": {"class_weights": "oversample"},
 }
 
 
@@ -159,8 +159,6 @@ def measure(
     if variant == "steps":
         epochs = -(-STEPS // -(-len(train) // 32))
         given |= {"finetune_epochs": epochs, "patience": epochs}
-    if variant == "balanced":
-        train = repeat_rare(train)
     model = tlkeras.build_classifier("MobileNetV2", train, weights=options.weights)
     callbacks = [Average()] if variant == "average" else []
     start = time.perf_counter()
@@ -181,14 +179,6 @@ def accuracies(outputs: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     right = outputs.argmax(axis=1) == truth
     by_class = [right[truth == one].mean() for one in np.unique(truth)]
     return {"accuracy": float(right.mean()), "balanced": float(np.mean(by_class))}
-
-
-def repeat_rare(train: SplitData) -> SplitData:
-    """Return a split in which each class is repeated until it is as frequent as the most frequent one."""
-    classes = train.targets.argmax(axis=1)
-    most = np.bincount(classes).max()
-    rows = np.concatenate([np.resize(np.flatnonzero(classes == one), most) for one in np.unique(classes)])
-    return SplitData(train.inputs[rows], np.arange(len(rows)), train.targets[rows])
 
 
 def print_tables(results: list[dict[str, Any]]) -> None:

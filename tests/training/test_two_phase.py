@@ -1,5 +1,6 @@
 """Two phases on generated images whose color is the label, with a backbone that trains in a second."""
 
+import dataclasses
 import os
 import re
 import subprocess
@@ -333,3 +334,24 @@ def test_evaluation_uses_what_is_cached_and_gives_the_same(tiny, colored, monkey
     assert passes == ([] if views == 2 else ["Evaluating train images"])  # one view only, and that is augmented
     if views == 2:
         assert known["train"] == pytest.approx(whole["train"], abs=1e-5)
+
+
+@pytest.mark.parametrize("views", [0, 2])
+def test_rare_classes_come_as_often_as_others(tiny, colored, monkeypatch, views):
+    train, validation = colored(30), colored(15, seed=1)
+    rows = np.flatnonzero(np.arange(30) % 3 < 2 + (np.arange(30) < 6))  # of the last class two are left
+    train = dataclasses.replace(train, rows=rows, targets=train.targets[rows])
+    seen = []
+    real = two_phase.fit
+
+    def note(phase, inputs, first_epoch, callbacks):
+        batches = list(inputs.training(first_epoch=0, last_epoch=1))
+        seen.append(sum(targets.numpy().sum(axis=0) for _, targets in batches).tolist())
+        assert len(batches) == inputs.steps
+        real(phase, inputs, first_epoch, callbacks)
+
+    monkeypatch.setattr(two_phase, "fit", note)
+    options = TrainingOptions(**PLAIN | {"flip": "horizontal"}, frozen_epochs=1, finetune_epochs=1, unfreeze="stage2",
+                              views=views, class_weights="oversample")  # fmt: skip
+    train_two_phases(build(train), train, validation, options)
+    assert seen == [[10, 10, 10]] * 2

@@ -266,7 +266,9 @@ class TrainingOptions(AugmentOptions, CacheOptions):
     )
     # [/part]
     label_smoothing: float = option(0.0, "fraction of each label spread over all classes", 0.0, 0.5)
-    class_weights: Literal["none", "balanced"] = option("none", "balanced: rare classes count for more")
+    class_weights: Literal["none", "balanced", "oversample"] = option(
+        "none", "balanced: rare classes count for more; oversample: their examples come as often as those of others"
+    )
     monitor: Literal["val_loss", "val_accuracy"] = option(
         "val_loss", "what chooses the epoch of each phase, and between the phases: the lowest loss, or the highest "
         "accuracy (of several labels: of single decisions) and then the loss",
@@ -300,6 +302,8 @@ class TrainingOptions(AugmentOptions, CacheOptions):
             )
         if task == "regression" and (self.label_smoothing or self.class_weights != "none"):
             raise UserError("--label-smoothing and --class-weights need classes; the task is regression.")
+        if task == "multi_label" and self.class_weights == "oversample":
+            raise UserError("--class-weights was oversample, which needs one class per example. Give balanced.")
         if task == "regression" and self.monitor == "val_accuracy":
             raise UserError("--monitor was val_accuracy; a regression has no accuracy. Give val_loss.")
 

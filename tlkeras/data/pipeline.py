@@ -115,6 +115,14 @@ def balanced_class_weights(targets: np.ndarray, task: Task) -> np.ndarray:
     return (len(targets) / (len(counts) * np.maximum(counts, 1.0))).astype("float32")
 
 
+def oversample(targets: np.ndarray) -> np.ndarray:
+    """Return the indices of an epoch in which every class is as frequent as the most frequent one, by repetition."""
+    classes = targets.argmax(axis=1)
+    rows = [np.flatnonzero(classes == one) for one in np.unique(classes)]
+    most = max(len(one) for one in rows)
+    return np.concatenate([np.resize(one, most) for one in rows])
+
+
 def training_batches(
     data: SplitData,
     options: AugmentOptions,
@@ -124,19 +132,22 @@ def training_batches(
     last_epoch: int,
     seed: int,
     class_weights: np.ndarray | None = None,
+    drawn: np.ndarray | None = None,
     own_augment: OwnAugmentation | None = None,
 ) -> tf.data.Dataset:
     """Return batches of all epochs from `first_epoch` up to, not including, `last_epoch`, shuffled and augmented.
 
     A batch `(inputs, targets)`, with weights where there are `class_weights`, see `add_sample_weights`, depends on
     nothing but the seed, its epoch, counted over both phases, and its index in it: any epoch can be repeated exactly.
+    An epoch goes through all examples, or through those of `drawn`, some of which may be there several times.
     """
-    steps = steps_per_epoch(len(data), batch_size)
+    drawn = np.arange(len(data)) if drawn is None else drawn
+    steps = steps_per_epoch(len(drawn), batch_size)
     threads = ThreadPoolExecutor(available_cores())
 
     def make(step: np.int64) -> tuple[np.ndarray, np.ndarray]:
         epoch, index = divmod(int(step), steps)
-        inputs, targets = data.take(batch_indices(epoch_order(seed, epoch, len(data)), index, batch_size))
+        inputs, targets = data.take(drawn[batch_indices(epoch_order(seed, epoch, len(drawn)), index, batch_size)])
         if not data.modality.augmentable:
             return inputs, targets
         if own_augment and not index:

@@ -55,14 +55,16 @@ class Features:
         return replace(self, arrays=self.arrays[tensors])
 
     def training_batches(
-        self, *, batch_size: int, first_epoch: int, last_epoch: int, seed: int, class_weights: np.ndarray | None = None
-    ) -> tf.data.Dataset:
+        self, *, batch_size: int, first_epoch: int, last_epoch: int, seed: int, class_weights: np.ndarray | None = None,
+        drawn: np.ndarray | None = None,
+    ) -> tf.data.Dataset:  # fmt: skip
         """Return what `training_batches` of images does, in the same order; epochs take turns through the views."""
-        steps = steps_per_epoch(len(self), batch_size)
+        drawn = np.arange(len(self)) if drawn is None else drawn
+        steps = steps_per_epoch(len(drawn), batch_size)
 
         def choose(step: np.int64) -> tuple[int, np.ndarray]:
             epoch, index = divmod(int(step), steps)
-            return epoch % self.views, batch_indices(epoch_order(seed, epoch, len(self)), index, batch_size)
+            return epoch % self.views, drawn[batch_indices(epoch_order(seed, epoch, len(drawn)), index, batch_size)]
 
         batches = self._batches(tf.data.Dataset.range(first_epoch * steps, last_epoch * steps), choose)
         return add_sample_weights(batches, class_weights)

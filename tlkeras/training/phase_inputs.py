@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import keras
+import numpy as np
 
 from tlkeras.config.train import TrainingOptions
 from tlkeras.data.own_augment import OwnAugmentation
@@ -14,6 +15,7 @@ from tlkeras.data.pipeline import (
     balanced_class_weights,
     evaluation_batches,
     even_batch_size,
+    oversample,
     steps_per_epoch,
     training_batches,
 )
@@ -35,15 +37,17 @@ def prepare_phases(
     prepare_batch_norm(model, train, options)
     balanced = options.class_weights == "balanced"
     weights = balanced_class_weights(train.targets, get_task(model)) if balanced else None
+    drawn = oversample(train.targets) if options.class_weights == "oversample" else np.arange(len(train))
     batch_size = options.batch_size
     if options.batch_norm == "train":
-        batch_size = even_batch_size(len(train), batch_size)
-    order: dict[str, Any] = {"batch_size": batch_size, "seed": options.seed, "class_weights": weights}
+        batch_size = even_batch_size(len(drawn), batch_size)
+    order: dict[str, Any] = {"batch_size": batch_size, "seed": options.seed, "class_weights": weights,
+                             "drawn": drawn}  # fmt: skip
     whole = PhaseInputs(
         without_resizing(model),
         partial(training_batches, train, options, own_augment=own_augment, **order),
         evaluation_batches(validation, options.batch_size),
-        len(train),
+        len(drawn),
         batch_size,
         train.modality.throughput_unit,
     )
