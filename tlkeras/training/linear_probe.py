@@ -56,7 +56,7 @@ def fit_linear_head(features: np.ndarray, labels: np.ndarray, num_classes: int, 
     examples (Platt 1999).
 
     Args:
-        features: `(V * N, C)`, V augmented views of each example, view by view.
+        features: `(V * N, C)`, V views of each example, view by view.
         labels: class indices `(N,)`, below `num_classes`.
         num_classes: K.
         seed: of the folds.
