@@ -39,7 +39,7 @@ def split_of(name: str) -> Split | None:
     return SPLIT_WORDS.get(plain) or SPLIT_WORDS.get(FILLERS.sub("", plain))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be a million of them
 class Example:
     """One example and what is known about it; exactly one of `path` and `content` is set."""
 

@@ -1,6 +1,7 @@
 """Split examples into train, validation and test: seeded, stratified, and saved so that a run can be repeated."""
 
 import csv
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
@@ -90,7 +91,11 @@ def _label_sets(labels: list[Label], task: Task) -> list[tuple[str, ...]]:
 
 def _by_group(label_sets: list[tuple[str, ...]], groups: np.ndarray) -> list[tuple[int, Counter[str]]]:
     """Return for each group how many examples it has, and how many of them have each class."""
-    found = [(0, Counter[str]()) for _ in range(int(groups.max()) + 1)]
+    alone = {labels: (1, Counter(labels)) for labels in set(label_sets)}
+    count = int(groups.max()) + 1
+    if count == len(groups):  # each example is a group; a million of them are no million counters
+        return [alone[label_sets[index]] for index in np.argsort(groups).tolist()]
+    found = [(0, Counter[str]()) for _ in range(count)]
     for group, labels in zip(groups.tolist(), label_sets, strict=True):
         size, counts = found[group]
         counts.update(labels)
@@ -115,23 +120,25 @@ def _stratify(
         for label in groups[index][1]:
             members[label].append(index)
     totals = {label: sum(groups[index][1][label] for index in indices) for label, indices in members.items()}
-    have = {label: np.zeros(len(parts)) for label in members}
-    total_missing = parts * sum(size for size, _ in groups)
-    choice = np.full(len(groups), -1)
+    have = {label: [0] * len(parts) for label in members}
+    fractions, choice = parts.tolist(), np.full(len(groups), -1)  # plain numbers, as NumPy is slow with so few at once
+    total_missing = [part * sum(size for size, _ in groups) for part in fractions]
     for label in sorted(members, key=lambda label: (totals[label], label)):
         left = [index for index in members[label] if choice[index] < 0]
         left.sort(key=lambda index: -groups[index][1][label])
         for number, index in enumerate(left):
             size, counts = groups[index]
-            missing = parts * totals[label] - have[label]
-            empty = have[label] == 0
-            last = len(left) - number <= empty.sum()  # the groups that are left are needed for the splits without one
-            missing[empty & (last | (counts[label] <= np.ceil(missing)))] = np.inf
-            choice[index] = np.lexsort((total_missing, missing))[-1]
-            total_missing[choice[index]] -= size
+            needed = len(left) - number <= have[label].count(0)  # what is left is for the splits without one
+            ranks = []
+            for split, (part, count) in enumerate(zip(fractions, have[label], strict=True)):
+                missing = part * totals[label] - count
+                first = not count and (needed or counts[label] <= math.ceil(missing))
+                ranks.append((math.inf if first else missing, total_missing[split], split))
+            chosen = choice[index] = max(ranks)[-1]
+            total_missing[chosen] -= size
             for other, count in counts.items():
-                have[other][choice[index]] += count
-    return choice, have
+                have[other][chosen] += count
+    return choice, {label: np.array(counts) for label, counts in have.items()}
 
 
 def _lacking(counts: dict[str, np.ndarray], task: Task) -> list[str]:
