@@ -5,6 +5,7 @@ import shutil
 import sys
 import tempfile
 import time
+import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -127,6 +128,25 @@ def test_without_room_rows_are_decoded_when_they_are_asked_for(make, monkeypatch
     assert isinstance(decode_all(examples, modality, 0.2, memory_gb=0).inputs, StreamedRows)
 
 
+def test_a_streamed_run_holds_few_rows_however_many_there_are(make):
+    (example,), modality = make(1, size=(200, 200)), ImageModality(200)
+    examples = [example] * 400
+    row = 200 * 200 * 3
+
+    def peak(disk_gb: float) -> int:
+        tracemalloc.start()
+        rows = decode_all(examples, modality, 0.0, memory_gb=0 if disk_gb == 0 else 1, disk_gb=disk_gb).inputs
+        for start in range(0, len(rows), 10):
+            rows[start : start + 10]
+        try:
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert peak(disk_gb=1) > 400 * row  # loaded
+    assert peak(disk_gb=0) < 60 * row  # streamed: what is read at once, and thumbnails
+
+
 def test_an_image_that_goes_away_during_a_streamed_run_is_named(make):
     examples = make(3)
     rows = decode_all(examples, ImageModality(4), 0.0, memory_gb=0, disk_gb=0).inputs
@@ -141,7 +161,7 @@ def test_very_many_images_are_not_compared_with_each_other(make, monkeypatch, ca
     monkeypatch.setattr(prepare, "MAX_THUMBNAILS", 2)
     rows = decode_all(make(3), ImageModality(4), 0.0, memory_gb=0, disk_gb=0).inputs
     assert rows.thumbnails.nbytes == 0 and prepare._thumbnails(rows, ImageModality(4)).shape == (0, SIDE, SIDE)
-    assert "more than 2 images are not searched for near duplicates" in caplog.text
+    assert "more than 2 images are searched for equal ones only, not for near duplicates or blank" in caplog.text
 
 
 def test_progress_is_shown_only_on_a_terminal(make, monkeypatch, capsys):

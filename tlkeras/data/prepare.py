@@ -201,7 +201,7 @@ def decode_data(found: FoundData, options: DataOptions, seed: int) -> PreparedDa
 def _thumbnails(inputs: Rows, modality: Modality) -> np.ndarray:
     """Return thumbnails of decoded images, uint8 `(N, SIDE, SIDE)`; none, and a note, where there are very many."""
     if len(inputs) > MAX_THUMBNAILS:
-        log.info("Note: more than %s %s are not searched for near duplicates, only for equal ones.",
+        log.info("Note: more than %s %s are searched for equal ones only, not for near duplicates or blank ones.",
                  f"{MAX_THUMBNAILS:,}", modality.plural)  # fmt: skip
         return np.empty((0, SIDE, SIDE), np.uint8)
     return inputs.thumbnails if isinstance(inputs, StreamedRows) else modality.thumbnails(inputs, SIDE)
