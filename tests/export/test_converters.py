@@ -50,9 +50,10 @@ def test_in_eight_bits_a_sure_model_stays_sure(tiny, noise, tmp_path, task, last
 
 
 @pytest.mark.parametrize("name", list(FORMATS))
-def test_a_network_with_swish_is_converted(tmp_path, name):
+def test_swish_and_grouped_convolutions_are_converted(tmp_path, name):
     inputs = keras.Input((8, 8, 3), name="images")
     x = keras.layers.Conv2D(4, 3, activation="swish")(inputs)
+    x = keras.layers.Conv2D(4, 3, groups=4)(x)  # as in ConvNeXt
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     model = keras.Model(inputs, keras.layers.Dense(2, "softmax", name="output")(x))
     outputs = {"probabilities": 2, "features": 4}

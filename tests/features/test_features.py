@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tlkeras.config.train import TrainingOptions
 from tlkeras.data.pipeline import SplitData
+from tlkeras.features.engines import trace
 from tlkeras.features.extract import ExtractionJob, Features
 from tlkeras.features.split_model import boundary_tensors
 from tlkeras.models.builders import build_classifier
@@ -40,6 +41,18 @@ def trained(backbone: str, data: tuple[SplitData, SplitData], task="single_label
     )  # fmt: skip
     settings = {"frozen_epochs": 3, "finetune_epochs": 2, "batch_size": 8} | options
     return model, train_two_phases(model, *data, TrainingOptions(**settings))
+
+
+def test_grouped_convolutions_are_part_of_the_graph():
+    model = keras.Sequential([keras.Input((8, 8, 4)), keras.layers.Conv2D(4, 3, groups=4)])
+    function = tf.function(
+        lambda inputs: model(inputs, training=False), [tf.TensorSpec((None, 8, 8, 4), "float32")], autograph=False
+    )
+    graph = trace(function)
+    assert not [one.type for one in graph.graph.get_operations() if "Call" in one.type]
+    assert not tf.config.functions_run_eagerly()
+    inputs = np.random.default_rng(0).normal(size=(2, 8, 8, 4)).astype("float32")
+    np.testing.assert_allclose(graph(tf.constant(inputs)), model.predict(inputs, verbose=0), atol=1e-5)
 
 
 @pytest.mark.parametrize(

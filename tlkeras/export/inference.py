@@ -13,6 +13,7 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2  # no public name
 
 from tlkeras.config.fields import Resize
+from tlkeras.features.engines import trace
 from tlkeras.models.introspect import decoded_input, num_features, resize_mode
 
 RESIZE = "resize_to_square"  # begins the names of the operations that do it
@@ -74,7 +75,7 @@ def freeze(function: Callable[[tf.Tensor], Outputs], spec: tf.TensorSpec) -> Any
     What holds a vocabulary cannot be frozen, and is returned with its variables.
     """
     plain = tf.function(function, [spec], autograph=False)
-    concrete = plain.get_concrete_function()
+    concrete = trace(plain)
     frozen = convert_variables_to_constants_v2(concrete)
     if len(frozen.inputs) != 1:
         return plain

@@ -19,7 +19,7 @@ from tlkeras.runtime import quiet_stderr
 if TYPE_CHECKING:
     from tlkeras.export.inference import InferenceModel
 
-MISSING = r"No conversion rule found for operations: (.+)"
+MISSING = r"(?:No conversion rule found for operations|Conversion is failed for): (.+)"
 SECTION = "tlkeras"  # of the model's `rt_info`
 # Processors that have bfloat16 use it unless told otherwise. The resize then counts pixels in 8 bits: probabilities of
 # ants and bees were up to 0.53 apart.

@@ -28,10 +28,24 @@ def make_engine(model: keras.Model, name: str) -> Engine:
 
     if name != "tensorflow":
         return resolve_name(f"tlkeras.features.{name.partition('_')[0]}:make_engine")(step, model, name)
-    plain = step.get_concrete_function()
+    plain = trace(step)
     frozen = convert_variables_to_constants_v2(plain)
     run = frozen if len(frozen.inputs) == len(model.inputs) else plain  # a vocabulary cannot become a constant
     return lambda inputs: [output.numpy() for output in run(*map(tf.convert_to_tensor, inputs))]
+
+
+def trace(function: Any) -> Any:
+    """Return the graph of a `tf.function` with an input signature, with all functions in it inlined.
+
+    Keras hands grouped convolutions, as ConvNeXt has them, to XLA as functions of their own. No converter reads these,
+    and on a processor they are many times slower than TensorFlow's kernels.
+    """
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)  # those inside are called like any Python function; the outer one is traced
+    try:
+        return function.get_concrete_function()
+    finally:
+        tf.config.run_functions_eagerly(before)
 
 
 def unwrap_single(parts: Sequence) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tlkeras.features.engines import BATCH_SIZE, Engine
+from tlkeras.features.engines import BATCH_SIZE, Engine, trace
 
 
 def make_engine(step: Any, model: keras.Model, name: str) -> Engine:
@@ -14,7 +14,7 @@ def make_engine(step: Any, model: keras.Model, name: str) -> Engine:
     import openvino
 
     precision = "bf16" if name.endswith("_bf16") else "f32"
-    converted = openvino.convert_model(step.get_concrete_function())
+    converted = openvino.convert_model(trace(step))
     converted.reshape({index: [BATCH_SIZE, *tensor.shape[1:]] for index, tensor in enumerate(model.inputs)})
     compiled = openvino.Core().compile_model(converted, "CPU", {"INFERENCE_PRECISION_HINT": precision})
 
