@@ -26,3 +26,10 @@ def test_from_a_csv_to_predictions(tiny, colors, tiny_options, call, tmp_path, t
     shown = [entry["label"] for entry in predictions[0]["predictions"]]
     assert shown == ["value"] if task == "regression" else len(shown) >= 2
     assert call("evaluate.py", "run").out.startswith("Test: ")
+    exported = call("export.py", "run", "--format", "litert", "--json")
+    parity = json.loads(exported.out)
+    assert exported.code == 0 and parity["max_difference"] < 1e-4
+    name = "mae" if task == "regression" else "accuracy"
+    assert parity[name] == pytest.approx(parity[f"trained_{name}"], rel=1e-3)
+    artifact = call("predict.py", parity["artifact"], colors / "red", "--json", "--top-k", "2")
+    assert [entry["label"] for entry in json.loads(artifact.out)[0]["predictions"]] == shown

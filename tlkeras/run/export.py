@@ -205,6 +205,9 @@ def compare(run: Run, trained: Any, measured: Measured, examples: Examples) -> d
     if run.task != "regression":
         found["accuracy"] = accuracy(measured.outputs, examples.targets, run.task)
         found["trained_accuracy"] = accuracy(reference, examples.targets, run.task)
+    else:
+        found["mae"] = float(np.abs(measured.outputs - examples.targets).mean())
+        found["trained_mae"] = float(np.abs(reference - examples.targets).mean())
     if measured.raw:
         whole = np.stack([trained.predict_on_batch(image[None])[0] for image in examples.raw])
         found["own_size"] = compare_outputs(whole, np.stack(measured.raw), run.task)
@@ -241,6 +244,7 @@ def as_text(path: Path, parity: dict[str, Any]) -> str:
         lines.append(f"Accuracy: {parity['accuracy']:.3f}, of the trained model {parity['trained_accuracy']:.3f}")
     else:
         lines.append(f"Maximum difference from the trained model: {parity['max_difference']:.2g} of the range")
+        lines.append(f"Mean absolute error: {parity['mae']:.3g}, of the trained model {parity['trained_mae']:.3g}")
     times = ", ".join(f"{value:g} ms at batch {size}" for size, value in parity["milliseconds"].items())
     return "\n".join([*lines, f"Latency: {times}"])
 
