@@ -79,7 +79,10 @@ def test_openapi_describes_the_form_and_the_answer(start):
     document = start().get("/openapi.json").json()
     post = document["paths"]["/predict"]["post"]
     assert post["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]["files"]["type"] == "array"
-    assert {"200", "422"} <= post["responses"].keys() and "FilePrediction" in document["components"]["schemas"]
+    answers = {"200", "400", "408", "413", "415", "422", "503"}
+    assert post["responses"].keys() == answers
+    assert document["paths"]["/explain"]["post"]["responses"].keys() == answers | {"404"}
+    assert "FilePrediction" in document["components"]["schemas"]
     assert "HTTPValidationError" not in document["components"]["schemas"]  # that is not what is answered
 
 

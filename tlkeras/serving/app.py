@@ -53,6 +53,15 @@ class Labels(BaseModel):
     maps: bool  # whether /explain answers
 
 
+REFUSED: dict[int | str, dict[str, Any]] = {
+    400: {"description": "No file, too many of them, or a damaged form", "model": Problem},
+    408: {"description": "The request did not arrive in time", "model": Problem},
+    413: {"description": "The request is too large", "model": Problem},
+    415: {"description": "The request is no form", "model": Problem},
+    503: {"description": "There are too many requests at once", "model": Problem},
+}
+
+
 def form_of(field: str, several: bool) -> dict[str, Any]:
     """Return how OpenAPI describes a form with a file, or with several."""
     file: dict[str, Any] = {"type": "string", "format": "binary"}
@@ -81,7 +90,7 @@ def create_app(service: Service) -> FastAPI:
     @app.post(
         "/predict",
         response_model=list[FilePrediction],
-        responses={422: {"description": "No file can be read", "model": list[FilePrediction] | Problem}},
+        responses=REFUSED | {422: {"description": "No file can be read", "model": list[FilePrediction] | Problem}},
         openapi_extra=form_of("files", several=True),
     )
     async def predict(request: Request, top_k: Annotated[int, Query(ge=1, le=1000)] = 3) -> Response:
@@ -94,7 +103,12 @@ def create_app(service: Service) -> FastAPI:
     @app.post(
         "/explain",
         response_class=Response,
-        responses={200: {"content": {"image/png": {}}}, 422: {"model": Problem}},
+        responses=REFUSED
+        | {
+            200: {"content": {"image/png": {}}},
+            404: {"description": "This model has no maps", "model": Problem},
+            422: {"description": "The image cannot be read, or there is no such label", "model": Problem},
+        },
         openapi_extra=form_of("file", several=False),
     )
     async def explain(request: Request, label: str | None = None) -> Response:
