@@ -147,3 +147,21 @@ def colored() -> Callable:
         return SplitData(images.astype("uint8"), np.arange(count), labels(classes).astype("float32"))
 
     return make
+
+
+@pytest.fixture
+def stopping() -> Callable:
+    """Return `stopping(folder, last)`, checkpoints that stop a training once those of epoch `last` are written."""
+    from tlkeras.training.checkpoint import Checkpoints
+
+    class Stopping(Checkpoints):
+        def __init__(self, folder, last: int) -> None:
+            super().__init__(folder)
+            self._last = last
+
+        def write(self, number, arrays, state) -> None:
+            super().write(number, arrays, state)
+            if number == self._last:
+                raise KeyboardInterrupt
+
+    return Stopping

@@ -24,6 +24,15 @@ def images():
     return np.random.default_rng(0).integers(0, 256, (3 * BATCH_SIZE, 16, 16, 3)).astype("uint8")
 
 
+@pytest.fixture
+def dark_and_light():
+    """Return 60 images and their labels."""
+    labels = np.tile(["dark", "light"], 30)
+    images = np.random.default_rng(0).integers(0, 90, (60, 32, 32, 3)).astype("uint8")
+    images[labels == "light"] += 150
+    return images, labels
+
+
 def test_statistics_are_those_of_the_images(tiny, images):
     model = tlkeras.build_classifier(tiny, 2, weights="none")
     tlkeras.calibrate_batch_norm(model, images)
@@ -57,17 +66,14 @@ def test_a_backbone_without_such_layers_is_refused(images):
         tlkeras.adapt_batch_norm(model, images)
 
 
-def test_a_run_starts_from_adapted_statistics_and_keeps_them(tmp_path, monkeypatch, caplog):
+def test_a_run_starts_from_adapted_statistics_and_keeps_them(dark_and_light, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    labels = np.tile(["dark", "light"], 30)
-    images = np.random.default_rng(0).integers(0, 90, (60, 32, 32, 3)).astype("uint8")
-    images[labels == "light"] += 150
     found = {}
     for mode in ("source", "adapt"):
-        run = tlkeras.train(data=(images, labels), backbone="MobileNetV2-0.35", weights="bundled", epochs=(1, 1),
+        run = tlkeras.train(data=dark_and_light, backbone="MobileNetV2-0.35", weights="bundled", epochs=(1, 1),
                             image_size=32, batch_norm=mode, run_dir=mode)  # fmt: skip
         found[mode] = statistics(keras.models.load_model(run / "model.keras", compile=False))
-    data = tlkeras.prepare_data((images, labels), "MobileNetV2-0.35", image_size=32)
+    data = tlkeras.prepare_data(dark_and_light, "MobileNetV2-0.35", image_size=32)
     train = tlkeras.split_data(data)["train"]
     model = tlkeras.build_classifier("MobileNetV2-0.35", data, weights="bundled")
     assert all((one == other).all() for one, other in zip(found["source"], statistics(model), strict=True))
@@ -78,14 +84,11 @@ def test_a_run_starts_from_adapted_statistics_and_keeps_them(tmp_path, monkeypat
     assert json.loads((tmp_path / "adapt" / "metrics.json").read_text())["train"]["accuracy"] == 1.0
 
 
-def test_statistics_move_where_all_layers_are_trained_and_that_is_asked_for(tmp_path, monkeypatch):
+def test_statistics_move_where_all_layers_are_trained_and_that_is_asked_for(dark_and_light, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    labels = np.tile(["dark", "light"], 30)
-    images = np.random.default_rng(0).integers(0, 90, (60, 32, 32, 3)).astype("uint8")
-    images[labels == "light"] += 150
     found = {}
     for mode in ("source", "train"):
-        run = tlkeras.train(data=(images, labels), backbone="MobileNetV2-0.35", weights="bundled", epochs=(1, 2),
+        run = tlkeras.train(data=dark_and_light, backbone="MobileNetV2-0.35", weights="bundled", epochs=(1, 2),
                             image_size=32, unfreeze="all", batch_norm=mode, run_dir=mode)  # fmt: skip
         found[mode] = statistics(keras.models.load_model(run / "model.keras", compile=False))
         assert json.loads((run / "metrics.json").read_text())["kept_phase"] == "finetune"
@@ -110,11 +113,9 @@ def test_random_weights_have_nothing_to_adapt():
 
 
 @pytest.mark.parametrize("best", ["source", "adapt"])
-def test_auto_takes_what_tells_the_classes_apart(tmp_path, monkeypatch, best):
+def test_auto_takes_what_tells_the_classes_apart(dark_and_light, tmp_path, monkeypatch, best):
     from tlkeras.selection import halving
 
-    labels = np.tile(["dark", "light"], 30)
-    images = np.random.default_rng(0).integers(0, 90, (60, 32, 32, 3)).astype("uint8")
     real = halving.held_out_metrics
 
     def measure(outputs, given):
@@ -129,7 +130,7 @@ def test_auto_takes_what_tells_the_classes_apart(tmp_path, monkeypatch, best):
     monkeypatch.setattr(halving, "held_out_metrics", measure)
     monkeypatch.setattr(halving, "out_of_fold_probabilities", probabilities)
     monkeypatch.chdir(tmp_path)
-    tlkeras.train(data=(images, labels), backbone="MobileNetV2-0.35", weights="bundled", epochs=(1, 0), image_size=32,
+    tlkeras.train(data=dark_and_light, backbone="MobileNetV2-0.35", weights="bundled", epochs=(1, 0), image_size=32,
                   batch_norm="auto", run_dir="run")  # fmt: skip
     said = (tmp_path / "run" / "log.txt").read_text()
     assert f"Batch-norm: {best}. A linear model on features, cross-validated on 51 images: source" in said

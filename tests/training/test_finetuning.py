@@ -21,19 +21,6 @@ OPTIONS = {
 WAYS = {"gradual": {"gradual_unfreezing": True}, "l2_sp": {"l2_sp": 0.5}, "lora": {"lora_rank": 2}}
 
 
-class Stopping(Checkpoints):
-    """Checkpoints that stop the training once those of an epoch are written."""
-
-    def __init__(self, folder, last: int) -> None:
-        super().__init__(folder)
-        self._last = last
-
-    def write(self, number, arrays, state) -> None:
-        super().write(number, arrays, state)
-        if number == self._last:
-            raise KeyboardInterrupt
-
-
 class Kernels(keras.callbacks.Callback):
     """Keep the kernel of each stage after each epoch of phase 2."""
 
@@ -62,11 +49,11 @@ def train(colored, checkpoints=None, model=None, **options) -> tuple[keras.Model
 @pytest.mark.parametrize("views", [2, pytest.param(0, marks=pytest.mark.slow)], ids=["cached", "whole network"])
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("last", [1, 4])
-def test_a_stopped_training_ends_the_same(tiny, colored, tmp_path, way, last, views):
+def test_a_stopped_training_ends_the_same(tiny, colored, stopping, tmp_path, way, last, views):
     options = WAYS[way] | {"views": views}
     whole, expected = train(colored, **options)
     with pytest.raises(KeyboardInterrupt):
-        train(colored, Stopping(tmp_path, last), **options)
+        train(colored, stopping(tmp_path, last), **options)
     resumed, result = train(colored, Checkpoints(tmp_path), **options)
     assert (result.history, result.kept, result.best) == (expected.history, expected.kept, expected.best)
     assert expected.kept == "finetune"

@@ -33,19 +33,6 @@ class EachEpochKept(Checkpoints):
         shutil.copytree(self._folder, self._folder.parent / str(number))
 
 
-class Stopping(Checkpoints):
-    """Checkpoints that stop the training once they are written."""
-
-    def __init__(self, folder: Path, last: int) -> None:
-        super().__init__(folder)
-        self._last = last
-
-    def write(self, number, arrays, state) -> None:
-        super().write(number, arrays, state)
-        if number == self._last:
-            raise KeyboardInterrupt
-
-
 @dataclass(frozen=True)
 class Finished:
     """A training that was not stopped: its weights and its result, and its checkpoints after each epoch."""
@@ -129,9 +116,9 @@ def test_phase_1_is_still_kept_when_phase_2_is_worse(tiny, colored, finished, tm
     expected.check_same(*train(colored, expected.stopped_after(5, tmp_path), **options))
 
 
-def test_a_damaged_checkpoint_costs_one_epoch(tiny, colored, finished, tmp_path, caplog):
+def test_a_damaged_checkpoint_costs_one_epoch(tiny, colored, finished, stopping, tmp_path, caplog):
     with pytest.raises(KeyboardInterrupt):
-        train(colored, Stopping(tmp_path, 5))
+        train(colored, stopping(tmp_path, 5))
     newest = max(tmp_path.iterdir())
     newest.write_bytes(newest.read_bytes()[:-10])
     caplog.set_level("INFO", logger="tlkeras")
