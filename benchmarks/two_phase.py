@@ -7,7 +7,7 @@ process, for each backbone at its own size, with weights of FOLDER where it has 
 augmentation, the default, all do the same work; with it the plain loop augments in every epoch, and tlkeras computes
 four views.
 
-`--quick` is a guard that takes about a minute: MobileNetV2, tlkeras and its lower bound only, and their ratio beside the
+`--quick` is a guard that takes about a minute: MobileNetV2, tlkeras and its lower bound only, and their ratio with the
 range that was measured before.
 
 Counted are, in both, the reading of the images and the building of graphs; not the start of Python and TensorFlow.
