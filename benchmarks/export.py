@@ -122,7 +122,7 @@ def measure_format(
         inference = InferenceModel(model, (size, size, 3), "uint8", list(outputs))
         load_module(name).convert(inference, folder, info, variant, sample)
         info.save(folder)
-        measured = measure(folder, inputs, [])
+        measured = measure(folder, inputs, [], [])
         found = compare_outputs(reference, measured.outputs, "single_label")
         megabytes = size_of(folder, FORMATS[name].model) / 1e6
     low, high = found["agreement_95"]

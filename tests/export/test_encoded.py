@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tlkeras.export.encoded import decode, orientation
+from tlkeras.export.encoded import decode, jpeg_exif, orientation
 from tlkeras.modalities import image as pillow
 
 RANGE = (0, 4095)
@@ -64,7 +64,13 @@ CASES = {
     "jpeg, gray": lambda photo: encode(photo.convert("L"), "JPEG"),
     **{f"jpeg, turned {value}": lambda photo, value=value: encode(photo, "JPEG", exif=exif(value))
        for value in range(1, 9)},
+    "jpeg, turned 6, bytes that fill": lambda photo: (encode(photo, "JPEG", exif=exif(6))
+                                                      .replace(b"\xff\xe1", b"\xff\xff\xff\xe1", 1)),
     "png": lambda photo: encode(photo, "PNG"),
+    "png, turned 6": lambda photo: encode(photo, "PNG", exif=exif(6)),
+    "png, a transparent color": lambda photo: encode(photo, "PNG", transparency=photo.getpixel((3, 3))),
+    "png, gray, transparent": lambda photo: encode(photo.convert("L"), "PNG", transparency=120),
+    "png, 1 bit, transparent": lambda photo: encode(photo.convert("1"), "PNG", transparency=1),
     "png, palette": lambda photo: encode(photo.convert("P"), "PNG"),
     "png, palette of 4 bits": lambda photo: encode(photo.quantize(9), "PNG", bits=4),
     "png, palette with a transparent color": lambda photo: encode(photo.quantize(9), "PNG", bits=4, transparency=2),
@@ -77,10 +83,14 @@ CASES = {
     "png, 16-bit color": deep_color,
     "webp": lambda photo: encode(photo, "WEBP"),
     "webp, opacity": lambda photo: encode(with_opacity(photo), "WEBP", lossless=True),
+    "webp, turned 3": lambda photo: encode(photo, "WEBP", exif=exif(3)),
+    "webp, opacity, turned 8": lambda photo: encode(with_opacity(photo), "WEBP", lossless=True, exif=exif(8)),
     "gif": lambda photo: encode(photo, "GIF"),
     "gif, animated": lambda photo: encode(photo, "GIF", save_all=True, append_images=[photo.rotate(90)]),
     "bmp": lambda photo: encode(photo, "BMP"),
     "bmp, gray": lambda photo: encode(photo.convert("L"), "BMP"),
+    "bmp, palette": lambda photo: encode(photo.convert("P"), "BMP"),
+    "bmp, palette of few colors": lambda photo: encode(photo.quantize(40), "BMP"),
 }  # fmt: skip
 
 
@@ -101,9 +111,25 @@ def test_what_is_cut_fails_and_nothing_else(in_graph, photo, case):
             in_graph(content[:length])
 
 
+@pytest.mark.parametrize(
+    ("format", "options", "message"),
+    [
+        ("WEBP", {"save_all": True, "append_images": [Image.new("RGB", (64, 48))], "lossless": True}, "Animated WebP"),
+        ("GIF", {"transparency": 3}, "GIFs with a transparent color"),
+        ("TIFF", {}, "no JPEG, PNG, WebP, GIF or BMP"),
+    ],
+)
+def test_what_would_be_decoded_otherwise_is_refused(in_graph, photo, format, options, message):
+    content = encode(
+        photo.resize((64, 48)).quantize(9) if format == "GIF" else photo.resize((64, 48)), format, **options
+    )
+    with pytest.raises((tf.errors.InvalidArgumentError, UnicodeDecodeError), match=message):
+        in_graph(content)
+
+
 def test_damaged_exif_data_never_fail(photo):
     rng, content = np.random.default_rng(0), CASES["jpeg, turned 6"](photo)
-    call = tf.function(orientation, [tf.TensorSpec((), "string")], autograph=False)
+    call = tf.function(lambda content: orientation(jpeg_exif(content)), [tf.TensorSpec((), "string")], autograph=False)
     assert call(content) == 6
     for _ in range(200):
         damaged = bytearray(content[: rng.integers(4, 150)])

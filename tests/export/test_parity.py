@@ -1,13 +1,19 @@
 """When an exported model is as good as the trained one."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from PIL import Image
 
+from tlkeras.data.example import Example
+from tlkeras.export.encoded import decode
 from tlkeras.export.formats import FORMATS, Tolerance
 from tlkeras.export.parity import accuracy, compare_outputs, out_of_tolerance
-from tlkeras.run.export import as_text
+from tlkeras.modalities.image import ImageModality
+from tlkeras.run.export import as_text, read_raw
 
 TRAINED = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.45, 0.55]])
 
@@ -68,3 +74,22 @@ def test_one_example_of_few_may_differ():
     assert out_of_tolerance(found(count=20, agreement=0.95, accuracy=0.85), tolerance) is None
     assert out_of_tolerance(found(count=20, agreement=0.9), tolerance)
     assert out_of_tolerance(found(count=20, accuracy=0.8), tolerance)
+
+
+def test_images_are_compared_as_the_files_they_are_in(tmp_path):
+    image = Image.effect_noise((40, 30), 60)
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    image.convert("RGB").save(tmp_path / "turned.jpg", exif=tags)
+    Image.fromarray(np.asarray(image).astype("uint16") * 16).save(tmp_path / "deep.png")
+    image.save(tmp_path / "other.tif")
+    examples = [Example(path.name, "a", None, path) for path in sorted(tmp_path.iterdir())]
+    run = SimpleNamespace(modality=ImageModality(8, gray_range=(0, 4080)))
+    pixels, files = read_raw(run, [*examples, Example("array", "a", content=np.asarray(image.convert("RGB")))])
+    assert [one.shape for one in pixels] == [(30, 40, 3), (30, 40, 3), (40, 30, 3), (30, 40, 3)]
+    np.testing.assert_array_equal(pixels[0], pixels[1])  # by the range
+    assert [file == (tmp_path / one.name).read_bytes() for file, one in zip(files, examples, strict=False)] == [
+        True, False, True,
+    ]  # fmt: skip
+    for file, expected in zip(files, pixels, strict=True):
+        np.testing.assert_array_equal(decode(tf.constant(file), (0, 4080)), expected)

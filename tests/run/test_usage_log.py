@@ -51,7 +51,7 @@ def test_what_is_added_is_there_and_added_to(tmp_path, run):
     again = UsageLog(path, run)
     add(again, run, 2)
     again.save()
-    kept = read_usage(path, log.run_hash)
+    kept = read_usage(path, log.run_hash, log.reference)
     assert (kept.total().images, kept.total().unsure, len(kept.rows)) == (17, 3, 17)
     assert kept.total().classes.sum() == kept.total().levels.sum() == 17 and len(kept.days) == 1
     given = log.reference.project(run.features[:10])
@@ -68,7 +68,7 @@ def test_what_could_not_be_written_is_written_the_next_time(tmp_path, run, monke
             log.save()
     add(log, run, 5)
     log.save()
-    assert read_usage(log.path, log.run_hash).total().images == 15
+    assert read_usage(log.path, log.run_hash, log.reference).total().images == 15
 
 
 def test_examples_without_features_and_empty_batches_are_not_counted(tmp_path, run):
@@ -97,7 +97,8 @@ def test_several_programs_write_to_one_file(tmp_path, run):
     command = [sys.executable, "-c", WRITE, run.path, path]
     processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
     assert [process.communicate()[1] for process in processes] == [""] * 3
-    assert read_usage(path, UsageLog(path, run).run_hash).total().images == 180
+    log = UsageLog(path, run)
+    assert read_usage(path, log.run_hash, log.reference).total().images == 180
 
 
 def test_the_size_is_bounded():
@@ -149,3 +150,34 @@ def test_what_is_no_log_of_this_run_is_refused_and_stays(tmp_path, run):
     (run.path / FILE).unlink()
     with pytest.raises(UserError, match=r"no .*reference.npz"):
         UsageLog(path, run)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda one: {"classes": one.classes[:, :1]},
+        lambda one: {"levels": one.levels[:, :1]},
+        lambda one: {"rows": one.rows[:, :1]},
+        lambda one: {"keys": one.keys[1:]},
+        lambda one: {"days": one.days[:0]},
+        lambda one: {"rows": one.rows * np.float16(np.nan)},
+        lambda one: {name: getattr(one, name)[:0] for name in ("days", "images", "unsure", "classes", "levels")},
+    ],
+)
+def test_a_damaged_log_is_refused(tmp_path, run, damage):
+    log = UsageLog(tmp_path / "usage.npz", run)
+    add(log, run, 20)
+    log.save()
+    kept = read_usage(log.path, log.run_hash, log.reference)
+    np.savez(log.path, **vars(kept) | damage(kept) | {"run": np.array(log.run_hash)})
+    with pytest.raises(UserError, match=r"usage.npz is damaged\. Give another path"):
+        UsageLog(log.path, run)
+
+
+def test_features_that_are_no_numbers_are_counted_and_not_kept(tmp_path, run):
+    log = UsageLog(tmp_path / "usage.npz", run)
+    run.features[3] = np.nan
+    add(log, run, 10)
+    log.save()
+    kept = read_usage(log.path, log.run_hash, log.reference)
+    assert (kept.total().images, len(kept.rows)) == (10, 9)

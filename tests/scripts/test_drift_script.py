@@ -87,7 +87,7 @@ def test_the_reference_says_what_the_log_of_the_same_images_says(call, runs):
     kept = load_predictions(runs["single_label"]).of("validation")
     save("validation", photos(200, 0)[kept.names.astype(int)])
     call("predict.py", runs["single_label"], "validation", "--log", "usage.npz")
-    usage, reference = read_usage(log.path, log.run_hash), log.reference
+    usage, reference = read_usage(log.path, log.run_hash, log.reference), log.reference
     for name, values in usage.total()._asdict().items():
         assert np.array_equal(values, getattr(reference, name)), name
     distances = np.abs(usage.rows[:, None].astype("float64") - reference.rows[None]).max(axis=2)

@@ -46,6 +46,15 @@ def test_unsure_is_what_the_run_calls_so_and_batches_are_told():
     ]
 
 
+def test_what_cannot_be_noted_is_answered_all_the_same(caplog):
+    def fail(*_: object) -> None:
+        raise OSError("no space")
+
+    with Batcher(ColorModel().predictor(), 8, 0.0, fail) as batcher:
+        assert [batcher.submit(RED).result(10).output.argmax() for _ in range(2)] == [0, 0]
+    assert "A batch was not noted" in caplog.text
+
+
 def test_cancelled_examples_are_left_out():
     model = ColorModel(seconds=0.2)
     with Batcher(model.predictor(), 8, 0.0, ignore) as batcher:

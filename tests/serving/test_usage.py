@@ -29,7 +29,7 @@ def predictor(tmp_path):
 def wait_for(path, log, count):
     """Return what is kept once so many images are in the log."""
     for _ in range(100):
-        if path.exists() and (kept := read_usage(path, log.run_hash)).total().images == count:
+        if path.exists() and (kept := read_usage(path, log.run_hash, log.reference)).total().images == count:
             return kept
         usage.threading.Event().wait(0.05)
     raise AssertionError("they were never written")

@@ -1,6 +1,5 @@
 """Run an artifact in a process of its own, where nothing of its making is in memory; see `measure`."""
 
-import io
 import statistics
 import subprocess
 import sys
@@ -28,11 +27,15 @@ class Measured:
     milliseconds: dict[str, float]  # median of a call, by batch size
 
 
-def measure(folder: Path, inputs: np.ndarray, raw: list[np.ndarray]) -> Measured:
-    """Return outputs for decoded examples `(N, …)` and for images of any size, and latencies, in a new process."""
+def measure(folder: Path, inputs: np.ndarray, raw: list[np.ndarray], files: list[bytes]) -> Measured:
+    """Return outputs for decoded examples `(N, …)` and for images of any size, and latencies, in a new process.
+
+    What takes files gets the `files` in place of the pixels in them.
+    """
     with tempfile.TemporaryDirectory() as temporary:
         given, found = Path(temporary, "inputs.npz"), Path(temporary, "outputs.npz")
         arrays: dict[str, Any] = {"inputs": inputs} | {f"raw_{number}": image for number, image in enumerate(raw)}
+        arrays |= {f"file_{number}": np.frombuffer(file, np.uint8) for number, file in enumerate(files)}
         np.savez(given, **arrays)
         done = subprocess.run(
             [sys.executable, "-m", __name__, str(folder), str(given), str(found)], capture_output=True, text=True
@@ -51,8 +54,9 @@ def run_all(folder: Path, given: Path, found: Path) -> None:
     with np.load(given, allow_pickle=True) as content:
         inputs = content["inputs"]
         images = {name: content[name] for name in content if name.startswith("raw_")}
+        files = {name: content[name.replace("raw", "file")].tobytes() for name in images}
     if images and load_artifact(folder).format == "saved-model":  # which takes them as files, too
-        raw = predict_files(folder, images)
+        raw = predict_files(folder, files)
     else:
         raw = {name: session(image[None])[0][0] for name, image in images.items()}
     starts = range(0, len(inputs), BATCH_SIZES[-1])
@@ -61,19 +65,16 @@ def run_all(folder: Path, given: Path, found: Path) -> None:
     np.savez(found, outputs=outputs, milliseconds=np.array(times), **raw)
 
 
-def predict_files(folder: Path, images: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return what a SavedModel gives for images as PNG files."""
+def predict_files(folder: Path, files: dict[str, bytes]) -> dict[str, np.ndarray]:
+    """Return what a SavedModel gives for files."""
     import tensorflow as tf
-    from PIL import Image
 
     from tlkeras.export.saved_model import VERSION
 
     loaded = tf.saved_model.load(str(folder / VERSION))
     found = {}
-    for name, image in images.items():
-        file = io.BytesIO()
-        Image.fromarray(image).save(file, "PNG")
-        outputs = loaded.signatures["encoded"](image_bytes=tf.constant([file.getvalue()]))
+    for name, file in files.items():
+        outputs = loaded.signatures["encoded"](image_bytes=tf.constant([file]))
         found[name] = next(outputs[key].numpy()[0] for key in ("probabilities", "values") if key in outputs)
     return found
 

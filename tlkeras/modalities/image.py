@@ -209,15 +209,15 @@ def find_gray_range(low: float, high: float) -> tuple[int, int]:
     return 0, next((white for white in WHITES if high < white + 1), math.ceil(high))
 
 
-def read_rgb(source: Path | bytes | np.ndarray) -> Image.Image:
+def read_rgb(source: Path | bytes | np.ndarray, gray_range: Sequence[int] | None = None) -> Image.Image:
     """Decode an image at full size, upright, as RGB 0–255.
 
     Transparency is composited on white, of an animation the first frame is taken, the EXIF orientation is applied.
-    16-bit color keeps its upper 8 bits, and so does gray where its range is not known; floating-point gray is then
-    taken as 0–1 where no value is larger, else as 0–255.
+    16-bit color keeps its upper 8 bits, and so does gray where `gray_range`, its black and white, is not known;
+    floating-point gray is then taken as 0–1 where no value is larger, else as 0–255.
     """
     with opened(source) as image:
-        return to_rgb(image)
+        return _rgb(_upright(image), gray_range)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -329,7 +329,7 @@ def _upright(image: Image.Image) -> Image.Image:
     return image
 
 
-def _rgb(image: Image.Image, gray_range: tuple[int, int] | None = None) -> Image.Image:
+def _rgb(image: Image.Image, gray_range: Sequence[int] | None = None) -> Image.Image:
     if gray_range and is_deep_gray(image):
         black, white = gray_range
         return _gray((np.nan_to_num(np.asarray(image).astype(np.float64), nan=black) - black) * 255 / (white - black))

@@ -37,7 +37,8 @@ def drift(run_path: str | Path, log_path: str | Path, since: date | None = None)
         >>> drift("saved_models/photos", "usage.npz", date(2026, 11, 1))["moved"]
     """
     run = load_run(run_path)
-    reference, usage = load_reference(run.path), read_usage(Path(log_path), file_hash(run.path / FILE))
+    reference = load_reference(run.path)
+    usage = read_usage(Path(log_path), file_hash(run.path / FILE), reference)
     if since is not None and not len(usage.since(since).days):
         raise UserError(
             f"{log_path} holds nothing since {since}; its last day is {usage.days[-1]}. Give an earlier day."

@@ -1,6 +1,7 @@
 """Export the model of a run: convert it, compare it with the trained one, and only then call it done."""
 
 import contextlib
+import io
 import json
 import shutil
 from collections.abc import Iterator
@@ -50,6 +51,7 @@ class Examples:
     inputs: np.ndarray  # decoded validation examples
     targets: np.ndarray  # (N, K) of these
     raw: list[np.ndarray]  # some of them at their own size, uint8 (H, W, 3); none for others than images
+    files: list[bytes]  # of these
 
 
 def export(
@@ -93,7 +95,7 @@ def export(
             load_module(format).convert(model, folder, info, variant, examples.sample)
         info.save(folder)
         with passing("Comparing with the trained model"):
-            parity = compare(run, trained, measure(folder, examples.inputs, examples.raw), examples)
+            parity = compare(run, trained, measure(folder, examples.inputs, examples.raw, examples.files), examples)
         parity |= {"bytes": size_of(folder, found.model), "operators": load_module(format).operators(folder)}
         check(parity, found, format, variant)
         write_json(folder / "parity.json", parity)
@@ -124,21 +126,36 @@ def load_examples(run: Run, data: str | None) -> Examples:
     limit = run.config["max_unreadable"]
     sample = decode_all([training[index] for index in sorted(chosen)], run.modality, limit)
     decoded = decode_all(held_out, run.modality, limit)
-    raw = read_raw(run, decoded.examples)
     load_tensorflow()
     from tlkeras.data.pipeline import make_targets
 
-    return Examples(sample.inputs[:], decoded.inputs[:], make_targets(decoded.examples, run.task, run.classes), raw)
+    targets = make_targets(decoded.examples, run.task, run.classes)
+    return Examples(sample.inputs[:], decoded.inputs[:], targets, *read_raw(run, decoded.examples))
 
 
-def read_raw(run: Run, examples: list[Example]) -> list[np.ndarray]:
-    """Return some images at their own size."""
+def read_raw(run: Run, examples: list[Example]) -> tuple[list[np.ndarray], list[bytes]]:
+    """Return some images at their own size, and their files, or PNGs of them where TensorFlow cannot read these."""
     if len(run.modality.shape) != 3:
-        return []
+        return [], []
+    import tensorflow as tf
+
+    from tlkeras.export.encoded import decode
     from tlkeras.modalities.image import read_rgb
 
-    step = max(1, len(examples) // RAW)
-    return [np.asarray(read_rgb(content_of(example))) for example in examples[::step][:RAW]]
+    step, gray_range, pixels, files = max(1, len(examples) // RAW), run.modality.options()["gray_range"], [], []
+    for example in examples[::step][:RAW]:
+        content = content_of(example)
+        image = read_rgb(content, gray_range)
+        pixels.append(np.asarray(image))
+        file = content.read_bytes() if isinstance(content, Path) else content
+        try:
+            decode(tf.constant(file), gray_range)
+        except (tf.errors.OpError, ValueError):  # such as TIFF, or an array
+            written = io.BytesIO()
+            image.save(written, "PNG")
+            file = written.getvalue()
+        files.append(bytes(file))
+    return pixels, files
 
 
 def describe(run: Run, trained: Any, format: str, variant: str) -> ArtifactInfo:
@@ -175,7 +192,7 @@ def describe_weights(run: Run) -> dict[str, str]:
     spec = BACKBONES.get(run.config["backbone"])
     if spec is None or name != "imagenet":
         return {"name": name}
-    return {"name": name, "source": spec.weights_file(run.config["image_size"])[1]}
+    return {"name": name, "source": spec.weights_file(run.config["image_size"])[1], "license": "that of the source"}
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from tlkeras.errors import UserError
-from tlkeras.evaluation.reference import FILE, Counts, count, load_reference
+from tlkeras.evaluation.reference import FILE, Counts, Reference, count, load_reference
 from tlkeras.io.arrays import read_npz
 from tlkeras.io.atomic import open_atomic
 from tlkeras.io.hashing import file_hash
@@ -68,6 +68,14 @@ class Usage:
         chosen = {name: getattr(self, name)[of_days] for name in ("days", *Counts._fields)}
         return type(self)(**chosen | {name: getattr(self, name)[of_rows] for name in ("rows", "row_days", "keys")})
 
+    def fits(self, reference: Reference) -> bool:
+        """Return whether all arrays have the shapes that the reference of a run asks for, and numbers in them."""
+        days, rows = len(self.days), len(self.rows)
+        expected = {name: (days, *getattr(reference, name).shape) for name in Counts._fields}
+        expected |= {"rows": (rows, *reference.rows.shape[1:]), "row_days": (rows,), "keys": (rows,)}
+        shapes = {name: getattr(self, name).shape for name in expected}
+        return days > 0 and shapes == expected and bool(np.isfinite(self.rows).all())
+
     def total(self) -> Counts:
         """Return the counts of all days together."""
         return Counts(*(getattr(self, name).sum(axis=0) for name in Counts._fields))
@@ -101,7 +109,7 @@ class UsageLog:
         if not path.parent.is_dir():
             raise UserError(f"There is no folder {path.parent} for the log {path.name}. Make it, or give another path.")
         if path.exists():
-            read_usage(path, self.run_hash)
+            read_usage(path, self.run_hash, self.reference)
 
     def add(self, outputs: np.ndarray, features: np.ndarray | None, unsure: list[bool | None]) -> None:
         """Add outputs `(N, K)`, features `(N, C)` and what is unsure, as a `Predictor` gives them."""
@@ -110,7 +118,9 @@ class UsageLog:
         counts = count(outputs, np.array(unsure, bool), self.task, self.reference.edges)
         with self._lock:
             keys = self._rng.random(len(outputs))
-            new = Usage.of_day(datetime.now(UTC).date(), counts, self.reference.project(features), keys)
+            rows = self.reference.project(features)
+            known = np.isfinite(rows).all(axis=1)  # a model may give no number for an odd example
+            new = Usage.of_day(datetime.now(UTC).date(), counts, rows[known], keys[known])
             self._pending = new.joined(*[self._pending] if self._pending else [])
 
     def save(self) -> None:
@@ -129,14 +139,14 @@ class UsageLog:
     def _write(self, pending: Usage) -> None:
         lock = self.path.with_name(f".{self.path.name}.lock")
         with locked(lock, f"The log {self.path}", "another path", WAIT):
-            kept = [read_usage(self.path, self.run_hash)] if self.path.exists() else []
+            kept = [read_usage(self.path, self.run_hash, self.reference)] if self.path.exists() else []
             arrays: dict[str, Any] = vars(pending.joined(*kept)) | {"run": np.array(self.run_hash)}
             with open_atomic(self.path) as file:
                 np.savez_compressed(file, **arrays)
 
 
-def read_usage(path: Path, run_hash: str) -> Usage:
-    """Read the log of the run whose reference has this hash; refuse a file that is none, or is of another run."""
+def read_usage(path: Path, run_hash: str, reference: Reference) -> Usage:
+    """Read the log of the run of a reference and its hash; refuse a file that is none, or that of another run."""
     try:
         arrays = read_npz(path)
         run, usage = str(arrays.pop("run")), Usage(**arrays)
@@ -146,4 +156,6 @@ def read_usage(path: Path, run_hash: str) -> Usage:
         raise UserError(f"{path} is not a log, or a damaged one. Give another path.") from None
     if run != run_hash:
         raise UserError(f"{path} is the log of another run. Give each run a log of its own.")
+    if not usage.fits(reference):
+        raise UserError(f"{path} is damaged. Give another path.")
     return usage

@@ -1,5 +1,6 @@
 """Dynamic batching: one thread takes through the model whatever examples wait, so that many requests share a call."""
 
+import logging
 import queue
 import threading
 import time
@@ -10,6 +11,8 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from tlkeras.run.predictor import Predictor
+
+log = logging.getLogger("tlkeras.serving")
 
 
 class Decision(NamedTuple):
@@ -83,10 +86,13 @@ class Batcher:
         try:
             outputs, features = self._predictor.outputs(np.stack([waiting.example for waiting in batch]))
             unsure = self._predictor.unsure(outputs, features)
-            self._on_batch(outputs, features, unsure)
         except Exception as error:  # those who wait get it; the thread lives on
             for waiting in batch:
                 waiting.future.set_exception(error)
             return
+        try:
+            self._on_batch(outputs, features, unsure)
+        except Exception:  # what is noted of a batch must not cost its answers
+            log.exception("A batch was not noted.")
         for waiting, output, doubt in zip(batch, outputs, unsure, strict=True):
             waiting.future.set_result(Decision(output, doubt))
