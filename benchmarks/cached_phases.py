@@ -11,6 +11,7 @@ from tlkeras.config.train import DataOptions, TrainingOptions
 from tlkeras.data.prepare import prepare_data
 from tlkeras.runtime import load_tensorflow
 
+EPOCHS = 10
 PLAIN = {"flip": "none", "min_crop_area": 1.0, "color_jitter": 0.0}
 
 
@@ -24,7 +25,11 @@ def main() -> None:
     parser.add_argument("--lower-bound", action="store_true", help="measure the lower bound instead")
     arguments = parser.parse_args()
     options = TrainingOptions(
-        engine=arguments.engine, cache_gb=0.0, patience=10000, **PLAIN if arguments.no_augmentation else {}
+        engine=arguments.engine,
+        cache_gb=0.0,
+        patience=10000,
+        finetune_epochs=EPOCHS,
+        **PLAIN if arguments.no_augmentation else {},
     )
     spec = get_backbone_spec(arguments.backbone)
     load_tensorflow(0)
@@ -85,7 +90,7 @@ def lower_bound(model, splits, options: TrainingOptions) -> dict[str, float]:
 
     forward(), forward_and_backward()
     start = time.perf_counter()
-    for _ in range(options.finetune_epochs):
+    for _ in range(EPOCHS):
         for _ in range(round(len(splits["train"]) / BATCH_SIZE)):
             forward_and_backward()
         for _ in range(round(len(splits["validation"]) / BATCH_SIZE)):

@@ -141,7 +141,7 @@ class Comparison:
         from tlkeras.models.freezing import first_trainable_index, set_trainable
         from tlkeras.models.introspect import get_spec
 
-        self.data, self.training = data, TrainingOptions(flip=flip, memory_gb=1e6)
+        self.data, self.training = data, TrainingOptions(flip=flip, memory_gb=1e6, finetune_epochs=10)
         self.targets = make_targets(data.examples, data.task, data.classes)
         self.model = build_classifier(
             options.backbone, len(data.classes), weights=options.weights, image_size=options.image_size

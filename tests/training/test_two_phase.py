@@ -67,6 +67,18 @@ def test_a_head_with_statistics_of_its_own_is_restored_with_them(tiny, colored, 
     assert result.history[0]["val_loss"] == pytest.approx(evaluate(model, validation)[0], rel=1e-4)
 
 
+def test_few_examples_are_fine_tuned_in_more_epochs(tiny, colored, monkeypatch):
+    """300 steps, of which patience leaves out what brings nothing."""
+    for count, epochs in ((30, 100), (32, 75), (3000, 10)):
+        assert TrainingOptions(batch_size=10).for_examples(count).finetune_epochs == epochs
+    assert TrainingOptions(finetune_epochs=2).for_examples(30).finetune_epochs == 2
+    train, validation = colored(30), colored(15, seed=1)
+    scores(monkeypatch, 1.0, *range(2, 14), *[0.5] * 5)
+    result = train_two_phases(build(train), train, validation, TrainingOptions(**PLAIN, frozen_epochs=1, views=1))
+    assert (len(result.history), result.epoch) == (18, 13)
+    assert result.history[-1]["learning_rate"] > 9e-5  # the schedule is that of 100 epochs
+
+
 def test_both_phases_train_and_are_one_table(tiny, colored):
     train, validation = colored(30), colored(15, seed=1)
     model = build(train)

@@ -19,6 +19,7 @@ class LearningCurveConfig(TrainConfig):
         [5, 10, 25, 50, 100], "sizes of the training set, in percent of all images that are not evaluated", 1, 100
     )
     seeds: int = option(5, "runs at each size, each with a subset and initial weights of its own", 2, 1000)
+    finetune_epochs: int | None = option(10, "epochs of phase 2; 0: none", 0, 10000)
     finetune_steps: int = option(100, "minimum number of steps of phase 2, as small sizes have few per epoch", 1, 10**7)
     patience: int = option(
         10, "epochs without a better result on the training images after which a phase ends", 1, 10000

@@ -5,11 +5,14 @@ them all and is flat, so an option has one name on the command line, in `config.
 """
 
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any, Literal, Self
 
 from tlkeras.config.fields import Options, TaskOption, check_values, option
 from tlkeras.config.run import EvaluationOptions, RunOptions
 from tlkeras.errors import UserError
+
+FINETUNE_EPOCHS, FINETUNE_STEPS = 10, 300  # of phase 2, at least: few examples need more epochs to change anything
 
 
 @dataclass(kw_only=True, repr=False)
@@ -205,7 +208,10 @@ class TrainingOptions(AugmentOptions, CacheOptions):
 
     batch_size: int = option(32, "examples per step", 1, 65536)
     frozen_epochs: int = option(10, "epochs of phase 1, in which only the head is trained", 1, 10000)
-    finetune_epochs: int = option(10, "epochs of phase 2, with the top of the backbone unfrozen; 0: none", 0, 10000)
+    finetune_epochs: int | None = option(
+        None, "epochs of phase 2, with the top of the backbone unfrozen; 0: none (default: 10, or as many as make "
+        f"{FINETUNE_STEPS} steps)", 0, 10000,
+    )  # fmt: skip
     linear_probe: Literal["auto", "always", "never"] = option(
         "auto", "fit the head of phase 1 at once instead of training it, as the linear solution that cross-validation "
         "prefers; auto: up to 10 training examples of a class",
@@ -281,7 +287,7 @@ class TrainingOptions(AugmentOptions, CacheOptions):
         """Refuse options of phase 2 that have no effect."""
         given = {"--gradual-unfreezing": self.gradual_unfreezing, "--l2-sp": self.l2_sp, "--lora-rank": self.lora_rank}
         for name in [name for name, value in given.items() if value]:
-            if not self.finetune_epochs or self.unfreeze == "none":
+            if self.finetune_epochs == 0 or self.unfreeze == "none":
                 raise UserError(f"{name} is for phase 2, and there is none; leave it out, or give epochs and layers.")
             if not pretrained:
                 raise UserError(f"{name} spares pretrained weights, and --weights was none; leave it out.")
@@ -324,6 +330,16 @@ class TrainingOptions(AugmentOptions, CacheOptions):
             "layer_decay": 0.8 if pretrained else 1.0,
         }
         return replace(self, **{name: value for name, value in defaults.items() if getattr(self, name) is None})
+
+    def for_examples(self, count: int) -> Self:
+        """Return a copy in which the epochs of phase 2 are known, for so many training examples.
+
+        A set of a few hundred is fine-tuned for some hundred steps, as in the BiT-HyperRule (Kolesnikov et al. 2020,
+        arXiv:1912.11370); `patience` ends the phase where validation gets no better.
+        """
+        if self.finetune_epochs is not None:
+            return self
+        return replace(self, finetune_epochs=max(FINETUNE_EPOCHS, ceil(FINETUNE_STEPS / ceil(count / self.batch_size))))
 
 
 @dataclass(kw_only=True, repr=False)

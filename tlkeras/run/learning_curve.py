@@ -162,7 +162,7 @@ def train_variant(
         epochs = count_epochs(len(train), config, config.all_layers_epochs, config.all_layers_steps)
         train_all_layers(model, train, None, dataclasses.replace(all_layers_options(config), epochs=epochs, seed=seed))
     else:
-        wanted = config.finetune_epochs
+        wanted = config.finetune_epochs or 0
         epochs = wanted and count_epochs(len(train), config, wanted, config.finetune_steps)
         options = dataclasses.replace(config, seed=seed, cache_gb=0.0, finetune_epochs=epochs)
         train_two_phases(model, train, train, options)

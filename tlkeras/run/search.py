@@ -138,6 +138,8 @@ class Search:
         wide = trial.number >= max(FIRST, self._trials // 2)
         options = suggest(trial, self.config, self._spec, self._data.modality, wide)
         trial.set_user_attr("options", changed_options(options))
+        options = options.for_examples(len(self.folds[0][0]))
+        assert options.finetune_epochs is not None
         data = self._decode(options)
         targets = make_targets(data.examples, data.task, data.classes)
         outputs, epochs = np.zeros_like(targets), options.frozen_epochs + options.finetune_epochs

@@ -83,7 +83,7 @@ def find_learning_rates(
     """
     options = with_options(options or TrainingOptions(), changes, "find_learning_rates")
     train, validation = fit_to_model(model, train, validation)
-    options = options.with_defaults(get_spec(model).finetune_from)
+    options = options.with_defaults(get_spec(model).finetune_from).for_examples(len(train))
     given = resolve_extensions(Extensions(loss=loss, augment=augment), train, options)
     before = to_numpy(model.weights)
     inputs = prepare_phases(model, train, validation, options, given.augment)

@@ -79,7 +79,8 @@ def prepare_batch_norm(model: keras.Model, train: SplitData, options: TrainingOp
         log.info("BatchNormalization: statistics of %d training images blended in (%g).", len(images),
                  options.adapt_fraction)  # fmt: skip
     if options.batch_norm == "train":
-        set_statistics_momentum(model, steps_per_epoch(len(train), options.batch_size) * options.finetune_epochs)
+        epochs = options.for_examples(len(train)).finetune_epochs or 0
+        set_statistics_momentum(model, steps_per_epoch(len(train), options.batch_size) * epochs)
 
 
 def cached_inputs(

@@ -127,7 +127,7 @@ def train_two_phases(
     check_values(options)
     options.check_task(get_task(model))
     train, validation = fit_to_model(model, train, validation)
-    options = options.with_defaults(get_spec(model).finetune_from)
+    options = options.with_defaults(get_spec(model).finetune_from).for_examples(len(train))
     given = Extensions(callbacks=callbacks, loss=loss, metrics=metrics, augment=augment)
     given = resolve_extensions(given, train, options)
     # [part: fine-tuning]
@@ -161,10 +161,12 @@ def train_two_phases(
 def plan_phases(model: keras.Model, options: TrainingOptions) -> list[Phase]:
     """Return the phases that the options ask for; no second one where it would unfreeze nothing."""
     unfreeze, head, finetune = options.unfreeze, options.head_learning_rate, options.finetune_learning_rate
+    epochs = options.finetune_epochs
     assert unfreeze is not None and head is not None and finetune is not None  # see `TrainingOptions.with_defaults`
-    first, last = options.frozen_epochs, options.frozen_epochs + options.finetune_epochs
+    assert epochs is not None  # see `TrainingOptions.for_examples`
+    first, last = options.frozen_epochs, options.frozen_epochs + epochs
     phases = [Phase("frozen", "none", head, 0, first)]
-    if options.finetune_epochs and first_trainable_index(model, unfreeze) < len(get_backbone(model).layers):
+    if epochs and first_trainable_index(model, unfreeze) < len(get_backbone(model).layers):
         phases.append(Phase("finetune", unfreeze, finetune, first, last, options.batch_norm == "train"))
     return phases
 
