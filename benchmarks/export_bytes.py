@@ -46,8 +46,8 @@ def with_opacity(image: Image.Image, number: int, format: str, mode: str = "RGBA
     return save(clear, number, format, mode, **options)
 
 
-def palette(image: Image.Image, number: int, **options) -> bytes:
-    return save(image.quantize(16), number, "PNG", "P", bits=4, **options)
+def palette(image: Image.Image, number: int, format: str = "PNG", **options) -> bytes:
+    return save(image.quantize(16), number, format, "P", bits=4, **options)
 
 
 def deep_gray(image: Image.Image, number: int) -> bytes:
@@ -107,7 +107,7 @@ KINDS: dict[str, Callable[[Image.Image, int], bytes]] = {
     "WebP, animated": partial(animated, format="WEBP"),
     "GIF": partial(save, format="GIF"),
     "GIF, animated": partial(animated, format="GIF"),
-    "GIF, a transparent color": partial(save, format="GIF", mode="P", transparency=3),
+    "GIF, a transparent color": partial(palette, format="GIF", transparency=3),
     "BMP": partial(save, format="BMP"),
     "BMP, gray": partial(save, format="BMP", mode="L"),
     "BMP, 256 colors": partial(save, format="BMP", mode="P"),
@@ -123,7 +123,7 @@ def main() -> None:
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as temporary:
         artifact, _ = export(options.run, "saved-model", output=Path(temporary, "artifact"))
-        print("| files | pixels | probabilities | other label |\n|---|---|---|---|")
+        print("| files | pixels | probabilities | other label | refused |\n|---|---|---|---|---|")
         for kind, make in KINDS.items():
             folder = Path(temporary, kind)
             folder.mkdir()
@@ -156,8 +156,8 @@ def compare(kind: str, files: list[Path], run: Path, artifact: Path) -> None:
         difference = found["probabilities"].numpy()[0] - np.array([scores[name] for name in classes])
         apart = max(apart, float(np.abs(difference).max()))
         other += found["label"].numpy()[0].decode() != prediction.scores[0][0]
-    shown = f"{pixels:g} | {apart:.2g} | {other} of {len(files)}"
-    print(f"| {kind} | {f'refused: {refused} | | ' if refused else shown} |", flush=True)
+    shown = f"{pixels:g} | {apart:.2g} | {other} of {len(files) - refused}" if refused < len(files) else "| |"
+    print(f"| {kind} | {shown} | {refused or ''} |", flush=True)
 
 
 if __name__ == "__main__":

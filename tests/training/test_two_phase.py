@@ -19,6 +19,7 @@ from tlkeras.models.batch_norm import calibrate_batch_norm
 from tlkeras.models.builders import build_classifier
 from tlkeras.models.introspect import get_backbone
 from tlkeras.training import two_phase
+from tlkeras.training.phase_inputs import epoch_rows
 from tlkeras.training.two_phase import train_two_phases
 
 # 30 images make 3 steps an epoch.
@@ -72,6 +73,9 @@ def test_few_examples_are_fine_tuned_in_more_epochs(tiny, colored, monkeypatch):
     for count, epochs in ((30, 100), (32, 75), (3000, 10)):
         assert TrainingOptions(batch_size=10).for_examples(count).finetune_epochs == epochs
     assert TrainingOptions(finetune_epochs=2).for_examples(30).finetune_epochs == 2
+    rare = colored(27, labels=lambda _: np.eye(2)[(np.arange(27) < 2).astype(int)])
+    drawn = epoch_rows(rare, TrainingOptions(class_weights="oversample"))
+    assert len(drawn) == 50 and len(epoch_rows(rare, TrainingOptions())) == 27
     train, validation = colored(30), colored(15, seed=1)
     scores(monkeypatch, 1.0, *range(2, 14), *[0.5] * 5)
     result = train_two_phases(build(train), train, validation, TrainingOptions(**PLAIN, frozen_epochs=1, views=1))

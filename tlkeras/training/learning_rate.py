@@ -20,7 +20,7 @@ from tlkeras.training.extensions import resolve_extensions
 from tlkeras.training.given_data import fit_to_model
 from tlkeras.training.optimizers import make_optimizer
 from tlkeras.training.phase import OPTIONS, TITLES, Phase, PhaseInputs, compile_part
-from tlkeras.training.phase_inputs import prepare_phases
+from tlkeras.training.phase_inputs import epoch_rows, prepare_phases
 from tlkeras.training.two_phase import TrainingResult, plan_phases, start_phase, train_phase
 
 LOWEST, HIGHEST = 1e-7, 10.0
@@ -83,7 +83,8 @@ def find_learning_rates(
     """
     options = with_options(options or TrainingOptions(), changes, "find_learning_rates")
     train, validation = fit_to_model(model, train, validation)
-    options = options.with_defaults(get_spec(model).finetune_from).for_examples(len(train))
+    options = options.with_defaults(get_spec(model).finetune_from)
+    options = options.for_examples(len(epoch_rows(train, options)))
     given = resolve_extensions(Extensions(loss=loss, augment=augment), train, options)
     before = to_numpy(model.weights)
     inputs = prepare_phases(model, train, validation, options, given.augment)

@@ -34,10 +34,10 @@ def prepare_phases(
     own_augment: OwnAugmentation | None = None,
 ) -> dict[str, PhaseInputs]:  # fmt: skip
     """Return the inputs of "frozen" and "finetune"; say in a line why a phase goes without cached features."""
-    prepare_batch_norm(model, train, options)
+    drawn = epoch_rows(train, options)
+    prepare_batch_norm(model, train, options, len(drawn))
     balanced = options.class_weights == "balanced"
     weights = balanced_class_weights(train.targets, get_task(model)) if balanced else None
-    drawn = oversample(train.targets) if options.class_weights == "oversample" else np.arange(len(train))
     batch_size = options.batch_size
     if options.batch_norm == "train":
         batch_size = even_batch_size(len(drawn), batch_size)
@@ -71,16 +71,24 @@ def prepare_phases(
     return phases
 
 
-def prepare_batch_norm(model: keras.Model, train: SplitData, options: TrainingOptions) -> None:
-    """Blend the statistics of training images into the backbone's, or set the pace at which they will move."""
+def epoch_rows(train: SplitData, options: TrainingOptions) -> np.ndarray:
+    """Return the training examples of an epoch as indices: each once, or those of rare classes more often."""
+    return oversample(train.targets) if options.class_weights == "oversample" else np.arange(len(train))
+
+
+def prepare_batch_norm(model: keras.Model, train: SplitData, options: TrainingOptions, count: int) -> None:
+    """Blend the statistics of training images into the backbone's, or set the pace at which they will move.
+
+    An epoch has `count` examples.
+    """
     if options.batch_norm == "adapt":
         images = train.spread(ADAPTED)[0]
         adapt_batch_norm(model, images, options.adapt_fraction)
         log.info("BatchNormalization: statistics of %d training images blended in (%g).", len(images),
                  options.adapt_fraction)  # fmt: skip
     if options.batch_norm == "train":
-        epochs = options.for_examples(len(train)).finetune_epochs or 0
-        set_statistics_momentum(model, steps_per_epoch(len(train), options.batch_size) * epochs)
+        epochs = options.for_examples(count).finetune_epochs or 0
+        set_statistics_momentum(model, steps_per_epoch(count, options.batch_size) * epochs)
 
 
 def cached_inputs(

@@ -29,7 +29,7 @@ from tlkeras.training.given_data import fit_to_model
 from tlkeras.training.linear_probe import fit_probe, wants_probe
 from tlkeras.training.optimizers import make_optimizer, make_schedule
 from tlkeras.training.phase import TITLES, Phase, PhaseInputs, compile_part, fit
-from tlkeras.training.phase_inputs import prepare_phases
+from tlkeras.training.phase_inputs import epoch_rows, prepare_phases
 
 log = logging.getLogger("tlkeras")
 
@@ -127,7 +127,8 @@ def train_two_phases(
     check_values(options)
     options.check_task(get_task(model))
     train, validation = fit_to_model(model, train, validation)
-    options = options.with_defaults(get_spec(model).finetune_from).for_examples(len(train))
+    options = options.with_defaults(get_spec(model).finetune_from)
+    options = options.for_examples(len(epoch_rows(train, options)))
     given = Extensions(callbacks=callbacks, loss=loss, metrics=metrics, augment=augment)
     given = resolve_extensions(given, train, options)
     # [part: fine-tuning]
