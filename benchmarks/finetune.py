@@ -14,9 +14,11 @@ variant; digits at 64 px and without flips. Variants:
     fast            --finetune-learning-rate 3e-4, three times the default, without anything else
     accumulate      gradients of two batches: as BatchNormalization stays frozen, that is --batch-size 64
     deeper          two stages more are unfrozen (block_11)
-    steps           300 steps in phase 2 and no early end, after the BiT-HyperRule (arXiv:1912.11370)
+    ten_epochs      ten epochs in phase 2, in place of as many as make 300 steps, of which patience leaves some out
+    early_200       as many as make 200
+    steps_200       200 steps and no early end; steps: 300, after the BiT-HyperRule (arXiv:1912.11370)
     weights         --class-weights balanced
-    balanced        --class-weights oversample
+    balanced        --class-weights oversample; balanced_ten: with ten epochs
     flipped         outputs of the default, averaged over each test image and its mirror image; not for digits
 
 Each result is added to RESULTS (JSON lines) when it is there, and what is there is not measured again. Draws are the
@@ -45,7 +47,7 @@ from tlkeras.modalities.image import ImageModality
 from tlkeras.training.checkpoint import assign_all, to_numpy
 
 MOST_TEST = 300
-STEPS = 300
+STEPS = {"early_200": (200, True), "steps_200": (200, False), "steps": (300, False)}  # and whether patience ends them
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
     "average": {},
@@ -57,9 +59,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "fast": {"finetune_learning_rate": 3e-4},
     "accumulate": {"batch_size": 64},
     "deeper": {"unfreeze": "block_11"},
-    "steps": {},
+    "ten_epochs": {"finetune_epochs": 10},
+    **{name: {} for name in STEPS},
     "weights": {"class_weights": "balanced"},
     "balanced": {"class_weights": "oversample"},
+    "balanced_ten": {"class_weights": "oversample", "finetune_epochs": 10},
 }
 
 
@@ -156,9 +160,10 @@ def measure(
     keras.utils.clear_session()
     keras.utils.set_random_seed(0)
     train, given = splits["train"], VARIANTS[variant] | ({"flip": "none"} if data == "digits" else {})
-    if variant == "steps":
-        epochs = -(-STEPS // -(-len(train) // 32))
-        given |= {"finetune_epochs": epochs, "patience": epochs}
+    if variant in STEPS:
+        count, ends_early = STEPS[variant]
+        epochs = -(-count // -(-len(train) // 32))
+        given |= {"finetune_epochs": epochs} | ({} if ends_early else {"patience": epochs})
     model = tlkeras.build_classifier("MobileNetV2", train, weights=options.weights)
     callbacks = [Average()] if variant == "average" else []
     start = time.perf_counter()
