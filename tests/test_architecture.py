@@ -16,7 +16,7 @@ HEAVY = ("tensorflow", "keras")
 LAYERS = [
     ["errors"],
     ["config", "io"],
-    ["runtime", "progress", "notebook"],
+    ["runtime", "devices", "progress", "notebook"],
     ["backbones", "modalities"],
     ["data", "models"],
     ["extras"],

@@ -47,3 +47,20 @@ def add_variables(layer: keras.layers.Layer, variables: Iterable[keras.Variable]
     for variable in variables:
         layer._track_variable(variable)
     layer._tracker.lock()
+
+
+# [part: devices]
+def build_from_shapes(part: keras.Model) -> None:
+    """Let `fit` and `evaluate` on several devices build metrics from the shapes of a model's inputs and outputs.
+
+    Keras builds them from the mean of what the devices get of the first batch, and fails where the parts differ.
+    """
+
+    def build(*_: Any, **__: Any) -> None:
+        with part.distribute_strategy.scope():
+            part._symbolic_build(data_batch=(part.input, part.output))
+
+    part._maybe_symbolic_build = build
+
+
+# [/part]

@@ -24,9 +24,17 @@ from tlkeras.training.given_data import check_split
 from tlkeras.training.optimizers import loss_scaled, make_schedule
 from tlkeras.training.phase import Phase, PhaseInputs, compile_part, fit
 
+# [part: devices]
+from tlkeras.training.strategy import on_its_devices
+
+# [/part]
+
 log = logging.getLogger("tlkeras")
 
 
+# [part: devices]
+@on_its_devices
+# [/part]
 def train_all_layers(
     model: keras.Model,
     train: SplitData,

@@ -14,6 +14,11 @@ from tlkeras.models.introspect import get_task
 from tlkeras.training.callbacks import EpochProgress, TerminateOnNaN
 from tlkeras.training.checkpoint import training_state
 
+# [part: devices]
+from tlkeras.training.strategy import loss_on_devices
+
+# [/part]
+
 # By the name of a phase.
 TITLES = {"frozen": "Phase 1", "finetune": "Phase 2", "scratch": "Training"}
 OPTIONS = {"frozen": "--head-learning-rate", "finetune": "--finetune-learning-rate", "scratch": "--learning-rate"}
@@ -88,8 +93,12 @@ def compile_part(
     given: Extensions,
 ) -> list[keras.Variable]:  # fmt: skip
     """Compile the part of a model that runs, and return all that a training step changes."""
+    arguments = loss_and_metrics(model, label_smoothing, given)
+    # [part: devices]
+    arguments["loss"] = loss_on_devices(part, arguments["loss"])
+    # [/part]
     # XLA on the CPU made MobileNetV2 fifteen times slower, and deterministic mode goes without it anyway.
-    part.compile(optimizer=optimizer, jit_compile=False, **loss_and_metrics(model, label_smoothing, given))
+    part.compile(optimizer=optimizer, jit_compile=False, **arguments)
     return training_state(part)
 
 

@@ -31,6 +31,11 @@ from tlkeras.training.optimizers import make_optimizer, make_schedule
 from tlkeras.training.phase import TITLES, Phase, PhaseInputs, compile_part, fit
 from tlkeras.training.phase_inputs import prepare_phases
 
+# [part: devices]
+from tlkeras.training.strategy import on_its_devices
+
+# [/part]
+
 log = logging.getLogger("tlkeras")
 
 RESTARTED = " Note: callbacks= start anew, as Keras' callbacks do not save their state."
@@ -73,6 +78,9 @@ class TrainingResult:
         return f"TrainingResult({len(self.history)} epochs, kept epoch {self.epoch} ({self.kept}){values})"
 
 
+# [part: devices]
+@on_its_devices
+# [/part]
 def train_two_phases(
     model: keras.Model,
     train: Any,

@@ -1,0 +1,70 @@
+"""How many devices train; several are tested in a process of their own first, which can hang without harm."""
+
+import logging
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Literal
+
+from tlkeras.devices import driver_gpus
+from tlkeras.errors import UserError, first_sentence
+
+SECONDS = 180  # of the test; TensorFlow may compile its kernels for a new GPU first
+PROGRAM = "import sys; from tlkeras.training.strategy import self_test; self_test({!r})"
+ROOT = Path(__file__).parents[2]
+# What is known of an error by words in it.
+CAUSES = {
+    "RESOURCE_EXHAUSTED|out of memory|OOM": "a GPU has too little free memory; nvidia-smi shows which programs use it",
+    "nccl": "NCCL, which adds up over GPUs, failed; NCCL_DEBUG=INFO makes it say why",
+    "peer access|P2P": "the GPUs cannot reach each other's memory; NCCL_P2P_DISABLE=1 goes without",
+}
+ONE = "--devices 1 trains on one."
+log = logging.getLogger("tlkeras")
+
+
+def choose_devices(given: int | Literal["auto"], batch_size: int) -> int:
+    """Return how many devices train, and say so where they are several; refuse those that do not work together.
+
+    "auto" is all GPUs that TensorFlow can use, or one device.
+    """
+    if given == 1 or (given == "auto" and len(driver_gpus()) < 2):
+        return 1
+    if given != "auto" and given > batch_size:
+        raise UserError(f"--devices was {given} and --batch-size {batch_size}; give each device at least one example.")
+    count = min(check_devices(given), batch_size)
+    if count > 1:
+        each = f"{-(-batch_size // count)}" if batch_size % count == 0 else f"at most {-(-batch_size // count)}"
+        log.info("Devices: %d, each with %s of the %d examples of a batch.", count, each, batch_size)
+    return count
+
+
+def check_devices(given: int | Literal["auto"], seconds: float = SECONDS) -> int:
+    """Return how many devices passed the test; refuse them, with the reason, where they did not."""
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, "-c", PROGRAM.format(given)]
+    try:
+        done = subprocess.run(
+            command, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, timeout=seconds
+        )
+    except subprocess.TimeoutExpired as error:
+        out = error.stdout or b""
+        doing = (out.decode() if isinstance(out, bytes) else out).splitlines() or ["loading TensorFlow"]
+        raise UserError(
+            f"The devices were tested before the training, and {doing[-1]} took more than {seconds:g} seconds. "
+            f"NCCL_P2P_DISABLE=1 may help where GPUs cannot reach each other. {ONE}"
+        ) from None
+    if match := re.search(r"^devices (\d+)$", done.stdout, re.MULTILINE):
+        return int(match[1])
+    if match := re.search(r"^tlkeras\.errors\.UserError: (.*)$", done.stderr, re.MULTILINE):
+        raise UserError(match[1])
+    doing = done.stdout.splitlines() or ["loading TensorFlow"]
+    raise UserError(f"The devices were tested before the training, and {doing[-1]} failed: {cause(done.stderr)}. {ONE}")
+
+
+def cause(errors: str) -> str:
+    """Return why the test failed, by what it wrote to standard error."""
+    known = [text for words, text in CAUSES.items() if re.search(words, errors, re.IGNORECASE)]
+    last = (errors.strip().splitlines() or ["it said nothing"])[-1]
+    return known[0] if known else first_sentence(Exception(re.sub(r"^[\w.]*(Error|Exception): ", "", last)))
