@@ -12,7 +12,10 @@ from tlkeras.devices import driver_gpus
 from tlkeras.errors import UserError, first_sentence
 
 SECONDS = 180  # of the test; TensorFlow may compile its kernels for a new GPU first
-PROGRAM = "import sys; from tlkeras.training.strategy import self_test; self_test({!r})"
+PROGRAM = """from tlkeras.runtime import load_tensorflow
+load_tensorflow(seed=0)
+from tlkeras.training.strategy import self_test
+self_test({!r})"""
 ROOT = Path(__file__).parents[2]
 # What is known of an error by words in it.
 CAUSES = {
@@ -66,5 +69,5 @@ def check_devices(given: int | Literal["auto"], seconds: float = SECONDS) -> int
 def cause(errors: str) -> str:
     """Return why the test failed, by what it wrote to standard error."""
     known = [text for words, text in CAUSES.items() if re.search(words, errors, re.IGNORECASE)]
-    last = (errors.strip().splitlines() or ["it said nothing"])[-1]
-    return known[0] if known else first_sentence(Exception(re.sub(r"^[\w.]*(Error|Exception): ", "", last)))
+    said = re.findall(r"^(?:[\w.]*(?:Error|Exception):| *\(0\)) (.+)$", errors, re.MULTILINE)
+    return known[0] if known else first_sentence(Exception(said[-1] if said else "it does not say why"))

@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from tlkeras.errors import UserError
 from tlkeras.models.keras_private import build_from_shapes, flatten_layers
-from tlkeras.runtime import load_tensorflow
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -116,7 +115,6 @@ def self_test(count: int | Literal["auto"]) -> None:
     One device, or none, is not tested. What is tried is what a training needs: gradients are added up, and a last
     batch leaves all devices but one without examples.
     """
-    load_tensorflow(seed=0)
     chosen = len(tf.config.list_physical_devices("GPU")) if count == "auto" else count
     if chosen > 1:
         print("connecting the devices", flush=True)
@@ -128,9 +126,9 @@ def self_test(count: int | Literal["auto"]) -> None:
             raise RuntimeError(f"the sum of {chosen} ones over the devices was {float(copies[0][0]):g}")
         print("training on the devices", flush=True)
         with strategy.scope():
-            frozen = keras.layers.BatchNormalization(trainable=False)
-            layers = [keras.layers.Conv2D(4, 3), frozen, keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(1)]
-            model = keras.Sequential([keras.Input((8, 8, 3)), *layers])
+            inputs = keras.Input((8, 8, 3))
+            x = keras.layers.BatchNormalization(trainable=False)(keras.layers.Conv2D(4, 3)(inputs))
+            model = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.GlobalAveragePooling2D()(x)))
             model.compile("sgd", loss_on_devices(model, "mse"), jit_compile=False)
             images = tf.ones((2 * chosen + 1, 8, 8, 3))
             model.fit(images, images[:, 0, 0, :1], batch_size=2 * chosen, verbose=0)
