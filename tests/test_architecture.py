@@ -16,7 +16,7 @@ HEAVY = ("tensorflow", "keras")
 LAYERS = [
     ["errors"],
     ["config", "io"],
-    ["runtime", "devices", "progress", "notebook"],
+    ["runtime", "gpu_driver", "progress", "notebook"],
     ["backbones", "modalities"],
     ["data", "models"],
     ["extras"],

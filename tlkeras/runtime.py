@@ -91,7 +91,7 @@ def say_why_no_gpu() -> None:
     """Say in a line why TensorFlow cannot use the GPU of this machine, if it has one."""
     import tensorflow as tf
 
-    from tlkeras.devices import why_no_gpu
+    from tlkeras.gpu_driver import why_no_gpu
 
     if reason := why_no_gpu(tf.sysconfig.get_build_info()):
         logging.getLogger("tlkeras").warning("Note: %s", reason)

@@ -149,6 +149,7 @@ def test_all_layers_are_trained_as_on_one_device(tiny, colored, tmp_path):
     assert same(resumed, two) and np.array_equal(again, history)
 
 
+@pytest.mark.slow
 def test_a_model_that_was_built_in_a_scope_is_trained_there(tiny, colored):
     """As one does in Python, without any option."""
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], tf.distribute.ReductionToOneDevice())

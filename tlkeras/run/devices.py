@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from tlkeras.devices import driver_gpus
 from tlkeras.errors import UserError, first_sentence
+from tlkeras.gpu_driver import driver_gpus
 
 SECONDS = 180  # of the test; TensorFlow may compile its kernels for a new GPU first
 PROGRAM = """from tlkeras.runtime import load_tensorflow
