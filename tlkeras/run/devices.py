@@ -45,12 +45,8 @@ def choose_devices(given: int | Literal["auto"], batch_size: int) -> int:
 
 def check_devices(given: int | Literal["auto"], seconds: float = SECONDS) -> int:
     """Return how many devices passed the test; refuse them, with the reason, where they did not."""
-    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, "-c", PROGRAM.format(given)]
     try:
-        done = subprocess.run(
-            command, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, timeout=seconds
-        )
+        done = run_apart(PROGRAM.format(given), seconds)
     except subprocess.TimeoutExpired as error:
         out = error.stdout or b""
         doing = (out.decode() if isinstance(out, bytes) else out).splitlines() or ["loading TensorFlow"]
@@ -64,6 +60,13 @@ def check_devices(given: int | Literal["auto"], seconds: float = SECONDS) -> int
         raise UserError(match[1])
     doing = done.stdout.splitlines() or ["loading TensorFlow"]
     raise UserError(f"The devices were tested before the training, and {doing[-1]} failed: {cause(done.stderr)}. {ONE}")
+
+
+def run_apart(program: str, seconds: float) -> subprocess.CompletedProcess[str]:
+    """Run a program of Python in a process of its own, which is killed when the time is over."""
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    command, environment = [sys.executable, "-c", program], os.environ | {"PYTHONPATH": paths}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds)
 
 
 def cause(errors: str) -> str:
