@@ -232,7 +232,7 @@ def test_console_help_lists_the_commands(console, arguments):
     assert out.startswith("usage: tlkeras COMMAND")
     shown = [line.split()[0] for line in out.splitlines() if line.startswith("  ")]
     known = [
-        "cache", "check-data", "choose", "clean", "compare", "drift", "explain", "export", "learning-curve", "pretrain",
+        "cache", "check-data", "choose", "clean", "compare", "doctor", "drift", "explain", "export", "learning-curve", "pretrain",
         "serve", "summary",
     ]  # fmt: skip
     assert shown == ["train", "evaluate", "predict", *known]
