@@ -69,7 +69,8 @@ def test_what_is_wrong_is_said(monkeypatch, program, said):
 
 
 def test_a_mistake_is_said_as_it_is(monkeypatch):
-    monkeypatch.setattr(devices, "PROGRAM", "from tlkeras.errors import UserError; raise UserError('There are none.')")
+    program = "from tlkeras.errors import UserError; raise UserError('There are none.')"
+    monkeypatch.setattr(devices, "PROGRAM", program)
     with pytest.raises(UserError, match=r"^There are none\.$"):
         check_devices(2)
 

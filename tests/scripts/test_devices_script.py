@@ -25,8 +25,7 @@ def test_a_run_on_two_devices(run_script, colors, tiny_options, tmp_path):
     assert again.code == 0, again.err
     assert (tmp_path / "again" / "history.csv").read_text() == (run / "history.csv").read_text()
     evaluated = run_script("evaluate.py", "run", "--json", cwd=tmp_path)
-    expected = json.loads((run / "metrics.json").read_text())["test"]
-    assert json.loads(evaluated.out)["brier"] == pytest.approx(expected["brier"], rel=1e-4)
+    assert json.loads(evaluated.out)["test"] == json.loads((run / "metrics.json").read_text())["test"]
 
 
 @pytest.mark.slow
@@ -42,4 +41,4 @@ def test_more_devices_than_there_are(run_script, colors, tiny_options, tmp_path)
     """It is said before anything is decoded, and nothing is left behind."""
     answer = run_script("train.py", "--data", colors, *tiny_options, "--devices", "3", "--run-dir", "a", cwd=tmp_path)
     assert answer.code == 2 and "--devices was 3, and TensorFlow has 2 CPU devices here." in answer.err
-    assert "Data:" not in answer.out and not list(tmp_path.glob("*a*"))
+    assert "Data:" not in answer.out and {path.name for path in tmp_path.iterdir()} <= {"keras"}

@@ -1,4 +1,4 @@
-"""Training on two and three logical devices of the processor; `test_strategy.py` runs this in a process that has them.
+"""Training on two and three logical devices of the processor; `test_distribute.py` runs this in a process that has them.
 
 Sums over a batch are taken in another order there, so float32 losses of a few steps differ by some 1e-7: 1e-5 is far
 above that, and far below what another batch, weight or mask would change.
@@ -23,7 +23,7 @@ from tlkeras.models.builders import build_classifier  # noqa: E402
 from tlkeras.models.introspect import get_backbone  # noqa: E402
 from tlkeras.training.all_layers import train_all_layers  # noqa: E402
 from tlkeras.training.checkpoint import Checkpoints  # noqa: E402
-from tlkeras.training.strategy import on_devices  # noqa: E402
+from tlkeras.training.distribute import on_devices  # noqa: E402
 from tlkeras.training.two_phase import train_two_phases  # noqa: E402
 
 # 31 images make three steps of ten and one of one, which leaves the other devices without any.

@@ -1,4 +1,4 @@
-"""Tell what this machine has for training: versions, GPUs, memory, disk; the exit code is 0 if that is enough, else 1."""
+"""Tell what this machine has for training: versions, GPUs, memory, disk; the exit code is 0 if it works, else 1."""
 
 import json
 import textwrap

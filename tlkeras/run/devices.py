@@ -14,7 +14,7 @@ from tlkeras.gpu_driver import driver_gpus
 SECONDS = 180  # of the test; TensorFlow may compile its kernels for a new GPU first
 PROGRAM = """from tlkeras.runtime import load_tensorflow
 load_tensorflow(seed=0)
-from tlkeras.training.strategy import self_test
+from tlkeras.training.distribute import self_test
 self_test({!r})"""
 ROOT = Path(__file__).parents[2]
 # What is known of an error by words in it.

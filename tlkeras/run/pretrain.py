@@ -53,7 +53,7 @@ def pretrain_and_write(
     splits = split_data(data)
     make = build_classifier
     # [part: devices]
-    from tlkeras.training.strategy import on_devices
+    from tlkeras.training.distribute import on_devices
 
     make = on_devices(config.devices, build_classifier)
     # [/part]

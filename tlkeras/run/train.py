@@ -116,7 +116,7 @@ def train_and_write(
     splits = split_data(data)
     make = build
     # [part: devices]
-    from tlkeras.training.strategy import on_devices
+    from tlkeras.training.distribute import on_devices
 
     make = on_devices(config.devices, build)
     # [/part]

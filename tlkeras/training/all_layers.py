@@ -20,14 +20,14 @@ from tlkeras.models.batch_norm import momentum, set_statistics_momentum
 from tlkeras.models.introspect import get_backbone, without_resizing
 from tlkeras.training.callbacks import HistoryLogger, Logs
 from tlkeras.training.checkpoint import Checkpoints, assign_all, to_numpy
+
+# [part: devices]
+from tlkeras.training.distribute import on_its_devices
+
+# [/part]
 from tlkeras.training.given_data import check_split
 from tlkeras.training.optimizers import loss_scaled, make_schedule
 from tlkeras.training.phase import Phase, PhaseInputs, compile_part, fit
-
-# [part: devices]
-from tlkeras.training.strategy import on_its_devices
-
-# [/part]
 
 log = logging.getLogger("tlkeras")
 

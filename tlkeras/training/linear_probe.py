@@ -23,12 +23,12 @@ from tlkeras.config.train import TrainingOptions
 from tlkeras.errors import UserError
 from tlkeras.models.introspect import get_task
 from tlkeras.training.callbacks import score
-from tlkeras.training.phase import PhaseInputs, loss_and_metrics
 
 # [part: devices]
-from tlkeras.training.strategy import loss_on_devices
+from tlkeras.training.distribute import loss_on_devices
 
 # [/part]
+from tlkeras.training.phase import PhaseInputs, loss_and_metrics
 
 if TYPE_CHECKING:
     from tlkeras.training.two_phase import TrainingResult

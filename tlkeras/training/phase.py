@@ -14,11 +14,6 @@ from tlkeras.models.introspect import get_task
 from tlkeras.training.callbacks import EpochProgress, TerminateOnNaN
 from tlkeras.training.checkpoint import training_state
 
-# [part: devices]
-from tlkeras.training.strategy import loss_on_devices
-
-# [/part]
-
 # By the name of a phase.
 TITLES = {"frozen": "Phase 1", "finetune": "Phase 2", "scratch": "Training"}
 OPTIONS = {"frozen": "--head-learning-rate", "finetune": "--finetune-learning-rate", "scratch": "--learning-rate"}
@@ -95,6 +90,8 @@ def compile_part(
     """Compile the part of a model that runs, and return all that a training step changes."""
     arguments = loss_and_metrics(model, label_smoothing, given)
     # [part: devices]
+    from tlkeras.training.distribute import loss_on_devices
+
     arguments["loss"] = loss_on_devices(part, arguments["loss"])
     # [/part]
     # XLA on the CPU made MobileNetV2 fifteen times slower, and deterministic mode goes without it anyway.

@@ -24,17 +24,17 @@ from tlkeras.models.freezing import (
 from tlkeras.models.introspect import get_backbone, get_spec, get_task
 from tlkeras.training.callbacks import HistoryLogger, Logs, RestoreBestWeights
 from tlkeras.training.checkpoint import Checkpoint, Checkpoints, assign_all, to_numpy
+
+# [part: devices]
+from tlkeras.training.distribute import on_its_devices
+
+# [/part]
 from tlkeras.training.extensions import resolve_extensions
 from tlkeras.training.given_data import fit_to_model
 from tlkeras.training.linear_probe import fit_probe, wants_probe
 from tlkeras.training.optimizers import make_optimizer, make_schedule
 from tlkeras.training.phase import TITLES, Phase, PhaseInputs, compile_part, fit
 from tlkeras.training.phase_inputs import prepare_phases
-
-# [part: devices]
-from tlkeras.training.strategy import on_its_devices
-
-# [/part]
 
 log = logging.getLogger("tlkeras")
 

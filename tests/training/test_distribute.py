@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tlkeras.errors import UserError
-from tlkeras.training.strategy import make_strategy, on_devices
+from tlkeras.training.distribute import make_strategy, on_devices
 
 DEVICES = {"TLKERAS_CPU_DEVICES": "3", "TF_ENABLE_ONEDNN_OPTS": "0", "CUDA_VISIBLE_DEVICES": "-1"}
 
