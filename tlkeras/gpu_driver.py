@@ -1,7 +1,8 @@
-"""What the NVIDIA driver says of GPUs, and why TensorFlow cannot use one: without loading TensorFlow."""
+"""What the NVIDIA driver says of GPUs, and why TensorFlow cannot use one."""
 
 import ctypes
 import functools
+import logging
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ QUERY = ["--query-gpu=name,memory.total,memory.used,driver_version", "--format=c
 PCI = Path("/sys/bus/pci/devices")
 NVIDIA, DISPLAY = "0x10de", "0x03"  # vendor, and class of display controllers, on the PCI bus
 DETAILS = "scripts/doctor.py tells more"
+log = logging.getLogger("tlkeras")
 
 
 @functools.cache
@@ -72,6 +74,15 @@ def why_no_gpu(build: Mapping[str, Any]) -> str:
     elif found and int(found.partition(".")[0]) < int(needed.partition(".")[0]):
         reason = f"the driver is for CUDA {found}, and {needed} is needed. Update it"
     return f"TensorFlow cannot use the NVIDIA GPU: {reason}."
+
+
+@functools.cache  # once in a process
+def say_why_no_gpu() -> None:
+    """Log in a line why TensorFlow, which is loaded and sees no GPU, cannot use the one of this machine, if any."""
+    import tensorflow as tf
+
+    if reason := why_no_gpu(tf.sysconfig.get_build_info()):
+        log.warning("Note: %s", reason)
 
 
 def missing_libraries(build: Mapping[str, Any]) -> list[str]:

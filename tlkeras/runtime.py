@@ -1,7 +1,6 @@
 """Load TensorFlow without its startup logs, and make its arithmetic deterministic."""
 
 import contextlib
-import functools
 import logging
 import os
 import re
@@ -81,20 +80,7 @@ def load_tensorflow(seed: int | None = None) -> None:
         tf.transpose(tf.zeros((1, 1), tf.int64))
     # [part: devices]
     if not tf.config.list_physical_devices("GPU"):
+        from tlkeras.gpu_driver import say_why_no_gpu
+
         say_why_no_gpu()
     # [/part]
-
-
-# [part: devices]
-@functools.cache  # once in a process
-def say_why_no_gpu() -> None:
-    """Say in a line why TensorFlow cannot use the GPU of this machine, if it has one."""
-    import tensorflow as tf
-
-    from tlkeras.gpu_driver import why_no_gpu
-
-    if reason := why_no_gpu(tf.sysconfig.get_build_info()):
-        logging.getLogger("tlkeras").warning("Note: %s", reason)
-
-
-# [/part]

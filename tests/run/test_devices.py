@@ -1,11 +1,8 @@
 """How many devices train, and what is said of those that do not work together, before anything takes long."""
 
-import dataclasses
-
 import pytest
 
 from tlkeras.config.fields import check_values
-from tlkeras.config.learning_curve import LearningCurveConfig
 from tlkeras.config.train import TrainConfig
 from tlkeras.errors import UserError
 from tlkeras.run import devices
@@ -80,11 +77,18 @@ def test_two_logical_devices_pass(monkeypatch):
     assert check_devices(2) == 2
 
 
+# [part: learning-curve]
+def test_a_learning_curve_trains_on_one():
+    from tlkeras.config.learning_curve import LearningCurveConfig
+
+    with pytest.raises(UserError, match="--devices was 2; a learning curve trains on one device"):
+        LearningCurveConfig(data="pets", devices=2).check()
+
+
+# [/part]
 def test_what_the_option_takes():
     for given in ("auto", 1, 64):
         check_values(TrainConfig(data="pets", devices=given))
     for given in (0, "two", 65):
         with pytest.raises(UserError, match=f"--devices was {given}; it must be auto or a whole number from 1 to 64"):
             check_values(TrainConfig(data="pets", devices=given))
-    with pytest.raises(UserError, match="--devices was 2; a learning curve trains on one device"):
-        dataclasses.replace(LearningCurveConfig(data="pets"), devices=2).check()

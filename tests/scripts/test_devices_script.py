@@ -28,6 +28,7 @@ def test_a_run_on_two_devices(run_script, colors, tiny_options, tmp_path):
     assert json.loads(evaluated.out)["test"] == json.loads((run / "metrics.json").read_text())["test"]
 
 
+# [part: pretrain]
 @pytest.mark.slow
 def test_all_layers_on_two_devices(run_script, colors, tmp_path):
     words = ("--backbone", "MobileNet-0.25", "--image-size", "32", "--epochs", "1", "--run-dir", "run")
@@ -36,6 +37,7 @@ def test_all_layers_on_two_devices(run_script, colors, tmp_path):
     assert "Devices: 2" in answer.out and (tmp_path / "run" / "MobileNet-0.25.weights.h5").exists()
 
 
+# [/part]
 @pytest.mark.slow
 def test_more_devices_than_there_are(run_script, colors, tiny_options, tmp_path):
     """It is said before anything is decoded, and nothing is left behind."""

@@ -126,4 +126,4 @@ def test_this_machine(call):
     assert facts["packages"]["missing"] == [] and "error" not in facts["tensorflow"]
     assert facts["tensorflow"]["devices"][0]["gflops"] > 0
     assert facts["processor"]["cores"] > 0 and facts["memory"]["total"] >= facts["memory"]["available"] > 0
-    assert {"serve", "hub"} <= set(facts["extras"])
+    assert "dev" not in facts["extras"]

@@ -1,4 +1,4 @@
-"""Training on two and three logical devices of the processor; `test_distribute.py` runs this in a process that has them.
+"""Training on two and three logical devices of the processor; `test_distribute.py` runs this where there are some.
 
 Sums over a batch are taken in another order there, so float32 losses of a few steps differ by some 1e-7: 1e-5 is far
 above that, and far below what another batch, weight or mask would change.
@@ -13,15 +13,12 @@ from tlkeras.runtime import load_tensorflow
 load_tensorflow(seed=0)
 
 import tensorflow as tf  # noqa: E402
-from test_all_layers import Stopping as StoppingAllLayers  # noqa: E402
 from test_resume import EachEpochKept  # noqa: E402
 
-from tlkeras.config.pretrain import AllLayersOptions  # noqa: E402
 from tlkeras.config.train import TrainingOptions  # noqa: E402
 from tlkeras.models.batch_norm import calibrate_batch_norm  # noqa: E402
 from tlkeras.models.builders import build_classifier  # noqa: E402
 from tlkeras.models.introspect import get_backbone  # noqa: E402
-from tlkeras.training.all_layers import train_all_layers  # noqa: E402
 from tlkeras.training.checkpoint import Checkpoints  # noqa: E402
 from tlkeras.training.distribute import on_devices  # noqa: E402
 from tlkeras.training.two_phase import train_two_phases  # noqa: E402
@@ -99,8 +96,11 @@ def test_two_devices_train_as_one(tiny, colored, tmp_path):
     [
         ({}, 1e-5),
         ({"batch_size": 11}, 1e-5),  # in parts of 6 and 5; of 4, 4 and 3
+        ({"optimizer": "sgd"}, 1e-5),
+        # [part: fine-tuning]
         ({"optimizer": "sgd", "l2_sp": 0.1, "gradual_unfreezing": True}, 1e-5),
         ({"lora_rank": 2}, 1e-5),
+        # [/part]
         ({"mixup": 0.4}, 1e-5),
         ({"class_weights": "balanced"}, 1e-5),
         ({"class_weights": "balanced", "task": "multi_label"}, 1e-5),
@@ -130,7 +130,11 @@ def test_a_stopped_training_ends_the_same(tiny, colored, tmp_path, views):
         assert same(resumed, model)
 
 
+# [part: pretrain]
 def train_all(colored, count, checkpoints=None) -> tuple[keras.Model, np.ndarray]:
+    from tlkeras.config.pretrain import AllLayersOptions
+    from tlkeras.training.all_layers import train_all_layers
+
     model = build(colored, count, 0.0)
     options = AllLayersOptions(epochs=6, batch_size=10, learning_rate=0.02)
     return model, numbers(train_all_layers(model, colored(31), colored(13, seed=1), options, checkpoints))
@@ -143,12 +147,13 @@ def test_all_layers_are_trained_as_on_one_device(tiny, colored, tmp_path):
     for weight, other in zip(two.weights, one.get_weights(), strict=True):
         np.testing.assert_array_equal(*copies(weight))
         np.testing.assert_allclose(weight, other, atol=2e-2)
-    with pytest.raises(KeyboardInterrupt):
-        train_all(colored, 2, StoppingAllLayers(tmp_path / "checkpoints"))
-    resumed, again = train_all(colored, 2, Checkpoints(tmp_path / "3"))
-    assert same(resumed, two) and np.array_equal(again, history)
+    train_all(colored, 2, EachEpochKept(tmp_path / "checkpoints"))
+    for epoch in ("1", "3", "6"):
+        resumed, again = train_all(colored, 2, Checkpoints(tmp_path / epoch))
+        assert same(resumed, two) and np.array_equal(again, history)
 
 
+# [/part]
 @pytest.mark.slow
 def test_a_model_that_was_built_in_a_scope_is_trained_there(tiny, colored):
     """As one does in Python, without any option."""

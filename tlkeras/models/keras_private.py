@@ -41,14 +41,6 @@ def variable_index(optimizer: keras.optimizers.Optimizer, variable: Any) -> int:
     return optimizer._get_variable_index(variable)
 
 
-def add_variables(layer: keras.layers.Layer, variables: Iterable[keras.Variable]) -> None:
-    """Make variables weights of a layer that is built already."""
-    layer._tracker.unlock()
-    for variable in variables:
-        layer._track_variable(variable)
-    layer._tracker.lock()
-
-
 # [part: devices]
 def build_from_shapes(part: keras.Model) -> None:
     """Let `fit` and `evaluate` on several devices build metrics from the shapes of a model's inputs and outputs.
@@ -64,3 +56,9 @@ def build_from_shapes(part: keras.Model) -> None:
 
 
 # [/part]
+def add_variables(layer: keras.layers.Layer, variables: Iterable[keras.Variable]) -> None:
+    """Make variables weights of a layer that is built already."""
+    layer._tracker.unlock()
+    for variable in variables:
+        layer._track_variable(variable)
+    layer._tracker.lock()

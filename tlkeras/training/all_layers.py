@@ -20,11 +20,6 @@ from tlkeras.models.batch_norm import momentum, set_statistics_momentum
 from tlkeras.models.introspect import get_backbone, without_resizing
 from tlkeras.training.callbacks import HistoryLogger, Logs
 from tlkeras.training.checkpoint import Checkpoints, assign_all, to_numpy
-
-# [part: devices]
-from tlkeras.training.distribute import on_its_devices
-
-# [/part]
 from tlkeras.training.given_data import check_split
 from tlkeras.training.optimizers import loss_scaled, make_schedule
 from tlkeras.training.phase import Phase, PhaseInputs, compile_part, fit
@@ -32,9 +27,6 @@ from tlkeras.training.phase import Phase, PhaseInputs, compile_part, fit
 log = logging.getLogger("tlkeras")
 
 
-# [part: devices]
-@on_its_devices
-# [/part]
 def train_all_layers(
     model: keras.Model,
     train: SplitData,
@@ -50,6 +42,12 @@ def train_all_layers(
     unbiased. Unlike in two-phase training, BatchNormalization is trained and updates its statistics: from random
     weights there are none worth keeping, and from pretrained ones those of other images are given up on purpose.
     """
+    # [part: devices]
+    from tlkeras.training.distribute import on_its_devices
+
+    if there := on_its_devices(model, train_all_layers):
+        return there(model, train, validation, options, checkpoints)
+    # [/part]
     check_values(options)
     train = check_split(model, train, "training")
     validation = check_split(model, validation, "validation") if validation else None

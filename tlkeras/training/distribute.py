@@ -3,7 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import keras
 import tensorflow as tf
@@ -48,16 +48,16 @@ def on_devices(count: int | Literal["auto"], build: Callable[P, R]) -> Callable[
     return built
 
 
-def on_its_devices(train: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
-    """Let a function train its first argument, a model, on the devices that the model was built on."""
+def on_its_devices(model: Any, train: Callable[P, R]) -> Callable[P, R] | None:
+    """Return a function that trains on the devices that a model was built on; None where that is so anyway."""
+    strategy = getattr(model, "distribute_strategy", None)
+    if strategy is None or strategy.num_replicas_in_sync == 1 or tf.distribute.get_strategy() is strategy:
+        return None
 
     @functools.wraps(train)
-    def trained(model: Any, *args: P.args, **kwargs: P.kwargs) -> R:
-        strategy = getattr(model, "distribute_strategy", None)
-        if strategy is None or strategy.num_replicas_in_sync == 1:
-            return train(model, *args, **kwargs)
+    def trained(*args: P.args, **kwargs: P.kwargs) -> R:
         with strategy.scope(), whole_batch_statistics(model):
-            return train(model, *args, **kwargs)
+            return train(*args, **kwargs)
 
     return trained
 

@@ -23,11 +23,6 @@ from tlkeras.config.train import TrainingOptions
 from tlkeras.errors import UserError
 from tlkeras.models.introspect import get_task
 from tlkeras.training.callbacks import score
-
-# [part: devices]
-from tlkeras.training.distribute import loss_on_devices
-
-# [/part]
 from tlkeras.training.phase import PhaseInputs, loss_and_metrics
 
 if TYPE_CHECKING:
@@ -146,6 +141,8 @@ def fit_probe(
     model.get_layer("output").set_weights([head.kernel, head.bias])
     arguments = loss_and_metrics(model, 0.0, given)
     # [part: devices]
+    from tlkeras.training.distribute import loss_on_devices
+
     arguments["loss"] = loss_on_devices(inputs.part, arguments["loss"])
     # [/part]
     inputs.part.compile(jit_compile=False, **arguments)
