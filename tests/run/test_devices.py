@@ -43,6 +43,14 @@ def test_more_devices_than_examples(monkeypatch):
         choose_devices(4, 2)
 
 
+def test_a_backbone_that_was_given_stays_where_it_is(monkeypatch):
+    monkeypatch.setattr(devices, "driver_gpus", lambda: ["a GPU"] * 8)
+    monkeypatch.setattr(devices, "check_devices", never)
+    assert choose_devices("auto", 32, {"backbone": "mine"}) == 1
+    with pytest.raises(UserError, match="--devices was 2, and backbone= is a model that was built on one"):
+        choose_devices(2, 32, {"backbone": "mine"})
+
+
 STAGE = "print('adding up over the devices', flush=True)\n"
 
 

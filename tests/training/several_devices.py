@@ -119,6 +119,36 @@ def test_so_it_is_with_these_options(tiny, colored, options, tolerance, count):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"loss": lambda true, predicted: keras.ops.square(true - predicted)},
+        {"loss": keras.losses.MeanSquaredError(), "metrics": ["mae"]},
+        {"callbacks": [keras.callbacks.ReduceLROnPlateau()], "schedule": "constant", "warmup": 0.0},
+    ],
+    ids=lambda given: " ".join(given),
+)
+def test_so_it_is_with_what_is_given_in_python(tiny, colored, given):
+    histories = []
+    for count in (1, 2):
+        model = build(colored, count, 0.0)
+        result = train_two_phases(model, colored(31), colored(13, seed=1), TrainingOptions(**OPTIONS), **given)
+        histories.append(numbers(result.history))
+    np.testing.assert_allclose(*histories, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_a_mean_is_a_number_without_examples(tiny, colored):
+    """Here it is the mean of each part, not of each example, so it is not that of one device to the digit."""
+    model = build(colored, 2, 0.0)
+    options = TrainingOptions(**OPTIONS | {"views": 0})
+    mean = lambda true, predicted: keras.ops.mean(keras.ops.square(true - predicted))  # noqa: E731
+    one = train_two_phases(build(colored, 1, 0.0), colored(31), colored(13, seed=1), options, loss=mean)
+    two = train_two_phases(model, colored(31), colored(13, seed=1), options, loss=mean)
+    np.testing.assert_allclose(numbers(two.history), numbers(one.history), atol=1e-5)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("views", [0, 2])
 def test_a_stopped_training_ends_the_same(tiny, colored, tmp_path, views):
     """With dropout, whose masks the devices share."""
@@ -160,5 +190,8 @@ def test_a_model_that_was_built_in_a_scope_is_trained_there(tiny, colored):
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], tf.distribute.ReductionToOneDevice())
     with strategy.scope():
         model = build(colored, 1, 0.0)
-    result = train_two_phases(model, colored(31), colored(13, seed=1), TrainingOptions(**OPTIONS | {"views": 0}))
-    assert model.distribute_strategy is strategy and len(result.history) == 4
+        options = TrainingOptions(**OPTIONS | {"batch_norm": "train", "unfreeze": "all"})
+        train_two_phases(model, colored(31), colored(13, seed=1), options)
+    assert model.distribute_strategy is strategy
+    for weight in model.weights:
+        np.testing.assert_array_equal(*copies(weight))  # statistics too

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Container
 from pathlib import Path
 from typing import Literal
 
@@ -27,12 +28,15 @@ ONE = "--devices 1 trains on one."
 log = logging.getLogger("tlkeras")
 
 
-def choose_devices(given: int | Literal["auto"], batch_size: int) -> int:
+def choose_devices(given: int | Literal["auto"], batch_size: int, in_python: Container[str] = ()) -> int:
     """Return how many devices train, and say so where they are several; refuse those that do not work together.
 
-    "auto" is all GPUs that TensorFlow can use, or one device.
+    "auto" is all GPUs that TensorFlow can use, or one device. What was given in Python may be a backbone, which is on one
+    device already.
     """
-    if given == 1 or (given == "auto" and len(driver_gpus()) < 2):
+    if "backbone" in in_python and given not in (1, "auto"):
+        raise UserError(f"--devices was {given}, and backbone= is a model that was built on one. Leave --devices out.")
+    if given == 1 or (given == "auto" and ("backbone" in in_python or len(driver_gpus()) < 2)):
         return 1
     if given != "auto" and given > batch_size:
         raise UserError(f"--devices was {given} and --batch-size {batch_size}; give each device at least one example.")

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any, Literal, ParamSpec, TypeVar
 
 import keras
@@ -13,6 +14,7 @@ from tlkeras.models.keras_private import build_from_shapes, flatten_layers
 
 P = ParamSpec("P")
 R = TypeVar("R")
+there = ContextVar("there", default=False)  # whether a function trains on its model's devices now
 
 
 def make_strategy(count: int) -> tf.distribute.Strategy:
@@ -24,7 +26,7 @@ def make_strategy(count: int) -> tf.distribute.Strategy:
     gpus = tf.config.list_logical_devices("GPU")
     devices = gpus or tf.config.list_logical_devices("CPU")
     if len(devices) < count:
-        has = f"{len(devices)} {'GPU' if gpus else 'CPU device'}{'' if len(devices) == 1 else 's'}"
+        has = f"{len(gpus) or 'no'} GPU{'' if len(gpus) == 1 else 's'}"
         raise UserError(
             f"--devices was {count}, and TensorFlow has {has} here. Leave it out, or see scripts/doctor.py. To try it "
             f"out without GPUs, set TLKERAS_CPU_DEVICES={count}: the processor is then {count} devices."
@@ -51,13 +53,17 @@ def on_devices(count: int | Literal["auto"], build: Callable[P, R]) -> Callable[
 def on_its_devices(model: Any, train: Callable[P, R]) -> Callable[P, R] | None:
     """Return a function that trains on the devices that a model was built on; None where that is so anyway."""
     strategy = getattr(model, "distribute_strategy", None)
-    if strategy is None or strategy.num_replicas_in_sync == 1 or tf.distribute.get_strategy() is strategy:
+    if strategy is None or strategy.num_replicas_in_sync == 1 or there.get():
         return None
 
     @functools.wraps(train)
     def trained(*args: P.args, **kwargs: P.kwargs) -> R:
-        with strategy.scope(), whole_batch_statistics(model):
-            return train(*args, **kwargs)
+        token = there.set(True)
+        try:
+            with strategy.scope(), whole_batch_statistics(model):
+                return train(*args, **kwargs)
+        finally:
+            there.reset(token)
 
     return trained
 
@@ -96,7 +102,12 @@ class WholeBatchLoss(keras.losses.Loss):
         self._loss = keras.losses.get(loss)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        return self._loss(y_true, y_pred)
+        loss = self._loss(y_true, y_pred)
+        if len(loss.shape):
+            return loss  # of each example
+        # A mean, which is not a number where there are no examples; Keras scales arrays only.
+        compute = lambda: tf.reshape(self._loss(y_true, y_pred), (1,))  # noqa: E731
+        return tf.cond(tf.shape(y_pred)[0] > 0, compute, lambda: tf.zeros((1,), loss.dtype))
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         reduced = self._loss if isinstance(self._loss, keras.losses.Loss) else super().__call__
