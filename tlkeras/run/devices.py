@@ -31,8 +31,7 @@ log = logging.getLogger("tlkeras")
 def choose_devices(given: int | Literal["auto"], batch_size: int, in_python: Container[str] = ()) -> int:
     """Return how many devices train, and say so where they are several; refuse those that do not work together.
 
-    "auto" is all GPUs that TensorFlow can use, or one device. What was given in Python may be a backbone, which is on one
-    device already.
+    "auto" is all GPUs that TensorFlow can use, or one device. A backbone that was given in Python is on one already.
     """
     if "backbone" in in_python and given not in (1, "auto"):
         raise UserError(f"--devices was {given}, and backbone= is a model that was built on one. Leave --devices out.")

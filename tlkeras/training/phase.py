@@ -54,6 +54,8 @@ class PhaseInputs:
 def loss_and_metrics(model: keras.Model, label_smoothing: float, given: Extensions) -> dict[str, Any]:
     """Return loss and metrics, those that were given and those of a model's task, as arguments of `compile`."""
     arguments = task_loss_and_metrics(model, label_smoothing)
+    for metric in given.metrics:  # `fit` does not do it before the first epoch of a later phase
+        metric.reset_state()
     if given.loss is not None:
         arguments |= {"loss": given.loss, "loss_weights": None}
     return arguments | {"metrics": [*arguments["metrics"], *given.metrics]}
