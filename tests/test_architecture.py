@@ -16,7 +16,7 @@ HEAVY = ("tensorflow", "keras")
 LAYERS = [
     ["errors"],
     ["config", "io"],
-    ["runtime", "progress", "notebook"],
+    ["runtime", "gpu_driver", "progress", "notebook"],
     ["backbones", "modalities"],
     ["data", "models"],
     ["extras"],

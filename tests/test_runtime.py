@@ -44,3 +44,22 @@ from tlkeras.runtime import quiet_stderr
 with quiet_stderr():
     os.write(2, b{line + chr(10)!r})"""
     assert standard_error(program) == ("" if held_back else line + "\n")
+
+
+def test_memory_growth_is_on_for_every_gpu(monkeypatch):
+    """Also where one of them is in use already."""
+    import tensorflow as tf
+
+    from tlkeras.runtime import load_tensorflow
+
+    grown = []
+
+    def grow(gpu: str, enable: bool) -> None:
+        if gpu == "used":
+            raise RuntimeError("Physical devices cannot be modified after being initialized")
+        grown.append((gpu, enable))
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["used", "GPU:1", "GPU:2"])
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", grow)
+    load_tensorflow()
+    assert grown == [("GPU:1", True), ("GPU:2", True)]

@@ -55,14 +55,32 @@ def load_tensorflow(seed: int | None = None) -> None:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["KERAS_BACKEND"] = "tensorflow"
+    # [part: devices]
+    cpu_devices = int(os.environ.get("TLKERAS_CPU_DEVICES", 0))  # for tests, and to try --devices without GPUs
+    if cpu_devices:  # where a last batch leaves a device without examples, oneDNN's convolutions fail
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    # [/part]
     with stage("tensorflow"), passing("Loading TensorFlow"), quiet_stderr():
         import keras
         import tensorflow as tf
 
         tf.get_logger().addFilter(is_logged)
-        tf.config.list_physical_devices("GPU")
+        for gpu in tf.config.list_physical_devices("GPU"):
+            with contextlib.suppress(RuntimeError):  # somebody has used it already
+                tf.config.experimental.set_memory_growth(gpu, True)
+        # [part: devices]
+        if cpu_devices:
+            cpu, several = tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()]
+            tf.config.set_logical_device_configuration(cpu, several * cpu_devices)
+        # [/part]
         if seed is not None:
             keras.utils.set_random_seed(seed)
             tf.config.experimental.enable_op_determinism()
         # oneDNN logs once in a process that it leaves other types than float alone.
         tf.transpose(tf.zeros((1, 1), tf.int64))
+    # [part: devices]
+    if not tf.config.list_physical_devices("GPU"):
+        from tlkeras.gpu_driver import say_why_no_gpu
+
+        say_why_no_gpu()
+    # [/part]

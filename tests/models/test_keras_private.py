@@ -11,6 +11,7 @@ from keras import layers
 from tlkeras.features.engines import make_engine
 from tlkeras.models.keras_private import (
     add_variables,
+    build_from_shapes,
     flatten_layers,
     nested_io,
     nodes_in_order,
@@ -21,6 +22,7 @@ from tlkeras.models.keras_private import (
 ROOT = Path(__file__).parents[2] / "tlkeras"
 PRIVATE = (
     r"keras\.src|_flatten_layers|_inbound_nodes|_nodes_by_depth|_keras_history|_get_variable_index|_track(er|_variable)"
+    r"|_symbolic_build|_maybe_symbolic_build"
 )
 
 
@@ -114,3 +116,14 @@ def test_an_engine_holds_the_weights_as_constants(nested):
 def test_no_other_file_uses_a_private_name():
     files = {path.name for path in ROOT.rglob("*.py") if re.search(PRIVATE, path.read_text(encoding="utf-8"))}
     assert files == {"keras_private.py"}
+
+
+def test_metrics_are_built_from_shapes(model, monkeypatch):
+    """Of any batch: `fit` and `evaluate` call what is replaced, and build nothing themselves."""
+    model.compile("sgd", "mse", metrics=["mae"])
+    build_from_shapes(model)
+    built, replaced = [], model._maybe_symbolic_build
+    monkeypatch.setattr(model, "_maybe_symbolic_build", lambda *given, **named: built.append(replaced(*given, **named)))
+    model.evaluate(np.ones((3, 4)), np.ones((3, 2)), verbose=0)
+    model.fit(np.ones((3, 4)), np.ones((3, 2)), verbose=0)
+    assert len(built) == 2 and model._compile_metrics.built

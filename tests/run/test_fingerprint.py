@@ -41,6 +41,8 @@ def test_what_may_not_change(tmp_path, monkeypatch):
             check_fingerprint(tmp_path, CONFIG, data(**changed))
     with pytest.raises(UserError, match="started with --frozen-epochs 10, --seed 1: resuming"):
         check_fingerprint(tmp_path, dataclasses.replace(CONFIG, seed=2, frozen_epochs=3), data())
+    with pytest.raises(UserError, match="started with --devices auto: resuming"):
+        check_fingerprint(tmp_path, dataclasses.replace(CONFIG, devices=2), data())
     monkeypatch.setattr(fingerprint, "available_cores", lambda: 1000)
     with pytest.raises(UserError, match=r"started with \d+ cores"):
         check_fingerprint(tmp_path, CONFIG, data())

@@ -232,8 +232,8 @@ def test_console_help_lists_the_commands(console, arguments):
     assert out.startswith("usage: tlkeras COMMAND")
     shown = [line.split()[0] for line in out.splitlines() if line.startswith("  ")]
     known = [
-        "cache", "check-data", "choose", "clean", "compare", "drift", "explain", "export", "learning-curve", "pretrain",
-        "serve", "summary",
+        "cache", "check-data", "choose", "clean", "compare", "doctor", "drift", "explain", "export", "learning-curve",
+        "pretrain", "serve", "summary",
     ]  # fmt: skip
     assert shown == ["train", "evaluate", "predict", *known]
     assert all(len(line) <= 80 and not line.endswith(".") for line in out.splitlines()[1:])  # the usage has an ellipsis

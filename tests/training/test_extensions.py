@@ -341,3 +341,11 @@ def test_epochs_as_a_pair_and_models_that_are_none_of_ours(tiny, colored):
     for other in (None, keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])):
         with pytest.raises(UserError, match="Build one with"):
             train_two_phases(other, data, data)
+
+
+@WAYS
+def test_a_metric_starts_anew_in_each_phase(tiny, colored, views):
+    """In the first epoch of phase 2, too, it is what the same metric of the task is."""
+    _, result = train(colored, views=views, metrics=[keras.metrics.CategoricalAccuracy(name="mine")])
+    assert len(result.history) == 4
+    assert all(row["mine"] == row["accuracy"] and row["val_mine"] == row["val_accuracy"] for row in result.history)

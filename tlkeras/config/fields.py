@@ -130,5 +130,6 @@ def expected_text(hint: Any, entry: Field) -> str:
     bare = hint if hint in TYPE_NAMES else next((item for item in get_args(hint) if item in TYPE_NAMES), None)
     if bare is None:
         return f"one of {', '.join(get_args(hint))}"
+    words = [f"{choice} or " for item in get_args(hint) for choice in get_args(item)]
     example = ", such as [256,128]" if bare == list[int] else ""
-    return f"{TYPE_NAMES[bare]} {range_text(entry)}".strip() + example
+    return "".join(words) + f"{TYPE_NAMES[bare]} {range_text(entry)}".strip() + example

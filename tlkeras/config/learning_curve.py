@@ -36,6 +36,10 @@ class LearningCurveConfig(TrainConfig):
             raise UserError(f"The task was {self.task}; a learning curve compares accuracies, so give one class each.")
         if self.class_weights != "none":
             raise UserError("--class-weights was balanced; training from random weights goes without. Leave it out.")
+        # [part: devices]
+        if self.devices not in ("auto", 1):
+            raise UserError(f"--devices was {self.devices}; a learning curve trains on one device. Leave it out.")
+        # [/part]
         if not self.train_sizes:
             raise UserError("--train-sizes was empty; give percentages such as [10,100].")
         if self.weights == "none":

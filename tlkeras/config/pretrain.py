@@ -48,6 +48,11 @@ class PretrainConfig(RunOptions, AllLayersOptions, DataOptions):
         None, "size in pixels that the backbone sees (default: the backbone's own)", 1, 4096
     )
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = option("float32", "dtype policy of the layers")
+    # [part: devices]
+    devices: Literal["auto"] | int = option(
+        "auto", "GPUs that train together, each on its part of every batch; auto: all that TensorFlow can use", 1, 64
+    )
+    # [/part]
     data_description: str = option("", "what the data are, where they come from, their license: for the model card")
 
     def check(self) -> None:

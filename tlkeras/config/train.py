@@ -359,6 +359,12 @@ class TrainConfig(RunOptions, EvaluationOptions, TrainingOptions, ModelOptions, 
     )  # fmt: skip
 
     # [/part]
+    # [part: devices]
+    devices: Literal["auto"] | int = option(
+        "auto", "GPUs that train together, each on its part of every batch; auto: all that TensorFlow can use", 1, 64
+    )
+
+    # [/part]
     def check(self) -> None:
         """Refuse values that are not valid and options that contradict each other; `task` may be known by now."""
         check_values(self)

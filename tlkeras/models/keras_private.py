@@ -41,6 +41,21 @@ def variable_index(optimizer: keras.optimizers.Optimizer, variable: Any) -> int:
     return optimizer._get_variable_index(variable)
 
 
+# [part: devices]
+def build_from_shapes(part: keras.Model) -> None:
+    """Let `fit` and `evaluate` on several devices build metrics from the shapes of a model's inputs and outputs.
+
+    Keras builds them from the mean of what the devices get of the first batch, and fails where the parts differ.
+    """
+
+    def build(*_: Any, **__: Any) -> None:
+        with part.distribute_strategy.scope():
+            part._symbolic_build(data_batch=(part.input, part.output))
+
+    part._maybe_symbolic_build = build
+
+
+# [/part]
 def add_variables(layer: keras.layers.Layer, variables: Iterable[keras.Variable]) -> None:
     """Make variables weights of a layer that is built already."""
     layer._tracker.unlock()

@@ -80,6 +80,11 @@ def prepare(job: Job, config: Any, spec: BackboneSpec, path: Path, folder: Path,
     dataclasses.replace(config, task=found.listing.task).check()
     options = found.modality.options()
     spec.check_weights(config.weights, options.get("image_size", 0))
+    # [part: devices]
+    from tlkeras.run.devices import choose_devices
+
+    config = dataclasses.replace(config, devices=choose_devices(config.devices, config.batch_size, job.given))
+    # [/part]
     with stage("reading"):
         decoded = decode_data(found, config, config.seed)
     # [part: choose]

@@ -51,7 +51,13 @@ def pretrain_and_write(
         log.info("Note: there is no model card beside %s; --data-description can tell what it was trained on, and the "
                  "license.", initial.name)  # fmt: skip
     splits = split_data(data)
-    model = build_classifier(
+    make = build_classifier
+    # [part: devices]
+    from tlkeras.training.distribute import on_devices
+
+    make = on_devices(config.devices, build_classifier)
+    # [/part]
+    model = make(
         spec, data, weights=config.weights, dropout=0.0, precision=config.precision,
     )  # fmt: skip
     history = train_all_layers(model, splits["train"], splits["validation"], config, Checkpoints(folder / CHECKPOINTS))

@@ -114,8 +114,14 @@ def train_and_write(
         from tlkeras.training.two_phase import train_two_phases
 
     splits = split_data(data)
+    make = build
+    # [part: devices]
+    from tlkeras.training.distribute import on_devices
+
+    make = on_devices(config.devices, build)
+    # [/part]
     with stage("model"):
-        model = build(config, spec, splits["train"], given.head)
+        model = make(config, spec, splits["train"], given.head)
     if given.head is not None or given.backbone is not None:
         check_reload(model)
     checkpoints = Checkpoints(folder / CHECKPOINTS)

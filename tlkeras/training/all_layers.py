@@ -42,6 +42,12 @@ def train_all_layers(
     unbiased. Unlike in two-phase training, BatchNormalization is trained and updates its statistics: from random
     weights there are none worth keeping, and from pretrained ones those of other images are given up on purpose.
     """
+    # [part: devices]
+    from tlkeras.training.distribute import on_its_devices
+
+    if there := on_its_devices(model, train_all_layers):
+        return there(model, train, validation, options, checkpoints)
+    # [/part]
     check_values(options)
     train = check_split(model, train, "training")
     validation = check_split(model, validation, "validation") if validation else None

@@ -152,7 +152,7 @@ class HistoryLogger(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
         if batch == self.params["steps"] // 2:
-            self._learning_rate = float(self.model.optimizer.learning_rate)
+            self._learning_rate = float(np.asarray(self.model.optimizer.learning_rate))
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         row = {"phase": self._phase, "epoch": epoch + 1, "learning_rate": self._learning_rate}

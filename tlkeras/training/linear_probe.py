@@ -139,7 +139,13 @@ def fit_probe(
     with threadpool_limits(1):  # several wait for each other longer than one takes, where other programs run
         head = fit_linear_head(pooled, features.targets.argmax(axis=1), features.targets.shape[1], options.seed)
     model.get_layer("output").set_weights([head.kernel, head.bias])
-    inputs.part.compile(jit_compile=False, **loss_and_metrics(model, 0.0, given))
+    arguments = loss_and_metrics(model, 0.0, given)
+    # [part: devices]
+    from tlkeras.training.distribute import loss_on_devices
+
+    arguments["loss"] = loss_on_devices(inputs.part, arguments["loss"])
+    # [/part]
+    inputs.part.compile(jit_compile=False, **arguments)
     evaluate = partial(inputs.part.evaluate, return_dict=True, verbose=0)
     logs = evaluate(features.evaluation_batches(inputs.batch_size))
     logs |= {f"val_{name}": value for name, value in evaluate(inputs.validation).items()}

@@ -54,6 +54,8 @@ class PhaseInputs:
 def loss_and_metrics(model: keras.Model, label_smoothing: float, given: Extensions) -> dict[str, Any]:
     """Return loss and metrics, those that were given and those of a model's task, as arguments of `compile`."""
     arguments = task_loss_and_metrics(model, label_smoothing)
+    for metric in given.metrics:  # `fit` does not do it before the first epoch of a later phase
+        metric.reset_state()
     if given.loss is not None:
         arguments |= {"loss": given.loss, "loss_weights": None}
     return arguments | {"metrics": [*arguments["metrics"], *given.metrics]}
@@ -88,8 +90,14 @@ def compile_part(
     given: Extensions,
 ) -> list[keras.Variable]:  # fmt: skip
     """Compile the part of a model that runs, and return all that a training step changes."""
+    arguments = loss_and_metrics(model, label_smoothing, given)
+    # [part: devices]
+    from tlkeras.training.distribute import loss_on_devices
+
+    arguments["loss"] = loss_on_devices(part, arguments["loss"])
+    # [/part]
     # XLA on the CPU made MobileNetV2 fifteen times slower, and deterministic mode goes without it anyway.
-    part.compile(optimizer=optimizer, jit_compile=False, **loss_and_metrics(model, label_smoothing, given))
+    part.compile(optimizer=optimizer, jit_compile=False, **arguments)
     return training_state(part)
 
 

@@ -123,6 +123,13 @@ def train_two_phases(
     Example:
         >>> result = tlkeras.train_two_phases(model, splits["train"], splits["validation"], frozen_epochs=5)
     """
+    # [part: devices]
+    from tlkeras.training.distribute import on_its_devices
+
+    if there := on_its_devices(model, train_two_phases):
+        return there(model, train, validation, options, checkpoints, callbacks=callbacks, loss=loss, metrics=metrics,
+                     augment=augment, epochs=epochs, **changes)  # fmt: skip
+    # [/part]
     options = with_options(options or TrainingOptions(), with_epochs(epochs, changes), "train_two_phases")
     check_values(options)
     options.check_task(get_task(model))
@@ -142,6 +149,17 @@ def train_two_phases(
     start = time.perf_counter()
     inputs = prepare_phases(model, train, validation, options, given.augment)
     result.seconds["features"] = result.seconds.get("features", 0.0) + time.perf_counter() - start
+    run_phases(model, inputs, options, result, checkpoints, saved, given)
+    set_trainable(model, "none")
+    result.inputs = inputs[result.kept]
+    return result
+
+
+def run_phases(
+    model: keras.Model, inputs: dict[str, PhaseInputs], options: TrainingOptions, result: TrainingResult,
+    checkpoints: Checkpoints | None, saved: Checkpoint | None, given: Extensions,
+) -> None:  # fmt: skip
+    """Train the phases that a checkpoint does not have; phase 1 may be a linear probe."""
     probe = wants_probe(model, inputs["frozen"], options, given)
     for phase in plan_phases(model, options):
         count = start_phase(model, phase, options)
@@ -154,9 +172,6 @@ def train_two_phases(
             continue
         resumed = saved if saved and saved.state["phase"] == phase.name else None
         train_phase(model, phase, inputs, options, result, checkpoints, resumed, given)
-    set_trainable(model, "none")
-    result.inputs = inputs[result.kept]
-    return result
 
 
 def plan_phases(model: keras.Model, options: TrainingOptions) -> list[Phase]:
