@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
+from tlkeras.errors import UserError
 from tlkeras.progress import passing, stage
 
 # What TensorFlow 2.21 and LiteRT log on any machine: no GPU driver, oneDNN, fast kernels; nothing else is held back.
@@ -56,7 +57,10 @@ def load_tensorflow(seed: int | None = None) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     # [part: devices]
-    cpu_devices = int(os.environ.get("TLKERAS_CPU_DEVICES", 0))  # for tests, and to try --devices without GPUs
+    given = os.environ.get("TLKERAS_CPU_DEVICES", "0")  # for tests, and to try --devices without GPUs
+    if not given.isdecimal():
+        raise UserError(f"TLKERAS_CPU_DEVICES was {given}; it must be a number, such as 2. Unset it to train as usual.")
+    cpu_devices = int(given)
     if cpu_devices:  # where a last batch leaves a device without examples, oneDNN's convolutions fail
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     # [/part]
