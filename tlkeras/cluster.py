@@ -128,7 +128,8 @@ def _connect(address: str) -> None:
         host, _, port = address.rpartition(":")
         socket.create_connection((host.strip("[]"), int(port)), TIMEOUT).close()
         ray._private.worker.print_to_stdstream = _say
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+        variables = {"KERAS_BACKEND": "tensorflow"}  # as modules may import Keras before the worker loads TensorFlow
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, runtime_env={"env_vars": variables})
     except (OSError, OverflowError, RuntimeError, ValueError) as error:
         raise UserError(
             f"--cluster was {address}, and there is no Ray cluster that can be used from here: "

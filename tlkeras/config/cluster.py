@@ -19,6 +19,4 @@ def check_cluster(address: str | None) -> None:
         raise UserError("--cluster needs Ray, which is not installed: pip install ray.")
     host, _, port = address.rpartition(":")
     if not LOCAL.fullmatch(address) and not (host and host != "local" and port.isdecimal()):
-        raise UserError(
-            f"--cluster was {address}; give HOST:PORT as 'ray start' prints it, or local:N, such as local:2."
-        )
+        raise UserError(f"--cluster was {address}; give HOST:PORT, as ray start prints it, or local:N, as local:2.")

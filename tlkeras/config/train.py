@@ -7,6 +7,10 @@ them all and is flat, so an option has one name on the command line, in `config.
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
+# [part: cluster]
+from tlkeras.config.cluster import HELP, check_cluster
+
+# [/part]
 from tlkeras.config.fields import Options, TaskOption, check_values, option
 from tlkeras.config.run import EvaluationOptions, RunOptions
 from tlkeras.errors import UserError
@@ -235,11 +239,9 @@ class TrainingOptions(AugmentOptions, CacheOptions):
         0.5, "fraction of the training images' statistics with --batch-norm adapt", 0.0, 1.0, modality="image"
     )
     views: int = option(
-        4,
-        "views of each image that are computed once and cached, all but the first augmented; 0 caches nothing",
-        0,
+        4, "views of each image that are computed once and cached, all but the first augmented; 0 caches nothing", 0,
         1000,
-    )
+    )  # fmt: skip
     optimizer: Literal["adam", "adamw", "sgd"] = option("adamw", "optimizer of both phases")
     head_learning_rate: float | None = option(
         None, "maximum learning rate of phase 1 (default: 1e-3, from random weights 1e-2)", 1e-9, 10.0
@@ -343,10 +345,17 @@ class TrainConfig(RunOptions, EvaluationOptions, TrainingOptions, ModelOptions, 
     )  # fmt: skip
 
     # [/part]
+    # [part: cluster]
+    cluster: str | None = option(None, f"compute the features {HELP}")
+
+    # [/part]
     def check(self) -> None:
         """Refuse values that are not valid and options that contradict each other; `task` may be known by now."""
         check_values(self)
         self.check_run()
+        # [part: cluster]
+        check_cluster(self.cluster)
+        # [/part]
         # [part: openvino]
         from importlib.util import find_spec
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 
 import numpy as np
 
@@ -22,10 +23,14 @@ class StreamedRows:
 
     def __init__(self, examples: Sequence[Example], modality: Modality) -> None:
         self.shape, self.dtype = (len(examples), *modality.shape), np.dtype(modality.dtype)
-        self._examples, self._modality, self._threads = examples, modality, ThreadPoolExecutor()
+        self._examples, self._modality = examples, modality
         self._digests = np.zeros(len(examples), "S16")
         kept = len(examples) if len(modality.shape) == 3 and len(examples) <= MAX_THUMBNAILS else 0
         self.thumbnails = np.empty((kept, SIDE, SIDE), np.uint8)  # of images; none where there are too many
+
+    @cached_property
+    def _threads(self) -> ThreadPoolExecutor:  # made late, as rows with threads cannot be sent to another process
+        return ThreadPoolExecutor()
 
     @property
     def digests(self) -> list[str]:
