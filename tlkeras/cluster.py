@@ -60,7 +60,7 @@ def connected(address: str) -> Iterator[Workers]:
     with contextlib.ExitStack() as stack:
         with _own_signal_handler():
             if local := LOCAL.fullmatch(address):
-                address = stack.enter_context(_parts_of_this_machine(int(local[1])))
+                address = stack.enter_context(parts_of_this_machine(int(local[1])))
             stack.callback(ray.shutdown)
             _connect(address)
         yield Workers.of(_machines())
@@ -145,7 +145,7 @@ def _say(message: dict[str, Any], **_: Any) -> None:
 
 
 @contextlib.contextmanager
-def _parts_of_this_machine(count: int) -> Iterator[str]:
+def parts_of_this_machine(count: int) -> Iterator[str]:
     """Start a cluster whose machines are parts of this one, with cores of their own, and return its address."""
     from ray.cluster_utils import Cluster
 
