@@ -167,9 +167,14 @@ def square_but_die_once(loaded: Path, number: int) -> int:
 
 @pytest.mark.slow
 def test_results_come_in_order_and_mistakes_as_sentences(address, tmp_path, capfd):
+    from ray import cloudpickle
+
     with connected(address) as workers, connected("local:7"):  # the second one uses the first
         assert workers == Workers(2, 1)
         load = lambda: tmp_path / "died"  # noqa: E731, it goes to another process
+        with pytest.raises(UserError, match=r"No module named .*All machines need tlkeras"):
+            list(in_order(load, square_but_die_once, [1], workers))
+        cloudpickle.register_pickle_by_value(sys.modules[__name__])
         assert list(in_order(load, square_but_die_once, range(20), workers)) == [n**2 for n in range(20)]
         assert (tmp_path / "died").exists()
         with pytest.raises(UserError, match=r"^It was 99\.$"):
