@@ -24,6 +24,7 @@ from tlkeras.features.engines import make_engine
 from tlkeras.features.extract import ExtractionJob
 from tlkeras.features.split_model import split_model
 from tlkeras.models.builders import build_classifier
+from tlkeras.run.train import train
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 SMALL = ["--backbone", "MobileNetV2-0.35", "--weights", "bundled", "--image-size", "32", "--frozen-epochs", "1"]
@@ -47,6 +48,24 @@ def test_what_is_no_address_is_refused(monkeypatch, address):
         check_cluster(address)
     for valid in ("local:2", "10.0.0.5:6379", "[::1]:6379", "head.example.org:6379"):
         check_cluster(valid)
+
+
+def test_what_a_cluster_does_not_do_is_refused(monkeypatch):
+    monkeypatch.setattr("tlkeras.config.cluster.find_spec", lambda name: True)
+    with pytest.raises(UserError, match="--cluster goes without an augmentation of your own"):
+        train(data="digits", cluster="local:2", augment=lambda images: images)
+    # [part: choose]
+    from tlkeras.config.choose import ChooseConfig
+
+    with pytest.raises(UserError, match="--cluster was given without --search"):
+        ChooseConfig(data="digits", cluster="local:2").check()
+    # [/part]
+    # [part: learning-curve]
+    from tlkeras.config.learning_curve import LearningCurveConfig
+
+    with pytest.raises(UserError, match="--cluster is for a single training"):
+        LearningCurveConfig(data="digits", cluster="local:2").check()
+    # [/part]
 
 
 def test_a_worker_has_a_machine_or_a_gpu():

@@ -91,10 +91,10 @@ def train(
     job = Job("Run", MODEL, work, stored_params=stored_params, given=given.names())
     # [part: cluster]
     if chosen.cluster:
-        from tlkeras.cluster import connected
-
         if augment is not None:
             raise UserError("--cluster goes without an augmentation of your own: its randomness is that of an epoch.")
+        from tlkeras.cluster import connected
+
         with connected(chosen.cluster):
             return run_job(job, chosen, spec, data)
     # [/part]
