@@ -54,6 +54,7 @@ def connected(address: str) -> Iterator[Workers]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray
 
+    logging.getLogger("ray").setLevel(logging.ERROR)
     if ray.is_initialized():
         yield Workers.of(_machines())
         return
