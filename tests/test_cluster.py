@@ -156,15 +156,23 @@ def finish(process: subprocess.Popen) -> str:
 
 
 def kill_worker(ready: Callable[[], bool] = lambda: True) -> None:
-    """Kill a process that computes for a cluster, once something is so."""
+    """Kill a process that computes for the cluster of the tests, once something is so."""
     deadline = time.monotonic() + WAIT
     while time.monotonic() < deadline:
-        busy = [path for path in Path("/proc").glob("[0-9]*/cmdline") if read(path).startswith(b"ray::_call")]
+        nodes = children(os.getpid(), b"raylet")
+        busy = [worker for node in nodes for worker in children(node, b"ray::_call")]
         if busy and ready():
-            os.kill(int(busy[0].parent.name), signal.SIGKILL)
+            os.kill(busy[0], signal.SIGKILL)
             return
         time.sleep(0.02)
     pytest.fail("there was no worker to kill")
+
+
+def children(parent: int, name: bytes) -> list[int]:
+    """Return the numbers of the processes that a process has started, and that are called so."""
+    found = [path.parent for path in Path("/proc").glob("[0-9]*/cmdline")
+             if read(path).split(b"\0")[0].split(b"/")[-1].startswith(name)]  # fmt: skip
+    return [int(path.name) for path in found if f"PPid:\t{parent}\n".encode() in read(path / "status")]
 
 
 def read(path: Path) -> bytes:
@@ -268,17 +276,11 @@ def test_what_is_stopped_leaves_no_process(images, number, code):
     pytest.importorskip("ray")
     process = start("train.py", "--data", images, "--run-dir", "run", *SMALL, "--cluster", "local:2")
     deadline = time.monotonic() + WAIT
-    while len(children := raylets(process.pid)) < 2 and time.monotonic() < deadline:
+    while len(nodes := children(process.pid, b"raylet")) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert len(children) == 2
+    assert len(nodes) == 2
     time.sleep(5)
     process.send_signal(number)
     _, err = process.communicate(timeout=WAIT)
     assert process.returncode == code and "Traceback" not in err
-    assert not [child for child in children if Path("/proc", child).exists()]
-
-
-def raylets(parent: int) -> list[str]:
-    """Return the process numbers of Ray's servers that a process has started."""
-    found = [path.parent for path in Path("/proc").glob("[0-9]*/cmdline") if b"/raylet" in read(path).split(b"\0")[0]]
-    return [path.name for path in found if f"PPid:\t{parent}\n".encode() in read(path / "status")]
+    assert not [node for node in nodes if Path(f"/proc/{node}").exists()]

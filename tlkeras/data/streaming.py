@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from tlkeras.io.hashing import content_digest
 from tlkeras.modalities.base import SIDE, DecodeError, Modality
 
 MAX_THUMBNAILS = 100_000  # examples up to which thumbnails are kept, and compared with each other
+THREADS = ThreadPoolExecutor()  # of no one's own, so that rows can be sent to another process
 
 
 class StreamedRows:
@@ -28,10 +28,6 @@ class StreamedRows:
         kept = len(examples) if len(modality.shape) == 3 and len(examples) <= MAX_THUMBNAILS else 0
         self.thumbnails = np.empty((kept, SIDE, SIDE), np.uint8)  # of images; none where there are too many
 
-    @cached_property
-    def _threads(self) -> ThreadPoolExecutor:  # made late, as rows with threads cannot be sent to another process
-        return ThreadPoolExecutor()
-
     @property
     def digests(self) -> list[str]:
         """Return for each example what `content_digest` gives for its row."""
@@ -46,7 +42,7 @@ class StreamedRows:
             return self._decode(int(rows))
         chosen = rows.tolist() if isinstance(rows, np.ndarray) else range(len(self))[rows]
         result = np.empty((len(chosen), *self.shape[1:]), self.dtype)
-        for target, row in enumerate(self._threads.map(self._decode, chosen)):
+        for target, row in enumerate(THREADS.map(self._decode, chosen)):
             result[target] = row
         return result
 

@@ -96,11 +96,13 @@ class ExtractionJob:
     own_augment: OwnAugmentation | None = None
     start: tuple[int, int] = (0, 0)  # the view and the batch of a split at which this part of it starts
 
+    # [part: feature-cache]
     @property
     def cores(self) -> int:
         """Return how many cores compute each batch."""
         return available_cores()
 
+    # [/part]
     @property
     def views(self) -> int:
         """Return how often each example goes through."""
