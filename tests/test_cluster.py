@@ -119,7 +119,7 @@ def one_after_the_other(load: Callable, compute: Callable, given, workers) -> It
 def address() -> Iterator[str]:
     """Start a cluster of two nodes, each of which has one core for itself, and return its address."""
     pytest.importorskip("ray")
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}  # 15, where other programs run too
     with cluster.parts_of_this_machine(2) as started:
         yield started
 
