@@ -28,7 +28,7 @@ def main() -> None:
     options = parser.parse_args()
     if len(CORES) < 2:
         raise SystemExit("This needs two cores.")
-    os.environ["RAY_worker_niceness"] = "0"  # Ray's own is 15, which is slower where anything else runs
+    os.environ |= {"RAY_worker_niceness": "0"}  # Ray's own is 15, which is slower where anything else runs
     os.sched_setaffinity(0, CORES[:1])  # before TensorFlow counts them
     job, below = make_job(options.images, options.backbone)
     print(f"{'':28} {'seconds':>8} {'of start':>8} {'img/s':>7}  equal")
@@ -56,7 +56,7 @@ def make_job(count: int, backbone: str):
     return ExtractionJob(data, TrainingOptions(), False), below
 
 
-def measure(title: str, job, below, address: str | None, expected, halfway: Callable[[], None] | None = None):
+def measure(title: str, job, below, address: str | None, expected, early: Callable[[], None] | None = None):
     """Print a line about one pass, and return its features."""
     from tlkeras.features.engines import BATCH_SIZE, make_engine
     from tlkeras.features.shards import ShardedJob
@@ -66,10 +66,10 @@ def measure(title: str, job, below, address: str | None, expected, halfway: Call
     total = -(-len(job.data) // BATCH_SIZE)
 
     def keep(steps: int) -> None:
-        nonlocal halfway
+        nonlocal early
         times.append((time.perf_counter(), steps))
-        if halfway and steps >= total / 2:
-            halfway = halfway()
+        if early and steps >= total / 4:
+            early = early()
 
     start = time.perf_counter()
     if address:
@@ -94,6 +94,7 @@ def kill_one() -> None:
             if path.read_bytes().startswith(b"ray::_call"):
                 os.kill(int(path.parent.name), signal.SIGKILL)
                 return
+    raise SystemExit("There was no worker to kill.")
 
 
 if __name__ == "__main__":

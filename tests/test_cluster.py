@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -253,6 +252,8 @@ def test_a_search_goes_on_where_a_worker_was_killed(address, images):
 
 def states() -> list[str]:
     """Return the state of each trial in the database."""
+    import sqlite3
+
     with contextlib.suppress(sqlite3.Error), sqlite3.connect("file:out/search.db?mode=ro", uri=True) as base:
         return [row[0] for row in base.execute("select state from trials")]
     return []

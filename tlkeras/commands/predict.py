@@ -42,9 +42,10 @@ def make_parser() -> CliParser:
     parser.add_argument("--output", type=str | None, metavar="FILE", help=output_help)
     parser.add_argument("--resume", action="store_true", help="go on with --output after a stop")
     # [part: cluster]
-    from tlkeras.config.cluster import HELP
-
-    parser.add_argument("--cluster", type=str | None, metavar="WHERE", help=f"predict {HELP}; with --output")
+    cluster_help = (
+        "predict on a Ray cluster at HOST:PORT, or on N parts of this machine: local:N; needs 'pip install ray'"
+    )
+    parser.add_argument("--cluster", type=str | None, metavar="WHERE", help=cluster_help)
     # [/part]
     # [/part]
     return parser

@@ -4,10 +4,6 @@ import re
 from dataclasses import dataclass, fields
 from importlib.util import find_spec
 
-# [part: cluster]
-from tlkeras.config.cluster import HELP, check_cluster
-
-# [/part]
 from tlkeras.config.fields import check_values, option
 from tlkeras.config.run import EvaluationOptions
 from tlkeras.config.train import DataOptions, ModelOptions, TrainConfig, TrainingOptions
@@ -27,7 +23,9 @@ class ChooseConfig(EvaluationOptions, TrainingOptions, ModelOptions, DataOptions
     search: bool = option(False, "search the options of --backbone in place of a choice; needs 'pip install optuna'")
     trials: int = option(40, "trials of a search, those of all its processes together", 1, 10**6)
     # [part: cluster]
-    cluster: str | None = option(None, f"try the options of --search {HELP}")
+    cluster: str | None = option(
+        None, "trials on a Ray cluster at HOST:PORT, or on N parts of this machine: local:N; needs 'pip install ray'"
+    )
     # [/part]
     output: str | None = option(None, "folder of the results (default: saved_models/choice-DATA, or search-DATA)")
     json: bool = option(False, "print JSON")
@@ -45,6 +43,8 @@ class ChooseConfig(EvaluationOptions, TrainingOptions, ModelOptions, DataOptions
         if self.search and self.backbones != CANDIDATES:
             raise UserError("Both --search and --backbones were given; choose first, then search with --backbone NAME.")
         # [part: cluster]
+        from tlkeras.config.cluster import check_cluster
+
         check_cluster(self.cluster)
         if self.cluster and not self.search:
             raise UserError("--cluster was given without --search; a choice runs here. Leave it out.")

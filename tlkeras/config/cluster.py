@@ -6,9 +6,6 @@ from importlib.util import find_spec
 from tlkeras.errors import UserError
 
 LOCAL = re.compile(r"local:([1-9]\d*)")
-HELP = (
-    "on many machines by Ray, whose head is at HOST:PORT, or on N parts of this one: local:N; needs 'pip install ray'"
-)
 
 
 def check_cluster(address: str | None) -> None:

@@ -7,10 +7,6 @@ them all and is flat, so an option has one name on the command line, in `config.
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
-# [part: cluster]
-from tlkeras.config.cluster import HELP, check_cluster
-
-# [/part]
 from tlkeras.config.fields import Options, TaskOption, check_values, option
 from tlkeras.config.run import EvaluationOptions, RunOptions
 from tlkeras.errors import UserError
@@ -346,7 +342,9 @@ class TrainConfig(RunOptions, EvaluationOptions, TrainingOptions, ModelOptions, 
 
     # [/part]
     # [part: cluster]
-    cluster: str | None = option(None, f"compute the features {HELP}")
+    cluster: str | None = option(
+        None, "features on a Ray cluster at HOST:PORT, or on N parts of this machine: local:N; needs 'pip install ray'"
+    )
 
     # [/part]
     def check(self) -> None:
@@ -354,6 +352,8 @@ class TrainConfig(RunOptions, EvaluationOptions, TrainingOptions, ModelOptions, 
         check_values(self)
         self.check_run()
         # [part: cluster]
+        from tlkeras.config.cluster import check_cluster
+
         check_cluster(self.cluster)
         # [/part]
         # [part: openvino]
