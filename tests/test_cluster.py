@@ -244,7 +244,7 @@ def test_features_are_those_of_one_process(address, images, space):
 @pytest.mark.slow
 def test_a_search_goes_on_where_a_worker_was_killed(address, images):
     process = start("choose.py", images, "--search", *SMALL, "--trials", 6, "--output", "out", "--cluster", address)
-    kill_worker(lambda: "COMPLETE" in states())
+    kill_worker(lambda: "COMPLETE" in states() and states().count("RUNNING") == 2)
     assert "best: trial" in finish(process)
     assert states().count("FAIL") == 1 and states().count("COMPLETE") + states().count("PRUNED") >= 6
     assert "cluster" not in Path("out/config.yaml").read_text()
