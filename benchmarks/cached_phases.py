@@ -7,7 +7,8 @@ import time
 from arguments import train_val_folder
 
 from tlkeras.backbones.registry import get_backbone_spec
-from tlkeras.config.train import DataOptions, TrainingOptions
+from tlkeras.config.data import DataOptions
+from tlkeras.config.train import TrainingOptions
 from tlkeras.data.prepare import prepare_data
 from tlkeras.runtime import load_tensorflow
 

@@ -25,8 +25,9 @@ from statistics import median
 import numpy as np
 from arguments import at_least
 
+from tlkeras.config.data import DataOptions
 from tlkeras.config.extensions import Extensions
-from tlkeras.config.train import DataOptions, TrainingOptions
+from tlkeras.config.train import TrainingOptions
 from tlkeras.data.prepare import prepare_data
 from tlkeras.runtime import load_tensorflow
 

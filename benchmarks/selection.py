@@ -29,8 +29,9 @@ from statistics import mean, median
 import numpy as np
 from arguments import at_least
 
+from tlkeras.config.data import DataOptions
 from tlkeras.config.extensions import Extensions
-from tlkeras.config.train import DataOptions, TrainingOptions
+from tlkeras.config.train import TrainingOptions
 from tlkeras.data.prepare import PreparedData, prepare_data
 from tlkeras.data.splits import split_examples
 from tlkeras.runtime import load_tensorflow

@@ -19,6 +19,7 @@ LAYERS = [
     ["runtime", "gpu_driver", "progress", "notebook"],
     ["backbones", "modalities"],
     ["data", "models"],
+    ["cluster"],
     ["extras"],
     ["features"],
     ["training"],

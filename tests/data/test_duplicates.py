@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
-from tlkeras.config.train import DataOptions
+from tlkeras.config.data import DataOptions
 from tlkeras.data.digits import digits_folder
 from tlkeras.data.duplicates import SIDE, link, near_duplicates, without_crowds
 from tlkeras.data.prepare import prepare_data

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from tlkeras.config.train import DataOptions
+from tlkeras.config.data import DataOptions
 from tlkeras.data.example import Example
 from tlkeras.data.prepare import prepare_data
 from tlkeras.data.quality import content_digests, find_class_problems, find_copies, find_split_groups, summary

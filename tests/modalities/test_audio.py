@@ -10,7 +10,7 @@ import pytest
 from scipy.io import wavfile
 
 from tlkeras.backbones.registry import get_backbone_spec
-from tlkeras.config.train import DataOptions
+from tlkeras.config.data import DataOptions
 from tlkeras.data.loading import sample
 from tlkeras.data.prepare import decode_data, find_data
 from tlkeras.errors import UserError

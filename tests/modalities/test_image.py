@@ -13,7 +13,7 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from tlkeras.backbones.registry import get_backbone_spec
-from tlkeras.config.train import DataOptions
+from tlkeras.config.data import DataOptions
 from tlkeras.data.prepare import find_data
 from tlkeras.errors import UserError
 from tlkeras.modalities.base import DecodeError

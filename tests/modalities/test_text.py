@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from tlkeras.backbones.registry import get_backbone_spec
-from tlkeras.config.train import AugmentOptions, DataOptions
+from tlkeras.config.data import DataOptions
+from tlkeras.config.train import AugmentOptions
 from tlkeras.data.loading import decode_all
 from tlkeras.data.pipeline import SplitData, evaluation_batches, training_batches
 from tlkeras.data.prepare import decode_data, find_data

@@ -41,6 +41,12 @@ def make_parser() -> CliParser:
     output_help = "append predictions to FILE.csv, or to the folder FILE.parquet, as they come"
     parser.add_argument("--output", type=str | None, metavar="FILE", help=output_help)
     parser.add_argument("--resume", action="store_true", help="go on with --output after a stop")
+    # [part: cluster]
+    cluster_help = (
+        "predict on a Ray cluster at HOST:PORT, or on N parts of this machine: local:N; needs 'pip install ray'"
+    )
+    parser.add_argument("--cluster", type=str | None, metavar="WHERE", help=cluster_help)
+    # [/part]
     # [/part]
     return parser
 
@@ -72,6 +78,10 @@ def main() -> None:
         return
     if options.from_file or options.resume:
         raise UserError("--from-file and --resume need --output FILE.")
+    # [part: cluster]
+    if options.cluster:
+        raise UserError("--cluster needs --output FILE.")
+    # [/part]
     # [/part]
     predictions = predict(options.run, options.paths, options.top_k, options.as_dict().get("text", []), watch)
     print(write(predictions))

@@ -4,9 +4,10 @@ import re
 from dataclasses import dataclass, fields
 from importlib.util import find_spec
 
+from tlkeras.config.data import DataOptions
 from tlkeras.config.fields import check_values, option
 from tlkeras.config.run import EvaluationOptions
-from tlkeras.config.train import DataOptions, ModelOptions, TrainConfig, TrainingOptions
+from tlkeras.config.train import ModelOptions, TrainConfig, TrainingOptions
 from tlkeras.errors import UserError
 
 CANDIDATES = "MobileNetV2,MobileNetV3Large,EfficientNetV2B0,ResNet50,DenseNet121,ConvNeXtTiny"
@@ -22,6 +23,11 @@ class ChooseConfig(EvaluationOptions, TrainingOptions, ModelOptions, DataOptions
     budget: float | None = option(None, "minutes that all of it may take; what does not fit is left out", 0.01, 1e5)
     search: bool = option(False, "search the options of --backbone in place of a choice; needs 'pip install optuna'")
     trials: int = option(40, "trials of a search, those of all its processes together", 1, 10**6)
+    # [part: cluster]
+    cluster: str | None = option(
+        None, "trials on a Ray cluster at HOST:PORT, or on N parts of this machine: local:N; needs 'pip install ray'"
+    )
+    # [/part]
     output: str | None = option(None, "folder of the results (default: saved_models/choice-DATA, or search-DATA)")
     json: bool = option(False, "print JSON")
 
@@ -37,12 +43,19 @@ class ChooseConfig(EvaluationOptions, TrainingOptions, ModelOptions, DataOptions
             )
         if self.search and self.backbones != CANDIDATES:
             raise UserError("Both --search and --backbones were given; choose first, then search with --backbone NAME.")
+        # [part: cluster]
+        from tlkeras.config.cluster import check_cluster
+
+        check_cluster(self.cluster)
+        if self.cluster and not self.search:
+            raise UserError("--cluster was given without --search; a choice runs here. Leave it out.")
+        # [/part]
         if self.search and find_spec("optuna") is None:
             raise UserError("--search needs Optuna, which is not installed: pip install optuna.")
 
     def training(self) -> TrainConfig:
         """Return those options that a training run has too."""
-        known = {entry.name for entry in fields(TrainConfig)}
+        known = {entry.name for entry in fields(TrainConfig)} - {"cluster"}  # of the search, not of its trainings
         return TrainConfig(**{entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name in known})
 
     def candidates(self) -> list[tuple[str, str, int | None]]:

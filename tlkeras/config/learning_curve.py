@@ -32,6 +32,10 @@ class LearningCurveConfig(TrainConfig):
     def check(self) -> None:
         """Refuse what a training run refuses, and what leaves nothing to compare."""
         super().check()
+        # [part: cluster]
+        if self.cluster:
+            raise UserError("--cluster is for a single training, scripts/train.py. Leave it out.")
+        # [/part]
         if self.task in ("regression", "multi_label"):
             raise UserError(f"The task was {self.task}; a learning curve compares accuracies, so give one class each.")
         if self.class_weights != "none":

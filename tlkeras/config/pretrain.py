@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from tlkeras.config.data import DataOptions
 from tlkeras.config.fields import check_values, option
 from tlkeras.config.run import RunOptions
-from tlkeras.config.train import AugmentOptions, DataOptions
+from tlkeras.config.train import AugmentOptions
 from tlkeras.errors import UserError
 
 

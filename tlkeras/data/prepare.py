@@ -12,8 +12,9 @@ import numpy as np
 from tlkeras.backbones.registry import get_backbone_spec, prefixes
 from tlkeras.backbones.spec import BackboneSpec
 from tlkeras.backbones.table import BACKBONES
+from tlkeras.config.data import DataOptions
 from tlkeras.config.fields import Task, check_applicable, check_values, with_options
-from tlkeras.config.train import DataOptions, ModelOptions
+from tlkeras.config.train import ModelOptions
 from tlkeras.data.duplicates import link, near_duplicates, without_crowds
 from tlkeras.data.example import DatasetListing, Example
 from tlkeras.data.loading import decode_all, sample

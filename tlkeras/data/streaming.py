@@ -12,6 +12,7 @@ from tlkeras.io.hashing import content_digest
 from tlkeras.modalities.base import SIDE, DecodeError, Modality
 
 MAX_THUMBNAILS = 100_000  # examples up to which thumbnails are kept, and compared with each other
+THREADS = ThreadPoolExecutor()  # of no one's own, so that rows can be sent to another process
 
 
 class StreamedRows:
@@ -22,7 +23,7 @@ class StreamedRows:
 
     def __init__(self, examples: Sequence[Example], modality: Modality) -> None:
         self.shape, self.dtype = (len(examples), *modality.shape), np.dtype(modality.dtype)
-        self._examples, self._modality, self._threads = examples, modality, ThreadPoolExecutor()
+        self._examples, self._modality = examples, modality
         self._digests = np.zeros(len(examples), "S16")
         kept = len(examples) if len(modality.shape) == 3 and len(examples) <= MAX_THUMBNAILS else 0
         self.thumbnails = np.empty((kept, SIDE, SIDE), np.uint8)  # of images; none where there are too many
@@ -41,7 +42,7 @@ class StreamedRows:
             return self._decode(int(rows))
         chosen = rows.tolist() if isinstance(rows, np.ndarray) else range(len(self))[rows]
         result = np.empty((len(chosen), *self.shape[1:]), self.dtype)
-        for target, row in enumerate(self._threads.map(self._decode, chosen)):
+        for target, row in enumerate(THREADS.map(self._decode, chosen)):
             result[target] = row
         return result
 

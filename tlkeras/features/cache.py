@@ -19,7 +19,6 @@ import numpy as np
 
 from tlkeras.config.train import AugmentOptions, TrainingOptions
 from tlkeras.data.augment import augment
-from tlkeras.data.loading import available_cores
 from tlkeras.data.streaming import StreamedRows
 from tlkeras.io import cache_dir
 from tlkeras.io.arrays import FileArray
@@ -224,7 +223,7 @@ def open_cache(model: "keras.Model", name: str, options: TrainingOptions, nbytes
     if not cache.has_room(nbytes):
         return None
     packages = sorted({"tensorflow", "keras", "pillow", options.engine.partition("_")[0]})
-    common = {"features": name, "model": digest_model(model), "engine": options.engine, "cores": available_cores()}
+    common = {"features": name, "model": digest_model(model), "engine": options.engine}
     return KeptFeatures(
         cache, common | {package: version(package) for package in packages}, model, options.feature_dtype
     )
@@ -244,7 +243,8 @@ def job_key(job: "ExtractionJob") -> dict[str, Any]:
     if isinstance(inputs, StreamedRows):
         chunks = inputs.only(rows.tolist()).digests  # of the content too, and need no decoding
     digest = stream_hash([str(inputs.shape[1:])], chunks)
-    key: dict[str, Any] = {"examples": len(rows), "inputs": digest, "views": job.views}
+    key: dict[str, Any] = {"examples": len(rows), "inputs": digest, "views": job.views,
+                           "cores": job.cores}  # fmt: skip
     if job.augmented:
         names = ["seed", *(entry.name for entry in fields(AugmentOptions))]
         key |= {name: getattr(job.options, name) for name in names}

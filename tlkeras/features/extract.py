@@ -94,7 +94,15 @@ class ExtractionJob:
     options: TrainingOptions
     augmented: bool
     own_augment: OwnAugmentation | None = None
+    start: tuple[int, int] = (0, 0)  # the view and the batch of a split at which this part of it starts
 
+    # [part: feature-cache]
+    @property
+    def cores(self) -> int:
+        """Return how many cores compute each batch."""
+        return available_cores()
+
+    # [/part]
     @property
     def views(self) -> int:
         """Return how often each example goes through."""
@@ -145,7 +153,7 @@ class ExtractionJob:
                 return inputs, targets
             if self.own_augment and not index:
                 self.own_augment.start_epoch(self.options.seed, view)
-            rng = np.random.default_rng([self.options.seed, view, index])
+            rng = np.random.default_rng([self.options.seed, self.start[0] + view, self.start[1] + index])
             return augment(inputs, targets, self.options, rng, threads, self.own_augment)
 
         for inputs, _ in stream(tf.data.Dataset.range(first, self.views * len(chunks)), make, self.data):
@@ -178,7 +186,13 @@ def get_features(
     nbytes = sum(int(np.prod(shape)) for shape in shapes) * np.dtype(options.feature_dtype).itemsize
     memory = memory_budget(options.memory_gb)
     fits, allowed = nbytes <= memory, f"--memory-gb ({memory / 1e9:.1f}) allows"
-    engine = functools.cache(lambda: make_engine(model, options.engine))
+    engine: Callable[[], Any] = functools.cache(lambda: make_engine(model, options.engine))
+    # [part: cluster]
+    if cluster := getattr(options, "cluster", None):
+        from tlkeras.features.shards import ShardedJob
+
+        jobs, engine = [ShardedJob.of(job, cluster, model) for job in jobs], lambda: None
+    # [/part]
     kept: Any = None
     # [part: feature-cache]
     allowed = f"--memory-gb ({memory / 1e9:.1f}) and --cache-gb ({options.cache_gb:.1f}) allow"

@@ -14,9 +14,11 @@ from tlkeras.errors import UserError
 from tlkeras.io.atomic import flush, write_atomic
 from tlkeras.io.locks import locked
 from tlkeras.progress import progress
-from tlkeras.run.load_run import load_run
+from tlkeras.run.load_run import Run, load_run
 from tlkeras.run.predict import CHUNK, Prediction, Source, Watch, as_csv, csv_rows, list_inputs, predict_chunk
 from tlkeras.run.predictor import load_predictor
+
+Chunk = Sequence[Source]
 
 
 def read_list(name: str) -> Iterator[Source]:
@@ -33,7 +35,7 @@ def read_list(name: str) -> Iterator[Source]:
 
 def predict_to_file(
     run_path: str | Path, sources: Iterable[Source], output: Path, top_k: int = 3, resume: bool = False,
-    watch: Watch | None = None,
+    watch: Watch | None = None, cluster: str | None = None,
 ) -> tuple[int, int]:  # fmt: skip
     """Write predictions to a `.csv` file, or to a folder `.parquet` of files, and return the counts of all and damaged.
 
@@ -58,10 +60,9 @@ def predict_to_file(
             state = json.loads(progress_file.read_text(encoding="utf-8"))
         remaining = _skip(iter(sources), state, digest, output)
         write_atomic(progress_file, json.dumps(state))
-        predictor = load_predictor(run)
+        chunks = iter(lambda: list(islice(remaining, CHUNK)), [])
         with progress(0, f"Predicting {run.modality.plural}") as bar:
-            while chunk := list(islice(remaining, CHUNK)):
-                predictions = predict_chunk(predictor, chunk, top_k, watch)
+            for chunk, predictions in _predict_chunks(run, chunks, top_k, watch, cluster):
                 digest.update("".join(f"{source.name}\0" for source in chunk).encode())
                 state = {
                     "size": append(output, predictions, state),
@@ -72,6 +73,20 @@ def predict_to_file(
                 write_atomic(progress_file, json.dumps(state))
                 bar.update(len(chunk))
     return state["count"], state["damaged"]
+
+
+def _predict_chunks(
+    run: Run, chunks: Iterable[Chunk], top_k: int, watch: Watch | None, cluster: str | None
+) -> Iterator[tuple[Chunk, list[Prediction]]]:
+    """Return each chunk with its predictions."""
+    # [part: cluster]
+    if cluster:
+        from tlkeras.run.predict_cluster import predict_on_workers
+
+        return predict_on_workers(cluster, run, chunks, top_k, watch)
+    # [/part]
+    predictor = load_predictor(run)
+    return ((chunk, predict_chunk(predictor, chunk, top_k, watch)) for chunk in chunks)
 
 
 def _skip(sources: Iterator[Source], state: dict[str, Any], digest: Any, output: Path) -> Iterator[Source]:
@@ -135,7 +150,8 @@ def predict_command(options: Any, watch: Watch | None) -> None:
     listed = read_list(options.from_file) if options.from_file else ()
     sources = chain(list_inputs(options.paths, type(modality)), listed)
     output = Path(options.output).expanduser()
-    count, damaged = predict_to_file(options.run, sources, output, options.top_k, options.resume, watch)
+    count, damaged = predict_to_file(options.run, sources, output, options.top_k, options.resume, watch,
+                                     options.as_dict().get("cluster"))  # fmt: skip
     if not count:
         raise UserError("Nothing was given for PATH or --from-file. See predict.py --help.")
     print(f"Predicted {modality.count_noun(count)}, of which {damaged:,} cannot be read: {output}")

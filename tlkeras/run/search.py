@@ -41,11 +41,15 @@ FOLDS = 3
 # Seconds between the signs of life of a trial, and without one after which it has failed: its process was killed.
 HEARTBEAT, GRACE = 10, 60
 SHOWN = 5  # trials
+SEEDS = 10_000  # of one process
 UNRELATED = ("memory_gb", "disk_gb", "cache_gb", "feature_dtype", "engine", "track")  # to what is searched
 
 
-def search(config: ChooseConfig) -> dict[str, Any]:
-    """Try options until there are enough trials, write `config.yaml` of the best one, and return the best few."""
+def search(config: ChooseConfig, number: int = 0) -> dict[str, Any]:
+    """Try options until there are enough trials, write `config.yaml` of the best one, and return the best few.
+
+    `number` tells processes that start at the same time, as each is to try other options.
+    """
     start = time.monotonic()
     deadline = math.inf if config.budget is None else start + 60 * config.budget
     (chosen,), _ = find_candidates(dataclasses.replace(config, backbones=config.backbone))
@@ -53,8 +57,14 @@ def search(config: ChooseConfig) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name, log_file(Path(name, "log.txt")):
         data = load_data(chosen, Path(name))
         searched = Search(chosen, data, folder, config.trials, deadline)
-        study = open_study(folder, searched.config, data)
+        study = open_study(folder, searched.config, data, number)
         try:
+            # [part: cluster]
+            if config.cluster:
+                from tlkeras.run.search_cluster import search_on_workers
+
+                search_on_workers(config, study, deadline, searched.report, GRACE + HEARTBEAT)
+            # [/part]
             searched.run(study)
         except KeyboardInterrupt as stop:
             raise type(stop)(f"its trials are in {folder / DATABASE}; the same command resumes it.") from None
@@ -72,7 +82,7 @@ def search(config: ChooseConfig) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def open_study(folder: Path, config: TrainConfig, data: PreparedData) -> "optuna.Study":
+def open_study(folder: Path, config: TrainConfig, data: PreparedData, number: int = 0) -> "optuna.Study":
     """Return the study of a folder, new or started before; refuse one of other data or options."""
     import optuna
 
@@ -97,7 +107,9 @@ def open_study(folder: Path, config: TrainConfig, data: PreparedData) -> "optuna
                 "or another --output."
             )
         study.set_user_attr("settings", settings)
-    study.sampler = optuna.samplers.TPESampler(seed=config.seed + len(study.trials), constant_liar=True)
+    study.sampler = optuna.samplers.TPESampler(
+        seed=config.seed + len(study.trials) + SEEDS * number, constant_liar=True
+    )
     optuna.storages.fail_stale_trials(study)
     return study
 

@@ -89,6 +89,15 @@ def train(
     # [/part]
     work = partial(train_and_write, given=given)
     job = Job("Run", MODEL, work, stored_params=stored_params, given=given.names())
+    # [part: cluster]
+    if chosen.cluster:
+        if augment is not None:
+            raise UserError("--cluster goes without an augmentation of your own: its randomness is that of an epoch.")
+        from tlkeras.cluster import connected
+
+        with connected(chosen.cluster):
+            return run_job(job, chosen, spec, data)
+    # [/part]
     return run_job(job, chosen, spec, data)
 
 

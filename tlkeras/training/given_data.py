@@ -8,8 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from tlkeras.config.data import DataOptions
 from tlkeras.config.fields import Task
-from tlkeras.config.train import DataOptions
 from tlkeras.data.loading import decode_all
 from tlkeras.data.pipeline import SplitData, make_targets, split_data
 from tlkeras.data.prepare import PreparedData
