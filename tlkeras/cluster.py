@@ -142,7 +142,7 @@ def _connect(address: str) -> None:
         ) from None
 
 
-def _say(message: dict[str, Any], **_: Any) -> None:
+def _say(message: dict[str, Any], *_: Any, **__: Any) -> None:
     """Log in a line what Ray would print in many, on standard output too, such as that a worker was lost."""
     for line in message["lines"]:
         if not line.startswith("Task "):  # will be retried

@@ -94,6 +94,22 @@ def test_a_stop_between_the_result_and_its_note_costs_one_chunk(run, listed, mon
     assert predict_to_file(run, read_list("list.txt"), Path(name), resume=True) == (12, 2)  # nothing is left to do
 
 
+def test_a_stop_says_how_to_go_on(run, listed, monkeypatch):
+    chunks = []
+
+    def stop(*arguments):
+        chunks.append(arguments)
+        if len(chunks) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    real = predict_file.predict_chunk
+    monkeypatch.setattr(predict_file, "predict_chunk", stop)
+    with pytest.raises(KeyboardInterrupt, match="has what was predicted; the same command with --resume goes on"):
+        predict_to_file(run, read_list("list.txt"), Path("out.csv"))
+    assert len(Path("out.csv").read_text().splitlines()) == 9  # a header, and two classes of four images
+
+
 def content(path: Path) -> object:
     if path.suffix == ".csv":
         return path.read_text()

@@ -52,7 +52,7 @@ def predict_to_file(
     if output.exists() and not (resume and progress_file.exists()):
         advice = f" and cannot be resumed without {progress_file.name}" if resume else ""
         raise UserError(f"--output {output} exists already{advice}. Give another name, or --resume to go on with it.")
-    with locked(output.with_name(f".{output.name}.lock"), str(output), "another --output"):
+    with locked(output.with_name(f".{output.name}.lock"), str(output), "another --output"), _resumable(output):
         run = load_run(run_path)
         digest = hashlib.sha256(f"{run.path.resolve()} {top_k}".encode())
         state: dict[str, Any] = {"count": 0, "damaged": 0, "size": 0, "digest": digest.hexdigest()}
@@ -73,6 +73,17 @@ def predict_to_file(
                 write_atomic(progress_file, json.dumps(state))
                 bar.update(len(chunk))
     return state["count"], state["damaged"]
+
+
+@contextlib.contextmanager
+def _resumable(output: Path) -> Iterator[None]:
+    """Say how to go on after a stop, where something was written."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if not output.exists():
+            raise
+        raise type(stop)(f"{output} has what was predicted; the same command with --resume goes on.") from None
 
 
 def _predict_chunks(
