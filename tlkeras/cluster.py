@@ -142,9 +142,9 @@ def _connect(address: str) -> None:
         ) from None
 
 
-def _say(message: dict[str, Any], *_: Any, **__: Any) -> None:
+def _say(data: dict[str, Any], ignore_prefix: bool) -> None:
     """Log in a line what Ray would print in many, on standard output too, such as that a worker was lost."""
-    for line in message["lines"]:
+    for line in data["lines"]:
         if not line.startswith("Task "):  # will be retried
             log.info("Note: Ray says: %s.", first_sentence(line))
 

@@ -50,6 +50,9 @@ def load_tensorflow(seed: int | None = None) -> None:
         seed: when given, seeds Python, NumPy and Keras and turns on deterministic kernels, so that the same seed on
             the same number of cores gives the same bits.
 
+    Raises:
+        UserError: TLKERAS_CPU_DEVICES is no number.
+
     Example:
         >>> load_tensorflow(seed=0)
         >>> import keras
