@@ -8,7 +8,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-from tlkeras.errors import UserError
 from tlkeras.progress import passing, stage
 
 # What TensorFlow 2.21 and LiteRT log on any machine: no GPU driver, oneDNN, fast kernels; nothing else is held back.
@@ -60,6 +59,8 @@ def load_tensorflow(seed: int | None = None) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     # [part: devices]
+    from tlkeras.errors import UserError
+
     given = os.environ.get("TLKERAS_CPU_DEVICES", "0")  # for tests, and to try --devices without GPUs
     if not given.isdecimal():
         raise UserError(f"TLKERAS_CPU_DEVICES was {given}; it must be a number, such as 2. Unset it to train as usual.")

@@ -1,4 +1,4 @@
-"""The options of data and of what is kept of them, as the groups of `tlkeras.config.train` that others ask for, too."""
+"""The options of data, and of what is kept of them; `tlkeras.config.train` has the others."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -138,7 +138,8 @@ def command(config: PretrainConfig) -> str:
     words = ["python", "scripts/pretrain.py"]
     for entry in dataclasses.fields(config):
         value = getattr(config, entry.name)
-        if value != entry.default and entry.name not in (*MAY_CHANGE, "task"):
+        is_one = entry.name == "devices" and value == 1  # which is what most machines have
+        if value != entry.default and not is_one and entry.name not in (*MAY_CHANGE, "task"):
             named = data_name(value) if entry.name in ("data", "weights") else str(value)
             words += [flag_name(entry.name), named]
     return shlex.join(words)
