@@ -63,7 +63,7 @@ def load_tensorflow(seed: int | None = None) -> None:
 
     given = os.environ.get("TLKERAS_CPU_DEVICES", "0")  # for tests, and to try --devices without GPUs
     if not given.isdecimal():
-        raise UserError(f"TLKERAS_CPU_DEVICES was {given}; it must be a number, such as 2. Unset it to train as usual.")
+        raise UserError(f"TLKERAS_CPU_DEVICES was {given}; it must be a number. Unset it to train as usual.")
     cpu_devices = int(given)
     if cpu_devices:  # where a last batch leaves a device without examples, oneDNN's convolutions fail
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
