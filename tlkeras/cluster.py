@@ -91,9 +91,8 @@ def in_order(
             yield ray.get(pending.popleft())
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, ray.exceptions.RaySystemError):  # what was sent there cannot be loaded
-            raise UserError(
-                f"{first_sentence(error.cause)}. All machines need tlkeras and the same packages."
-            ) from None
+            reason = first_sentence(error.cause)
+            raise UserError(f"{reason}. All machines need tlkeras and the same packages.") from None
         raise error.cause if isinstance(error.cause, UserError) else error from None
     except ray.exceptions.RayError as error:
         raise UserError(
