@@ -25,7 +25,8 @@ from statistics import median
 from arguments import at_least, train_val_folder
 
 HERE = Path(__file__).parent
-BEFORE = {"phase 1": (1.8, 2.4), "phase 2": (1.1, 1.4), "both": (1.3, 1.6)}  # about the ratios of MobileNetV2 in README.md
+# About those of MobileNetV2 in README.md, with a margin.
+BEFORE = {"phase 1": (1.8, 2.4), "phase 2": (1.1, 1.4), "both": (1.3, 1.6)}
 BACKBONES = ["VGG16", "ResNet50", "MobileNetV2", "InceptionV3"]
 
 
