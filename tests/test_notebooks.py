@@ -33,11 +33,12 @@ def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
 
 
 def text_of(cell: nbformat.NotebookNode) -> str:
-    """Return the text of a cell's outputs, without images and progress bars; what is logged where is not compared."""
+    """Return the text of a cell's outputs, without images and progress bars, nor what Matplotlib logs of the
+    machine's fonts; what is logged where is not compared."""
     texts = []
     for output in cell.outputs:
         if output.output_type == "stream":
-            texts.append(output.text)
+            texts.append(re.sub(r"(?m)^findfont: .*\n?", "", output.text))
         else:
             rich = output.data.get("text/html", "")
             if not rich.startswith('<div class="progress">'):

@@ -82,6 +82,11 @@ def search(config: ChooseConfig, number: int = 0) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def folder_lock(folder: Path) -> FileLock:
+    """Return the lock for what several processes of one search write: one database and one config."""
+    return FileLock(folder / f".{DATABASE}.lock")
+
+
 def open_study(folder: Path, config: TrainConfig, data: PreparedData, number: int = 0) -> "optuna.Study":
     """Return the study of a folder, new or started before; refuse one of other data or options."""
     import optuna
@@ -91,7 +96,7 @@ def open_study(folder: Path, config: TrainConfig, data: PreparedData, number: in
     folder.mkdir(parents=True, exist_ok=True)
     settings = {name: value for name, value in dataclasses.asdict(config).items() if name not in UNRELATED}
     settings = json.loads(json.dumps(settings | {"examples": len(data.examples), "classes": data.classes}))
-    with FileLock(folder / f".{DATABASE}.lock"):  # as two processes may make it at once
+    with folder_lock(folder):
         storage = optuna.storages.RDBStorage(
             f"sqlite:///{folder / DATABASE}", engine_kwargs={"connect_args": {"timeout": 60}},
             heartbeat_interval=HEARTBEAT, grace_period=GRACE,
@@ -179,9 +184,10 @@ class Search:
 
     def report(self, study: "optuna.Study", trial: "optuna.trial.FrozenTrial") -> None:
         """Log a line about a trial, and write the options of the best one so far."""
-        if not (done := completed(study)):
-            return
-        write_config(TrainConfig(**done[0].user_attrs["options"]), self._folder)
+        with folder_lock(self._folder):
+            if not (done := completed(study)):
+                return
+            write_config(TrainConfig(**done[0].user_attrs["options"]), self._folder)
         said = f"pruned after {len(trial.intermediate_values)} epochs"
         if "accuracy" in trial.user_attrs:
             said = f"log loss {trial.value:.4f}, accuracy {trial.user_attrs['accuracy']:.3f}"

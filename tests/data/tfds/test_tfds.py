@@ -1,5 +1,6 @@
 """Datasets of TensorFlow Datasets, prepared on the spot; no network is used."""
 
+import dataclasses
 import time
 import urllib.error
 import urllib.request
@@ -214,7 +215,7 @@ class TestFolders:
         examples = find_examples(f"tfds:{folder}").examples
         assert examples == find("tiny").examples
         assert find_examples(f"tfds:{folder}:train[:5]").examples == [
-            example.__class__(**{**vars(example), "split": None}) for example in examples[:5]
+            dataclasses.replace(example, split=None) for example in examples[:5]
         ]
 
     def test_environment(self, build, tmp_path, monkeypatch):
