@@ -9,6 +9,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2  # no public name
 
+from tlkeras.models.inlining import inlined
+
 BATCH_SIZE = 32  # of the feature pass
 
 Engine = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
@@ -35,17 +37,9 @@ def make_engine(model: keras.Model, name: str) -> Engine:
 
 
 def trace(function: Any) -> Any:
-    """Return the graph of a `tf.function` with an input signature, with all functions in it inlined.
-
-    Keras hands grouped convolutions, as ConvNeXt has them, to XLA as functions of their own. No converter reads these,
-    and on a processor they are many times slower than TensorFlow's kernels.
-    """
-    before = tf.config.functions_run_eagerly()
-    tf.config.run_functions_eagerly(True)  # those inside are called like any Python function; the outer one is traced
-    try:
+    """Return the graph of a `tf.function` with an input signature, with all functions in it inlined."""
+    with inlined():
         return function.get_concrete_function()
-    finally:
-        tf.config.run_functions_eagerly(before)
 
 
 def unwrap_single(parts: Sequence) -> Any:

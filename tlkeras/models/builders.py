@@ -23,6 +23,7 @@ from tlkeras.data.pipeline import SplitData, split_data
 from tlkeras.data.prepare import PreparedData
 from tlkeras.errors import UserError
 from tlkeras.models.head import add_head, pool
+from tlkeras.models.inlining import inline_convolutions
 from tlkeras.models.introspect import ACTIVATIONS
 
 
@@ -105,7 +106,8 @@ def build_classifier(
         mean = outputs.mean if target_mean is None else target_mean
         x = layers.Rescaling(std, offset=mean, dtype="float32", name="units")(x)
     try:
-        return keras.Model(inputs, x, name="classifier" if outputs.task != "regression" else "regressor")
+        name = "classifier" if outputs.task != "regression" else "regressor"
+        return inline_convolutions(keras.Model(inputs, x, name=name))
     except ValueError as error:  # two layers of one name
         raise UserError(f"The head or the backbone that was given does not fit into the model: {error}") from error
 

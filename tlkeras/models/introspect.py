@@ -8,6 +8,7 @@ from tlkeras.backbones.table import BACKBONES
 from tlkeras.config.fields import Resize, Task
 from tlkeras.errors import UserError
 from tlkeras.modalities.base import Modality, get_modality
+from tlkeras.models.inlining import inline_convolutions
 from tlkeras.models.own_backbone import describe
 
 ACTIVATIONS: dict[Task, str] = {"single_label": "softmax", "multi_label": "sigmoid", "regression": "linear"}
@@ -91,7 +92,7 @@ def num_features(model: keras.Model) -> int:
 def with_features(model: keras.Model) -> keras.Model:
     """Return a model that gives the outputs `(B, K)` and beside them the pooled features, float32 `(B, K + C)`."""
     both = [model.output, model.get_layer("pool").output]
-    return keras.Model(model.input, keras.layers.Concatenate(dtype="float32", name="both")(both))
+    return inline_convolutions(keras.Model(model.input, keras.layers.Concatenate(dtype="float32", name="both")(both)))
 
 
 def backbone_title(model: keras.Model) -> str:

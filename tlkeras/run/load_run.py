@@ -117,6 +117,8 @@ def load_model(path: Path, outputs: int | None = None) -> "keras.Model":
     """Load a `.keras` file in safe mode, not compiled; refuse what Keras cannot open, or has other outputs."""
     import keras
 
+    from tlkeras.models.inlining import inline_convolutions
+
     import_custom_layers(path)
     try:
         with passing("Loading the model"):
@@ -128,4 +130,4 @@ def load_model(path: Path, outputs: int | None = None) -> "keras.Model":
             f"{path} has outputs of shape {model.output_shape} and labels.json beside it names {outputs} of them. "
             "They are not of one run; restore the run's own files."
         )
-    return model
+    return inline_convolutions(model)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tlkeras.config.extensions import Extensions
 from tlkeras.data.pipeline import steps_per_epoch
 from tlkeras.features.extract import Features
+from tlkeras.models.inlining import inline_convolutions
 from tlkeras.models.introspect import get_task
 from tlkeras.training.callbacks import EpochProgress, TerminateOnNaN
 from tlkeras.training.checkpoint import training_state
@@ -97,7 +98,7 @@ def compile_part(
     arguments["loss"] = loss_on_devices(part, arguments["loss"])
     # [/part]
     # XLA on the CPU made MobileNetV2 fifteen times slower, and deterministic mode goes without it anyway.
-    part.compile(optimizer=optimizer, jit_compile=False, **arguments)
+    inline_convolutions(part).compile(optimizer=optimizer, jit_compile=False, **arguments)
     return training_state(part)
 
 
