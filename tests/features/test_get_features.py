@@ -4,6 +4,7 @@ import inspect
 import json
 import logging
 import os
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -38,7 +39,9 @@ def features(tiny, colored):
         train, validation = colored(24), colored(12, seed=1)
         train.inputs[0] += np.uint8(pixels)
         options = TrainingOptions(**{"views": 2} | options)
-        return get_features(split_model(model, 0).below, "tiny, pooled", train, validation, options)
+        below = split_model(model, 0).below
+        engine = cache(lambda: engines.make_engine(below, options.engine))
+        return get_features(below, "tiny, pooled", train, validation, options, engine)
 
     return make
 
@@ -179,9 +182,10 @@ def test_images_in_a_file_give_the_same_features(features, colored, tiny, folder
         train = SplitData(pixels, train.rows, train.targets)
         keras.utils.set_random_seed(0)
         model = build_classifier(tiny, 3, weights="none", image_size=16)
-        found = get_features(
-            split_model(model, 0).below, "tiny", train, validation, TrainingOptions(views=2, cache_gb=0.0)
-        )
+        below = split_model(model, 0).below
+        options = TrainingOptions(views=2, cache_gb=0.0)
+        engine = cache(lambda: engines.make_engine(below, "tensorflow"))
+        found = get_features(below, "tiny", train, validation, options, engine)
     np.testing.assert_array_equal(found[0].arrays[0], expected)
 
 
@@ -192,8 +196,10 @@ def test_what_a_killed_pass_computed_is_not_computed_again(features, folder, mon
     monkeypatch.setattr("tlkeras.features.cache.SHARD", 0.0)
     calls = []
 
-    def make_engine(*arguments):
-        engine = engines.make_engine(*arguments)
+    make_engine = engines.make_engine
+
+    def make_stopping_engine(*arguments):
+        engine = make_engine(*arguments)
 
         def run(inputs):
             calls.append(len(inputs[0]))
@@ -203,7 +209,7 @@ def test_what_a_killed_pass_computed_is_not_computed_again(features, folder, mon
 
         return run
 
-    monkeypatch.setattr(extract, "make_engine", make_engine)
+    monkeypatch.setattr(engines, "make_engine", make_stopping_engine)
     with pytest.raises(KeyboardInterrupt):
         features()
     (left,) = folder.glob(".partial-*")

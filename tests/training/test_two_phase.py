@@ -13,6 +13,7 @@ import pytest
 
 from tlkeras.config.train import TrainingOptions
 from tlkeras.errors import UserError
+from tlkeras.evaluation import outputs
 from tlkeras.evaluation.outputs import pooled_features
 from tlkeras.features.extract import ExtractionJob
 from tlkeras.models.batch_norm import calibrate_batch_norm
@@ -342,14 +343,16 @@ def test_evaluation_uses_what_is_cached_and_gives_the_same(tiny, colored, monkey
                               finetune_learning_rate=0.02, unfreeze="stage2", min_crop_area=0.5)  # fmt: skip
     result = train_two_phases(model, train, validation, options)
     assert result.kept == kept
-    splits = {"train": train, "validation": validation}
+    splits = {"train": train, "validation": validation, "test": colored(20, seed=2)}
     whole, passes = pooled_features(model, splits, options), []
-    monkeypatch.setattr(ExtractionJob, "fill", lambda job, engine, arrays, title: passes.append(title))
+    fill = ExtractionJob.fill
+    monkeypatch.setattr(ExtractionJob, "fill", lambda *given: [passes.append(given[-1]), fill(*given)])
+    monkeypatch.setattr(outputs, "make_engine", None)  # there is one already
     known = pooled_features(model, splits, options, result.inputs)
-    assert known["validation"] == pytest.approx(whole["validation"], abs=1e-5)
-    assert passes == ([] if views == 2 else ["Evaluating train images"])  # one view only, and that is augmented
-    if views == 2:
-        assert known["train"] == pytest.approx(whole["train"], abs=1e-5)
+    for name in splits:
+        assert known[name] == pytest.approx(whole[name], abs=1e-5)
+    augmented = ["Evaluating train images"] if views == 1 else []  # the only view
+    assert passes == [*augmented, "Evaluating test images"]
 
 
 @pytest.mark.parametrize("views", [0, 2])

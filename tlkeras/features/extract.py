@@ -4,7 +4,6 @@ A frozen layer gives the same output for the same pixels, so running it again in
 a few views of each training image are kept, and the epochs take turns through them.
 """
 
-import functools
 import logging
 import math
 import time
@@ -31,7 +30,7 @@ from tlkeras.data.pipeline import (
     stream,
 )
 from tlkeras.errors import UserError
-from tlkeras.features.engines import BATCH_SIZE, Engine, make_engine, unwrap_single
+from tlkeras.features.engines import BATCH_SIZE, Engine, unwrap_single
 from tlkeras.io.arrays import FileArray
 from tlkeras.progress import progress
 
@@ -171,7 +170,7 @@ def check_finite(outputs: Sequence[np.ndarray], data: SplitData) -> None:
 
 def get_features(
     model: keras.Model, name: str, train: SplitData, validation: SplitData, options: TrainingOptions,
-    own_augment: OwnAugmentation | None = None,
+    engine: Callable[[], Engine], own_augment: OwnAugmentation | None = None,
 ) -> tuple[Features, Features] | None:  # fmt: skip
     """Return what `below` of `split_model` gives for both splits; None, and a note, where there is no room for it.
 
@@ -186,12 +185,12 @@ def get_features(
     nbytes = sum(int(np.prod(shape)) for shape in shapes) * np.dtype(options.feature_dtype).itemsize
     memory = memory_budget(options.memory_gb)
     fits, allowed = nbytes <= memory, f"--memory-gb ({memory / 1e9:.1f}) allows"
-    engine: Callable[[], Any] = functools.cache(lambda: make_engine(model, options.engine))
+    make: Callable[[], Any] = engine
     # [part: cluster]
     if cluster := getattr(options, "cluster", None):
         from tlkeras.features.shards import ShardedJob
 
-        jobs, engine = [ShardedJob.of(job, cluster, model) for job in jobs], lambda: None
+        jobs, make = [ShardedJob.of(job, cluster, model) for job in jobs], lambda: None
     # [/part]
     kept: Any = None
     # [part: feature-cache]
@@ -207,10 +206,10 @@ def get_features(
         return None
     found = []
     for job in jobs:
-        arrays = kept and kept.read_or_fill(job, engine, fits)
+        arrays = kept and kept.read_or_fill(job, make, fits)
         if arrays is None:
             arrays = [np.empty(shape, options.feature_dtype) for shape in job.shapes(model)]
-            job.fill(engine(), arrays)
+            job.fill(make(), arrays)
         found.append(Features(arrays, job.data.targets, job.views, job.plain))
     how = "read from the cache" if kept and kept.hits == len(jobs) else "computed"
     where = "" if fits else f", on disk, as more than {memory / 1e9:.1f} GB (--memory-gb)"

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tlkeras.config.extensions import Extensions
 from tlkeras.data.pipeline import steps_per_epoch
+from tlkeras.features.engines import Engine
 from tlkeras.features.extract import Features
 from tlkeras.models.inlining import inline_convolutions
 from tlkeras.models.introspect import get_task
@@ -44,6 +45,7 @@ class PhaseInputs:
     unit: str  # of the throughput, such as "img/s"
     features: Features | None = None  # what the inputs are, if they were computed once, and those of validation
     validation_features: Features | None = None
+    below: Engine | None = None  # what computed these, or would have: from examples
     above: keras.Model | None = None  # from these to pooled features, where they are not
 
     @property

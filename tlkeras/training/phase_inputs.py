@@ -1,8 +1,9 @@
 """What a phase trains on: the whole network on images, or its upper part on features that were computed once."""
 
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import keras
@@ -19,6 +20,7 @@ from tlkeras.data.pipeline import (
     steps_per_epoch,
     training_batches,
 )
+from tlkeras.features.engines import Engine, make_engine
 from tlkeras.features.extract import Features, check_finite, get_features
 from tlkeras.features.split_model import split_model
 from tlkeras.models.batch_norm import ADAPTED, adapt_batch_norm, set_statistics_momentum
@@ -58,13 +60,15 @@ def prepare_phases(
         for first in sorted({split_index(model, options), 0}, reverse=True):
             parts, name = split_model(model, first), f"{backbone_title(model)}, pooled"
             name += f" and below {get_backbone(model).layers[first].name}" if first else ""
-            features = get_features(parts.below, name, train, validation, options, own_augment)
+            engine = cache(partial(make_engine, parts.below, options.engine))
+            features = get_features(parts.below, name, train, validation, options, engine, own_augment)
             if features:
                 tops = {"frozen": (parts.head, None, slice(1)), "finetune": (parts.upper, parts.above, slice(1, None))}
                 for phase, (part, above, tensors) in tops.items():
                     if part:
                         given = [split.only(tensors) for split in features]
-                        phases[phase] = replace(cached_inputs(whole, part, given, order), above=above)
+                        below = partial(run_engine, engine, tensors)
+                        phases[phase] = replace(cached_inputs(whole, part, given, order), below=below, above=above)
                 break
     if not phases["frozen"].features:  # else all features were checked
         check_finite([whole.part.predict_on_batch(train.first(1)[0])], train)
@@ -89,6 +93,11 @@ def prepare_batch_norm(model: keras.Model, train: SplitData, options: TrainingOp
     if options.batch_norm == "train":
         epochs = options.for_examples(count).finetune_epochs or 0
         set_statistics_momentum(model, steps_per_epoch(count, options.batch_size) * epochs)
+
+
+def run_engine(make: Callable[[], Engine], tensors: slice, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return some of the outputs of an engine, which is made when it is first wanted."""
+    return make()(inputs)[tensors]
 
 
 def cached_inputs(
