@@ -14,7 +14,7 @@ import pytest
 from tlkeras.config.train import TrainingOptions
 from tlkeras.errors import UserError
 from tlkeras.evaluation import outputs
-from tlkeras.evaluation.outputs import pooled_features
+from tlkeras.evaluation.outputs import LazyFeatures, head_outputs, pooled_features
 from tlkeras.features.extract import ExtractionJob
 from tlkeras.models.batch_norm import calibrate_batch_norm
 from tlkeras.models.builders import build_classifier
@@ -353,6 +353,10 @@ def test_evaluation_uses_what_is_cached_and_gives_the_same(tiny, colored, monkey
         assert known[name] == pytest.approx(whole[name], abs=1e-5)
     augmented = ["Evaluating train images"] if views == 1 else []  # the only view
     assert passes == [*augmented, "Evaluating test images"]
+    lazy = pooled_features(model, splits, dataclasses.replace(options, memory_gb=1e-9), result.inputs)
+    assert all(isinstance(of_split, LazyFeatures) for of_split in lazy.values())
+    for name, found in head_outputs(model, lazy).items():
+        assert found == pytest.approx(head_outputs(model, known)[name], abs=1e-5)
 
 
 @pytest.mark.parametrize("views", [0, 2])

@@ -13,6 +13,7 @@ from tlkeras.io.arrays import read_npz
 
 FILE = "known.npz"
 MAX_EXAMPLES = 1000  # of training, from which means and axes are computed
+MAX_HELD_OUT = 10_000  # of validation, by which the threshold is set
 MAX_AXES = 64  # directions in which the features of one class vary most
 QUANTILE = 0.99  # of validation examples that are not too far away
 SLACK = 1.001  # so that rounding errors of another runtime make no known example unsure

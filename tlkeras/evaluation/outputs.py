@@ -1,8 +1,10 @@
 """What a trained model gives for every example: one pass through the backbone, and the head as often as wanted."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,67 +12,84 @@ import numpy as np
 from tlkeras.config.train import TrainingOptions
 from tlkeras.data.loading import memory_budget
 from tlkeras.data.pipeline import SplitData
-from tlkeras.features.engines import BATCH_SIZE, make_engine, unwrap_single
-from tlkeras.features.extract import ExtractionJob
+from tlkeras.features.engines import BATCH_SIZE, Engine, make_engine, unwrap_single
+from tlkeras.features.extract import ExtractionJob, Features
 from tlkeras.features.split_model import split_model
-from tlkeras.io.arrays import FileArray
 from tlkeras.training.phase import PhaseInputs
 
-ROWS = 4096  # of features that go through the head at a time
+ROWS = 16384  # of features that go through the head at a time
+
+
+@dataclass(frozen=True)
+class LazyFeatures:
+    """Pooled features, float32 `(N, C)`, of which rows are computed whenever they are asked for."""
+
+    count: int
+    compute: Callable[[np.ndarray], np.ndarray]  # from indices
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        return self.compute(np.arange(self.count)[rows])
 
 
 def pooled_features(
     model: keras.Model, splits: Mapping[str, SplitData], options: TrainingOptions | None = None,
     trained: PhaseInputs | None = None,
-) -> dict[str, np.ndarray | FileArray]:  # fmt: skip
+) -> dict[str, np.ndarray | LazyFeatures]:  # fmt: skip
     """Return pooled features, float32 `(N, C)`, of every example of each split, once, without augmentation.
 
-    They are computed in float32 whatever engine trains; what is larger than the memory for it is in a temporary file.
-    What `trained`, the inputs of the phase that was kept, knows already in float32 is not computed again.
+    They are computed in float32 whatever engine trains. What `trained`, the inputs of the phase that was kept, knows
+    already in float32 is not computed again. Those of a split that are larger than the memory for them are computed
+    when they are asked for.
     """
     options = options or TrainingOptions()
     exact = options.feature_dtype == "float32" and not options.engine.endswith("_bf16")
     trained = trained if exact and trained and trained.below else None
-    known = cached_features(trained) if trained else {}
+    cached = {"train": trained.features, "validation": trained.validation_features} if trained else {}
     below = split_model(model, 0).below
+    width = below.output_shape[-1]
     engine = functools.cache(lambda: make_engine(below, options.engine.removesuffix("_bf16")))
-    run = partial(compute, trained) if trained else lambda inputs: engine()(inputs)
-    found: dict[str, np.ndarray | FileArray] = {}
+    run = partial(pool_inputs, trained) if trained else lambda inputs: engine()(inputs)
+    found: dict[str, np.ndarray | LazyFeatures] = {}
     for name, split in splits.items():
-        if name in known:
-            found[name] = known[name]
-            continue
-        job = ExtractionJob(split, options, augmented=False)
-        (shape,) = job.shapes(below)
-        fits = 4 * int(np.prod(shape)) <= memory_budget(options.memory_gb)
-        found[name] = np.empty(shape, "float32") if fits else FileArray.temporary(shape, "float32")
-        job.fill(run, [found[name]], f"Evaluating {name} {split.modality.plural}")
+        compute = partial(pool_examples, split, options, run, width, f"Evaluating {name} {split.modality.plural}")
+        if trained and (given := cached.get(name)) and given.plain:
+            compute = partial(pool_cached, trained, given)
+        lazy = LazyFeatures(len(split), compute)
+        found[name] = lazy[:] if 4 * len(split) * width <= memory_budget(options.memory_gb) else lazy
     return found
 
 
-def cached_features(trained: PhaseInputs) -> dict[str, np.ndarray]:
-    """Return the pooled features of training and validation that follow from what a phase was trained on."""
-    found = {}
-    for name, given in (("train", trained.features), ("validation", trained.validation_features)):
-        if given and given.plain:
-            starts = range(0, len(given), BATCH_SIZE)
-            parts = [[array[start : min(start + BATCH_SIZE, len(given))] for array in given.arrays] for start in starts]
-            found[name] = np.concatenate([pooled(trained, part) for part in parts])
+def pool_examples(
+    split: SplitData, options: TrainingOptions, engine: Engine, width: int, title: str, rows: np.ndarray
+) -> np.ndarray:
+    """Return the pooled features that an engine computes from some examples of a split."""
+    job = ExtractionJob(replace(split, rows=split.rows[rows], targets=split.targets[rows]), options, augmented=False)
+    found = np.empty((len(rows), width), "float32")
+    job.fill(engine, [found], title)
     return found
 
 
-def compute(trained: PhaseInputs, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Return the pooled features of examples, by the engine that computed what the phase was trained on."""
+def pool_cached(trained: PhaseInputs, given: Features, rows: np.ndarray) -> np.ndarray:
+    """Return the pooled features that follow from some of what a phase was trained on."""
+    batches = (rows[start : start + BATCH_SIZE] for start in range(0, len(rows), BATCH_SIZE))
+    return np.concatenate([pool_batch(trained, [array[batch] for array in given.arrays]) for batch in batches])
+
+
+def pool_inputs(trained: PhaseInputs, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return the pooled features of examples, by the engine that computed what a phase was trained on."""
     assert trained.below is not None
-    return [pooled(trained, trained.below(inputs))]
+    return [pool_batch(trained, trained.below(inputs))]
 
 
-def pooled(trained: PhaseInputs, parts: Sequence[np.ndarray]) -> np.ndarray:
+def pool_batch(trained: PhaseInputs, parts: Sequence[np.ndarray]) -> np.ndarray:
     """Return the pooled features that follow from a batch of what a phase was trained on."""
     return trained.above(unwrap_single(parts), training=False).numpy() if trained.above else parts[0]
 
 
-def head_outputs(model: keras.Model, features: Mapping[str, np.ndarray | FileArray]) -> dict[str, np.ndarray]:
+def head_outputs(model: keras.Model, features: Mapping[str, np.ndarray | LazyFeatures]) -> dict[str, np.ndarray]:
     """Return the outputs `(N, K)` of each split for its pooled features `(N, C)`."""
     head = split_model(model, 0).head
     return {

@@ -16,7 +16,6 @@ from tlkeras.config.train import TrainConfig, with_epochs
 from tlkeras.data.loading import available_cores
 from tlkeras.data.prepare import PreparedData, name_data
 from tlkeras.errors import UserError
-from tlkeras.io.arrays import FileArray
 from tlkeras.progress import passing, stage, stage_seconds
 from tlkeras.run.artifacts import MODEL, check_reload, save_run, versions, write_json, write_table
 from tlkeras.run.folder import CHECKPOINTS
@@ -173,9 +172,9 @@ def evaluate_and_write(
 
     with stage("evaluation"):
         features = pooled_features(model, splits, config, result.inputs)
-        outputs = head_outputs(model, features)
+        outputs = head_outputs(model, {"validation": features["validation"]})
         calibration = calibrate(model, outputs["validation"], splits["validation"].targets, config, data.task)
-        outputs = head_outputs(model, features)  # once more, calibrated
+        outputs = head_outputs(model, features)  # calibrated
         thresholds = find_thresholds(outputs["validation"], splits["validation"], config, data.task)
         metrics = evaluate_splits(outputs, splits, data.task, given.metrics, thresholds)
     with stage("saving"), passing("Saving"):
@@ -249,17 +248,18 @@ def find_thresholds(outputs: np.ndarray, validation: "SplitData", config: TrainC
 
 
 def save_known(
-    features: Mapping[str, np.ndarray | FileArray], splits: dict[str, "SplitData"], outputs: np.ndarray,
+    features: Mapping[str, Any], splits: dict[str, "SplitData"], outputs: np.ndarray,
     thresholds: dict[str, Any], task: Task, folder: Path,
 ) -> None:  # fmt: skip
     """Write what tells other examples from known ones by their features, where validation has enough of these."""
-    from tlkeras.evaluation.known import MAX_EXAMPLES, MIN_EXAMPLES, fit_known
+    from tlkeras.evaluation.known import MAX_EXAMPLES, MAX_HELD_OUT, MIN_EXAMPLES, fit_known
 
     train, validation = splits["train"], splits["validation"]
     if len(validation) < MIN_EXAMPLES:
         return
     rows = np.unique(np.linspace(0, len(train) - 1, MAX_EXAMPLES).astype(int))
-    training, held_out = features["train"][rows], features["validation"][:]
+    held_out_rows = np.unique(np.linspace(0, len(validation) - 1, MAX_HELD_OUT).astype(int))
+    training, held_out, outputs = features["train"][rows], features["validation"][held_out_rows], outputs[held_out_rows]
     known = fit_known(training, train.targets[rows], held_out) if task == "single_label" else None
     if known:
         known.save(folder)
