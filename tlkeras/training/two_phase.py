@@ -149,6 +149,12 @@ def train_two_phases(
     start = time.perf_counter()
     inputs = prepare_phases(model, train, validation, options, given.augment)
     result.seconds["features"] = result.seconds.get("features", 0.0) + time.perf_counter() - start
+    # [part: cluster]
+    if getattr(options, "cluster_training", False):
+        from tlkeras.training.on_cluster import on_cluster
+
+        inputs = on_cluster(inputs, model, options, given)
+    # [/part]
     run_phases(model, inputs, options, result, checkpoints, saved, given)
     set_trainable(model, "none")
     result.inputs = inputs[result.kept]
