@@ -6,7 +6,6 @@ of a step is computed again.
 """
 
 import logging
-import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial, reduce
@@ -77,11 +76,19 @@ class ClusterTraining:
 
     def loader(self, inputs: PhaseInputs) -> partial:
         """Return what makes a `Replica` in a worker."""
-        copy = keras.Model(inputs.part.input, inputs.part.output)  # not compiled, so that it can be sent
+        copy = keras.Model(inputs.part.input, inputs.part.output)
         trainable = [layer.trainable for layer in flatten_layers(copy)]
         batch = inputs.training(first_epoch=0, last_epoch=1).element_spec
         digest = array_digest(copy.trainable_variables)
-        return partial(Replica.load, pickle.dumps(copy), trainable, digest, self.loss, batch, self.seed)
+        config, weights = without_compile(keras.saving.serialize_keras_object(copy)), copy.get_weights()
+        return partial(Replica.load, config, weights, trainable, digest, self.loss, batch, self.seed)
+
+
+def without_compile(config: Any) -> Any:
+    """Return the config of a model without optimizers, which those of phase 1 inside it have."""
+    if isinstance(config, dict):
+        return {name: without_compile(value) for name, value in config.items() if name != "compile_config"}
+    return [without_compile(value) for value in config] if isinstance(config, list | tuple) else config
 
 
 class Replica:
@@ -95,16 +102,17 @@ class Replica:
 
     @classmethod
     def load(
-        cls, model: bytes, trainable: list[bool], digest: str, loss: dict[str, Any], batch: Any, seed: int
-    ) -> "Replica":
+        cls, config: Any, weights: list[np.ndarray], trainable: list[bool], digest: str, loss: dict[str, Any],
+        batch: Any, seed: int,
+    ) -> "Replica":  # fmt: skip
         """Return a copy of what was sent; refuse one that is not the same."""
         load_tensorflow(seed)
         try:
-            part = pickle.loads(model)
+            part = keras.saving.deserialize_keras_object(config)
+            part.set_weights(weights)
         except (ImportError, TypeError, ValueError) as error:
             raise UserError(
-                f"A worker cannot build the model: {first_sentence(error)}. --cluster-training goes without layers of "
-                "your own."
+                f"A worker cannot build the model: {first_sentence(error)}. Leave --cluster-training out."
             ) from error
         for layer, flag in zip(flatten_layers(part), trainable, strict=True):
             layer.trainable = flag

@@ -22,7 +22,7 @@ from tlkeras.models.freezing import (
     set_trainable,
 )
 from tlkeras.models.introspect import get_backbone, get_spec, get_task
-from tlkeras.training.callbacks import HistoryLogger, Logs, RestoreBestWeights
+from tlkeras.training.callbacks import HistoryLogger, Logs, LossNotFiniteError, RestoreBestWeights
 from tlkeras.training.checkpoint import Checkpoint, Checkpoints, assign_all, to_numpy
 from tlkeras.training.extensions import resolve_extensions
 from tlkeras.training.given_data import fit_to_model
@@ -243,7 +243,7 @@ def train_phase(
         callbacks.append(keras.callbacks.LambdaCallback(on_epoch_end=write))
     try:
         fit(phase, ran, first_epoch, callbacks)
-    except UserError as error:  # the loss became infinite
+    except LossNotFiniteError as error:
         if not result.best:
             raise
         log.warning("%s Phase 1's model is kept.", error)
