@@ -1,8 +1,8 @@
 """Training on the workers of a cluster: each computes the gradients of its part of every batch.
 
-The process that was started does all else: it makes the batches, adds up the gradients, moves the weights and evaluates.
-The weights go to the workers with every step, so nothing of a training is on a worker alone: where one is lost, its part
-of a step is computed again.
+The process that was started does all else: it makes the batches, adds up the gradients, moves the weights and
+evaluates. The weights go to the workers with every step, so nothing of a training is on a worker alone: where one is
+lost, its part of a step is computed again.
 """
 
 import logging
@@ -17,7 +17,6 @@ import tensorflow as tf
 
 from tlkeras.cluster import Tasks, connected
 from tlkeras.config.extensions import Extensions
-from tlkeras.config.train import TrainConfig
 from tlkeras.errors import UserError, first_sentence
 from tlkeras.io.hashing import array_digest
 from tlkeras.models.introspect import get_backbone
@@ -29,28 +28,6 @@ from tlkeras.training.phase import Phase, PhaseInputs, fit, loss_and_metrics
 log = logging.getLogger("tlkeras")
 
 
-def on_cluster(
-    inputs: dict[str, PhaseInputs], model: keras.Model, options: TrainConfig, given: Extensions
-) -> dict[str, PhaseInputs]:
-    """Return the inputs of both phases, so that workers train them; a head on cached features is trained here.
-
-    Raises:
-        UserError: the head has BatchNormalization, which needs the whole batch.
-    """
-    ours = {id(layer) for layer in flatten_layers(get_backbone(model))}
-    for layer in flatten_layers(model):
-        if isinstance(layer, keras.layers.BatchNormalization) and id(layer) not in ours:
-            raise UserError(
-                f"--cluster-training goes without {layer.name}, a BatchNormalization of the head: it takes statistics "
-                "of the whole batch, and each machine sees its part of it only."
-            )
-    loss = loss_and_metrics(model, options.label_smoothing, given)
-    loss.pop("metrics")
-    there = ClusterTraining(str(options.cluster), loss, options.seed)
-    shared = [name for name, one in inputs.items() if name != "frozen" or not one.features]
-    return inputs | {name: replace(inputs[name], cluster=there) for name in shared}
-
-
 @dataclass(frozen=True)
 class ClusterTraining:
     """The cluster on which gradients are computed, and of which loss."""
@@ -59,18 +36,37 @@ class ClusterTraining:
     loss: dict[str, Any]  # arguments of `compile`
     seed: int
 
+    @classmethod
+    def of(cls, model: keras.Model, options: Any, given: Extensions) -> "ClusterTraining":
+        """Return how a model is trained on the cluster of some options.
+
+        Raises:
+            UserError: the head has BatchNormalization, which needs the whole batch.
+        """
+        backbone = {id(layer) for layer in flatten_layers(get_backbone(model))}
+        for layer in flatten_layers(model):
+            if isinstance(layer, keras.layers.BatchNormalization) and id(layer) not in backbone:
+                raise UserError(
+                    f"--cluster-training goes without {layer.name}, a BatchNormalization of the head: it takes "
+                    "statistics of the whole batch, and each machine sees its part of it only."
+                )
+        loss = loss_and_metrics(model, options.label_smoothing, given)
+        del loss["metrics"]
+        return cls(options.cluster, loss, options.seed)
+
+    def share(self, inputs: dict[str, PhaseInputs]) -> dict[str, PhaseInputs]:
+        """Return the inputs of both phases, so that workers train them; a head on cached features is trained here."""
+        shared = [name for name, one in inputs.items() if name != "frozen" or not one.features]
+        return inputs | {name: replace(inputs[name], cluster=self) for name in shared}
+
     def fit(
         self, phase: Phase, inputs: PhaseInputs, first_epoch: int, callbacks: list[keras.callbacks.Callback]
     ) -> None:
         """Do what `tlkeras.training.phase.fit` does; its gradients come from the workers."""
         with connected(self.address) as workers:
-            log.info(
-                "Training on %d workers with %s of %d.",
-                workers.count,
-                "a GPU and cores" if workers.gpus else "cores",
-                workers.cores,
-            )
             count = min(workers.count, inputs.batch_size)
+            log.info("Workers: %d, each with at most %d of the %d examples of a batch.", count,
+                     -(-inputs.batch_size // count), inputs.batch_size)  # fmt: skip
             inputs.part.train_function = SharedStep(inputs, count, Tasks(self.loader(inputs), compute_part, workers))
             fit(phase, replace(inputs, cluster=None), first_epoch, callbacks)
 
@@ -139,8 +135,13 @@ def compute_part(replica: Replica, shard: tuple[Any, float], variables: list[np.
     return float(loss), outputs.numpy(), [one.numpy() for one in gradients], to_numpy(replica.states)
 
 
+def rows_of(batch: Any, rows: np.ndarray) -> Any:
+    """Return some examples of a batch, as arrays."""
+    return keras.tree.map_structure(lambda tensor: tensor.numpy()[rows], batch)
+
+
 class SharedStep:
-    """A step in place of Keras' own, for `fit`: gradients of the parts of a batch come from elsewhere, all else is here.
+    """A step in place of Keras' own, for `fit`: the gradients of the parts of a batch come from elsewhere.
 
     Args:
         inputs: of the phase, whose part is compiled.
@@ -157,17 +158,14 @@ class SharedStep:
         """Do one step, and return the metrics of the epoch so far."""
         batch = next(iterator)
         targets = batch[1]
-        shares = np.array_split(np.arange(len(targets)), min(self._count, len(targets)))
+        parts = np.array_split(np.arange(len(targets)), min(self._count, len(targets)))
         scale = float(self._part.optimizer.scale_loss(tf.constant(1.0)))
-        shards = [
-            (keras.tree.map_structure(lambda rows: rows.numpy()[share], batch), scale * len(share) / len(targets))
-            for share in shares
-        ]
+        shards = [(rows_of(batch, part), scale * len(part) / len(targets)) for part in parts]
         variables = to_numpy([*self._part.trainable_variables, *self._states])
         losses, outputs, gradients, states = zip(*self._tasks.together(shards, variables), strict=True)
         assign_all(self._states, states[0])  # the parts have random masks in common, as several devices have
-        loss = np.average(losses, weights=[len(share) for share in shares])
-        summed = [reduce(np.add, parts) for parts in zip(*gradients, strict=True)]
+        loss = np.average(losses, weights=[len(part) for part in parts])
+        summed = [reduce(np.add, several) for several in zip(*gradients, strict=True)]
         return self._update(batch[1:], np.float32(loss), np.concatenate(outputs), summed)
 
     def _apply(self, targets: tuple, loss: tf.Tensor, outputs: tf.Tensor, gradients: list[tf.Tensor]) -> dict[str, Any]:

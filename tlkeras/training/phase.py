@@ -111,7 +111,8 @@ def fit(phase: Phase, inputs: PhaseInputs, first_epoch: int, callbacks: list[ker
     """Train a compiled part to the end of the phase; refuse a loss that becomes NaN or infinite."""
     # [part: cluster]
     if inputs.cluster:
-        return inputs.cluster.fit(phase, inputs, first_epoch, callbacks)
+        inputs.cluster.fit(phase, inputs, first_epoch, callbacks)
+        return
     # [/part]
     advice = f"Lower {OPTIONS[phase.name]} (it was {phase.learning_rate})."
     shown: type[EpochProgress] = EpochProgress

@@ -144,16 +144,19 @@ def train_two_phases(
         start_phase(model, phase, options)
     set_trainable(model, "none")
     # [/part]
+    # [part: cluster]
+    from tlkeras.training.on_cluster import ClusterTraining
+
+    workers = ClusterTraining.of(model, options, given) if getattr(options, "cluster_training", False) else None
+    # [/part]
     saved = checkpoints.latest() if checkpoints else None
     result = TrainingResult(**saved.state["result"]) if saved else TrainingResult(monitor=options.monitor)
     start = time.perf_counter()
     inputs = prepare_phases(model, train, validation, options, given.augment)
     result.seconds["features"] = result.seconds.get("features", 0.0) + time.perf_counter() - start
     # [part: cluster]
-    if getattr(options, "cluster_training", False):
-        from tlkeras.training.on_cluster import on_cluster
-
-        inputs = on_cluster(inputs, model, options, given)
+    if workers:
+        inputs = workers.share(inputs)
     # [/part]
     run_phases(model, inputs, options, result, checkpoints, saved, given)
     set_trainable(model, "none")
