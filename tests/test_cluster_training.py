@@ -10,6 +10,7 @@ import pytest
 
 from tlkeras.cluster import Workers
 from tlkeras.config.train import TrainConfig
+from tlkeras.errors import UserError
 from tlkeras.models.batch_norm import calibrate_batch_norm
 from tlkeras.models.builders import build_classifier
 from tlkeras.training import on_cluster, two_phase
@@ -76,3 +77,19 @@ def test_unequal_parts_of_a_batch_train_as_the_whole(tiny, colored, workers, mon
     for weight, theirs in zip(one.weights, other.weights, strict=True):
         frozen = "bn" in weight.path or "conv1" in weight.path
         np.testing.assert_allclose(weight.numpy(), theirs.numpy(), atol=0 if frozen else 1e-4, rtol=0)
+
+
+def test_a_head_with_statistics_of_its_own_is_refused(tiny, colored, workers):
+    head = keras.Sequential([keras.layers.BatchNormalization(name="own"), keras.layers.Dense(3, activation="softmax")])
+    model = build_classifier("Tiny", 3, weights="none", head=head)
+    with pytest.raises(UserError, match="goes without own, a BatchNormalization of the head"):
+        train_two_phases(model, colored(12), colored(6), TrainConfig(**OPTIONS | workers))
+
+
+def test_what_a_worker_cannot_build_ends_the_run(tiny, colored, workers, monkeypatch):
+    def fail(config):
+        raise TypeError("Could not locate class 'Own'.")
+
+    monkeypatch.setattr(keras.saving, "deserialize_keras_object", fail)
+    with pytest.raises(UserError, match=r"A worker cannot build the model: Could not locate class 'Own'"):
+        train(colored, **workers)

@@ -139,10 +139,7 @@ def train_two_phases(
     given = Extensions(callbacks=callbacks, loss=loss, metrics=metrics, augment=augment)
     given = resolve_extensions(given, train, options)
     # [part: fine-tuning]
-    options.check_finetuning()
-    for phase in plan_phases(model, options):  # refuses what cannot be before features are computed
-        start_phase(model, phase, options)
-    set_trainable(model, "none")
+    check_phases(model, options)
     # [/part]
     # [part: cluster]
     from tlkeras.training.on_cluster import ClusterTraining
@@ -183,6 +180,16 @@ def run_phases(
         train_phase(model, phase, inputs, options, result, checkpoints, resumed, given)
 
 
+# [part: fine-tuning]
+def check_phases(model: keras.Model, options: TrainingOptions) -> None:
+    """Refuse what cannot be, before features are computed."""
+    options.check_finetuning()
+    for phase in plan_phases(model, options):
+        start_phase(model, phase, options)
+    set_trainable(model, "none")
+
+
+# [/part]
 def plan_phases(model: keras.Model, options: TrainingOptions) -> list[Phase]:
     """Return the phases that the options ask for; no second one where it would unfreeze nothing."""
     unfreeze, head, finetune = options.unfreeze, options.head_learning_rate, options.finetune_learning_rate
