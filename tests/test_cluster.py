@@ -53,6 +53,12 @@ def test_what_a_cluster_does_not_do_is_refused(monkeypatch):
     monkeypatch.setattr("tlkeras.config.cluster.find_spec", lambda name: True)
     with pytest.raises(UserError, match="--cluster goes without an augmentation of your own"):
         train(data="digits", cluster="local:2", augment=lambda images: images)
+    with pytest.raises(UserError, match="--cluster-training was given without --cluster"):
+        train(data="digits", cluster_training=True)
+    for options, named in (({"batch_norm": "train", "unfreeze": "all"}, "--batch-norm was train"),
+                           ({"lora_rank": 4}, "--lora-rank"), ({"devices": 2}, "--devices was 2")):  # fmt: skip
+        with pytest.raises(UserError, match=f"^{named}.*--cluster-training"):
+            train(data="digits", cluster="local:2", cluster_training=True, **options)
     # [part: choose]
     from tlkeras.config.choose import ChooseConfig
 
@@ -238,6 +244,22 @@ def test_features_are_those_of_one_process(address, images, space):
     one, two = ({path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.bin")}
                 for folder in (Path("cache-1"), Path("cache-None")))  # fmt: skip
     assert one and one == two
+
+
+@pytest.mark.slow
+def test_training_is_that_of_one_process(address, images):
+    """Its history, though a worker is killed in phase 2; dropout would have other masks."""
+    options = [*SMALL, "--finetune-epochs", 4, "--views", 1, "--dropout", 0, "--cache-gb", 0]
+    finish(start("train.py", "--data", images, "--run-dir", "one", *options))
+    command = ["train.py", "--data", images, "--run-dir", "two", *options, "--cluster", address, "--cluster-training"]
+    process = start(*command)
+    log = Path(".two.partial/log.txt")
+    kill_worker(lambda: log.exists() and "epoch 2" in log.read_text())  # the first one of phase 2
+    assert "Workers: 2, each with at most 16 of the 32 examples of a batch." in finish(process)
+    one, two = (np.genfromtxt(f"{name}/history.csv", delimiter=",", names=True) for name in ("one", "two"))
+    for name in ("loss", "val_loss"):
+        np.testing.assert_allclose(two[name], one[name], atol=1e-4)
+    assert len(two) == 5
 
 
 # [part: choose]

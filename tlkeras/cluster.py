@@ -67,6 +67,33 @@ def connected(address: str) -> Iterator[Workers]:
         yield Workers.of(_machines())
 
 
+class Tasks:
+    """Calls of one function on the workers, each of which has loaded, once, what the function works on."""
+
+    def __init__(self, load: Callable[[], Any], compute: Callable[..., Any], workers: Workers) -> None:
+        import ray
+
+        self._loader = [ray.put(load)]  # in a list, so that it is not sent with each call
+        self._compute = compute
+        self._call = ray.remote(num_cpus=workers.cores, num_gpus=workers.gpus, max_retries=RETRIES)(_call)
+
+    def start(self, *given: Any) -> Any:
+        """Start `compute(loaded, *given)`, and return a reference to what comes out."""
+        return self._call.remote(self._loader, self._compute, Path.cwd(), *given)
+
+    def together(self, shards: Iterable[Any], common: Any) -> list[Any]:
+        """Return `compute(loaded, shard, common)` of each shard in order; `common` is sent to a machine once.
+
+        Raises:
+            UserError: as for `in_order`.
+        """
+        import ray
+
+        with _errors_as_sentences():
+            sent = ray.put(common)
+            return ray.get([self.start(shard, sent) for shard in shards])
+
+
 def in_order(
     load: Callable[[], Any], compute: Callable[[Any, Any], Any], shards: Iterable[Any], workers: Workers
 ) -> Iterator[Any]:
@@ -79,16 +106,23 @@ def in_order(
     """
     import ray
 
-    loader = [ray.put(load)]  # in a list, so that it is not sent with each shard
-    call = ray.remote(num_cpus=workers.cores, num_gpus=workers.gpus, max_retries=RETRIES)(_call)
-    pending: deque = deque()
-    try:
+    tasks, pending = Tasks(load, compute, workers), deque[Any]()
+    with _errors_as_sentences():
         for shard in shards:
-            pending.append(call.remote(loader, compute, Path.cwd(), shard))
+            pending.append(tasks.start(shard))
             if len(pending) == AHEAD * workers.count:
                 yield ray.get(pending.popleft())
         while pending:
             yield ray.get(pending.popleft())
+
+
+@contextlib.contextmanager
+def _errors_as_sentences() -> Iterator[None]:
+    """Raise what a worker raised, or a sentence about it."""
+    import ray
+
+    try:
+        yield
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, ray.exceptions.RaySystemError):  # what was sent there cannot be loaded
             reason = first_sentence(error.cause)
@@ -101,14 +135,14 @@ def in_order(
         ) from None
 
 
-def _call(loader: list, compute: Callable[[Any, Any], Any], folder: Path, shard: Any) -> Any:
-    """Do one shard, in a worker; relative paths mean what they mean to whoever started the command."""
+def _call(loader: list, compute: Callable[..., Any], folder: Path, *given: Any) -> Any:
+    """Do one call, in a worker; relative paths mean what they mean to whoever started the command."""
     try:
         os.chdir(folder)
     except OSError as error:
         raise UserError(f"{folder}, where the command runs, is not on machine {socket.gethostname()}: "
                         f"{error.strerror}. All machines of --cluster need the same files.") from None  # fmt: skip
-    return compute(_loaded(*loader), shard)
+    return compute(_loaded(*loader), *given)
 
 
 @functools.lru_cache(maxsize=1)

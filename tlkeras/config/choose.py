@@ -55,7 +55,8 @@ class ChooseConfig(EvaluationOptions, TrainingOptions, ModelOptions, DataOptions
 
     def training(self) -> TrainConfig:
         """Return those options that a training run has too."""
-        known = {entry.name for entry in fields(TrainConfig)} - {"cluster"}  # of the search, not of its trainings
+        of_search = {"cluster", "cluster_training"}
+        known = {entry.name for entry in fields(TrainConfig)} - of_search
         return TrainConfig(**{entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name in known})
 
     def candidates(self) -> list[tuple[str, str, int | None]]:

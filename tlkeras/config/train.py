@@ -238,6 +238,10 @@ class TrainConfig(RunOptions, EvaluationOptions, TrainingOptions, ModelOptions, 
     cluster: str | None = option(
         None, "features on a Ray cluster at HOST:PORT, or on N parts of this machine: local:N; needs 'pip install ray'"
     )
+    cluster_training: bool = option(
+        False, "train phase 2 on --cluster, too, and phase 1 where features are not cached: each machine computes the "
+        "gradients of its part of a batch",
+    )  # fmt: skip
 
     # [/part]
     def check(self) -> None:
@@ -245,9 +249,10 @@ class TrainConfig(RunOptions, EvaluationOptions, TrainingOptions, ModelOptions, 
         check_values(self)
         self.check_run()
         # [part: cluster]
-        from tlkeras.config.cluster import check_cluster
+        from tlkeras.config.cluster import check_cluster, check_cluster_training
 
         check_cluster(self.cluster)
+        check_cluster_training(self)
         # [/part]
         # [part: openvino]
         from importlib.util import find_spec

@@ -83,7 +83,8 @@ def prepare(job: Job, config: Any, spec: BackboneSpec, path: Path, folder: Path,
     # [part: devices]
     from tlkeras.run.devices import choose_devices
 
-    config = dataclasses.replace(config, devices=choose_devices(config.devices, config.batch_size, job.given))
+    devices = 1 if getattr(config, "cluster_training", False) else config.devices
+    config = dataclasses.replace(config, devices=choose_devices(devices, config.batch_size, job.given))
     # [/part]
     with stage("reading"):
         decoded = decode_data(found, config, config.seed)

@@ -28,6 +28,10 @@ def score(logs: dict[str, float], monitor: str) -> tuple[float, ...]:
     return (-logs["val_loss"],) if monitor == "val_loss" else (logs[monitor], -logs["val_loss"])
 
 
+class LossNotFiniteError(UserError):
+    """The loss became NaN or infinite."""
+
+
 class TerminateOnNaN(keras.callbacks.Callback):
     """Refuse a loss that is NaN or infinite; Keras' own callback of this name sees the training loss only."""
 
@@ -40,7 +44,8 @@ class TerminateOnNaN(keras.callbacks.Callback):
         for what, name in (("training", "loss"), ("validation", "val_loss")):
             loss = (logs or {}).get(name, 0.0)
             if not np.isfinite(loss):
-                raise UserError(f"Training failed: the {what} loss became {loss} in epoch {epoch + 1}. {self._advice}")
+                text = f"Training failed: the {what} loss became {loss} in epoch {epoch + 1}. {self._advice}"
+                raise LossNotFiniteError(text)
 
 
 class RestoreBestWeights(keras.callbacks.Callback):

@@ -85,12 +85,16 @@ def training_state(part: "keras.Model") -> list["keras.Variable"]:
     These are weights, what trainable layers keep beside them (moving statistics, states of random layers), and what the
     optimizer keeps.
     """
+    part.optimizer.build(part.trainable_variables)
+    return [*part.trainable_variables, *layer_states(part), *part.optimizer.variables]
+
+
+def layer_states(part: "keras.Model") -> list["keras.Variable"]:
+    """Return what trainable layers keep beside their weights: moving statistics, states of random layers."""
     from tlkeras.models.keras_private import flatten_layers
 
-    part.optimizer.build(part.trainable_variables)
     frozen = {id(weight) for layer in flatten_layers(part) if not layer.trainable for weight in layer.weights}
-    states = [variable for variable in part.non_trainable_variables if id(variable) not in frozen]
-    return [*part.trainable_variables, *states, *part.optimizer.variables]
+    return [variable for variable in part.non_trainable_variables if id(variable) not in frozen]
 
 
 def to_numpy(variables: Sequence["keras.Variable"]) -> list[np.ndarray]:

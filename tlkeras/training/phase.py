@@ -47,6 +47,9 @@ class PhaseInputs:
     validation_features: Features | None = None
     below: Engine | None = None  # what computed these, or would have: from examples
     above: keras.Model | None = None  # from these to pooled features, where they are not
+    # [part: cluster]
+    cluster: Any = None  # a `ClusterTraining`: where gradients are computed, if not here
+    # [/part]
 
     @property
     def steps(self) -> int:
@@ -106,6 +109,11 @@ def compile_part(
 
 def fit(phase: Phase, inputs: PhaseInputs, first_epoch: int, callbacks: list[keras.callbacks.Callback]) -> None:
     """Train a compiled part to the end of the phase; refuse a loss that becomes NaN or infinite."""
+    # [part: cluster]
+    if inputs.cluster:
+        inputs.cluster.fit(phase, inputs, first_epoch, callbacks)
+        return
+    # [/part]
     advice = f"Lower {OPTIONS[phase.name]} (it was {phase.learning_rate})."
     shown: type[EpochProgress] = EpochProgress
     # [part: notebooks]

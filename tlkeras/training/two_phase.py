@@ -22,7 +22,7 @@ from tlkeras.models.freezing import (
     set_trainable,
 )
 from tlkeras.models.introspect import get_backbone, get_spec, get_task
-from tlkeras.training.callbacks import HistoryLogger, Logs, RestoreBestWeights
+from tlkeras.training.callbacks import HistoryLogger, Logs, LossNotFiniteError, RestoreBestWeights
 from tlkeras.training.checkpoint import Checkpoint, Checkpoints, assign_all, to_numpy
 from tlkeras.training.extensions import resolve_extensions
 from tlkeras.training.given_data import fit_to_model
@@ -139,16 +139,22 @@ def train_two_phases(
     given = Extensions(callbacks=callbacks, loss=loss, metrics=metrics, augment=augment)
     given = resolve_extensions(given, train, options)
     # [part: fine-tuning]
-    options.check_finetuning()
-    for phase in plan_phases(model, options):  # refuses what cannot be before features are computed
-        start_phase(model, phase, options)
-    set_trainable(model, "none")
+    check_phases(model, options)
+    # [/part]
+    # [part: cluster]
+    from tlkeras.training.on_cluster import ClusterTraining
+
+    workers = ClusterTraining.of(model, options, given) if getattr(options, "cluster_training", False) else None
     # [/part]
     saved = checkpoints.latest() if checkpoints else None
     result = TrainingResult(**saved.state["result"]) if saved else TrainingResult(monitor=options.monitor)
     start = time.perf_counter()
     inputs = prepare_phases(model, train, validation, options, given.augment)
     result.seconds["features"] = result.seconds.get("features", 0.0) + time.perf_counter() - start
+    # [part: cluster]
+    if workers:
+        inputs = workers.share(inputs)
+    # [/part]
     run_phases(model, inputs, options, result, checkpoints, saved, given)
     set_trainable(model, "none")
     result.inputs = inputs[result.kept]
@@ -174,6 +180,16 @@ def run_phases(
         train_phase(model, phase, inputs, options, result, checkpoints, resumed, given)
 
 
+# [part: fine-tuning]
+def check_phases(model: keras.Model, options: TrainingOptions) -> None:
+    """Refuse what cannot be, before features are computed."""
+    options.check_finetuning()
+    for phase in plan_phases(model, options):
+        start_phase(model, phase, options)
+    set_trainable(model, "none")
+
+
+# [/part]
 def plan_phases(model: keras.Model, options: TrainingOptions) -> list[Phase]:
     """Return the phases that the options ask for; no second one where it would unfreeze nothing."""
     unfreeze, head, finetune = options.unfreeze, options.head_learning_rate, options.finetune_learning_rate
@@ -237,7 +253,7 @@ def train_phase(
         callbacks.append(keras.callbacks.LambdaCallback(on_epoch_end=write))
     try:
         fit(phase, ran, first_epoch, callbacks)
-    except UserError as error:  # the loss became infinite
+    except LossNotFiniteError as error:
         if not result.best:
             raise
         log.warning("%s Phase 1's model is kept.", error)
