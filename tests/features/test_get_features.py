@@ -15,6 +15,7 @@ import pytest
 from tlkeras.config.train import TrainingOptions
 from tlkeras.data.augment import augment
 from tlkeras.data.pipeline import SplitData
+from tlkeras.errors import UserError
 from tlkeras.features import engines, extract
 from tlkeras.features.extract import get_features
 from tlkeras.features.split_model import split_model
@@ -189,7 +190,8 @@ def test_images_in_a_file_give_the_same_features(features, colored, tiny, folder
     np.testing.assert_array_equal(found[0].arrays[0], expected)
 
 
-def test_what_a_killed_pass_computed_is_not_computed_again(features, folder, monkeypatch, caplog):
+@pytest.mark.parametrize("error", [KeyboardInterrupt, UserError("A part of the work was lost")])
+def test_what_a_killed_pass_computed_is_not_computed_again(features, folder, monkeypatch, caplog, error):
     """The 24 images of each of two views are five batches; the pass ends in its eighth, in the second view."""
     monkeypatch.setattr(extract, "BATCH_SIZE", 5)
     expected = features(cache_gb=0.0)
@@ -204,13 +206,13 @@ def test_what_a_killed_pass_computed_is_not_computed_again(features, folder, mon
         def run(inputs):
             calls.append(len(inputs[0]))
             if len(calls) == 8:
-                raise KeyboardInterrupt
+                raise error
             return engine(inputs)
 
         return run
 
     monkeypatch.setattr(engines, "make_engine", make_stopping_engine)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises((KeyboardInterrupt, UserError)):
         features()
     (left,) = folder.glob(".partial-*")
     left.rename(folder / left.name.replace(str(os.getpid()), "4999999"))  # no process has this number

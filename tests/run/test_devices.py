@@ -25,6 +25,7 @@ def test_one_device_is_not_tested(monkeypatch, given, gpus):
     [
         ("auto", 4, 32, 4, "Devices: 4, each with 8 of the 32 examples of a batch."),
         ("auto", 1, 32, 1, ""),  # TensorFlow cannot use the others
+        ("auto", 0, 32, 1, ""),
         ("auto", 8, 4, 4, "Devices: 4, each with 1 of the 4 examples of a batch."),
         (3, 3, 32, 3, "Devices: 3, each with at most 11 of the 32 examples of a batch."),
     ],

@@ -15,7 +15,7 @@ from PIL import Image
 
 from tlkeras.errors import UserError
 from tlkeras.run import predict_file
-from tlkeras.run.predict import as_csv, predict
+from tlkeras.run.predict import Source, as_csv, predict
 from tlkeras.run.predict_file import predict_to_file, read_list
 from tlkeras.run.train import train
 
@@ -92,6 +92,22 @@ def test_a_stop_between_the_result_and_its_note_costs_one_chunk(run, listed, mon
     assert predict_to_file(run, read_list("list.txt"), Path(name), resume=True) == (12, 2)
     assert content(Path(name)) == content(Path("whole" + Path(name).suffix))
     assert predict_to_file(run, read_list("list.txt"), Path(name), resume=True) == (12, 2)  # nothing is left to do
+    Path(name).rename(f"moved-{name}")
+    with pytest.raises(UserError, match=f"{name} has less than .{name}.progress says was written"):
+        predict_to_file(run, read_list("list.txt"), Path(name), resume=True)
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
+def test_a_number_of_labels_below_one_is_refused(run, listed, name):
+    with pytest.raises(UserError, match="--top-k was 0"):
+        predict_to_file(run, read_list("list.txt"), Path(name), top_k=0)
+
+
+def test_names_that_are_no_text(run, listed):
+    name = b"caf\xe9.png".decode(errors="surrogateescape")
+    Path("0.png").rename(name)
+    assert predict_to_file(run, [Source(name, Path(name))], Path("out.csv")) == (1, 0)
+    assert "caf\\udce9.png,1," in Path("out.csv").read_text()
 
 
 def test_a_stop_says_how_to_go_on(run, listed, monkeypatch):

@@ -8,9 +8,11 @@ import optuna
 import pytest
 import yaml
 
+import tlkeras
 from tlkeras.cli import parse_config
 from tlkeras.config.train import TrainConfig
 from tlkeras.data.prepare import prepare_data
+from tlkeras.errors import UserError
 from tlkeras.run import choose as module
 from tlkeras.run.trial import OutOfTime
 
@@ -86,6 +88,7 @@ def test_a_budget_is_kept(tiny, call, images, monkeypatch):
         (("digits", "--backbones", "ResNet50", "--weights", "bundled"), "No weights of ResNet50 are to be had"),
         (("digits", "--task", "regression"), "give one class each"),
         (("digits", "--search", "--backbones", "ResNet50"), "Both --search and --backbones"),
+        (("digits", "--search", "--backbone", "MobileNetV2,ResNet50"), "a search is of one backbone"),
         (("digits", "--budget", "0"), "--budget was 0"),
     ],
 )
@@ -93,6 +96,11 @@ def test_mistakes_are_sentences(call, tmp_path, options, said):
     answer = call("choose.py", *options)
     assert answer.code == 2 and said in answer.err and answer.err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_in_python_a_choice_is_no_search():
+    with pytest.raises(UserError, match="search was True"):
+        tlkeras.choose(data="digits", search=True)
 
 
 def test_without_optuna_a_search_is_a_sentence(call, monkeypatch):

@@ -68,6 +68,7 @@ def test_several_gpus(call, machine, together):
     assert "GPU:0        40,000 billion operations" in answer.out
     said = f"{together} train together" if together == 2 else together
     assert f"Several GPUs {said}" in " ".join(answer.out.split())
+    assert answer.out.endswith("\nTraining would work.\n" if together == 2 else "would work with --devices 1.\n")
     assert all(len(line) < 80 for line in answer.out.splitlines())
 
 

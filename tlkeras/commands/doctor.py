@@ -31,7 +31,8 @@ def as_text(facts: dict[str, Any]) -> str:
     rows += [("Cache", f"{folder}: {gigabytes(nbytes)}") for folder, nbytes in facts["caches"].items()]
     lines = [line for title, text in rows for line in wrapped(f"{title:<12} ", text)]
     verdict = [line for reason in facts["problems"] for line in wrapped("Training would not work: ", f"{reason}.")]
-    return "\n".join([*lines, *(verdict or ["Training would work."])])
+    alone = " with --devices 1" * facts.get("devices_fail", False)
+    return "\n".join([*lines, *(verdict or [f"Training would work{alone}."])])
 
 
 def wrapped(start: str, text: str) -> list[str]:

@@ -41,6 +41,8 @@ class ChooseConfig(EvaluationOptions, TrainingOptions, ModelOptions, DataOptions
             raise UserError(
                 "--resize or --batch-norm was auto; give what holds for all candidates, such as crop, pad or squash."
             )
+        if self.search and "," in self.backbone:
+            raise UserError(f"--backbone was {self.backbone}; a search is of one backbone. Choose first.")
         if self.search and self.backbones != CANDIDATES:
             raise UserError("Both --search and --backbones were given; choose first, then search with --backbone NAME.")
         # [part: cluster]

@@ -99,7 +99,8 @@ class FeatureCache:
     ) -> Iterator["Unfinished"]:
         """Make arrays to fill; they are an entry when the block ends well.
 
-        After an error nothing is left. What a stopped or killed program had filled is there again for the next one.
+        What a program had filled that was stopped, killed or ended by a mistake is there again for the next one; where
+        the disk failed nothing is left.
         """
         folder = self._folder_of(key, dtype)
         partial = self.folder / f".partial-{os.getpid()}-{folder.name}"
@@ -118,7 +119,7 @@ class FeatureCache:
             with contextlib.suppress(OSError):  # another run was first, and wrote the same
                 partial.rename(folder)
         except BaseException as error:
-            if not isinstance(error, KeyboardInterrupt) or not (partial / DONE).exists():
+            if isinstance(error, OSError) or not (partial / DONE).exists():
                 shutil.rmtree(partial, ignore_errors=True)
             raise
         shutil.rmtree(partial, ignore_errors=True)

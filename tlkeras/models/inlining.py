@@ -6,6 +6,7 @@ times slower than TensorFlow's kernels, which compute the same, and no converter
 
 import contextlib
 import functools
+import threading
 from collections.abc import Callable, Iterator
 from typing import ParamSpec, TypeVar
 
@@ -14,6 +15,7 @@ import tensorflow as tf
 
 from tlkeras.models.keras_private import flatten_layers
 
+LOCK = threading.RLock()
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -21,12 +23,13 @@ R = TypeVar("R")
 @contextlib.contextmanager
 def inlined() -> Iterator[None]:
     """Inline each `tf.function` that is called while a graph is traced in this block."""
-    before = tf.config.functions_run_eagerly()
-    tf.config.run_functions_eagerly(True)  # they are called like any Python function; the outer one is traced
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(before)
+    with LOCK:  # as this is of the whole process, and threads may trace at the same time
+        before = tf.config.functions_run_eagerly()
+        tf.config.run_functions_eagerly(True)  # they are called like any Python function; the outer one is traced
+        try:
+            yield
+        finally:
+            tf.config.run_functions_eagerly(before)
 
 
 def inline_convolutions(model: keras.Model) -> keras.Model:

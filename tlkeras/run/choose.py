@@ -1,6 +1,7 @@
 """The work of `scripts/choose.py`: candidates in, a ranking and the options of the best one out."""
 
 import dataclasses
+import logging
 import math
 import tempfile
 import time
@@ -29,8 +30,10 @@ from tlkeras.run.job import Job, configure, prepare
 from tlkeras.run.quiet import quiet
 from tlkeras.run.trial import OutOfTime, decode_for, modality_of, stop_at, train_and_predict
 
+log = logging.getLogger("tlkeras")
 FEATURE_FRACTION = 0.5  # of the budget, for features; the rest is for both phases of the best two
 PLOT = "choice.png"
+DECODED = 4096  # examples of which thumbnails are made at a time
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,8 @@ def choose(config: ChooseConfig | None = None, /, **options: Any) -> dict[str, A
     start = time.monotonic()
     config = with_options(config or ChooseConfig(), options, "choose")
     config.check()
+    if config.search:
+        raise UserError("search was True; choose() ranks backbones. Give choose.py --search on the command line.")
     limit = math.inf if config.budget is None else 60 * config.budget
     chosen, missing = find_candidates(config)
     folder = output_folder(config)
@@ -151,6 +156,9 @@ def train_finalists(
         except OutOfTime:
             late.append(one.name)
             continue
+        except UserError as error:  # such as a loss that became infinite
+            log.warning("%s was not trained: %s", one.name, error)
+            continue
         names.append(one.name)
         seconds.append(round(time.monotonic() - begin, 2))
     rows = [{"name": name, "seconds": taken, **held_out_metrics(given, labels)}
@@ -180,7 +188,11 @@ def find_candidates(config: ChooseConfig) -> tuple[list[Chosen], list[str]]:
 def load_data(candidate: Chosen, folder: Path) -> PreparedData:
     """Find, decode and split the examples as a run with one candidate would; load TensorFlow."""
     nothing = Job("", "", lambda *_: None)
-    _, _, data, *_ = prepare(nothing, candidate.config, candidate.spec, folder, folder)
+    config = candidate.config
+    # [part: devices]
+    config = dataclasses.replace(config, devices=1)  # which is what computes features, and what a trial trains on
+    # [/part]
+    _, _, data, *_ = prepare(nothing, config, candidate.spec, folder, folder)
     if data.task != "single_label" or len(data.classes) < 2:
         raise UserError(f"{data.name} has labels of another kind; a choice needs one class each, and two or more.")
     return data
@@ -190,7 +202,9 @@ def class_labels(data: PreparedData, rows: np.ndarray) -> tuple[np.ndarray, np.n
     """Return class indices of some rows, and their groups, in which copies are together, each `(n,)`."""
     labels = np.array([data.classes.index(str(data.examples[row].label)) for row in rows])
     digests = [data.digests[row] for row in rows]
-    near = near_duplicates(data.modality.thumbnails(data.inputs[rows], SIDE), digests)
+    parts = np.split(rows, range(DECODED, len(rows), DECODED))  # of which one is in memory
+    thumbnails = np.concatenate([data.modality.thumbnails(data.inputs[part], SIDE) for part in parts])
+    near = near_duplicates(thumbnails, digests)
     groups = link(len(rows), without_crowds(near, len(rows)), digests, [data.examples[row].group for row in rows])
     return labels, groups
 

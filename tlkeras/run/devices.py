@@ -20,7 +20,7 @@ self_test({!r})"""
 ROOT = Path(__file__).parents[2]
 # What is known of an error by words in it.
 CAUSES = {
-    "RESOURCE_EXHAUSTED|out of memory|OOM": "a GPU has too little free memory; nvidia-smi shows which programs use it",
+    r"RESOURCE_EXHAUSTED|out of memory|\bOOM\b": "a GPU has too little free memory; nvidia-smi shows who uses it",
     "nccl": "NCCL, which adds up over GPUs, failed; NCCL_DEBUG=INFO makes it say why",
     "peer access|P2P": "the GPUs cannot reach each other's memory; NCCL_P2P_DISABLE=1 goes without",
 }
@@ -39,7 +39,7 @@ def choose_devices(given: int | Literal["auto"], batch_size: int, in_python: Con
         return 1
     if given != "auto" and given > batch_size:
         raise UserError(f"--devices was {given} and --batch-size {batch_size}; give each device at least one example.")
-    count = min(check_devices(given), batch_size)
+    count = max(1, min(check_devices(given), batch_size))  # TensorFlow may use none of them
     if count > 1:
         each = f"{-(-batch_size // count)}" if batch_size % count == 0 else f"at most {-(-batch_size // count)}"
         log.info("Devices: %d, each with %s of the %d examples of a batch.", count, each, batch_size)

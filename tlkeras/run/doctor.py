@@ -48,7 +48,7 @@ def examine() -> dict[str, Any]:
         try:
             facts["several_gpus"] = f"{check_devices('auto')} train together"
         except UserError as error:
-            facts["several_gpus"] = str(error)
+            facts |= {"several_gpus": str(error), "devices_fail": True}
     return facts | {"problems": problems(facts)}
 
 

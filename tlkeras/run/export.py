@@ -40,6 +40,7 @@ COPIED = (
 )  # those that the run has
 SAMPLE = 200  # training examples that show a quantizer the range of values
 SQUARES = {"crop": "the center square", "pad": "with black bars to a square", "squash": "squashed to a square"}
+COMPARED = 10_000  # validation examples at most, as they are in memory
 RAW = 12  # images that are compared at their own size
 
 
@@ -121,6 +122,7 @@ def load_examples(run: Run, data: str | None) -> Examples:
         rows = load_split(run.path / "split.csv", listing.examples)
         splits = {name: [listing.examples[index] for index in found] for name, found in rows.items()}
     held_out = splits.get("validation") or next(iter(splits.values()))
+    held_out = held_out[:: -(-len(held_out) // COMPARED)]
     training = splits.get("train") or held_out
     chosen = np.random.default_rng(0).permutation(len(training))[:SAMPLE]
     limit = run.config["max_unreadable"]

@@ -21,7 +21,7 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 FILE = "identity.json"  # beside the checkpoints
 # Options that may differ when a run is resumed: where things are, and how it is started.
 MAY_CHANGE = ("run_dir", "data_dir", "overwrite", "resume", "memory_gb", "disk_gb", "cache_gb", "data_description",
-              "track", "verbose")  # fmt: skip
+              "track", "verbose", "cluster")  # fmt: skip
 
 
 def check_fingerprint(

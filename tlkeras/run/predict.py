@@ -51,6 +51,12 @@ class Source(NamedTuple):
     content: Path | bytes | np.ndarray  # as `Modality.read` takes it; bytes are a text
 
 
+def check_top_k(top_k: int) -> None:
+    """Refuse a number of labels below 1."""
+    if top_k < 1:
+        raise UserError(f"--top-k was {top_k}; it must be a whole number of at least 1.")
+
+
 def predict(
     run_path: str | Path, inputs: Any, top_k: int = 3, texts: Sequence[str] = (), watch: Watch | None = None
 ) -> list[Prediction]:
@@ -77,8 +83,7 @@ def predict(
     Example:
         >>> tlkeras.predict("saved_models/photos", "new_images")[0].scores
     """
-    if top_k < 1:
-        raise UserError(f"--top-k was {top_k}; it must be a whole number of at least 1.")
+    check_top_k(top_k)
     run = load_run(run_path)
     modality = run.modality
     if texts and not modality.inline:

@@ -15,10 +15,27 @@ from tlkeras.io.atomic import flush, write_atomic
 from tlkeras.io.locks import locked
 from tlkeras.progress import progress
 from tlkeras.run.load_run import Run, load_run
-from tlkeras.run.predict import CHUNK, Prediction, Source, Watch, as_csv, csv_rows, list_inputs, predict_chunk
+from tlkeras.run.predict import (
+    CHUNK,
+    Prediction,
+    Source,
+    Watch,
+    as_csv,
+    check_top_k,
+    csv_rows,
+    list_inputs,
+    predict_chunk,
+)
 from tlkeras.run.predictor import load_predictor
 
 Chunk = Sequence[Source]
+
+
+def size_of(output: Path) -> int:
+    """Return the bytes of a CSV file, or how many Parquet files a folder has; 0 where there is nothing."""
+    if output.is_dir():
+        return len(list(output.glob("part-*.parquet")))
+    return output.stat().st_size if output.exists() else 0
 
 
 def read_list(name: str) -> Iterator[Source]:
@@ -27,7 +44,7 @@ def read_list(name: str) -> Iterator[Source]:
         with sys.stdin if name == "-" else Path(name).expanduser().open(encoding="utf-8") as lines:
             for line in map(str.strip, lines):
                 if line:
-                    yield Source(line, Path(line).expanduser())
+                    yield Source(line, Path(os.path.expanduser(line)))  # noqa: PTH111, as it takes ~ of nobody for a name
     except (OSError, UnicodeDecodeError) as error:
         reason = "not a text file in UTF-8" if isinstance(error, ValueError) else str(error.strerror).lower()
         raise UserError(f"--from-file {name} cannot be read: {reason}. Give a text file with a path a line.") from None
@@ -45,6 +62,7 @@ def predict_to_file(
     Raises:
         UserError: the output is there and nothing is to be resumed, or it was begun with other files or options.
     """
+    check_top_k(top_k)
     if output.suffix not in (".csv", ".parquet"):
         raise UserError(f"--output was {output}; give a name that ends in .csv or .parquet.")
     append = _append_csv if output.suffix == ".csv" else _append_parquet()
@@ -58,12 +76,15 @@ def predict_to_file(
         state: dict[str, Any] = {"count": 0, "damaged": 0, "size": 0, "digest": digest.hexdigest()}
         if resume and progress_file.exists():
             state = json.loads(progress_file.read_text(encoding="utf-8"))
+            if size_of(output) < state["size"]:
+                raise UserError(f"{output} has less than {progress_file.name} says was written. Put it back to resume, "
+                                "or remove that file to start over.")  # fmt: skip
         remaining = _skip(iter(sources), state, digest, output)
         write_atomic(progress_file, json.dumps(state))
         chunks = iter(lambda: list(islice(remaining, CHUNK)), [])
         with progress(0, f"Predicting {run.modality.plural}") as bar:
             for chunk, predictions in _predict_chunks(run, chunks, top_k, watch, cluster):
-                digest.update("".join(f"{source.name}\0" for source in chunk).encode())
+                digest.update("".join(f"{source.name}\0" for source in chunk).encode(errors="surrogateescape"))
                 state = {
                     "size": append(output, predictions, state),
                     "count": state["count"] + len(chunk),
@@ -104,7 +125,7 @@ def _skip(sources: Iterator[Source], state: dict[str, Any], digest: Any, output:
     """Leave out what was predicted before; refuse other files, another run and other options than those."""
     for _ in range(state["count"]):
         with contextlib.suppress(StopIteration):
-            digest.update(f"{next(sources).name}\0".encode())
+            digest.update(f"{next(sources).name}\0".encode(errors="surrogateescape"))
     if digest.hexdigest() != state["digest"]:
         raise UserError(
             f"{output} was begun with other files, in another order, or with another run or --top-k. Give the same to "
@@ -119,7 +140,7 @@ def _append_csv(output: Path, predictions: Sequence[Prediction], state: dict[str
     with output.open("r+b" if output.exists() else "w+b") as file:
         file.truncate(state["size"])
         file.seek(state["size"])
-        file.write((text if not state["size"] else text.partition("\n")[2]).encode())
+        file.write((text if not state["size"] else text.partition("\n")[2]).encode(errors="backslashreplace"))
         file.flush()
         os.fsync(file.fileno())
         return file.tell()
@@ -145,7 +166,7 @@ def _append_parquet() -> Any:
         flush(partial)
         partial.replace(part)
         flush(output)
-        return 0
+        return state["size"] + 1
 
     return append
 

@@ -138,8 +138,9 @@ class Search:
         from tlkeras.selection.space import given_params
 
         ended = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
-        if all(one.state == optuna.trial.TrialState.FAIL for one in study.trials):
-            study.enqueue_trial(given_params(self.config))
+        with folder_lock(self._folder):
+            if all(one.state == optuna.trial.TrialState.FAIL for one in study.trials):
+                study.enqueue_trial(given_params(self.config))
         while len(study.get_trials(deepcopy=False, states=ended)) < self._trials and time.monotonic() < self._deadline:
             study.optimize(self.objective, n_trials=1, callbacks=[self.report], gc_after_trial=True)
 
@@ -148,17 +149,20 @@ class Search:
         import keras
         import optuna
 
-        from tlkeras.data.pipeline import make_targets
+        from tlkeras.data.pipeline import make_targets, oversample
         from tlkeras.evaluation.calibration import fit, log_losses
         from tlkeras.selection.space import FIRST, suggest
 
         wide = trial.number >= max(FIRST, self._trials // 2)
         options = suggest(trial, self.config, self._spec, self._data.modality, wide)
         trial.set_user_attr("options", changed_options(options))
-        options = options.for_examples(len(self.folds[0][0]))
-        assert options.finetune_epochs is not None
         data = self._decode(options)
         targets = make_targets(data.examples, data.task, data.classes)
+        train = self.folds[0][0]
+        options = options.for_examples(
+            len(oversample(targets[train]) if options.class_weights == "oversample" else train)
+        )
+        assert options.finetune_epochs is not None
         outputs, epochs = np.zeros_like(targets), options.frozen_epochs + options.finetune_epochs
         for number, (train, held_out) in enumerate(self.folds):
             callbacks = [pruning(trial, number * epochs), stop_at(self._deadline, optuna.TrialPruned)]

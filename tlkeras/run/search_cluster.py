@@ -25,9 +25,9 @@ def search_on_workers(
     `report` is called with the study and each trial that has come to its end.
     """
     with connected(str(config.cluster)) as workers, _following(study, report):
-        left = None if math.isinf(deadline) else max((deadline - time.monotonic()) / 60, 0.01)
-        alone = dataclasses.replace(config, cluster=None, budget=left)
-        for _ in in_order(lambda: alone, _search, range(1, workers.count + 1), workers):
+        alone = dataclasses.replace(config, cluster=None)
+        end = time.time() + deadline - time.monotonic()  # by the clock, which other machines have too
+        for _ in in_order(lambda: (alone, end), _search, range(1, workers.count + 1), workers):
             pass
     from optuna.storages import fail_stale_trials
     from optuna.trial import TrialState
@@ -38,10 +38,12 @@ def search_on_workers(
         time.sleep(POLL)
 
 
-def _search(config: ChooseConfig, number: int) -> None:
+def _search(given: tuple[ChooseConfig, float], number: int) -> None:
     from tlkeras.run.search import search
 
-    search(config, number)
+    config, end = given
+    left = None if math.isinf(end) else max((end - time.time()) / 60, 0.01)
+    search(dataclasses.replace(config, budget=left), number)
 
 
 @contextlib.contextmanager
