@@ -81,6 +81,28 @@ def test_the_log_grows_and_drift_waits_for_enough(call, runs):
     assert "Nothing shows" in call("drift.py", runs["single_label"], "usage.npz").out
 
 
+# [part: batch]
+def test_what_was_predicted_before_a_stop_is_in_the_log(call, runs, monkeypatch):
+    from tlkeras.run import predict_file
+
+    save("a", photos(24, 4))
+    chunks = []
+
+    def stop(output, predictions, state):
+        chunks.append(len(predictions))
+        if len(chunks) == 2:
+            raise KeyboardInterrupt
+        return write(output, predictions, state)
+
+    write = predict_file._append_csv
+    monkeypatch.setattr(predict_file, "_append_csv", stop)
+    monkeypatch.setattr(predict_file, "CHUNK", 8)
+    answer = call("predict.py", runs["single_label"], "a", "--output", "a.csv", "--log", "usage.npz")
+    assert answer.code == 130 and len(Path("a.csv").read_text().splitlines()) > 8
+    assert "16 images" in call("drift.py", runs["single_label"], "usage.npz").out  # the second chunk will come again
+
+
+# [/part]
 def test_the_reference_says_what_the_log_of_the_same_images_says(call, runs):
     """The validation images through predict.py: the same counts, unsure ones too, and the same rows."""
     log = UsageLog(Path("usage.npz"), load_run(runs["single_label"]))

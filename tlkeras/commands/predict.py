@@ -1,9 +1,7 @@
 """Predict the labels of images with a trained run."""
 
-# [part: drift]
-from pathlib import Path
+from typing import Any
 
-# [/part]
 from tlkeras.cli import CliParser
 from tlkeras.errors import UserError
 
@@ -54,27 +52,34 @@ def make_parser() -> CliParser:
 def main() -> None:
     """Run the command."""
     options = make_parser().parse_args()
+    # [part: drift]
+    if options.log:
+        from pathlib import Path
+
+        from tlkeras.run.load_run import load_run
+        from tlkeras.run.usage_log import UsageLog
+
+        log = UsageLog(Path(options.log).expanduser(), load_run(options.run))
+        try:
+            answer(options, log.add)
+        finally:
+            log.save()  # after a stop, too: `--resume` does not predict again what is in the output
+        return
+    # [/part]
+    answer(options)
+
+
+def answer(options: Any, watch: Any = None) -> None:
+    """Print predictions, or write them to a file; `watch` is told of them."""
     from tlkeras.run.load_run import load_run
     from tlkeras.run.predict import as_csv, as_json, as_table, predict
 
     write = as_json if options.json else as_csv if options.csv else as_table
-    watch = None
-    # [part: drift]
-    if options.log:
-        from tlkeras.run.usage_log import UsageLog
-
-        log = UsageLog(Path(options.log).expanduser(), load_run(options.run))
-        watch = log.add
-    # [/part]
     # [part: batch]
     if options.output:
         from tlkeras.run.predict_file import predict_command
 
         predict_command(options, watch)
-        # [part: drift]
-        if options.log:
-            log.save()
-        # [/part]
         return
     if options.from_file or options.resume:
         raise UserError("--from-file and --resume need --output FILE.")
@@ -85,9 +90,5 @@ def main() -> None:
     # [/part]
     predictions = predict(options.run, options.paths, options.top_k, options.as_dict().get("text", []), watch)
     print(write(predictions))
-    # [part: drift]
-    if options.log:
-        log.save()
-    # [/part]
     if all(prediction.error for prediction in predictions):
         raise UserError(f"None of these {load_run(options.run).modality.plural} can be read. Give others.")
