@@ -14,6 +14,7 @@ from tlkeras.errors import UserError
 from tlkeras.models.batch_norm import calibrate_batch_norm
 from tlkeras.models.builders import build_classifier
 from tlkeras.training import on_cluster, two_phase
+from tlkeras.training.checkpoint import Checkpoints
 from tlkeras.training.two_phase import train_two_phases
 
 OPTIONS = {
@@ -52,12 +53,13 @@ def without_dropout(backbone: keras.Model) -> keras.Model:
     return keras.Model(backbone.input, backbone.layers[-2].output, name="tiny")
 
 
-def train(colored, **options):
+def train(colored, checkpoints=None, callbacks=(), **options):
     keras.utils.set_random_seed(0)
     data, held_out = colored(31), colored(13, seed=1)
     model = build_classifier("Tiny", 3, weights="none", dropout=0.0, l2=0.01)
     calibrate_batch_norm(model, data.inputs)
-    result = train_two_phases(model, data, held_out, TrainConfig(**OPTIONS | options))
+    config = TrainConfig(**OPTIONS | options)
+    result = train_two_phases(model, data, held_out, config, checkpoints, callbacks=callbacks)
     return model, np.array([[value for name, value in row.items() if name != "phase"] for row in result.history])
 
 
@@ -77,6 +79,21 @@ def test_unequal_parts_of_a_batch_train_as_the_whole(tiny, colored, workers, mon
     for weight, theirs in zip(one.weights, other.weights, strict=True):
         frozen = "bn" in weight.path or "conv1" in weight.path
         np.testing.assert_allclose(weight.numpy(), theirs.numpy(), atol=0 if frozen else 1e-4, rtol=0)
+
+
+def test_a_stopped_training_is_resumed(tiny, colored, workers, tmp_path):
+    def stop(epoch, logs):
+        if epoch == 3:  # the second one of phase 2
+            raise KeyboardInterrupt
+
+    model, expected = train(colored, **workers)
+    with pytest.raises(KeyboardInterrupt):
+        train(colored, Checkpoints(tmp_path), [keras.callbacks.LambdaCallback(on_epoch_end=stop)], **workers)
+    resumed, history = train(colored, Checkpoints(tmp_path), **workers)
+    np.testing.assert_array_equal(history, expected)
+    assert all(
+        np.array_equal(one, other) for one, other in zip(model.get_weights(), resumed.get_weights(), strict=True)
+    )
 
 
 def test_a_head_with_statistics_of_its_own_is_refused(tiny, colored, workers):

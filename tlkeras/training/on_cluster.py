@@ -87,11 +87,19 @@ def without_compile(config: Any) -> Any:
     return [without_compile(value) for value in config] if isinstance(config, list | tuple) else config
 
 
+def used_states(part: keras.Model) -> list[keras.Variable]:
+    """Return the states of layers, without the seeds of dropout that is off, which a copy does not have."""
+    off = [layer.seed_generator for layer in flatten_layers(part)
+           if getattr(layer, "rate", None) == 0 and getattr(layer, "seed_generator", None)]  # fmt: skip
+    unused = {id(generator.state) for generator in off}
+    return [state for state in layer_states(part) if id(state) not in unused]
+
+
 class Replica:
     """A worker's copy of the part of a model that is trained."""
 
     def __init__(self, part: keras.Model, batch: Any) -> None:
-        self.part, self.states = part, layer_states(part)
+        self.part, self.states = part, used_states(part)
         # All sizes of a batch have one graph, so that a part has the same bits whichever worker computes it.
         signature = [batch, tf.TensorSpec([], tf.float32)]
         self.gradients = tf.function(self._gradients, input_signature=signature, jit_compile=False)
@@ -151,7 +159,7 @@ class SharedStep:
 
     def __init__(self, inputs: PhaseInputs, count: int, tasks: Tasks) -> None:
         self._part, self._count, self._tasks = inputs.part, count, tasks
-        self._states = layer_states(inputs.part)
+        self._states = used_states(inputs.part)
         self._update = tf.function(self._apply, reduce_retracing=True)
 
     def __call__(self, iterator: Iterator) -> dict[str, Any]:
