@@ -1,10 +1,11 @@
 """Two workers of a core each against one: images per second of the feature pass, and what a killed worker costs.
 
     python benchmarks/cluster.py
+    python benchmarks/cluster.py --training      # of all layers, without a cluster and with --cluster-training
 
 The images are noise, the backbone has random weights: neither matters for the time. Every process has one core, the one
 without a cluster too. The rate is that from the first result to the last one; the start of Ray and of TensorFlow in the
-workers comes on top, and is in the seconds of the whole pass.
+workers comes on top, and is in the seconds of the whole pass. Of a training the second epoch of phase 2 is timed.
 """
 
 import argparse
@@ -25,11 +26,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=at_least(1024), default=2048, help="of noise, 224 px")
     parser.add_argument("--backbone", default="MobileNetV2", help="of scripts/summary.py")
+    parser.add_argument("--training", action="store_true", help="train all layers on an eighth of the images")
     options = parser.parse_args()
     if len(CORES) < 2:
         raise SystemExit("This needs two cores.")
     os.environ |= {"RAY_worker_niceness": "0"}  # Ray's own is 15, which is slower where anything else runs
     os.sched_setaffinity(0, CORES[:1])  # before TensorFlow counts them
+    if options.training:
+        measure_training("one process, no cluster", options, None)
+        measure_training("one worker", options, "local:1")
+        os.sched_setaffinity(0, CORES[:2])
+        measure_training("two workers", options, "local:2")
+        return
     job, below = make_job(options.images, options.backbone)
     print(f"{'':28} {'seconds':>8} {'of start':>8} {'img/s':>7}  equal")
     expected = measure("one process, no cluster", job, below, None, None)
@@ -85,6 +93,30 @@ def measure(title: str, job, below, address: str | None, expected, early: Callab
     equal = "" if expected is None else all(map(np.array_equal, arrays, expected))
     print(f"{title:28} {seconds:>8.1f} {first - start:>8.1f} {rate:>7.1f}  {equal}", flush=True)
     return arrays
+
+
+def measure_training(title: str, options: argparse.Namespace, address: str | None) -> None:
+    """Print how many images a second all layers are trained on."""
+    from tlkeras.runtime import load_tensorflow
+
+    load_tensorflow(0)
+    import keras
+
+    from tlkeras.config.train import TrainConfig
+    from tlkeras.data.pipeline import SplitData
+    from tlkeras.models.builders import build_classifier
+    from tlkeras.training.two_phase import train_two_phases
+
+    count = options.images // 8
+    images = np.random.default_rng(0).integers(0, 256, (count, 224, 224, 3), dtype=np.uint8)
+    rows, targets, ends = np.arange(count), np.eye(2, dtype="float32"), list[float]()
+    train = SplitData(images, rows, targets[rows % 2])
+    model = build_classifier(options.backbone, 2, weights="none", image_size=224)
+    config = TrainConfig(frozen_epochs=1, finetune_epochs=2, unfreeze="all", views=0, cluster=address,
+                         cluster_training=address is not None)  # fmt: skip
+    note = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: ends.append(time.perf_counter()))
+    train_two_phases(model, train, SplitData(images, rows[:2], targets), config, callbacks=[note])
+    print(f"{title:28} {count / (ends[-1] - ends[-2]):>7.1f} img/s", flush=True)
 
 
 def kill_one() -> None:
