@@ -136,15 +136,15 @@ def train_two_phases(
     train, validation = fit_to_model(model, train, validation)
     options = options.with_defaults(get_spec(model).finetune_from)
     options = options.for_examples(len(epoch_rows(train, options)))
-    given = Extensions(callbacks=callbacks, loss=loss, metrics=metrics, augment=augment)
-    given = resolve_extensions(given, train, options)
+    given = resolve_extensions(Extensions(callbacks, loss, metrics, augment=augment), train, options)
     # [part: fine-tuning]
     check_phases(model, options)
     # [/part]
     # [part: cluster]
-    from tlkeras.training.on_cluster import ClusterTraining
+    if workers := getattr(options, "cluster_training", None):
+        from tlkeras.training.on_cluster import ClusterTraining
 
-    workers = ClusterTraining.of(model, options, given) if getattr(options, "cluster_training", False) else None
+        workers = ClusterTraining.of(model, options, given)
     # [/part]
     saved = checkpoints.latest() if checkpoints else None
     result = TrainingResult(**saved.state["result"]) if saved else TrainingResult(monitor=options.monitor)
