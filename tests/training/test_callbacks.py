@@ -21,9 +21,11 @@ def one_weight() -> keras.Model:
     return model
 
 
-def observe(epochs: list[dict[str, float]], patience: int = 10, monitor: str = "val_loss") -> RestoreBestWeights:
+def observe(
+    epochs: list[dict[str, float]], patience: int = 10, monitor: str = "val_loss", learned: float = 0.0
+) -> RestoreBestWeights:
     """Return a callback that has seen these epochs; the model's one weight counts them from 1."""
-    best = RestoreBestWeights(monitor, patience)
+    best = RestoreBestWeights(monitor, patience, learned)
     best.set_model(one_weight())
     for number, values in enumerate(epochs):
         best.model.trainable_weights[0].assign([[number + 1.0]])
@@ -57,6 +59,32 @@ def test_patience_counts_epochs_since_the_best():
     assert best.model.stop_training
     assert best.model.trainable_weights[0].numpy().item() == 4.0  # the fifth epoch was not run
     assert not observe([logs(0.3), logs(0.2), logs(0.4), logs(0.2), logs(0.1)], patience=3).model.stop_training
+
+
+def test_a_phase_ends_when_the_training_loss_says_that_nothing_is_left_to_learn(caplog):
+    """With easy images validation gets a little better in each of a hundred epochs."""
+    epochs = [logs(0.1 - number / 1000, loss=0.002 if number < 4 else 0.0009) for number in range(20)]
+    with caplog.at_level("INFO", "tlkeras"):
+        best = observe(epochs, patience=3, learned=0.001)
+        best.on_train_end()
+    assert best.epoch == 6  # the fourth has the last training loss that is higher; three more came, the best one last
+    assert best.model.trainable_weights[0].numpy().item() == 7.0
+    (message,) = caplog.messages
+    assert message.startswith("Early stopping: the training loss was below 0.001, or val_loss was no better, for 3 ep")
+    assert observe(epochs, patience=3).epoch == 19
+
+
+def test_what_ends_a_phase_survives_a_stop():
+    epochs = [logs(0.1 - number / 1000, loss=0.0009) for number in range(5)]
+    stopped, whole = observe(epochs[:3], patience=4, learned=0.001), observe(epochs, patience=4, learned=0.001)
+    assert whole.done and not stopped.done
+    resumed = RestoreBestWeights("val_loss", 4, 0.001)
+    resumed.set_model(one_weight())
+    resumed.restore(stopped.state(), stopped.weights)
+    resumed.on_epoch_end(3, epochs[3])
+    assert not resumed.done
+    resumed.on_epoch_end(4, epochs[4])
+    assert resumed.done
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -97,6 +125,7 @@ def shown(monkeypatch, capsys, seconds: list[float], epochs: list[dict], termina
         for step in range(2):
             progress.on_train_batch_end(step, {"loss": values["loss"], "accuracy": 0.25})
         progress.on_epoch_end(number, values)
+    progress.on_train_end()
     return capsys.readouterr().out
 
 
@@ -120,6 +149,14 @@ def test_a_terminal_shows_an_epoch_from_its_first_step_on(monkeypatch, capsys):
         "\r\033[KEpoch 1/1 2/2 loss 1.000 accuracy 0.250 1,773 img/s"
         "\r\033[KEpoch 1/1 loss 1.000 val_loss 0.158 val_accuracy 0.500 1,773 img/s\n"
     )
+
+
+def test_of_many_quick_epochs_every_second_or_fifth_has_a_line(monkeypatch, capsys):
+    ticks = [0.1 * number for number in range(400)]
+    seen = shown(monkeypatch, capsys, ticks, [logs(0.5)] * 92, last=100)
+    assert [int(line.split("/")[0].split()[1]) for line in seen.splitlines()] == [1, *range(5, 93, 5), 92]
+    slow = shown(monkeypatch, capsys, [10 * tick for tick in ticks], [logs(0.5)] * 92, last=100)
+    assert len(slow.splitlines()) == 92
 
 
 @pytest.mark.parametrize("more", [(), ("val_top_5_accuracy", "val_precision", "val_recall")])

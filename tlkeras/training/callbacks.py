@@ -1,5 +1,6 @@
 """Callbacks of one phase; each phase makes its own, because Keras' callbacks carry their best value over."""
 
+import itertools
 import logging
 import sys
 import time
@@ -17,6 +18,7 @@ from tlkeras.training.checkpoint import assign_all, to_numpy
 log = logging.getLogger("tlkeras")
 
 LINE_WIDTH = 79  # of a terminal with 80 columns; in the last one some would break the line
+MOST_LINES, QUICK = 20, 1.0  # of a phase, where its epochs take less than so many seconds
 MAIN_VALUES = 3  # loss, val_loss and the first metric outlast the speed where there is no room for all
 REDRAW_SECONDS = 0.2
 
@@ -49,40 +51,55 @@ class TerminateOnNaN(keras.callbacks.Callback):
 
 
 class RestoreBestWeights(keras.callbacks.Callback):
-    """Keep the weights of the best epoch on validation, restore them at the end, and stop early (`done`)."""
+    """Keep the weights of the best epoch on validation, restore them at the end, and stop early (`done`).
 
-    def __init__(self, monitor: str, patience: int) -> None:
+    Better results do not put off the end while the training loss is below `learned`: then nothing is left to learn, and
+    validation can get better slightly in each epoch for a long time.
+    """
+
+    def __init__(self, monitor: str, patience: int, learned: float = 0.0) -> None:
         super().__init__()
-        self._monitor, self._patience = monitor, patience
+        self._monitor, self._patience, self._learned = monitor, patience, learned
         self.best: tuple[float, ...] = ()  # which any score is above
         self.epoch, self.done = -1, False
+        self._progress, self._reason = -1, ""  # the last epoch that put off the end; why it came
         self.weights: list[np.ndarray] = []
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        current = score(logs or {}, self._monitor)
+        logs = logs or {}
+        current = score(logs, self._monitor)
         if current > self.best:
+            if not self.best or logs["loss"] >= self._learned:
+                self._progress = epoch
             self.best, self.epoch, self.weights = current, epoch, to_numpy(changing_weights(self.model))
-        elif epoch - self.epoch >= self._patience:
-            log.info("Early stopping: %s was no better for %d epochs (--patience).", self._monitor, self._patience)
+        if epoch - self._progress >= self._patience:
+            reason = f"{self._monitor} was no better"
+            if self.epoch > self._progress:
+                reason = f"the training loss was below {self._learned}, or {reason},"
+            self._reason = f"Early stopping: {reason} for {self._patience} epochs (--patience)."
             self.model.stop_training = self.done = True
 
     def on_train_end(self, logs: Logs = None) -> None:
+        if self._reason:  # said here, after the line of the last epoch
+            log.info(self._reason)
+            self._reason = ""
         assign_all(changing_weights(self.model), self.weights)
 
     def state(self) -> dict[str, Any]:
         """Return all but the weights, for JSON."""
-        return {"best": self.best, "epoch": self.epoch, "done": self.done}
+        return {"best": self.best, "epoch": self.epoch, "progress": self._progress, "done": self.done}
 
     def restore(self, state: dict[str, Any], weights: list[np.ndarray]) -> None:
         """Take over the state and the weights of another callback."""
         self.best, self.epoch, self.done = tuple(state["best"]), state["epoch"], state["done"]
-        self.weights = weights
+        self._progress, self.weights = state["progress"], weights
 
 
 class EpochProgress(keras.callbacks.Callback):
     """Print a line of at most 79 characters for each epoch; on a terminal it is there from the first step on.
 
-    Where features are computed once, an example is one read as features. ETA is the time left in this phase.
+    Where features are computed once, an example is one read as features. ETA is the time left in this phase. Of many
+    quick epochs every second, fifth, tenth... has a line, and the last one.
     """
 
     def __init__(self, examples: int, batch_size: int, unit: str, title: str, last_epoch: int) -> None:
@@ -91,9 +108,13 @@ class EpochProgress(keras.callbacks.Callback):
         self._title, self._last_epoch = title, last_epoch
         self._whole = self._drawn = 0.0  # seconds of the epoch before, validation included; when the line was drawn
         self._on_terminal = sys.stdout.isatty()
+        self._first_epoch = -1
+        self._unshown: dict[str, float] = {}  # of an epoch that has no line yet
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self._start, self._epoch = time.perf_counter(), epoch
+        if self._first_epoch < 0:
+            self._first_epoch, self._every = epoch, lines_every(self._last_epoch - epoch)
         if self._on_terminal:
             print(f"{ERASE}{self._name()} …", end="", flush=True)
 
@@ -112,8 +133,22 @@ class EpochProgress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         first = min(self._batch_size, self._examples) / self._speed
         self._whole = time.perf_counter() - self._first + first
-        self._print("", logs or {}, self._later(self._whole))
+        self._unshown = logs or {}
+        every = 1 if self._whole >= QUICK else self._every
+        if (epoch + 1) % every == 0 or epoch in (self._first_epoch, self._last_epoch - 1):
+            self._end_line()
+        elif self._on_terminal:
+            self._print("", self._unshown, self._later(self._whole))
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        if self._unshown:
+            self._end_line()
+
+    def _end_line(self) -> None:
+        """Show the epoch for good."""
+        self._print("", self._unshown, self._later(self._whole))
         print(flush=True)
+        self._unshown = {}
 
     def _name(self) -> str:
         last = str(self._last_epoch)
@@ -138,6 +173,12 @@ class EpochProgress(keras.callbacks.Callback):
             else:
                 values.pop()  # all are in history.csv
         print(f"{ERASE}{line}" if self._on_terminal else line, end="", flush=True)
+
+
+def lines_every(epochs: int) -> int:
+    """Return 1, 2, 5, 10, 20...: after how many epochs comes a line, so that they are not too many."""
+    steps = (first * 10**power for power in itertools.count() for first in (1, 2, 5))
+    return next(step for step in steps if epochs <= step * MOST_LINES)
 
 
 def short_number(value: float) -> str:

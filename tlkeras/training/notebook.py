@@ -17,10 +17,12 @@ class NotebookProgress(EpochProgress):
         super().on_train_batch_end(batch, logs)
         self._bar.update()
 
-    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        values = {name: float(value) for name, value in (logs or {}).items()}
-        self._bar.add_row({"epoch": epoch + 1} | values | {"speed": f"{self._speed:,.0f} {self._unit}"})
-
     def on_train_end(self, logs: Logs = None) -> None:
+        super().on_train_end(logs)
         if hasattr(self, "_bar"):
             self._bar.close()
+
+    def _end_line(self) -> None:
+        values = {name: float(value) for name, value in self._unshown.items()}
+        self._bar.add_row({"epoch": self._epoch + 1} | values | {"speed": f"{self._speed:,.0f} {self._unit}"})
+        self._unshown = {}

@@ -33,6 +33,7 @@ from tlkeras.training.phase_inputs import epoch_rows, prepare_phases
 
 log = logging.getLogger("tlkeras")
 
+LEARNED = 1e-3  # training loss of classes below which nothing is left to learn
 RESTARTED = " Note: callbacks= start anew, as Keras' callbacks do not save their state."
 
 
@@ -229,7 +230,8 @@ def train_phase(
     schedule = make_schedule(phase.learning_rate, steps, options.warmup, constant=options.schedule == "constant")
     optimizer = make_optimizer(model, options, schedule, steps)
     variables = compile_part(model, ran.part, optimizer, options.label_smoothing, given)
-    best, first_epoch, spent = RestoreBestWeights(options.monitor, options.patience), phase.first_epoch, 0.0
+    learned = LEARNED if get_task(model) == "single_label" and given.loss is None else 0.0
+    best, first_epoch, spent = RestoreBestWeights(options.monitor, options.patience, learned), phase.first_epoch, 0.0
     if saved:
         check_same(fingerprint, saved)
         assign_all(variables, saved.arrays["changing"])
