@@ -4,6 +4,7 @@ import inspect
 import json
 import logging
 import os
+import sys
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,11 +13,12 @@ import keras
 import numpy as np
 import pytest
 
-from tlkeras.config.train import TrainingOptions
+from tlkeras.config.train import TrainConfig, TrainingOptions
 from tlkeras.data.augment import augment
 from tlkeras.data.pipeline import SplitData
 from tlkeras.errors import UserError
 from tlkeras.features import engines, extract
+from tlkeras.features.engines import choose_engine
 from tlkeras.features.extract import get_features
 from tlkeras.features.split_model import split_model
 from tlkeras.io.arrays import FileArray
@@ -39,7 +41,7 @@ def features(tiny, colored):
     def make(pixels: int = 0, model=model, **options):
         train, validation = colored(24), colored(12, seed=1)
         train.inputs[0] += np.uint8(pixels)
-        options = TrainingOptions(**{"views": 2} | options)
+        options = choose_engine(model, TrainingOptions(**{"views": 2} | options), 60)
         below = split_model(model, 0).below
         engine = cache(lambda: engines.make_engine(below, options.engine))
         return get_features(below, "tiny, pooled", train, validation, options, engine)
@@ -168,6 +170,37 @@ def test_openvino_gives_the_same_features(features, engine, tolerance):
         np.testing.assert_allclose(other.arrays[0], one.arrays[0], atol=tolerance * scale)
 
 
+@pytest.mark.parametrize(
+    ("images", "missing", "options", "expected"),
+    [
+        (1000, (), {}, "openvino"),
+        (999, (), {}, "tensorflow"),
+        (1000, ("openvino",), {}, "tensorflow"),
+        (1000, ("processor",), {}, "tensorflow"),
+        (1000, ("table",), {}, "tensorflow"),
+        (1000, (), {"cluster": "local:2"}, "tensorflow"),
+        (1000, (), {"engine": "tensorflow"}, "tensorflow"),
+        (1, (), {"engine": "openvino_bf16"}, "openvino_bf16"),
+    ],
+)
+def test_many_images_are_left_to_openvino_where_it_is(monkeypatch, images, missing, options, expected):
+    if "openvino" in missing:
+        monkeypatch.setitem(sys.modules, "openvino", None)
+    gpus = ["a GPU"] if "processor" in missing else []
+    monkeypatch.setattr("tlkeras.features.openvino.tf.config.list_physical_devices", lambda kind: gpus)
+    if "table" in missing:
+        own = keras.applications.MobileNetV2(alpha=0.35, weights=None, include_top=False, input_shape=(32, 32, 3))
+        model = build_classifier(own, 2)
+    else:
+        model = build_classifier("MobileNetV2-0.35", 2, weights="none", image_size=32)
+    assert choose_engine(model, TrainConfig(**options), images).engine == expected
+
+
+def test_half_precision_is_not_left_to_openvino():
+    model = build_classifier("MobileNetV2-0.35", 2, weights="none", image_size=32, precision="mixed_bfloat16")
+    assert choose_engine(model, TrainConfig(), 1000).engine == "tensorflow"
+
+
 def test_info_says_what_the_features_are(features, folder):
     features()
     info = json.loads(next(folder.glob("*/info.json")).read_text())
@@ -184,7 +217,7 @@ def test_images_in_a_file_give_the_same_features(features, colored, tiny, folder
         keras.utils.set_random_seed(0)
         model = build_classifier(tiny, 3, weights="none", image_size=16)
         below = split_model(model, 0).below
-        options = TrainingOptions(views=2, cache_gb=0.0)
+        options = TrainingOptions(views=2, cache_gb=0.0, engine="tensorflow")
         engine = cache(lambda: engines.make_engine(below, "tensorflow"))
         found = get_features(below, "tiny", train, validation, options, engine)
     np.testing.assert_array_equal(found[0].arrays[0], expected)

@@ -32,16 +32,17 @@ class CacheOptions(MemoryOptions):
     # [/part]
     feature_dtype: Literal["float32", "float16"] = option("float32", "dtype of cached features; float16 takes half")
     engine: Literal[
+        "auto",
         "tensorflow",
         # [part: openvino]
         "openvino",
         "openvino_bf16",
         # [/part]
     ] = option(
-        "tensorflow",
+        "auto",
         "what computes the features"
         # [part: openvino]
-        "; openvino needs 'pip install openvino'"
+        "; auto: OpenVINO for a thousand images or more, after 'pip install openvino', else TensorFlow"
         # [/part]
         "",  # so that this stays valid without the parts
         modality="image",

@@ -12,7 +12,7 @@ import numpy as np
 from tlkeras.config.train import TrainingOptions
 from tlkeras.data.loading import memory_budget
 from tlkeras.data.pipeline import SplitData
-from tlkeras.features.engines import BATCH_SIZE, Engine, make_engine, unwrap_single
+from tlkeras.features.engines import BATCH_SIZE, Engine, choose_engine, make_engine, unwrap_single
 from tlkeras.features.extract import ExtractionJob, Features
 from tlkeras.features.split_model import split_model
 from tlkeras.training.phase import PhaseInputs
@@ -50,7 +50,10 @@ def pooled_features(
     cached = {"train": trained.features, "validation": trained.validation_features} if trained else {}
     below = split_model(model, 0).below
     width = below.output_shape[-1]
-    engine = functools.cache(lambda: make_engine(below, options.engine.removesuffix("_bf16")))
+    images = sum(len(split) for split in splits.values())
+    engine = functools.cache(
+        lambda: make_engine(below, choose_engine(model, options, images).engine.removesuffix("_bf16"))
+    )
     run = partial(pool_inputs, trained) if trained else lambda inputs: engine()(inputs)
     found: dict[str, np.ndarray | LazyFeatures] = {}
     for name, split in splits.items():

@@ -1,19 +1,39 @@
 """Run a frozen part of a model as nothing but inference."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pkgutil import resolve_name
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2  # no public name
 
+from tlkeras.config.train import TrainingOptions
 from tlkeras.models.inlining import inlined
+
+OptionsT = TypeVar("OptionsT", bound=TrainingOptions)
 
 BATCH_SIZE = 32  # of the feature pass
 
 Engine = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
+
+
+def choose_engine(model: keras.Model, options: OptionsT, images: int) -> OptionsT:
+    """Return the options with the engine that is to compute features of so many images, each view counted.
+
+    In place of "auto", that is OpenVINO for many images on this machine, as `pays` of its module has it.
+    """
+    if options.engine != "auto":
+        return options
+    # [part: openvino]
+    from tlkeras.features.openvino import pays
+
+    if not getattr(options, "cluster", None) and pays(model, images):
+        return replace(options, engine="openvino")
+    # [/part]
+    return replace(options, engine="tensorflow")
 
 
 def make_engine(model: keras.Model, name: str) -> Engine:

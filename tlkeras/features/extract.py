@@ -211,7 +211,8 @@ def get_features(
             arrays = [np.empty(shape, options.feature_dtype) for shape in job.shapes(model)]
             job.fill(make(), arrays)
         found.append(Features(arrays, job.data.targets, job.views, job.plain))
-    how = "read from the cache" if kept and kept.hits == len(jobs) else "computed"
+    by = "" if options.engine == "tensorflow" else f" by {options.engine}"
+    how = "read from the cache" if kept and kept.hits == len(jobs) else f"computed{by}"
     where = "" if fits else f", on disk, as more than {memory / 1e9:.1f} GB (--memory-gb)"
     note = ", cached" if kept and kept.written else ""
     seconds, megabytes, which = time.perf_counter() - start, f"{nbytes / 1e6:,.1f}", name.rpartition(", ")[2]

@@ -1,12 +1,28 @@
 """OpenVINO as an engine, which has faster kernels for Intel's and AMD's processors."""
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
+from tlkeras.backbones.registry import BACKBONES
 from tlkeras.features.engines import BATCH_SIZE, Engine, trace
+from tlkeras.models.introspect import get_backbone, get_spec
+
+WORTH = 1000  # images; MobileNetV2 needs some 700 to make up for the longer start (benchmarks/engines.py)
+
+
+def pays(model: keras.Model, images: int) -> bool:
+    """Return whether OpenVINO is there, and faster than TensorFlow on what this machine has.
+
+    So many images, each view counted, are to be computed in float32 by a backbone of the table.
+    """
+    if images < WORTH or find_spec("openvino") is None or tf.config.list_physical_devices("GPU"):
+        return False
+    return get_spec(model).name in BACKBONES and get_backbone(model).output.dtype == "float32"
 
 
 def make_engine(step: Any, model: keras.Model, name: str) -> Engine:

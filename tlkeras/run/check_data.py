@@ -161,13 +161,14 @@ def compute_features(listing: DatasetListing, examples: list[Example], backbone:
     decoded = decode_all(examples, modality, 1.0)
     load_tensorflow(0)
     from tlkeras.data.pipeline import SplitData
-    from tlkeras.features.engines import make_engine
+    from tlkeras.features.engines import choose_engine, make_engine
     from tlkeras.features.extract import ExtractionJob
     from tlkeras.features.split_model import split_model
     from tlkeras.models.builders import build_classifier
 
     count = len(listing.classes)
     model = build_classifier(spec, count, weights=options.weights, image_size=modality.options().get("image_size"))
+    options = choose_engine(model, options, len(examples))
     below: keras.Model = split_model(model, 0).below
     rows = np.arange(len(decoded.examples))
     job = ExtractionJob(SplitData(decoded.inputs, rows, np.zeros((len(rows), count), np.float32)), options, False)

@@ -20,7 +20,7 @@ from tlkeras.data.pipeline import (
     steps_per_epoch,
     training_batches,
 )
-from tlkeras.features.engines import Engine, make_engine
+from tlkeras.features.engines import Engine, choose_engine, make_engine
 from tlkeras.features.extract import Features, check_finite, get_features
 from tlkeras.features.split_model import split_model
 from tlkeras.models.batch_norm import ADAPTED, adapt_batch_norm, set_statistics_momentum
@@ -57,6 +57,7 @@ def prepare_phases(
     if train.modality.augmentable and (options.mixup or options.cutmix):
         log.info("Note: MixUp and CutMix mix pixels, so the whole network runs in every epoch.")
     elif options.views:
+        options = choose_engine(model, options, options.views * len(train) + len(validation))
         for first in sorted({split_index(model, options), 0}, reverse=True):
             parts, name = split_model(model, first), f"{backbone_title(model)}, pooled"
             name += f" and below {get_backbone(model).layers[first].name}" if first else ""
