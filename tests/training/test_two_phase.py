@@ -21,7 +21,7 @@ from tlkeras.models.builders import build_classifier
 from tlkeras.models.introspect import get_backbone
 from tlkeras.training import two_phase
 from tlkeras.training.phase_inputs import epoch_rows
-from tlkeras.training.two_phase import train_two_phases
+from tlkeras.training.two_phase import LEARNED, train_two_phases
 
 # 30 images make 3 steps an epoch.
 PLAIN = {"batch_size": 10, "linear_probe": "never", "flip": "none", "min_crop_area": 1.0, "color_jitter": 0.0}
@@ -89,7 +89,8 @@ def test_both_phases_train_and_are_one_table(tiny, colored):
     model = build(train)
     result = train_two_phases(model, train, validation, TrainingOptions(**PLAIN, **ENOUGH))
     expected = [("frozen", epoch) for epoch in range(1, 6)] + [("finetune", epoch) for epoch in range(6, 16)]
-    assert [(row["phase"], row["epoch"]) for row in result.history] == expected
+    assert [(row["phase"], row["epoch"]) for row in result.history] == expected[: len(result.history)]
+    assert [row["loss"] < LEARNED for row in result.history] == [*[False] * (len(result.history) - 1), True]
     assert set(result.history[0]) == {"phase", "epoch", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy"}
     assert {"frozen", "finetune"} <= set(result.seconds)
     kept = result.history[result.epoch - 1]
@@ -310,7 +311,6 @@ from tlkeras.backbones.table import BACKBONES
 from tlkeras.config.train import TrainingOptions
 from tlkeras.data.pipeline import SplitData
 from tlkeras.models.builders import build_classifier
-from tlkeras.training.two_phase import train_two_phases
 
 BACKBONES["Tiny"], keras.applications.Tiny = tiny_spec(), build_tiny
 images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), dtype=np.uint8)

@@ -53,46 +53,43 @@ class TerminateOnNaN(keras.callbacks.Callback):
 class RestoreBestWeights(keras.callbacks.Callback):
     """Keep the weights of the best epoch on validation, restore them at the end, and stop early (`done`).
 
-    Better results do not put off the end while the training loss is below `learned`: then nothing is left to learn, and
-    validation can get better slightly in each epoch for a long time.
+    That is after `patience` epochs without a better one, or once the training loss is below `learned`: then nothing is
+    left to learn, and yet validation can get better slightly in each epoch for a long time.
     """
 
     def __init__(self, monitor: str, patience: int, learned: float = 0.0) -> None:
         super().__init__()
         self._monitor, self._patience, self._learned = monitor, patience, learned
         self.best: tuple[float, ...] = ()  # which any score is above
-        self.epoch, self.done = -1, False
-        self._progress, self._reason = -1, ""  # the last epoch that put off the end; why it came
+        self.epoch, self.done, self._reason = -1, False, ""
         self.weights: list[np.ndarray] = []
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         logs = logs or {}
         current = score(logs, self._monitor)
         if current > self.best:
-            if not self.best or logs["loss"] >= self._learned:
-                self._progress = epoch
             self.best, self.epoch, self.weights = current, epoch, to_numpy(changing_weights(self.model))
-        if epoch - self._progress >= self._patience:
-            reason = f"{self._monitor} was no better"
-            if self.epoch > self._progress:
-                reason = f"the training loss was below {self._learned}, or {reason},"
-            self._reason = f"Early stopping: {reason} for {self._patience} epochs (--patience)."
+        if logs["loss"] < self._learned:
+            self._reason = f"the training loss was below {self._learned}"
+        elif epoch - self.epoch >= self._patience:
+            self._reason = f"{self._monitor} was no better for {self._patience} epochs (--patience)"
+        if self._reason:
             self.model.stop_training = self.done = True
 
     def on_train_end(self, logs: Logs = None) -> None:
         if self._reason:  # said here, after the line of the last epoch
-            log.info(self._reason)
+            log.info("Early stopping: %s.", self._reason)
             self._reason = ""
         assign_all(changing_weights(self.model), self.weights)
 
     def state(self) -> dict[str, Any]:
         """Return all but the weights, for JSON."""
-        return {"best": self.best, "epoch": self.epoch, "progress": self._progress, "done": self.done}
+        return {"best": self.best, "epoch": self.epoch, "done": self.done}
 
     def restore(self, state: dict[str, Any], weights: list[np.ndarray]) -> None:
         """Take over the state and the weights of another callback."""
         self.best, self.epoch, self.done = tuple(state["best"]), state["epoch"], state["done"]
-        self._progress, self.weights = state["progress"], weights
+        self.weights = weights
 
 
 class EpochProgress(keras.callbacks.Callback):

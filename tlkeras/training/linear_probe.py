@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tlkeras")
 
-FEW = 10  # training examples of a class, on average, up to which phase 1 is a probe
+# Training examples up to which phase 1 is a probe: of a class on average, or in all.
+FEW_OF_CLASS, FEW = 10, 64
 FOLDS = 5
 RIDGE, LOGISTIC = "ridge regression", "logistic regression"
 PENALTIES = {RIDGE: 10.0 ** np.arange(7), LOGISTIC: 10.0 ** np.arange(4)}  # that are tried
@@ -125,7 +126,7 @@ def wants_probe(model: keras.Model, inputs: PhaseInputs, options: TrainingOption
     if options.linear_probe == "always" and not all(reasons.values()):
         lacking = next(reason for reason, holds in reasons.items() if not holds)
         raise UserError(f"--linear-probe was always, and it is possible only where {lacking}. Give auto.")
-    few = inputs.examples <= FEW * model.output_shape[-1]
+    few = inputs.examples <= max(FEW, FEW_OF_CLASS * model.output_shape[-1])
     return all(reasons.values()) and options.linear_probe in ("always", "auto" if few else "always")
 
 
