@@ -16,6 +16,7 @@ variant; digits at 64 px and without flips. Variants:
     deeper          two stages more are unfrozen (block_11)
     ten_epochs      ten epochs in phase 2, in place of as many as make 300 steps, of which patience leaves some out
     early_200       as many as make 200
+    trained_head    --linear-probe never; patience_5: --patience 5; both: both, as the defaults were before
     steps_200       200 steps and no early end; steps: 300, after the BiT-HyperRule (arXiv:1912.11370)
     weights         --class-weights balanced
     balanced        --class-weights oversample; balanced_ten: with ten epochs
@@ -74,6 +75,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "ten_epochs": {"finetune_epochs": 10},
     **{name: {"linear_probe": "always"} if name.startswith("probe") else {} for name in STEPS},
     "probe": {"linear_probe": "always"},
+    "trained_head": {"linear_probe": "never"},
+    "patience_5": {"patience": 5},
+    "both": {"linear_probe": "never", "patience": 5},
     "weights": {"class_weights": "balanced"},
     "balanced": {"class_weights": "oversample"},
     "balanced_ten": {"class_weights": "oversample", "finetune_epochs": 10},

@@ -71,16 +71,18 @@ def test_a_head_with_statistics_of_its_own_is_restored_with_them(tiny, colored, 
 
 def test_few_examples_are_fine_tuned_in_more_epochs(tiny, colored, monkeypatch):
     """300 steps, of which patience leaves out what brings nothing."""
-    for count, epochs in ((30, 100), (32, 75), (3000, 10)):
-        assert TrainingOptions(batch_size=10).for_examples(count).finetune_epochs == epochs
-    assert TrainingOptions(finetune_epochs=2).for_examples(30).finetune_epochs == 2
+    for count, *expected in ((30, 100, 17), (32, 75, 13), (3000, 10, 5)):
+        options = TrainingOptions(batch_size=10).for_examples(count)
+        assert [options.finetune_epochs, options.patience] == expected
+    options = TrainingOptions(finetune_epochs=2, patience=1).for_examples(30)
+    assert (options.finetune_epochs, options.patience) == (2, 1)
     rare = colored(27, labels=lambda _: np.eye(2)[(np.arange(27) < 2).astype(int)])
     drawn = epoch_rows(rare, TrainingOptions(class_weights="oversample"))
     assert len(drawn) == 50 and len(epoch_rows(rare, TrainingOptions())) == 27
     train, validation = colored(30), colored(15, seed=1)
-    scores(monkeypatch, 1.0, *range(2, 14), *[0.5] * 5)
+    scores(monkeypatch, 1.0, *range(2, 14), *[0.5] * 17)
     result = train_two_phases(build(train), train, validation, TrainingOptions(**PLAIN, frozen_epochs=1, views=1))
-    assert (len(result.history), result.epoch) == (18, 13)
+    assert (len(result.history), result.epoch) == (30, 13)
     assert result.history[-1]["learning_rate"] > 9e-5  # the schedule is that of 100 epochs
 
 

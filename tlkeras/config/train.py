@@ -13,7 +13,9 @@ from tlkeras.config.fields import Options, check_values, option
 from tlkeras.config.run import EvaluationOptions, RunOptions
 from tlkeras.errors import UserError
 
-FINETUNE_EPOCHS, FINETUNE_STEPS = 10, 300  # of phase 2, at least: few examples need more epochs to change anything
+# At least, as few examples need more epochs to change anything: of phase 2, and without a better validation result.
+FINETUNE_EPOCHS, FINETUNE_STEPS = 10, 300
+PATIENCE_EPOCHS, PATIENCE_STEPS = 5, 50
 
 
 @dataclass(kw_only=True, repr=False)
@@ -85,7 +87,7 @@ class TrainingOptions(AugmentOptions, CacheOptions):
     )  # fmt: skip
     linear_probe: Literal["auto", "always", "never"] = option(
         "auto", "fit the head of phase 1 at once instead of training it, as the linear solution that cross-validation "
-        "prefers; auto: up to 10 training examples of a class",
+        "prefers; auto: up to 10 training examples of a class, or 64 in all",
     )  # fmt: skip
     unfreeze: str | None = option(
         None, "what phase 2 unfreezes: a stage and all above it, a number of layers, a fraction (30%), all, or none "
@@ -148,7 +150,10 @@ class TrainingOptions(AugmentOptions, CacheOptions):
         "val_loss", "what chooses the epoch of each phase, and between the phases: the lowest loss, or the highest "
         "accuracy (of several labels: of single decisions) and then the loss",
     )  # fmt: skip
-    patience: int = option(5, "epochs without a better validation result after which a phase ends", 1, 10000)
+    patience: int | None = option(
+        None, "epochs without a better validation result after which a phase ends (default: "
+        f"{PATIENCE_EPOCHS}, or as many as make {PATIENCE_STEPS} steps)", 1, 10000,
+    )  # fmt: skip
     seed: int = option(0, "of the split, the head's initial weights, the order and the augmentation", 0, 2**31 - 1)
 
     # [part: fine-tuning]
@@ -201,14 +206,17 @@ class TrainingOptions(AugmentOptions, CacheOptions):
         return replace(self, **{name: value for name, value in defaults.items() if getattr(self, name) is None})
 
     def for_examples(self, count: int) -> Self:
-        """Return a copy in which the epochs of phase 2 are known, for so many training examples.
+        """Return a copy in which the epochs of phase 2, and the patience, are known for so many training examples.
 
         A set of a few hundred is fine-tuned for some hundred steps, as in the BiT-HyperRule (Kolesnikov et al. 2020,
         arXiv:1912.11370); `patience` ends the phase where validation gets no better.
         """
-        if self.finetune_epochs is not None:
-            return self
-        return replace(self, finetune_epochs=max(FINETUNE_EPOCHS, ceil(FINETUNE_STEPS / ceil(count / self.batch_size))))
+        steps = ceil(count / self.batch_size)
+        epochs: dict[str, Any] = {
+            "finetune_epochs": max(FINETUNE_EPOCHS, ceil(FINETUNE_STEPS / steps)),
+            "patience": max(PATIENCE_EPOCHS, ceil(PATIENCE_STEPS / steps)),
+        }
+        return replace(self, **{name: count for name, count in epochs.items() if getattr(self, name) is None})
 
 
 @dataclass(kw_only=True, repr=False)

@@ -231,6 +231,7 @@ def train_phase(
     optimizer = make_optimizer(model, options, schedule, steps)
     variables = compile_part(model, ran.part, optimizer, options.label_smoothing, given)
     learned = LEARNED if get_task(model) == "single_label" and given.loss is None else 0.0
+    assert options.patience is not None  # see `TrainingOptions.for_examples`
     best, first_epoch, spent = RestoreBestWeights(options.monitor, options.patience, learned), phase.first_epoch, 0.0
     if saved:
         check_same(fingerprint, saved)
