@@ -48,19 +48,7 @@ from tlkeras.modalities.image import ImageModality
 from tlkeras.training.checkpoint import assign_all, to_numpy
 
 MOST_TEST = 300
-# Steps of phase 1, of phase 2, and after which patience ends a phase; None is as by default.
-STEPS: dict[str, tuple[int | None, int | None, int | None]] = {
-    "early_200": (None, 200, None),
-    "steps_200": (None, 200, 5000),
-    "steps": (None, 300, 5000),
-    "head_100": (100, None, None),
-    "patient_50": (None, None, 50),
-    "head_100_patient_50": (100, None, 50),
-    "head_100_patient_100": (100, None, 100),
-    "head_100_steps": (100, 300, 5000),
-    "probe_patient_50": (None, None, 50),
-    "probe_steps": (None, 300, 5000),
-}
+STEPS = {"early_200": (200, True), "steps_200": (200, False), "steps": (300, False)}  # and whether patience ends them
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
     "average": {},
@@ -73,8 +61,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "accumulate": {"batch_size": 64},
     "deeper": {"unfreeze": "block_11"},
     "ten_epochs": {"finetune_epochs": 10},
-    **{name: {"linear_probe": "always"} if name.startswith("probe") else {} for name in STEPS},
-    "probe": {"linear_probe": "always"},
+    **{name: {} for name in STEPS},
     "trained_head": {"linear_probe": "never"},
     "patience_5": {"patience": 5},
     "both": {"linear_probe": "never", "patience": 5},
@@ -178,10 +165,9 @@ def measure(
     keras.utils.set_random_seed(0)
     train, given = splits["train"], VARIANTS[variant] | ({"flip": "none"} if data == "digits" else {})
     if variant in STEPS:
-        per_epoch = -(-len(train) // 32)
-        epochs = [steps and -(-steps // per_epoch) for steps in STEPS[variant]]
-        named = zip(("frozen_epochs", "finetune_epochs", "patience"), epochs, (10, 10, 5), strict=True)
-        given |= {name: max(count, least) for name, count, least in named if count}
+        count, ends_early = STEPS[variant]
+        epochs = -(-count // -(-len(train) // 32))
+        given |= {"finetune_epochs": epochs} | ({} if ends_early else {"patience": epochs})
     model = tlkeras.build_classifier("MobileNetV2", train, weights=options.weights)
     callbacks = [Average()] if variant == "average" else []
     start = time.perf_counter()
