@@ -43,8 +43,15 @@ def test_why_a_gpu_is_not_used(machine, facts, build, said):
 
 
 def test_a_machine_without_a_gpu_says_nothing(machine, monkeypatch):
-    machine(code=-1, text="", on_bus=False)
-    assert why_no_gpu(BUILD) == ""
+    for facts in (
+        {"code": -1, "text": ""},
+        {"code": 9, "text": "NVIDIA-SMI has failed."},
+        {"text": "No devices were found"},
+    ):
+        machine(on_bus=False, **facts)
+        assert why_no_gpu(BUILD) == ""
+    machine(on_bus=False)  # a virtual one may not show it
+    assert why_no_gpu(BUILD)
     machine()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")  # hidden on purpose
     assert why_no_gpu(BUILD) == ""

@@ -56,8 +56,8 @@ def why_no_gpu(build: Mapping[str, Any]) -> str:
     Args:
         build: `tf.sysconfig.get_build_info()`.
     """
-    code, text = ask_driver(*QUERY)
-    there = has_nvidia() if code < 0 and not text else True
+    text = ask_driver(*QUERY)[1]
+    there = has_nvidia() or driver_gpus()  # a virtual bus may not show what the driver knows
     if not there or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):  # the latter hides it on purpose
         return ""
     wheel = f"pip install 'tensorflow[and-cuda]=={version('tensorflow')}'"

@@ -87,7 +87,7 @@ def test_a_stop_between_the_result_and_its_note_costs_one_chunk(run, listed, mon
             file.write("9.png,1,0,0.5")
     with pytest.raises(UserError, match="exists already"):
         predict_to_file(run, read_list("list.txt"), Path(name))
-    with pytest.raises(UserError, match="was begun with other files"):
+    with pytest.raises(UserError, match="was started with other files"):
         predict_to_file(run, reversed(list(read_list("list.txt"))), Path(name), resume=True)
     assert predict_to_file(run, read_list("list.txt"), Path(name), resume=True) == (12, 2)
     assert content(Path(name)) == content(Path("whole" + Path(name).suffix))
@@ -121,7 +121,7 @@ def test_a_stop_says_how_to_go_on(run, listed, monkeypatch):
 
     real = predict_file.predict_chunk
     monkeypatch.setattr(predict_file, "predict_chunk", stop)
-    with pytest.raises(KeyboardInterrupt, match="has what was predicted; the same command with --resume goes on"):
+    with pytest.raises(KeyboardInterrupt, match="has what was predicted; the same command with --resume continues"):
         predict_to_file(run, read_list("list.txt"), Path("out.csv"))
     assert len(Path("out.csv").read_text().splitlines()) == 9  # a header, and two classes of four images
 

@@ -1,4 +1,4 @@
-"""choose.py: a ranking, and options that train.py takes; --search goes on where it was stopped."""
+"""choose.py: a ranking, and options that train.py takes; --search continues where it was stopped."""
 
 import json
 import sqlite3

@@ -38,7 +38,7 @@ def make_parser() -> CliParser:
     parser.add_argument("--from-file", type=str | None, metavar="LIST", help=list_help)
     output_help = "append predictions to FILE.csv, or to the folder FILE.parquet, as they come"
     parser.add_argument("--output", type=str | None, metavar="FILE", help=output_help)
-    parser.add_argument("--resume", action="store_true", help="go on with --output after a stop")
+    parser.add_argument("--resume", action="store_true", help="continue --output after a stop")
     # [part: cluster]
     cluster_help = (
         "predict on a Ray cluster at HOST:PORT, or on N parts of this machine: local:N; needs 'pip install ray'"

@@ -57,10 +57,10 @@ def predict_to_file(
     """Write predictions to a `.csv` file, or to a folder `.parquet` of files, and return the counts of all and damaged.
 
     Only 256 decoded examples are in memory. What is written is on the disk before the next ones are predicted, and a
-    hidden file beside says how much that is: `resume` goes on there, whatever ended the program before.
+    hidden file beside says how much that is: `resume` continues there, whatever ended the program before.
 
     Raises:
-        UserError: the output is there and nothing is to be resumed, or it was begun with other files or options.
+        UserError: the output is there and nothing is to be resumed, or it was started with other files or options.
     """
     check_top_k(top_k)
     if output.suffix not in (".csv", ".parquet"):
@@ -69,7 +69,7 @@ def predict_to_file(
     progress_file = output.with_name(f".{output.name}.progress")
     if output.exists() and not (resume and progress_file.exists()):
         advice = f" and cannot be resumed without {progress_file.name}" if resume else ""
-        raise UserError(f"--output {output} exists already{advice}. Give another name, or --resume to go on with it.")
+        raise UserError(f"--output {output} exists already{advice}. Give another name, or --resume to continue it.")
     with locked(output.with_name(f".{output.name}.lock"), str(output), "another --output"), _resumable(output):
         run = load_run(run_path)
         digest = hashlib.sha256(f"{run.path.resolve()} {top_k}".encode())
@@ -98,13 +98,13 @@ def predict_to_file(
 
 @contextlib.contextmanager
 def _resumable(output: Path) -> Iterator[None]:
-    """Say how to go on after a stop, where something was written."""
+    """Say how to continue after a stop, where something was written."""
     try:
         yield
     except KeyboardInterrupt as stop:
         if not output.exists():
             raise
-        raise type(stop)(f"{output} has what was predicted; the same command with --resume goes on.") from None
+        raise type(stop)(f"{output} has what was predicted; the same command with --resume continues.") from None
 
 
 def _predict_chunks(
@@ -128,7 +128,7 @@ def _skip(sources: Iterator[Source], state: dict[str, Any], digest: Any, output:
             digest.update(f"{next(sources).name}\0".encode(errors="surrogateescape"))
     if digest.hexdigest() != state["digest"]:
         raise UserError(
-            f"{output} was begun with other files, in another order, or with another run or --top-k. Give the same to "
+            f"{output} was started with other files, in another order, or with another run or --top-k. Give the same to "
             "resume, or another --output."
         )
     return sources
