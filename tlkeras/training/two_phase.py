@@ -167,7 +167,8 @@ def run_phases(
     checkpoints: Checkpoints | None, saved: Checkpoint | None, given: Extensions,
 ) -> None:  # fmt: skip
     """Train the phases that a checkpoint does not have; phase 1 may be a linear probe."""
-    probe = wants_probe(model, inputs["frozen"], options, given)
+    if probe := wants_probe(model, inputs["frozen"], options, given):
+        options = dataclasses.replace(options, frozen_epochs=0)
     for phase in plan_phases(model, options):
         count = start_phase(model, phase, options)
         if saved and phase.name == "frozen" and saved.state["phase"] == "finetune":
