@@ -52,6 +52,7 @@ def connected(address: str) -> Iterator[Workers]:
     """
     check_cluster(address)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))  # else without end, and nobody is told
     import ray
 
     logging.getLogger("ray").setLevel(logging.ERROR)

@@ -22,7 +22,7 @@ def one_weight() -> keras.Model:
 
 
 def observe(
-    epochs: list[dict[str, float]], patience: int = 10, monitor: str = "val_loss", learned: float = 0.0
+    epochs: list[dict[str, float]], patience: int = 10, monitor: str = "val_loss", learned: float = -np.inf
 ) -> RestoreBestWeights:
     """Return a callback that has seen these epochs; the model's one weight counts them from 1."""
     best = RestoreBestWeights(monitor, patience, learned)
@@ -71,6 +71,7 @@ def test_a_phase_ends_when_the_training_loss_says_that_nothing_is_left_to_learn(
     assert best.done and best.epoch == 4 and best.model.trainable_weights[0].numpy().item() == 5.0
     assert caplog.messages == ["Early stopping: the training loss was below 0.001."]
     assert observe(epochs).epoch == 19
+    assert not observe([logs(0.5 - number / 10, loss=-0.3) for number in range(9)]).done  # a loss of one's own
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -143,6 +144,16 @@ def test_of_many_quick_epochs_every_second_or_fifth_has_a_line(monkeypatch, caps
     assert [int(line.split("/")[0].split()[1]) for line in seen.splitlines()] == [1, *range(5, 93, 5), 92]
     slow = shown(monkeypatch, capsys, [10 * tick for tick in ticks], [logs(0.5)] * 92, last=100)
     assert len(slow.splitlines()) == 92
+
+
+def test_what_others_print_between_quick_epochs_has_a_line_of_its_own(monkeypatch, capsys):
+    seen = shown(monkeypatch, capsys, [0.1 * tick for tick in range(400)], [logs(0.5)] * 3, terminal=True, last=100)
+    assert seen.count("\n") == 2  # the first one and the last
+    assert "val_loss 0.500 val_accuracy 0.500 887 img/s ETA 0:30\r\033[KEpoch" not in seen
+    failed = shown(
+        monkeypatch, capsys, [0.1 * tick for tick in range(400)], [logs(0.5), logs(0.5), logs(np.nan)], last=100
+    )
+    assert [line.split("/")[0] for line in failed.splitlines()] == ["Epoch   1", "Epoch   3"]
 
 
 @pytest.mark.parametrize("more", [(), ("val_top_5_accuracy", "val_precision", "val_recall")])

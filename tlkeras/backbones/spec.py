@@ -52,6 +52,7 @@ class BackboneSpec:
     own_options: ClassVar[tuple[str, ...]] = ()  # config fields that are for this provider alone
     builder: ClassVar[str] = "tlkeras.models.backbone:build_inputs_and_features"
     can_build_untrained: ClassVar[bool] = True  # without data, for its table of layers
+    can_build_elsewhere: ClassVar[bool] = True  # by Keras alone, from a config and weights
     untrained_weights: ClassVar[str] = "none"  # the cheapest that there are
     named_weights: ClassVar[tuple[str, ...]] = ("imagenet", "none")  # values of `weights` that name no file
 

@@ -26,6 +26,8 @@ def check_cluster_training(options: Any) -> None:
         return
     if not options.cluster:
         raise UserError("--cluster-training was given without --cluster, which says on what machines. Give both.")
+    if getattr(options, "find_learning_rates", False):
+        raise UserError("--find-learning-rates tests rates on this machine alone. Leave --cluster-training out.")
     if getattr(options, "devices", 1) not in (1, "auto"):
         raise UserError(
             f"--devices was {options.devices}, and with --cluster-training each GPU of the cluster is a worker of its "

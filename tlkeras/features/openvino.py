@@ -1,7 +1,6 @@
 """OpenVINO as an engine, which has faster kernels for Intel's and AMD's processors."""
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import Any
 
 import keras
@@ -20,7 +19,11 @@ def pays(model: keras.Model, images: int) -> bool:
 
     So many images, each view counted, are to be computed in float32 by a backbone of the table.
     """
-    if images < WORTH or find_spec("openvino") is None or tf.config.list_physical_devices("GPU"):
+    if images < WORTH or tf.config.list_physical_devices("GPU"):
+        return False
+    try:
+        import openvino  # noqa: F401
+    except (ImportError, OSError):  # it is not installed, or lacks a library
         return False
     return get_spec(model).name in BACKBONES and get_backbone(model).output.dtype == "float32"
 

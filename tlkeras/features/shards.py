@@ -1,5 +1,6 @@
 """The feature pass on the workers of a cluster: a shard is a few batches of a view, and features come in order."""
 
+import importlib
 import math
 import pickle
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ from tlkeras.data.streaming import StreamedRows
 from tlkeras.features.engines import BATCH_SIZE, Engine, make_engine
 from tlkeras.features.extract import ExtractionJob
 from tlkeras.io.arrays import FileArray
+from tlkeras.models.keras_private import flatten_layers
 from tlkeras.progress import progress
 from tlkeras.runtime import load_tensorflow
 
@@ -51,7 +53,8 @@ class ShardedJob(ExtractionJob):
         """Do what `ExtractionJob.fill` does; the workers have engines of their own."""
         view, index = divmod(first, math.ceil(len(self.data) / BATCH_SIZE))
         done, count = view * len(self.data) + index * BATCH_SIZE, self.views * len(self.data)
-        load = partial(_load, pickle.dumps(self.model), self.options)
+        modules = sorted({type(layer).__module__ for layer in flatten_layers(self.model)})
+        load = partial(_load, pickle.dumps(self.model), self.options, modules)
         with (
             connected(self.address) as workers,
             progress(count, title or f"Computing features of {self.data.modality.plural}") as bar,
@@ -84,8 +87,11 @@ class ShardedJob(ExtractionJob):
         return ExtractionJob(data, replace(self.options, views=1), augmented, start=(view, index))
 
 
-def _load(model: bytes, options: TrainingOptions) -> tuple[keras.Model, Engine]:
+def _load(model: bytes, options: TrainingOptions, modules: list[str]) -> tuple[keras.Model, Engine]:
     load_tensorflow(options.seed)
+    for name in modules:
+        if name.startswith("tlkeras."):  # whose layers are known to Keras once they are imported
+            importlib.import_module(name)
     loaded = pickle.loads(model)
     return loaded, make_engine(loaded, options.engine)
 

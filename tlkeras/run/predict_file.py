@@ -128,8 +128,8 @@ def _skip(sources: Iterator[Source], state: dict[str, Any], digest: Any, output:
             digest.update(f"{next(sources).name}\0".encode(errors="surrogateescape"))
     if digest.hexdigest() != state["digest"]:
         raise UserError(
-            f"{output} was started with other files, in another order, or with another run or --top-k. Give the same to "
-            "resume, or another --output."
+            f"{output} was started with other files, in another order, or with another run or --top-k. Give the same "
+            "to resume, or another --output."
         )
     return sources
 

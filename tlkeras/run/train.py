@@ -191,6 +191,7 @@ def evaluate_and_write(
         "monitor": result.monitor,
         "monitor_value": result.value,
         "calibration": calibration,
+        "engine": result.inputs.engine if result.inputs and result.inputs.features else None,
         "seconds": {name: round(seconds, 2) for name, seconds in (stage_seconds | result.seconds).items()},
         "seed": config.seed,
         "cpu_count": available_cores(),

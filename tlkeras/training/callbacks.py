@@ -57,7 +57,7 @@ class RestoreBestWeights(keras.callbacks.Callback):
     left to learn, and yet validation can get better slightly in each epoch for a long time.
     """
 
-    def __init__(self, monitor: str, patience: int, learned: float = 0.0) -> None:
+    def __init__(self, monitor: str, patience: int, learned: float = -np.inf) -> None:
         super().__init__()
         self._monitor, self._patience, self._learned = monitor, patience, learned
         self.best: tuple[float, ...] = ()  # which any score is above
@@ -132,10 +132,11 @@ class EpochProgress(keras.callbacks.Callback):
         self._whole = time.perf_counter() - self._first + first
         self._unshown = logs or {}
         every = 1 if self._whole >= QUICK else self._every
-        if (epoch + 1) % every == 0 or epoch in (self._first_epoch, self._last_epoch - 1):
+        finite = np.isfinite([self._unshown.get(name, 0.0) for name in ("loss", "val_loss")]).all()  # else it ends here
+        if (epoch + 1) % every == 0 or epoch in (self._first_epoch, self._last_epoch - 1) or not finite:
             self._end_line()
         elif self._on_terminal:
-            self._print("", self._unshown, self._later(self._whole))
+            print(ERASE, end="", flush=True)  # for what other callbacks print
 
     def on_train_end(self, logs: Logs = None) -> None:
         if self._unshown:

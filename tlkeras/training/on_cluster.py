@@ -16,10 +16,12 @@ import numpy as np
 import tensorflow as tf
 
 from tlkeras.cluster import Tasks, connected
+from tlkeras.config.cluster import check_cluster, check_cluster_training
 from tlkeras.config.extensions import Extensions
 from tlkeras.errors import UserError, first_sentence
 from tlkeras.io.hashing import array_digest
-from tlkeras.models.introspect import get_backbone
+from tlkeras.models.inlining import inlined
+from tlkeras.models.introspect import get_backbone, get_spec
 from tlkeras.models.keras_private import flatten_layers
 from tlkeras.runtime import load_tensorflow
 from tlkeras.training.checkpoint import assign_all, layer_states, to_numpy
@@ -30,9 +32,10 @@ log = logging.getLogger("tlkeras")
 
 @dataclass(frozen=True)
 class ClusterTraining:
-    """The cluster on which gradients are computed, and of which loss."""
+    """The cluster on which gradients are computed, in how many parts of a batch, and of which loss."""
 
     address: str
+    count: int
     loss: dict[str, Any]  # arguments of `compile`
     seed: int
 
@@ -41,8 +44,12 @@ class ClusterTraining:
         """Return how a model is trained on the cluster of some options.
 
         Raises:
-            UserError: the head has BatchNormalization, which needs the whole batch.
+            UserError: an option, the backbone, a BatchNormalization or the loss is not for parts of a batch.
         """
+        check_cluster(options.cluster)
+        check_cluster_training(options)
+        if not get_spec(model).can_build_elsewhere:
+            raise UserError(f"--cluster-training goes without {get_spec(model).name}: give a backbone of the table.")
         backbone = {id(layer) for layer in flatten_layers(get_backbone(model))}
         for layer in flatten_layers(model):
             if isinstance(layer, keras.layers.BatchNormalization) and id(layer) not in backbone:
@@ -50,13 +57,18 @@ class ClusterTraining:
                     f"--cluster-training goes without {layer.name}, a BatchNormalization of the head: it takes "
                     "statistics of the whole batch, and each machine sees its part of it only."
                 )
+        if given.loss is not None:
+            check_mean(given.loss, model.output_shape[-1])
         loss = loss_and_metrics(model, options.label_smoothing, given)
         del loss["metrics"]
-        return cls(options.cluster, loss, options.seed)
+        with connected(options.cluster) as workers:
+            return cls(options.cluster, min(workers.count, options.batch_size), loss, options.seed)
 
-    def share(self, inputs: dict[str, PhaseInputs]) -> dict[str, PhaseInputs]:
-        """Return the inputs of both phases, so that workers train them; a head on cached features is trained here."""
-        shared = [name for name, one in inputs.items() if name != "frozen" or not one.features]
+    def share(self, inputs: dict[str, PhaseInputs], phases: list[str]) -> dict[str, PhaseInputs]:
+        """Return the inputs of the phases, so that workers train them; a head on cached features is trained here."""
+        shared = [name for name in phases if name != "frozen" or not inputs[name].features]
+        if not shared:
+            log.warning("Note: --cluster-training has no effect: features are cached, and there is no phase 2.")
         return inputs | {name: replace(inputs[name], cluster=self) for name in shared}
 
     def fit(
@@ -64,27 +76,37 @@ class ClusterTraining:
     ) -> None:
         """Do what `tlkeras.training.phase.fit` does; its gradients come from the workers."""
         with connected(self.address) as workers:
-            count = min(workers.count, inputs.batch_size)
-            log.info("Workers: %d, each with at most %d of the %d examples of a batch.", count,
-                     -(-inputs.batch_size // count), inputs.batch_size)  # fmt: skip
-            inputs.part.train_function = SharedStep(inputs, count, Tasks(self.loader(inputs), compute_part, workers))
+            log.info("Workers: %d, each with at most %d of the %d examples of a batch.", self.count,
+                     -(-inputs.batch_size // self.count), inputs.batch_size)  # fmt: skip
+            tasks = Tasks(self.loader(inputs), compute_part, workers)
+            inputs.part.train_function = SharedStep(inputs, self.count, tasks)
             fit(phase, replace(inputs, cluster=None), first_epoch, callbacks)
 
     def loader(self, inputs: PhaseInputs) -> partial:
         """Return what makes a `Replica` in a worker."""
         copy = keras.Model(inputs.part.input, inputs.part.output)
+        for layer in flatten_layers(copy):
+            if isinstance(layer, keras.Model):
+                layer.compiled = False  # for a phase that is done, with a loss that need not have a config
         trainable = [layer.trainable for layer in flatten_layers(copy)]
         batch = inputs.training(first_epoch=0, last_epoch=1).element_spec
         digest = array_digest(copy.trainable_variables)
-        config, weights = without_compile(keras.saving.serialize_keras_object(copy)), copy.get_weights()
+        config, weights = keras.saving.serialize_keras_object(copy), copy.get_weights()
         return partial(Replica.load, config, weights, trainable, digest, self.loss, batch, self.seed)
 
 
-def without_compile(config: Any) -> Any:
-    """Return the config of a model without optimizers, which those of phase 1 inside it have."""
-    if isinstance(config, dict):
-        return {name: without_compile(value) for name, value in config.items() if name != "compile_config"}
-    return [without_compile(value) for value in config] if isinstance(config, list | tuple) else config
+def check_mean(loss: Any, width: int) -> None:
+    """Refuse a loss of K outputs that is no mean over examples: its gradients cannot be added up from parts."""
+    rng = np.random.default_rng(0)
+    true, predicted = (rng.dirichlet(np.ones(width), 4).astype("float32") for _ in range(2))
+    whole, first, second = (
+        float(keras.ops.mean(loss(true[rows], predicted[rows]))) for rows in (slice(4), slice(2), slice(2, 4))
+    )
+    if not np.isclose(whole, (first + second) / 2, rtol=1e-3):
+        raise UserError(
+            "--cluster-training needs a loss that is the mean over the examples of a batch, and loss= is none: it is "
+            f"{whole:.4g} for four examples, {first:.4g} and {second:.4g} for two each."
+        )
 
 
 def used_states(part: keras.Model) -> list[keras.Variable]:
@@ -127,7 +149,7 @@ class Replica:
 
     def _gradients(self, batch: Any, scale: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
         x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
-        with tf.GradientTape() as tape:
+        with inlined(), tf.GradientTape() as tape:
             outputs = self.part(x, training=True)
             loss = self.part.compute_loss(x, y, outputs, weights, training=True)
             scaled = loss * scale

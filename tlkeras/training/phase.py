@@ -43,6 +43,7 @@ class PhaseInputs:
     examples: int  # of the training split
     batch_size: int
     unit: str  # of the throughput, such as "img/s"
+    engine: str = ""  # what computes features, where they are cached
     features: Features | None = None  # what the inputs are, if they were computed once, and those of validation
     validation_features: Features | None = None
     below: Engine | None = None  # what computed these, or would have: from examples

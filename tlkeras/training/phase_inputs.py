@@ -37,6 +37,7 @@ def prepare_phases(
 ) -> dict[str, PhaseInputs]:  # fmt: skip
     """Return the inputs of "frozen" and "finetune"; say in a line why a phase goes without cached features."""
     drawn = epoch_rows(train, options)
+    options = choose_engine(model, options, options.views * len(train) + len(validation))
     prepare_batch_norm(model, train, options, len(drawn))
     balanced = options.class_weights == "balanced"
     weights = balanced_class_weights(train.targets, get_task(model)) if balanced else None
@@ -52,12 +53,12 @@ def prepare_phases(
         len(drawn),
         batch_size,
         train.modality.throughput_unit,
+        options.engine,
     )
     phases = {"frozen": whole, "finetune": whole}
     if train.modality.augmentable and (options.mixup or options.cutmix):
         log.info("Note: MixUp and CutMix mix pixels, so the whole network runs in every epoch.")
     elif options.views:
-        options = choose_engine(model, options, options.views * len(train) + len(validation))
         for first in sorted({split_index(model, options), 0}, reverse=True):
             parts, name = split_model(model, first), f"{backbone_title(model)}, pooled"
             name += f" and below {get_backbone(model).layers[first].name}" if first else ""

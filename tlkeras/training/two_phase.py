@@ -150,11 +150,11 @@ def train_two_phases(
     saved = checkpoints.latest() if checkpoints else None
     result = TrainingResult(**saved.state["result"]) if saved else TrainingResult(monitor=options.monitor)
     start = time.perf_counter()
-    inputs = prepare_phases(model, train, validation, options, given.augment)
+    inputs = prepare_phases(model, train, validation, as_started(options, saved), given.augment)
     result.seconds["features"] = result.seconds.get("features", 0.0) + time.perf_counter() - start
     # [part: cluster]
     if workers:
-        inputs = workers.share(inputs)
+        inputs = workers.share(inputs, [phase.name for phase in plan_phases(model, options)])
     # [/part]
     run_phases(model, inputs, options, result, checkpoints, saved, given)
     set_trainable(model, "none")
@@ -222,16 +222,12 @@ def train_phase(
 ) -> None:  # fmt: skip
     """Train one phase, or resume it where a checkpoint was saved; keep its best epoch if it beats the result so far."""
     frozen, before = FrozenWeights(model), to_numpy(changing_weights(model))
-    fingerprint = {
-        "frozen": frozen.digest(),
-        "cached": {name: bool(of_phase.features) for name, of_phase in inputs.items()},
-    }
-    ran = inputs[phase.name]
+    ran, fingerprint = inputs[phase.name], make_fingerprint(frozen, phase, inputs)
     steps = ran.steps * (phase.last_epoch - phase.first_epoch)
     schedule = make_schedule(phase.learning_rate, steps, options.warmup, constant=options.schedule == "constant")
     optimizer = make_optimizer(model, options, schedule, steps)
     variables = compile_part(model, ran.part, optimizer, options.label_smoothing, given)
-    learned = LEARNED if get_task(model) == "single_label" and given.loss is None else 0.0
+    learned = LEARNED if get_task(model) == "single_label" and given.loss is None else -np.inf
     assert options.patience is not None  # see `TrainingOptions.for_examples`
     best, first_epoch, spent = RestoreBestWeights(options.monitor, options.patience, learned), phase.first_epoch, 0.0
     if saved:
@@ -268,6 +264,24 @@ def train_phase(
     keep_better(model, phase, best, before, result)
 
 
+def as_started(options: TrainingOptions, saved: Checkpoint | None) -> TrainingOptions:
+    """Return options with the engine that a run was started with; "auto" may choose another one by now."""
+    return dataclasses.replace(options, engine=saved.state["engine"]) if saved and options.engine == "auto" else options
+
+
+def make_fingerprint(frozen: FrozenWeights, phase: Phase, inputs: dict[str, PhaseInputs]) -> dict[str, Any]:
+    """Return what a phase must have in common with the one that is resumed."""
+    ran = inputs[phase.name]
+    return {
+        "frozen": frozen.digest(),
+        "cached": {name: bool(of_phase.features) for name, of_phase in inputs.items()},
+        "engine": ran.engine,
+        # [part: cluster]
+        "workers": ran.cluster.count if ran.cluster else 0,
+        # [/part]
+    }
+
+
 def keep_better(
     model: keras.Model, phase: Phase, best: RestoreBestWeights, before: list[np.ndarray], result: TrainingResult
 ) -> None:
@@ -289,6 +303,13 @@ def check_same(fingerprint: dict, saved: Checkpoint) -> None:
             "The backbone's weights are not those that this run started with: the weight file has changed. Put it back "
             "to resume, or start over."
         )
+    # [part: cluster]
+    if fingerprint["workers"] != saved.state["workers"]:
+        raise UserError(
+            f"This run was started with {saved.state['workers']} workers, and --cluster has {fingerprint['workers']}: "
+            "other parts of a batch give other sums. Give as many to resume, or start over."
+        )
+    # [/part]
     if fingerprint["cached"] != saved.state["cached"]:
         raise UserError(
             "When this run started, there was another amount of room for features in memory or on disk. Give "

@@ -33,6 +33,7 @@ class HubSpec(BackboneSpec):
     provider: ClassVar[str] = "hub"
     own_options: ClassVar[tuple[str, ...]] = ("pixel_range",)
     builder: ClassVar[str] = "tlkeras.extras.hub.layer:build_inputs_and_features"
+    can_build_elsewhere: ClassVar[bool] = False
     untrained_weights: ClassVar[str] = "module"
     named_weights: ClassVar[tuple[str, ...]] = ("module",)
 

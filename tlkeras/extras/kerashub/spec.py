@@ -60,6 +60,7 @@ class EncoderSpec(BackboneSpec):
     builder: ClassVar[str] = "tlkeras.extras.kerashub.encoder:build_inputs_and_features"
     named_weights: ClassVar[tuple[str, ...]] = ("preset", "none")
     can_build_untrained: ClassVar[bool] = False  # without texts there is no vocabulary
+    can_build_elsewhere: ClassVar[bool] = False
 
     def configure(self, sequence_length: int | None = None, texts: Sequence[str] | None = None, **options: Any) -> Self:
         """Return the spec with a sequence length, or with training texts; what is None stays as it is."""
