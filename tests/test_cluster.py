@@ -91,7 +91,7 @@ def test_shards_hold_what_the_whole_pass_computes(tiny, noise, monkeypatch, view
     monkeypatch.setattr(shards, "SHARD", 2)
     below = split_model(build_classifier(tiny, 3, weights="none", image_size=16), 0).below
     data = shards_data(noise(150, 16))
-    job = ExtractionJob(data, TrainingOptions(views=views), augmented)
+    job = ExtractionJob(data, TrainingOptions(views=views, engine="tensorflow"), augmented)
     whole, parts = ([np.zeros(shape, "float32") for shape in job.shapes(below)] for _ in range(2))
     job.fill(make_engine(below, "tensorflow"), whole)
     kept: list[int] = []

@@ -89,7 +89,8 @@ def test_statistics_move_where_all_layers_are_trained_and_that_is_asked_for(dark
     found = {}
     for mode in ("source", "train"):
         run = tlkeras.train(data=dark_and_light, backbone="MobileNetV2-0.35", weights="bundled", epochs=(1, 2),
-                            image_size=32, unfreeze="all", batch_norm=mode, run_dir=mode)  # fmt: skip
+                            image_size=32, unfreeze="all", batch_norm=mode, run_dir=mode,
+                            linear_probe="never")  # fmt: skip
         found[mode] = statistics(keras.models.load_model(run / "model.keras", compile=False))
         assert json.loads((run / "metrics.json").read_text())["kept_phase"] == "finetune"
     moved = [(one != other).any() for one, other in zip(found["source"], found["train"], strict=True)]

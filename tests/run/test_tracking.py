@@ -22,7 +22,7 @@ def train(tiny, tmp_path, monkeypatch):
     images[labels == "light"] += 150
 
     def run(**changes):
-        settings = {"weights": "none", "epochs": (2, 1), "cache_gb": 0, "run_dir": "run"}
+        settings = {"weights": "none", "epochs": (2, 1), "linear_probe": "never", "cache_gb": 0, "run_dir": "run"}
         return tlkeras.train(data=(images, labels), backbone=tiny, **settings | changes)
 
     return run

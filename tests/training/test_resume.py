@@ -89,6 +89,7 @@ def test_it_ends_the_same(tiny, colored, finished, tmp_path, last, options):
     expected.check_same(*train(colored, expected.stopped_after(last, tmp_path), **options))
 
 
+# [part: openvino]
 def test_features_are_computed_as_when_it_was_started(tiny, colored, finished, monkeypatch, tmp_path):
     expected = finished(colored)
     monkeypatch.setattr("tlkeras.features.openvino.pays", lambda *_: True)  # OpenVINO was installed in between
@@ -98,6 +99,7 @@ def test_features_are_computed_as_when_it_was_started(tiny, colored, finished, m
     assert train(colored, frozen_epochs=1, finetune_epochs=0)[1].inputs.engine == "openvino"
 
 
+# [/part]
 def test_it_ends_the_same_without_checkpoints(tiny, colored, finished):
     finished(colored).check_same(*train(colored))
 

@@ -23,7 +23,7 @@ Engine = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
 def choose_engine(model: keras.Model, options: OptionsT, images: int) -> OptionsT:
     """Return the options with the engine that is to compute features of so many images, each view counted.
 
-    In place of "auto", that is OpenVINO for many images on this machine, as `pays` of its module has it.
+    "auto" becomes the one that is faster for so many.
     """
     if options.engine != "auto":
         return options
