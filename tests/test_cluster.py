@@ -236,7 +236,14 @@ def test_predictions_are_those_of_one_process(address, images):
 @pytest.mark.slow
 @pytest.mark.parametrize("space", ["memory", "streamed"])
 def test_features_are_those_of_one_process(address, images, space):
-    options = [*SMALL, "--views", 4, *(["--memory-gb", 0, "--disk-gb", 0] if space == "streamed" else [])]
+    options = [
+        *SMALL,
+        "--views",
+        4,
+        "--engine",
+        "tensorflow",
+        *(["--memory-gb", 0, "--disk-gb", 0] if space == "streamed" else []),
+    ]
     finish(start("train.py", "--data", images, "--run-dir", "one", *options, cores=1))
     process = start("train.py", "--data", images, "--run-dir", "two", *options, "--cluster", address)
     kill_worker()

@@ -313,6 +313,7 @@ from tlkeras.backbones.table import BACKBONES
 from tlkeras.config.train import TrainingOptions
 from tlkeras.data.pipeline import SplitData
 from tlkeras.models.builders import build_classifier
+from tlkeras.training.two_phase import train_two_phases
 
 BACKBONES["Tiny"], keras.applications.Tiny = tiny_spec(), build_tiny
 images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), dtype=np.uint8)
