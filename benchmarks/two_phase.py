@@ -10,15 +10,20 @@ four views.
 `--quick` is a guard that takes about a minute: MobileNetV2, tlkeras and its lower bound only, and their ratio with the
 range that was measured before.
 
-Counted are, in both, the reading of the images and the building of graphs; not the start of Python and TensorFlow.
-The lower bound is one pass of the images through the frozen backbone, and ten epochs of forward and backward passes
-through the unfrozen part, with the forward passes of validation, all in memory and after a warm-up.
+`--whole` times whole commands instead, from start to end: the plain loop's, which trains and prints an accuracy, and
+`train.py` with its defaults and ten epochs per phase, which also evaluates, saves and reports.
+
+Counted are, without `--whole`, the reading of the images and the building of graphs; not the start of Python and
+TensorFlow. The lower bound is one pass of the images through the frozen backbone, and ten epochs of forward and
+backward passes through the unfrozen part, with the forward passes of validation, all in memory and after a warm-up.
 """
 
 import argparse
 import json
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 from statistics import median
 
@@ -41,9 +46,13 @@ def main() -> None:
     )
     parser.add_argument("--engine", default="tensorflow", help="what computes the features in tlkeras and in the bound")
     parser.add_argument("--quick", action="store_true", help="compare tlkeras with what it was")
+    parser.add_argument("--whole", action="store_true", help="time whole commands")
     options = parser.parse_args()
     if options.quick:
         quick(options)
+        return
+    if options.whole:
+        whole(options)
         return
     titles = ("plain s", "tlkeras s", "ratio", "range", "bound s", "to bound")
     print(f"{'backbone':<12} {'':>8}" + "".join(f" {title:>9}" for title in titles))
@@ -57,10 +66,41 @@ def quick(options: argparse.Namespace) -> None:
     """Print how far MobileNetV2 is from its lower bound, and say where that is beyond what was measured before."""
     rounds = [one_round(options, "MobileNetV2")[1:] for _ in range(options.repeats)]
     for phase, (low, high) in BEFORE.items():
-        ours, bound = (median(column) for column in zip(*[[seconds_of(one, phase) for one in two] for two in rounds],
-                                                       strict=True))  # fmt: skip
-        change = "slower than" if ours / bound > high else "faster than" if ours / bound < low else "as"
-        print(f"{phase}: {ours:.1f} s, {ours / bound:.2f} times the bound; {change} before ({low}–{high})")
+        ours = median(seconds_of(two[0], phase) for two in rounds)
+        ratios = [seconds_of(two[0], phase) / seconds_of(two[1], phase) for two in rounds]
+        ratio, spread = median(ratios), f"{min(ratios):.2f}–{max(ratios):.2f}"
+        change = "slower than" if ratio > high else "faster than" if ratio < low else "as"
+        print(f"{phase}: {ours:.1f} s, {ratio:.2f} ({spread}) times the bound; {change} before ({low}–{high})")
+
+
+def whole(options: argparse.Namespace) -> None:
+    """Print the seconds of whole commands, the plain loop's and ours in turn, median and range of the rounds."""
+    print(f"{'backbone':<12} {'plain Keras loop, s':>22} {'tlkeras, s':>18} {'plain / tlkeras':>18}  epochs of tlkeras")
+    for backbone in options.backbones:
+        weights = weights_of(options.weights, backbone)
+        plain = [HERE / "plain_keras.py", options.data, "--backbone", backbone]
+        ours = [HERE.parent / "scripts/train.py", "--data", options.data, "--backbone", backbone, "--cache-gb", 0]
+        ours += ["--finetune-epochs", 10, "--weights", weights or "none"]
+        if weights:
+            plain += ["--weights", weights]
+        if not options.augmentation:
+            plain.append("--no-augmentation")
+            ours += ["--flip", "none", "--min-crop-area", 1, "--color-jitter", 0]
+        rounds, epochs = [], []
+        for _ in range(options.repeats):
+            with tempfile.TemporaryDirectory() as folder:
+                rounds.append([seconds_to_run(plain), seconds_to_run([*ours, "--run-dir", f"{folder}/run"])])
+                epochs.append(len(Path(folder, "run", "history.csv").read_text().splitlines()) - 1)
+        columns = [*zip(*rounds, strict=True), [one / other for one, other in rounds]]
+        cells = [f"{median(values):.1f} ({min(values):.1f}–{max(values):.1f})" for values in columns]
+        print(f"{backbone:<12} {cells[0]:>22} {cells[1]:>18} {cells[2]:>18}  {sorted(set(epochs))}", flush=True)
+
+
+def seconds_to_run(command: list) -> float:
+    """Return the seconds of a Python program, its start included."""
+    start = time.perf_counter()
+    finish(command)
+    return time.perf_counter() - start
 
 
 def one_round(options: argparse.Namespace, backbone: str) -> list[dict]:
@@ -100,15 +140,20 @@ def print_row(backbone: str, phase: str, rounds: list[list[float]]) -> None:
 
 
 def execute(script: str, *arguments: object) -> dict:
-    """Run a program of this folder; return what it prints as its last line.
+    """Run a program of this folder; return what it prints as its last line."""
+    return json.loads(finish([HERE / script, *arguments]).splitlines()[-1])
+
+
+def finish(command: list) -> str:
+    """Run a Python program; return what it prints.
 
     Raises:
         SystemExit: it failed.
     """
-    done = subprocess.run([sys.executable, HERE / script, *map(str, arguments)], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True)
     if done.returncode:
-        raise SystemExit(f"{script} failed:\n{done.stdout}{done.stderr}")
-    return json.loads(done.stdout.splitlines()[-1])
+        raise SystemExit(f"{command[0]} failed:\n{done.stdout}{done.stderr}")
+    return done.stdout
 
 
 if __name__ == "__main__":

@@ -188,16 +188,16 @@ def parts_of_this_machine(count: int) -> Iterator[str]:
     """Start a cluster whose machines are parts of this one, with cores of their own, and return its address."""
     from ray.cluster_utils import Cluster
 
-    share = available_cores() // count
-    if not share:
+    cores = available_cores() // count
+    if not cores:
         raise UserError(
             f"--cluster was local:{count}, and this machine has {available_cores()} cores. Give fewer parts."
         )
     cluster = Cluster()
     try:
         for number in range(count):
-            with _only_cores(number * share, share):
-                cluster.add_node(num_cpus=share, object_store_memory=STORE, include_dashboard=False)
+            with _only_cores(number * cores, cores):
+                cluster.add_node(num_cpus=cores, object_store_memory=STORE, include_dashboard=False)
         yield cluster.address
     finally:
         cluster.shutdown()

@@ -115,8 +115,8 @@ def test_of_several_labels_each_is_balanced_by_itself(data):
     targets = np.zeros((COUNT, 3), "float32")
     targets[: COUNT // 4, 0], targets[:, 2] = 1, 1
     weights = balanced_class_weights(targets, "multi_label")
-    share = (COUNT // 4) / COUNT
-    assert weights == pytest.approx(np.array([[0.5 / (1 - share), 1, 1], [0.5 / share, 1, 1]]))
+    fraction = (COUNT // 4) / COUNT
+    assert weights == pytest.approx(np.array([[0.5 / (1 - fraction), 1, 1], [0.5 / fraction, 1, 1]]))
     data = SplitData(data.inputs, data.rows, targets)
     (epoch,) = epochs(data, class_weights=weights)
     for _, seen, given in epoch:

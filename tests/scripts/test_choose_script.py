@@ -34,7 +34,7 @@ def test_a_choice_is_a_table_a_plot_and_a_config(tiny, call, images, tmp_path, m
     train_and_predict = module.train_and_predict
 
     def spy(config, spec, data, *rest):
-        seen.extend(example.name for example in data.examples)
+        seen.extend(data.examples[row].name for rows in data.splits.values() for row in rows)
         return train_and_predict(config, spec, data, *rest)
 
     monkeypatch.setattr(module, "train_and_predict", spy)

@@ -80,7 +80,7 @@ def search_text(result: dict[str, Any]) -> str:
     """Return the best trials as lines of at most 80 columns."""
     from tlkeras.run.folder import command_line
 
-    counts = ", ".join(f"{count} {state}" for state, count in result["trials"].items())
+    counts = ", ".join(f"{count} {'failed' if state == 'fail' else state}" for state, count in result["trials"].items())
     held_out = f"{result['examples']:,} {result['unit']}"
     how = f"{held_out} in {result['folds']} folds" if result["folds"] > 1 else f"{held_out} of validation"
     lines = [f"Trials: {counts}. Log loss, at the best temperature, and accuracy:", f"{how}.", ""]

@@ -132,7 +132,7 @@ def gradient_maps(model: keras.Model, method: Method) -> Callable:
     below = keras.Model(decoded, scaled) if decoded is not scaled else None
     above = keras.Model(features, model.get_layer("output").input)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def maps_of(images: Any, classes: Any) -> Any:
         activations = backbone(images if below is None else below(images, training=False), training=False)
         with tf.GradientTape() as tape:
@@ -159,7 +159,7 @@ def occlusion_maps(model: keras.Model) -> Callable:
     for patch, (row, column) in zip(patches, corners, strict=True):
         patch[row : row + 2, column : column + 2] = 1
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def map_of(image: Any, wanted: Any) -> Any:
         covers = tf.image.resize(patches[..., None], tf.shape(image)[:2], "nearest")
         covered = image * (1 - covers) + tf.reduce_mean(image, (0, 1)) * covers

@@ -1,5 +1,7 @@
 """OpenVINO as an engine, which has faster kernels for Intel's and AMD's processors."""
 
+import contextlib
+import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,7 +35,8 @@ def make_engine(step: Any, model: keras.Model, name: str) -> Engine:
     import openvino
 
     precision = "bf16" if name.endswith("_bf16") else "f32"
-    converted = openvino.convert_model(trace(step))
+    with contextlib.redirect_stdout(io.StringIO()):  # it takes our --verbose for its own, and prints pages
+        converted = openvino.convert_model(trace(step))
     converted.reshape({index: [BATCH_SIZE, *tensor.shape[1:]] for index, tensor in enumerate(model.inputs)})
     compiled = openvino.Core().compile_model(converted, "CPU", {"INFERENCE_PRECISION_HINT": precision})
 

@@ -38,6 +38,9 @@ TABLE = "runs.csv"
 def learning_curve(config: LearningCurveConfig) -> Path:
     """Compare pretrained with random weights at several sizes of the training set, or resume after the last run."""
     config.check()
+    # [part: devices]
+    config = dataclasses.replace(config, devices=1)  # "auto" would test how several work together
+    # [/part]
     job = Job("Learning curve", TABLE, measure_and_write, prefix="learning curve")
     return run_job(job, config, get_application_spec(config.backbone))
 

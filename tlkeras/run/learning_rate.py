@@ -1,5 +1,6 @@
 """What `train.py --find-learning-rates` does in place of a run."""
 
+import dataclasses
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ def suggest_rates(config: TrainConfig, spec: BackboneSpec, data: Any, given: Ext
     """Test learning rates for both phases, print what is suggested, and plot them into `FILE`."""
     from tlkeras.run.train import build  # which imports this module
 
+    # [part: devices]
+    config = dataclasses.replace(config, devices=1)  # "auto" would test how several work together
+    # [/part]
     config, spec = configure(config, spec)
     with tempfile.TemporaryDirectory() as name, log_file(Path(name, "log.txt")):
         folder = Path(name)

@@ -29,7 +29,7 @@ from tlkeras.run.choose import (
 )
 from tlkeras.run.folder import log_file
 from tlkeras.run.quiet import quiet
-from tlkeras.run.trial import decode_for, stop_at, train_and_predict
+from tlkeras.run.trial import OutOfTime, decode_for, stop_at, train_and_predict
 
 if TYPE_CHECKING:
     import optuna
@@ -142,7 +142,9 @@ class Search:
             if all(one.state == optuna.trial.TrialState.FAIL for one in study.trials):
                 study.enqueue_trial(given_params(self.config))
         while len(study.get_trials(deepcopy=False, states=ended)) < self._trials and time.monotonic() < self._deadline:
-            study.optimize(self.objective, n_trials=1, callbacks=[self.report], gc_after_trial=True)
+            study.optimize(
+                self.objective, n_trials=1, callbacks=[self.report], gc_after_trial=True, catch=OutOfTime
+            )  # fmt: skip
 
     def objective(self, trial: "optuna.Trial") -> float:
         """Return the log loss of one trial for examples that were held out, at its best temperature."""
@@ -165,7 +167,7 @@ class Search:
         assert options.finetune_epochs is not None
         outputs, epochs = np.zeros_like(targets), options.frozen_epochs + options.finetune_epochs
         for number, (train, held_out) in enumerate(self.folds):
-            callbacks = [pruning(trial, number * epochs), stop_at(self._deadline, optuna.TrialPruned)]
+            callbacks = [pruning(trial, number * epochs), stop_at(self._deadline)]
             metric = keras.metrics.CategoricalCrossentropy(name="cross_entropy")  # without label smoothing
             split = dataclasses.replace(data, splits={"train": train, "validation": held_out})
             try:
@@ -188,11 +190,14 @@ class Search:
 
     def report(self, study: "optuna.Study", trial: "optuna.trial.FrozenTrial") -> None:
         """Log a line about a trial, and write the options of the best one so far."""
+        import optuna
+
         with folder_lock(self._folder):
             if not (done := completed(study)):
                 return
             write_config(TrainConfig(**done[0].user_attrs["options"]), self._folder)
-        said = f"pruned after {len(trial.intermediate_values)} epochs"
+        ended = "pruned" if trial.state == optuna.trial.TrialState.PRUNED else "stopped by --budget"
+        said = f"{ended} after {len(trial.intermediate_values)} epochs"
         if "accuracy" in trial.user_attrs:
             said = f"log loss {trial.value:.4f}, accuracy {trial.user_attrs['accuracy']:.3f}"
         log.info("Trial %d: %s; best: trial %d, %.4f.", trial.number, said, done[0].number, done[0].value)
@@ -206,16 +211,16 @@ def completed(study: "optuna.Study") -> list["optuna.trial.FrozenTrial"]:
 
 
 def validation_folds(data: PreparedData, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return rows to train on and rows held out, of training and validation examples in this order.
+    """Return rows to train on and rows held out, of training and validation examples.
 
     A validation split that is large enough is held out once; else all are, in folds.
     """
-    first = len(data.splits["train"])
-    rows = np.concatenate([data.splits["train"], data.splits["validation"]])
-    if len(rows) - first >= MIN_VALIDATION:
-        return [(np.arange(first), np.arange(first, len(rows)))]
-    labels, groups = class_labels(data, rows)
-    return list(StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(rows, labels, groups))
+    train, validation = data.splits["train"], data.splits["validation"]
+    if len(validation) >= MIN_VALIDATION:
+        return [(train, validation)]
+    rows = np.concatenate([train, validation])
+    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(rows, *class_labels(data, rows))
+    return [(rows[train], rows[held_out]) for train, held_out in folds]
 
 
 def pruning(trial: "optuna.Trial", first_step: int) -> Any:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -25,14 +25,13 @@ def modality_of(config: TrainConfig, spec: BackboneSpec, data: PreparedData) -> 
 
 
 def decode_for(config: TrainConfig, spec: BackboneSpec, data: PreparedData) -> PreparedData:
-    """Return training and validation examples as a candidate decodes them; those of the test split are left out."""
+    """Return the data as a candidate decodes them, without the test split."""
     modality = modality_of(config, spec, data)
-    kept = np.concatenate([data.splits["train"], data.splits["validation"]])
-    examples, first = [data.examples[row] for row in kept], len(data.splits["train"])
-    same = modality.options() == data.modality.options()
-    inputs = data.inputs[kept] if same else decode_all(examples, modality, 1.0, config.memory_gb, config.disk_gb).inputs
-    splits = {"train": np.arange(first), "validation": np.arange(first, len(kept))}
-    return dataclasses.replace(data, modality=modality, inputs=inputs, examples=examples, splits=splits)
+    splits = {name: data.splits[name] for name in ("train", "validation")}
+    if modality.options() == data.modality.options():
+        return dataclasses.replace(data, splits=splits)
+    inputs = decode_all(data.examples, modality, 1.0, config.memory_gb, config.disk_gb).inputs
+    return dataclasses.replace(data, modality=modality, inputs=inputs, splits=splits)
 
 
 def train_and_predict(
@@ -59,12 +58,12 @@ def train_and_predict(
     return head_outputs(model, features)["validation"]
 
 
-def stop_at(deadline: float, error: Callable[[], Exception] = OutOfTime) -> Any:
-    """Return a Keras callback that raises an error in the first step after a moment of `time.monotonic`."""
+def stop_at(deadline: float) -> Any:
+    """Return a Keras callback that raises `OutOfTime` in the first step after a moment of `time.monotonic`."""
     import keras
 
     def check(*_: Any, **__: Any) -> None:
         if time.monotonic() > deadline:
-            raise error()
+            raise OutOfTime
 
     return keras.callbacks.LambdaCallback(on_train_batch_end=check, on_epoch_end=check)
