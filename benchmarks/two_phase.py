@@ -29,6 +29,8 @@ from statistics import median
 
 from arguments import at_least, train_val_folder
 
+from tlkeras.backbones.registry import get_backbone_spec
+
 HERE = Path(__file__).parent
 # About those of MobileNetV2 in README.md, with a margin.
 BEFORE = {"phase 1": (1.8, 2.4), "phase 2": (1.1, 1.4), "both": (1.3, 1.6)}
@@ -81,6 +83,7 @@ def whole(options: argparse.Namespace) -> None:
         plain = [HERE / "plain_keras.py", options.data, "--backbone", backbone]
         ours = [HERE.parent / "scripts/train.py", "--data", options.data, "--backbone", backbone, "--cache-gb", 0]
         ours += ["--finetune-epochs", 10, "--weights", weights or "none"]
+        ours += ["--unfreeze", get_backbone_spec(backbone).finetune_from]  # which random weights would not have
         if weights:
             plain += ["--weights", weights]
         if not options.augmentation:
