@@ -79,24 +79,30 @@ def whole(options: argparse.Namespace) -> None:
     """Print the seconds of whole commands, the plain loop's and ours in turn, median and range of the rounds."""
     print(f"{'backbone':<12} {'plain Keras loop, s':>22} {'tlkeras, s':>18} {'plain / tlkeras':>18}  epochs of tlkeras")
     for backbone in options.backbones:
-        weights = weights_of(options.weights, backbone)
-        plain = [HERE / "plain_keras.py", options.data, "--backbone", backbone]
-        ours = [HERE.parent / "scripts/train.py", "--data", options.data, "--backbone", backbone, "--cache-gb", 0]
-        ours += ["--finetune-epochs", 10, "--weights", weights or "none"]
-        ours += ["--unfreeze", get_backbone_spec(backbone).finetune_from]  # which random weights would not have
-        if weights:
-            plain += ["--weights", weights]
-        if not options.augmentation:
-            plain.append("--no-augmentation")
-            ours += ["--flip", "none", "--min-crop-area", 1, "--color-jitter", 0]
         rounds, epochs = [], []
-        for _ in range(options.repeats):
-            with tempfile.TemporaryDirectory() as folder:
-                rounds.append([seconds_to_run(plain), seconds_to_run([*ours, "--run-dir", f"{folder}/run"])])
+        with tempfile.TemporaryDirectory() as folder:
+            weights = weights_of(options.weights, backbone) or random_weights(backbone, Path(folder))
+            common = ["--backbone", backbone, "--weights", weights]
+            plain = [HERE / "plain_keras.py", options.data, *common]
+            ours = [HERE.parent / "scripts/train.py", "--data", options.data, *common, "--finetune-epochs", 10]
+            ours += ["--cache-gb", 0, "--run-dir", f"{folder}/run", "--overwrite"]
+            if not options.augmentation:
+                plain.append("--no-augmentation")
+                ours += ["--flip", "none", "--min-crop-area", 1, "--color-jitter", 0]
+            for _ in range(options.repeats):
+                rounds.append([seconds_to_run(plain), seconds_to_run(ours)])
                 epochs.append(len(Path(folder, "run", "history.csv").read_text().splitlines()) - 1)
         columns = [*zip(*rounds, strict=True), [one / other for one, other in rounds]]
         cells = [f"{median(values):.1f} ({min(values):.1f}–{max(values):.1f})" for values in columns]
         print(f"{backbone:<12} {cells[0]:>22} {cells[1]:>18} {cells[2]:>18}  {sorted(set(epochs))}", flush=True)
+
+
+def random_weights(backbone: str, folder: Path) -> Path:
+    """Write random weights to a file, which `train.py` takes for pretrained ones: it would train all of `none`."""
+    file, spec = folder / f"{backbone}.weights.h5", get_backbone_spec(backbone)
+    build = f"keras.applications.{spec.constructor}(include_top=False, weights=None, **{spec.constructor_args})"
+    finish(["-c", f"import keras; {build}.save_weights('{file}')"])
+    return file
 
 
 def seconds_to_run(command: list) -> float:
