@@ -176,6 +176,7 @@ def test_openvino_gives_the_same_features(features, engine, tolerance):
         (1000, (), {}, "openvino"),
         (999, (), {}, "tensorflow"),
         (1000, ("openvino",), {}, "tensorflow"),
+        (1000, ("a library",), {}, "tensorflow"),
         (1000, ("processor",), {}, "tensorflow"),
         (1000, ("table",), {}, "tensorflow"),
         (1000, (), {"cluster": "local:2"}, "tensorflow"),
@@ -186,6 +187,16 @@ def test_openvino_gives_the_same_features(features, engine, tolerance):
 def test_many_images_are_left_to_openvino_where_it_is(monkeypatch, images, missing, options, expected):
     if "openvino" in missing:
         monkeypatch.setitem(sys.modules, "openvino", None)
+    if "a library" in missing:
+
+        class Broken:
+            @staticmethod
+            def find_spec(name, *_):
+                if name == "openvino":
+                    raise OSError("libopenvino.so: cannot open shared object file")
+
+        monkeypatch.delitem(sys.modules, "openvino", raising=False)
+        monkeypatch.setattr(sys, "meta_path", [Broken, *sys.meta_path])
     gpus = ["a GPU"] if "processor" in missing else []
     monkeypatch.setattr("tlkeras.features.openvino.tf.config.list_physical_devices", lambda kind: gpus)
     if "table" in missing:

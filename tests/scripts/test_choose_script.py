@@ -64,6 +64,29 @@ def test_weights_that_are_not_to_be_had_are_named(call, images):
     assert result["probability"] is None and [row["name"] for row in result["trained"]] == ["MobileNetV2-0.35@32"]
 
 
+def test_a_finalist_that_fails_leaves_the_others(tiny, call, images, monkeypatch):
+    train_and_predict = module.train_and_predict
+
+    def fail_once(config, *rest):
+        if config.image_size == 16:
+            raise UserError("Training failed: the training loss became nan in epoch 3. Lower --head-learning-rate.")
+        return train_and_predict(config, *rest)
+
+    monkeypatch.setattr(module, "train_and_predict", fail_once)
+    names = "Tiny@16,Tiny@24"
+    answer = call("choose.py", images, "--backbones", names, "--weights", "none", *SMALL, "--output", "out", "--json")
+    assert answer.code == 0 and "Tiny@16 was not trained: Training failed: the training loss became nan" in answer.err
+    assert json.loads(answer.out)["best"] == "Tiny@24"
+
+
+def test_thumbnails_of_many_images_are_made_in_pieces(tiny, images, monkeypatch):
+    data = prepare_data(str(images), tiny, 16)
+    rows = np.arange(len(data.examples))
+    whole = module.class_labels(data, rows)
+    monkeypatch.setattr(module, "DECODED", 7)
+    assert all((one == other).all() for one, other in zip(module.class_labels(data, rows), whole, strict=True))
+
+
 def test_a_budget_is_kept(tiny, call, images, monkeypatch):
     def late(*_):
         raise OutOfTime

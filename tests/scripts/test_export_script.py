@@ -15,7 +15,9 @@ import tlkeras
 from tlkeras.export import formats, litert
 from tlkeras.export.artifact import load_artifact
 from tlkeras.io.locks import locked
+from tlkeras.run.export import load_examples
 from tlkeras.run.folder import hidden
+from tlkeras.run.load_run import load_run
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +133,15 @@ def test_a_saved_model_takes_files_too_and_gives_labels(exported, trained, color
         names = np.array([b"blue", b"green", b"red"])[expected.argmax(axis=1)]
         assert found["label"].numpy().tolist() == names.tolist()
     assert json.loads((folder / "assets.extra" / "artifact.json").read_text())["labels"] == ["blue", "green", "red"]
+
+
+def test_of_many_validation_images_some_from_all_over_are_compared(trained, monkeypatch):
+    run = load_run(trained.path)
+    validation = load_examples(run, None).targets
+    monkeypatch.setattr("tlkeras.run.export.COMPARED", len(validation) // 2)
+    fewer = load_examples(run, None)
+    assert len(fewer.inputs) <= len(validation) // 2 + 1
+    assert (fewer.targets == validation[:: -(-len(validation) // (len(validation) // 2))]).all()
 
 
 def test_beyond_the_tolerance_nothing_is_written(call, trained, tmp_path, monkeypatch):
