@@ -1,6 +1,5 @@
 """What `train.py --find-learning-rates` does in place of a run."""
 
-import dataclasses
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,9 @@ def suggest_rates(config: TrainConfig, spec: BackboneSpec, data: Any, given: Ext
     from tlkeras.run.train import build  # which imports this module
 
     # [part: devices]
-    config = dataclasses.replace(config, devices=1)  # "auto" would test how several work together
+    from dataclasses import replace
+
+    config = replace(config, devices=1)  # "auto" would test how several work together
     # [/part]
     config, spec = configure(config, spec)
     with tempfile.TemporaryDirectory() as name, log_file(Path(name, "log.txt")):
