@@ -148,6 +148,8 @@ def test_a_loss_of_ones_own_trains_as_in_one_process(tiny, colored, workers, mon
 def test_a_loss_that_is_no_mean_is_refused(tiny, colored, workers):
     with pytest.raises(UserError, match="needs a loss that is the mean over the examples of a batch"):
         train(colored, loss=keras.losses.CategoricalCrossentropy(reduction="sum"), **workers)
+    with pytest.raises(UserError, match="needs a loss that is the mean over the examples of a batch"):
+        on_cluster.check_mean(keras.losses.MeanSquaredError(reduction="sum"), 1)
 
 
 def test_what_cannot_be_shared_is_refused_or_said(tiny, colored, workers, caplog, monkeypatch):

@@ -57,7 +57,8 @@ def why_no_gpu(build: Mapping[str, Any]) -> str:
         build: `tf.sysconfig.get_build_info()`.
     """
     text = ask_driver(*QUERY)[1]
-    there = has_nvidia() or driver_gpus()  # a virtual bus may not show what the driver knows
+    # A virtual bus may not show what the driver knows; Windows' Linux has a device of its own.
+    there = has_nvidia() or driver_gpus() or Path("/dev/dxg").exists()
     if not there or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):  # the latter hides it on purpose
         return ""
     wheel = f"pip install 'tensorflow[and-cuda]=={version('tensorflow')}'"

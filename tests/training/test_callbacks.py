@@ -22,10 +22,11 @@ def one_weight() -> keras.Model:
 
 
 def observe(
-    epochs: list[dict[str, float]], patience: int = 10, monitor: str = "val_loss", learned: float = -np.inf
-) -> RestoreBestWeights:
+    epochs: list[dict[str, float]], patience: int = 10, monitor: str = "val_loss", learned: float = -np.inf,
+    warm: int = 0,
+) -> RestoreBestWeights:  # fmt: skip
     """Return a callback that has seen these epochs; the model's one weight counts them from 1."""
-    best = RestoreBestWeights(monitor, patience, learned)
+    best = RestoreBestWeights(monitor, patience, learned, warm)
     best.set_model(one_weight())
     for number, values in enumerate(epochs):
         best.model.trainable_weights[0].assign([[number + 1.0]])
@@ -71,6 +72,7 @@ def test_a_phase_ends_when_the_training_loss_says_that_nothing_is_left_to_learn(
     assert best.done and best.epoch == 4 and best.model.trainable_weights[0].numpy().item() == 5.0
     assert caplog.messages == ["Early stopping: the training loss was below 0.001."]
     assert observe(epochs).epoch == 19
+    assert observe(epochs, learned=0.001, warm=7).epoch == 7
     assert not observe([logs(0.5 - number / 10, loss=-0.3) for number in range(9)]).done  # a loss of one's own
 
 
@@ -149,7 +151,7 @@ def test_of_many_quick_epochs_every_second_or_fifth_has_a_line(monkeypatch, caps
 def test_what_others_print_between_quick_epochs_has_a_line_of_its_own(monkeypatch, capsys):
     seen = shown(monkeypatch, capsys, [0.1 * tick for tick in range(400)], [logs(0.5)] * 3, terminal=True, last=100)
     assert seen.count("\n") == 2  # the first one and the last
-    assert "val_loss 0.500 val_accuracy 0.500 887 img/s ETA 0:30\r\033[KEpoch" not in seen
+    assert "\r\033[K\r\033[KEpoch   3" in seen  # the line of the second one is erased
     failed = shown(
         monkeypatch, capsys, [0.1 * tick for tick in range(400)], [logs(0.5), logs(0.5), logs(np.nan)], last=100
     )

@@ -106,6 +106,19 @@ def test_a_loss_by_name_or_as_an_object(tiny, colored):
     assert train(colored, loss=keras.losses.Poisson())[1].history
 
 
+def test_only_a_loss_that_ends_at_zero_says_when_all_is_learned(tiny, colored, monkeypatch):
+    monkeypatch.setattr("tlkeras.training.two_phase.LEARNED", 100.0)
+    options = TrainingOptions(**OPTIONS | {"frozen_epochs": 1, "finetune_epochs": 4, "warmup": 0.5})
+
+    def epochs(**given) -> list[int]:
+        model = build_classifier("Tiny", 3, weights="none")
+        history = train_two_phases(model, colored(30), colored(15, seed=1), options, **given).history
+        return [row["epoch"] for row in history]
+
+    assert epochs() == [1, 2, 3, 4]  # in the warmup, two of four epochs, hardly anything has happened yet
+    assert epochs(loss=keras.losses.CategoricalCrossentropy()) == [1, 2, 3, 4, 5]
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

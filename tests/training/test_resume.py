@@ -96,7 +96,11 @@ def test_features_are_computed_as_when_it_was_started(tiny, colored, finished, m
     model, result = train(colored, expected.stopped_after(4, tmp_path))
     expected.check_same(model, result)
     assert result.inputs.engine == "tensorflow"
-    assert train(colored, frozen_epochs=1, finetune_epochs=0)[1].inputs.engine == "openvino"
+    stopped = Checkpoints(tmp_path / "openvino")
+    assert train(colored, stopped, frozen_epochs=1, finetune_epochs=0)[1].inputs.engine == "openvino"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="by OpenVINO, which is not installed any more"):
+        train(colored, stopped, frozen_epochs=1, finetune_epochs=0)
 
 
 # [/part]

@@ -170,7 +170,7 @@ def train_variant(
         options = dataclasses.replace(config, seed=seed, cache_gb=0.0, finetune_epochs=epochs)
         train_two_phases(model, train, train, options)
     seconds = time.perf_counter() - start
-    outputs = head_outputs(model, pooled_features(model, {"test": splits["test"]}))
+    outputs = head_outputs(model, pooled_features(model, {"test": splits["test"]}, config))
     metrics = evaluate_splits(outputs, splits, data.task)
     return metrics["test"]["accuracy"], seconds
 

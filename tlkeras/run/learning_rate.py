@@ -15,14 +15,14 @@ FILE = Path("learning_rates.png")
 
 def suggest_rates(config: TrainConfig, spec: BackboneSpec, data: Any, given: Extensions) -> Path:
     """Test learning rates for both phases, print what is suggested, and plot them into `FILE`."""
-    from tlkeras.run.train import build  # which imports this module
-
     # [part: devices]
     from dataclasses import replace
 
     config = replace(config, devices=1)  # "auto" would test how several work together
     # [/part]
     config, spec = configure(config, spec)
+    from tlkeras.run.train import build  # which imports this module
+
     with tempfile.TemporaryDirectory() as name, log_file(Path(name, "log.txt")):
         folder = Path(name)
         config, spec, decoded, *_ = prepare(Job("", "", lambda *_: None), config, spec, folder, folder, data)

@@ -6,6 +6,7 @@ from pathlib import Path
 from tlkeras.backbones.registry import get_application_spec
 from tlkeras.backbones.spec import BackboneSpec
 from tlkeras.config.pretrain import PretrainConfig
+from tlkeras.config.train import TrainingOptions
 from tlkeras.data.prepare import PreparedData
 from tlkeras.run.artifacts import save_run, write_json, write_table
 from tlkeras.run.folder import CHECKPOINTS
@@ -62,7 +63,7 @@ def pretrain_and_write(
     )  # fmt: skip
     history = train_all_layers(model, splits["train"], splits["validation"], config, Checkpoints(folder / CHECKPOINTS))
     evaluated = {name: split for name, split in splits.items() if name != "train"}
-    outputs = head_outputs(model, pooled_features(model, evaluated))
+    outputs = head_outputs(model, pooled_features(model, evaluated, TrainingOptions(engine="tensorflow")))
     metrics = evaluate_splits(outputs, evaluated, data.task)
     weights = folder / f"{spec.name}.weights.h5"
     get_backbone(model).save_weights(weights)

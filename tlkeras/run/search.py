@@ -182,7 +182,7 @@ class Search:
         return float(log_losses(calibrated, targets, data.task).mean())
 
     def _decode(self, options: TrainConfig) -> PreparedData:
-        """Return training and validation examples in the image size of a trial."""
+        """Return the data in the image size of a trial."""
         size = options.image_size or self._data.image_size
         if self._decoded is None or self._decoded.image_size != size:
             self._decoded = decode_for(dataclasses.replace(options, image_size=size), self._spec, self._data)

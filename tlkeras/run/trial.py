@@ -25,7 +25,7 @@ def modality_of(config: TrainConfig, spec: BackboneSpec, data: PreparedData) -> 
 
 
 def decode_for(config: TrainConfig, spec: BackboneSpec, data: PreparedData) -> PreparedData:
-    """Return the data as a candidate decodes them, without the test split."""
+    """Return the data as a candidate decodes them; no split is for the test."""
     modality = modality_of(config, spec, data)
     splits = {name: data.splits[name] for name in ("train", "validation")}
     if modality.options() == data.modality.options():

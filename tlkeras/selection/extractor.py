@@ -13,7 +13,7 @@ from tlkeras.data.example import Example
 from tlkeras.data.loading import decode_all
 from tlkeras.data.pipeline import SplitData
 from tlkeras.data.streaming import Rows
-from tlkeras.features.engines import choose_engine, make_engine
+from tlkeras.features.engines import make_engine
 from tlkeras.features.extract import ExtractionJob
 from tlkeras.features.split_model import split_model
 from tlkeras.modalities.base import Modality
@@ -51,7 +51,8 @@ class Extractor:
         if self._config.batch_norm == "adapt":
             adapt_batch_norm(model, inputs[:ADAPTED], self._config.adapt_fraction)
         self._below: keras.Model = split_model(model, 0).below
-        self._engine = make_engine(self._below, choose_engine(model, self._config, len(self._examples)).engine)
+        # One image at a time is timed below, which OpenVINO would fill up to a batch.
+        self._engine = make_engine(self._below, "tensorflow")
         self.parameters = self._below.count_params()
         seconds = []
         for _ in range(2 * CALLS):

@@ -37,7 +37,8 @@ def prepare_phases(
 ) -> dict[str, PhaseInputs]:  # fmt: skip
     """Return the inputs of "frozen" and "finetune"; say in a line why a phase goes without cached features."""
     drawn = epoch_rows(train, options)
-    options = choose_engine(model, options, options.views * len(train) + len(validation))
+    augmented = train.modality.augmentable and (options.changes_images() or own_augment is not None)
+    options = choose_engine(model, options, (options.views if augmented else 1) * len(train) + len(validation))
     prepare_batch_norm(model, train, options, len(drawn))
     balanced = options.class_weights == "balanced"
     weights = balanced_class_weights(train.targets, get_task(model)) if balanced else None

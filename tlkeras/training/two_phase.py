@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -227,9 +228,7 @@ def train_phase(
     schedule = make_schedule(phase.learning_rate, steps, options.warmup, constant=options.schedule == "constant")
     optimizer = make_optimizer(model, options, schedule, steps)
     variables = compile_part(model, ran.part, optimizer, options.label_smoothing, given)
-    learned = LEARNED if get_task(model) == "single_label" and given.loss is None else -np.inf
-    assert options.patience is not None  # see `TrainingOptions.for_examples`
-    best, first_epoch, spent = RestoreBestWeights(options.monitor, options.patience, learned), phase.first_epoch, 0.0
+    best, first_epoch, spent = make_early_stopping(model, phase, options, given), phase.first_epoch, 0.0
     if saved:
         check_same(fingerprint, saved)
         assign_all(variables, saved.arrays["changing"])
@@ -264,9 +263,34 @@ def train_phase(
     keep_better(model, phase, best, before, result)
 
 
+def make_early_stopping(
+    model: keras.Model, phase: Phase, options: TrainingOptions, given: Extensions
+) -> RestoreBestWeights:  # fmt: skip
+    """Return what keeps the best epoch of a phase, and ends it: also, after the warmup, where all is learned."""
+    learned = LEARNED if get_task(model) == "single_label" and given.loss is None else -np.inf
+    # [part: fine-tuning]
+    if options.gradual_unfreezing:
+        learned = -np.inf  # its later stages are still to be unfrozen
+    # [/part]
+    warm = phase.first_epoch + math.ceil(options.warmup * (phase.last_epoch - phase.first_epoch))
+    assert options.patience is not None  # see `TrainingOptions.for_examples`
+    return RestoreBestWeights(options.monitor, options.patience, learned, warm)
+
+
 def as_started(options: TrainingOptions, saved: Checkpoint | None) -> TrainingOptions:
     """Return options with the engine that a run was started with; "auto" may choose another one by now."""
-    return dataclasses.replace(options, engine=saved.state["engine"]) if saved and options.engine == "auto" else options
+    if not saved or options.engine != "auto":
+        return options
+    # [part: openvino]
+    from importlib.util import find_spec
+
+    if saved.state["engine"] == "openvino" and not find_spec("openvino"):
+        raise UserError(
+            "This run was started with features by OpenVINO, which is not installed any more. Install it to resume "
+            "(pip install openvino), or start over."
+        )
+    # [/part]
+    return dataclasses.replace(options, engine=saved.state["engine"])
 
 
 def make_fingerprint(frozen: FrozenWeights, phase: Phase, inputs: dict[str, PhaseInputs]) -> dict[str, Any]:
@@ -277,7 +301,7 @@ def make_fingerprint(frozen: FrozenWeights, phase: Phase, inputs: dict[str, Phas
         "cached": {name: bool(of_phase.features) for name, of_phase in inputs.items()},
         "engine": ran.engine,
         # [part: cluster]
-        "workers": ran.cluster.count if ran.cluster else 0,
+        "workers": next((one.cluster.count for one in inputs.values() if one.cluster), 0),
         # [/part]
     }
 
