@@ -23,10 +23,10 @@ def one_weight() -> keras.Model:
 
 def observe(
     epochs: list[dict[str, float]], patience: int = 10, monitor: str = "val_loss", learned: float = -np.inf,
-    warm: int = 0,
+    start_from_epoch: int = 0,
 ) -> RestoreBestWeights:  # fmt: skip
     """Return a callback that has seen these epochs; the model's one weight counts them from 1."""
-    best = RestoreBestWeights(monitor, patience, learned, warm)
+    best = RestoreBestWeights(monitor, patience, learned, start_from_epoch)
     best.set_model(one_weight())
     for number, values in enumerate(epochs):
         best.model.trainable_weights[0].assign([[number + 1.0]])
@@ -72,7 +72,7 @@ def test_a_phase_ends_when_the_training_loss_says_that_nothing_is_left_to_learn(
     assert best.done and best.epoch == 4 and best.model.trainable_weights[0].numpy().item() == 5.0
     assert caplog.messages == ["Early stopping: the training loss was below 0.001."]
     assert observe(epochs).epoch == 19
-    assert observe(epochs, learned=0.001, warm=7).epoch == 7
+    assert observe(epochs, learned=0.001, start_from_epoch=7).epoch == 7
     assert not observe([logs(0.5 - number / 10, loss=-0.3) for number in range(9)]).done  # a loss of one's own
 
 

@@ -216,7 +216,7 @@ class TrainingOptions(AugmentOptions, CacheOptions):
             "finetune_epochs": max(FINETUNE_EPOCHS, ceil(FINETUNE_STEPS / steps)),
             "patience": max(PATIENCE_EPOCHS, ceil(PATIENCE_STEPS / steps)),
         }
-        return replace(self, **{name: least for name, least in epochs.items() if getattr(self, name) is None})
+        return replace(self, **{name: minimum for name, minimum in epochs.items() if getattr(self, name) is None})
 
 
 @dataclass(kw_only=True, repr=False)

@@ -168,6 +168,11 @@ def check_finite(outputs: Sequence[np.ndarray], data: SplitData) -> None:
         )
 
 
+def is_augmented(train: SplitData, options: TrainingOptions, own_augment: OwnAugmentation | None) -> bool:
+    """Return whether the views of a training example differ."""
+    return train.modality.augmentable and (options.changes_images() or own_augment is not None)
+
+
 def get_features(
     model: keras.Model, name: str, train: SplitData, validation: SplitData, options: TrainingOptions,
     engine: Callable[[], Engine], own_augment: OwnAugmentation | None = None,
@@ -179,7 +184,7 @@ def get_features(
     where, and why.
     """
     start = time.perf_counter()
-    augmented = train.modality.augmentable and (options.changes_images() or own_augment is not None)
+    augmented = is_augmented(train, options, own_augment)
     jobs = [ExtractionJob(train, options, augmented, own_augment), ExtractionJob(validation, options, False)]
     shapes = [shape for job in jobs for shape in job.shapes(model)]
     nbytes = sum(int(np.prod(shape)) for shape in shapes) * np.dtype(options.feature_dtype).itemsize

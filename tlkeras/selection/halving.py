@@ -13,7 +13,7 @@ from tlkeras.evaluation.cross_validation import FOLDS, out_of_fold_probabilities
 from tlkeras.selection.scores import held_out_metrics, logme
 
 MOST = 2000  # examples of the last round
-LEAST = 100  # of the first round, and ten of each class
+FIRST = 100  # of the first round, and ten of each class
 FINALISTS = 2
 
 Features = Callable[[np.ndarray], np.ndarray]  # rows of examples (n,) to features (n, C)
@@ -40,8 +40,8 @@ def round_sizes(candidates: int, count: int, classes: int) -> list[int]:
     """Return the examples of each round: twice as many where half the candidates have gone."""
     rounds = 1 + max(0, math.ceil(math.log2(candidates / FINALISTS)))
     last = min(count, MOST)
-    least = min(last, max(LEAST, 10 * classes))
-    return [max(least, last >> (rounds - 1 - number)) for number in range(rounds)]
+    first = min(last, max(FIRST, 10 * classes))
+    return [max(first, last >> (rounds - 1 - number)) for number in range(rounds)]
 
 
 def halve(

@@ -54,12 +54,14 @@ class RestoreBestWeights(keras.callbacks.Callback):
     """Keep the weights of the best epoch on validation, restore them at the end, and stop early (`done`).
 
     That is after `patience` epochs without a better one, or once the training loss is below `learned` in an epoch from
-    `warm` on: then nothing is left to learn, and yet validation can get better slightly in each epoch for a long time.
+    `start_from_epoch` on: then nothing is left to learn, and yet validation can get better slightly in each epoch for a
+    long time.
     """
 
-    def __init__(self, monitor: str, patience: int, learned: float = -np.inf, warm: int = 0) -> None:
+    def __init__(self, monitor: str, patience: int, learned: float = -np.inf, start_from_epoch: int = 0) -> None:
         super().__init__()
-        self._monitor, self._patience, self._learned, self._warm = monitor, patience, learned, warm
+        self._monitor, self._patience, self._learned = monitor, patience, learned
+        self._start_from_epoch = start_from_epoch
         self.best: tuple[float, ...] = ()  # which any score is above
         self.epoch, self.done, self._reason = -1, False, ""
         self.weights: list[np.ndarray] = []
@@ -69,7 +71,7 @@ class RestoreBestWeights(keras.callbacks.Callback):
         current = score(logs, self._monitor)
         if current > self.best:
             self.best, self.epoch, self.weights = current, epoch, to_numpy(changing_weights(self.model))
-        if logs["loss"] < self._learned and epoch >= self._warm:
+        if logs["loss"] < self._learned and epoch >= self._start_from_epoch:
             self._reason = f"the training loss was below {self._learned}"
         elif epoch - self.epoch >= self._patience:
             self._reason = f"{self._monitor} was no better for {self._patience} epochs (--patience)"

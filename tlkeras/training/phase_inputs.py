@@ -21,7 +21,7 @@ from tlkeras.data.pipeline import (
     training_batches,
 )
 from tlkeras.features.engines import Engine, choose_engine, make_engine
-from tlkeras.features.extract import Features, check_finite, get_features
+from tlkeras.features.extract import Features, check_finite, get_features, is_augmented
 from tlkeras.features.split_model import split_model
 from tlkeras.models.batch_norm import ADAPTED, adapt_batch_norm, set_statistics_momentum
 from tlkeras.models.freezing import first_trainable_index
@@ -37,8 +37,8 @@ def prepare_phases(
 ) -> dict[str, PhaseInputs]:  # fmt: skip
     """Return the inputs of "frozen" and "finetune"; say in a line why a phase goes without cached features."""
     drawn = epoch_rows(train, options)
-    augmented = train.modality.augmentable and (options.changes_images() or own_augment is not None)
-    options = choose_engine(model, options, (options.views if augmented else 1) * len(train) + len(validation))
+    views = options.views if is_augmented(train, options, own_augment) else 1
+    options = choose_engine(model, options, views * len(train) + len(validation))
     prepare_batch_norm(model, train, options, len(drawn))
     balanced = options.class_weights == "balanced"
     weights = balanced_class_weights(train.targets, get_task(model)) if balanced else None

@@ -272,9 +272,9 @@ def make_early_stopping(
     if options.gradual_unfreezing:
         learned = -np.inf  # its later stages are still to be unfrozen
     # [/part]
-    warm = phase.first_epoch + math.ceil(options.warmup * (phase.last_epoch - phase.first_epoch))
+    warmed_up = phase.first_epoch + math.ceil(options.warmup * (phase.last_epoch - phase.first_epoch))
     assert options.patience is not None  # see `TrainingOptions.for_examples`
-    return RestoreBestWeights(options.monitor, options.patience, learned, warm)
+    return RestoreBestWeights(options.monitor, options.patience, learned, warmed_up)
 
 
 def as_started(options: TrainingOptions, saved: Checkpoint | None) -> TrainingOptions:
