@@ -14,7 +14,6 @@ line of a run sees. What a run needs for validation it takes from the drawn imag
     logistic   logistic regression on pooled features of all drawn images, C by 5-fold cross-validation
     full       phase 2 with all layers for 500 steps, as the BiT-HyperRule has it for small sets (arXiv:1912.11370)
     plain      the loop of the Keras guide, as in plain_keras.py: 10 + 10 epochs, the last one
-    choose     the options that `choose.py --budget 10` finds, then a default run with them
 
 Each result is added to RESULTS (JSON lines) when it is there, and what is there is not measured again. Without DATA the
 table is printed: median and range of the test accuracy over the draws.
@@ -36,7 +35,7 @@ import numpy as np
 import yaml
 from arguments import at_least
 
-COLUMNS = ("default", "head", "adapt", "auto", "logistic", "full", "plain", "choose")
+COLUMNS = ("default", "head", "adapt", "auto", "logistic", "full", "plain")
 MOST_TEST = 1500
 FULL_STEPS = 500
 ROOT = Path(__file__).parents[1]
@@ -48,7 +47,7 @@ def main() -> None:
     parser.add_argument("data", nargs="*", help="digits, or folders of images; none prints the table")
     parser.add_argument("--sizes", type=at_least(2), nargs="+", default=[20, 60, 300], help="images of a class")
     parser.add_argument("--draws", type=at_least(1), default=5)
-    parser.add_argument("--columns", nargs="+", choices=COLUMNS, default=COLUMNS[:-1])
+    parser.add_argument("--columns", nargs="+", choices=COLUMNS, default=COLUMNS)
     parser.add_argument("--weights", default="imagenet", help="of MobileNetV2")
     parser.add_argument("--image-size", type=at_least(32), default=224)
     parser.add_argument("--tlkeras", type=Path, default=ROOT, help="another checkout, for the default run")
@@ -81,7 +80,8 @@ def run_columns(options: argparse.Namespace, data: str, size: int, draw: int) ->
                 continue
             work = Path(folder, "draw.npz")
             if not work.exists():
-                np.savez(work, allow_pickle=False, **draw_images(options, data, size, draw))
+                pixels = digits_options()["image_size"] if data == "digits" else options.image_size
+                np.savez(work, allow_pickle=False, data=data, **draw_images(data, size, draw, pixels))
             command = [sys.executable, __file__, str(options.results), "--work", str(work), "--columns", column]
             command += ["--weights", options.weights, "--image-size", str(options.image_size)]
             start = time.perf_counter()
@@ -102,8 +102,8 @@ def digits_options() -> dict[str, Any]:
     return yaml.safe_load((ROOT / "configs" / "digits.yaml").read_text())
 
 
-def draw_images(options: argparse.Namespace, data: str, size: int, draw: int) -> dict[str, np.ndarray]:
-    """Return images `(n, S, S, 3)` and labels of what is trained on, and of the test."""
+def draw_images(data: str, size: int, draw: int, pixels: int) -> dict[str, np.ndarray]:
+    """Return images `(n, pixels, pixels, 3)` and labels of what is trained on, and of the test."""
     from tlkeras.backbones.registry import get_backbone_spec
     from tlkeras.data.loading import decode_all, sample
     from tlkeras.data.sources import find_examples
@@ -117,11 +117,10 @@ def draw_images(options: argparse.Namespace, data: str, size: int, draw: int) ->
         count = min(size, int(0.7 * len(rows)))
         drawn.append(rows[:count])
         test.append(rows[count:][: MOST_TEST // len(listing.classes)])
-    pixels = digits_options()["image_size"] if data == "digits" else options.image_size
     modality = ImageModality.resolve(
         get_backbone_spec("MobileNetV2"), {"image_size": pixels}, partial(sample, listing.examples)
     )
-    found = {"data": np.array(data)}
+    found: dict[str, np.ndarray] = {}
     for name, rows in (("train", np.concatenate(drawn)), ("test", np.concatenate(test))):
         decoded = decode_all([listing.examples[row] for row in rows], modality, 0.0)
         found |= {f"{name}_images": decoded.inputs[:], f"{name}_labels": labels[rows]}
@@ -153,8 +152,6 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         epochs = -(-FULL_STEPS // -(-len(train[1]) // 32))
         chosen |= {"unfreeze": "all", "layer_decay": 1.0, "finetune_epochs": epochs, "patience": epochs}
     with tempfile.TemporaryDirectory() as folder:
-        if column == "choose":
-            chosen |= choose(chosen, train, Path(folder))
         run = tlkeras.train(
             data={"train": train, "test": test}, run_dir=Path(folder, "run"), cache_gb=0.0, calibration="none", **chosen
         )
@@ -207,22 +204,6 @@ def plain(chosen: dict[str, Any], train: tuple, test: tuple) -> float:
         model.fit(train[0].astype("float32"), np.searchsorted(classes, train[1]), batch_size=32, epochs=10, verbose=0)
     outputs = model.predict(test[0].astype("float32"), batch_size=64, verbose=0)
     return float((classes[outputs.argmax(axis=1)] == test[1]).mean())
-
-
-def choose(chosen: dict[str, Any], train: tuple, folder: Path) -> dict[str, Any]:
-    """Return backbone and image size that `choose.py` finds on the drawn images in ten minutes."""
-    from PIL import Image
-
-    for index, (image, label) in enumerate(zip(*train, strict=True)):
-        path = folder / "images" / str(label) / f"{index}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(path)
-    (folder / "given.yaml").write_text(yaml.safe_dump(chosen))
-    command = [sys.executable, str(ROOT / "scripts" / "choose.py"), "--data", str(folder / "images"), "--budget", "10"]
-    command += ["--config", str(folder / "given.yaml"), "--output", str(folder / "choice")]
-    subprocess.run(command, check=True, capture_output=True)
-    found = yaml.safe_load((folder / "choice" / "config.yaml").read_text())
-    return {"backbone": found["backbone"], "image_size": found.get("image_size") or chosen["image_size"]}
 
 
 def print_table(results: list[dict[str, Any]]) -> None:
