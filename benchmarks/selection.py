@@ -140,14 +140,14 @@ class Comparison:
         from tlkeras.features.split_model import split_model
         from tlkeras.models.builders import build_classifier
         from tlkeras.models.freezing import first_trainable_index, set_trainable
-        from tlkeras.models.introspect import get_spec
+        from tlkeras.models.introspect import default_unfreeze
 
         self.data, self.training = data, TrainingOptions(flip=flip, memory_gb=1e6, finetune_epochs=10)
         self.targets = make_targets(data.examples, data.task, data.classes)
         self.model = build_classifier(
             options.backbone, len(data.classes), weights=options.weights, image_size=options.image_size
         )
-        self.training = self.training.with_defaults(get_spec(self.model).finetune_from)
+        self.training = self.training.with_defaults(default_unfreeze(self.model))
         self.parts = split_model(self.model, first_trainable_index(self.model, self.training.unfreeze))
         self.engine = make_engine(self.parts.below, "tensorflow")
         set_trainable(self.model, self.training.unfreeze)

@@ -37,7 +37,7 @@ class BackboneSpec:
     num_features: int  # channels of the output
     num_params: int  # of the network without classifier, moving statistics included
     stages: tuple[Stage, ...]  # from input to output
-    finetune_from: str  # stage that phase 2 unfreezes by default: where the last resolution (stride 32) starts
+    finetune_from: str  # stage from which phase 2 unfreezes the top: where the last resolution (stride 32) starts
     weights_url: str  # ImageNet weights without classifier; `{size}` stands for one of `weights_sizes`
     weights_hash: str | None  # MD5 (32 digits) or SHA-256 (64 digits) of that file; None where Keras has none
     weights_sizes: tuple[int, ...] = ()  # image sizes that have a weight file of their own; other sizes use 224
@@ -60,6 +60,13 @@ class BackboneSpec:
         """Return the name in Keras' cache and the URL of the ImageNet weights for images of `image_size` pixels."""
         url = self.weights_url.format(size=image_size if image_size in self.weights_sizes else 224)
         return self.weights_name or url.rpartition("/")[2], url
+
+    def default_unfreeze(self, image_size: int | None) -> str:
+        """Return what phase 2 unfreezes by default: the top; all layers at half the pretraining's image size or less.
+
+        What the early layers look for has another size there (measured: `benchmarks/README.md`, defaults).
+        """
+        return "all" if image_size and 2 * image_size <= self.default_size else self.finetune_from
 
     def starts(self) -> tuple[Stage, ...]:
         """Return from where it can be unfrozen by name."""

@@ -91,7 +91,8 @@ class TrainingOptions(AugmentOptions, CacheOptions):
     )  # fmt: skip
     unfreeze: str | None = option(
         None, "what phase 2 unfreezes: a stage and all above it, a number of layers, a fraction (30%), all, or none "
-        "(default: from the backbone's last downsampling on, see scripts/summary.py; all from random weights)",
+        "(default: from the backbone's last downsampling on, see scripts/summary.py; all from random weights, or where "
+        "images have half the size of the pretraining or less)",
     )  # fmt: skip
     batch_norm: Literal[
         "source",
@@ -127,8 +128,8 @@ class TrainingOptions(AugmentOptions, CacheOptions):
     schedule: Literal["cosine", "constant"] = option("cosine", "learning rate after the warmup")
     warmup: float = option(0.1, "fraction of a phase in which the learning rate rises from zero", 0.0, 0.9)
     layer_decay: float | None = option(
-        None, "factor on the learning rate for each stage (not layer) further from the head (default: 0.8, from random "
-        "weights 1)", 0.01, 1.0,
+        None, "factor on the learning rate for each stage (not layer) further from the head (default: 0.8, or 1 where "
+        "all layers are unfrozen)", 0.01, 1.0,
     )  # fmt: skip
     weight_decay: float = option(1e-4, "decoupled weight decay; adam goes without", 0.0, 1.0)
     # [part: fine-tuning]
@@ -187,21 +188,22 @@ class TrainingOptions(AugmentOptions, CacheOptions):
         if task == "regression" and self.monitor == "val_accuracy":
             raise UserError("--monitor was val_accuracy; a regression has no accuracy. Give val_loss.")
 
-    def with_defaults(self, finetune_from: str, pretrained: bool = True) -> Self:
-        """Return a copy in which no learning rate and no stage is None.
+    def with_defaults(self, unfreeze: str, pretrained: bool = True) -> Self:
+        """Return a copy in which no learning rate and no stage is None; `unfreeze` is `spec.default_unfreeze(size)`.
 
-        Pretrained weights are changed with care: the top only, slowly, earlier stages slower still. Random weights
-        hold nothing worth keeping, so all of them are trained, at a normal rate.
+        Pretrained weights are changed with care: slowly, and where only the top is, earlier stages slower still. Random
+        weights hold nothing worth keeping, so all of them are trained, at a normal rate.
         """
         # [part: choose]
         if self.batch_norm == "auto":
             raise UserError("batch_norm was auto, which only a training run decides; give source, adapt or train.")
         # [/part]
+        unfreeze = self.unfreeze or (unfreeze if pretrained else "all")
         defaults: dict[str, Any] = {
-            "unfreeze": finetune_from if pretrained else "all",
+            "unfreeze": unfreeze,
             "head_learning_rate": 1e-3 if pretrained else 1e-2,
             "finetune_learning_rate": 1e-4 if pretrained else 5e-4,
-            "layer_decay": 0.8 if pretrained else 1.0,
+            "layer_decay": 1.0 if unfreeze == "all" else 0.8,
         }
         return replace(self, **{name: value for name, value in defaults.items() if getattr(self, name) is None})
 

@@ -50,6 +50,12 @@ def get_spec(model: keras.Model) -> BackboneSpec:
     return get_application_spec(prefix) if prefix in BACKBONES else describe(get_backbone(model))
 
 
+def default_unfreeze(model: keras.Model) -> str:
+    """Return what phase 2 unfreezes by default, for images of the size that the model takes."""
+    shape = decoded_input(model).shape
+    return get_spec(model).default_unfreeze(shape[1] if len(shape) == 4 else None)
+
+
 def get_task(model: keras.Model) -> Task:
     """Return what the outputs of a model mean, read from its last layers."""
     if not isinstance(model, keras.Model) or "output" not in [layer.name for layer in model.layers]:

@@ -100,7 +100,7 @@ def prepare(job: Job, config: Any, spec: BackboneSpec, path: Path, folder: Path,
         config = choose_batch_norm(config, spec, decoded)
     # [/part]
     if isinstance(config, TrainConfig):
-        config = config.with_defaults(spec.finetune_from, config.weights != "none")
+        config = config.with_defaults(spec.default_unfreeze(options.get("image_size")), config.weights != "none")
     config = dataclasses.replace(
         config, task=decoded.task, backbone=spec.name, run_dir=str(path), overwrite=False, resume=False, **options
     )

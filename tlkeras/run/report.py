@@ -196,7 +196,7 @@ def about(run: Run, kept: dict[str, Any], history: list[dict[str, Any]]) -> dict
 
 def changed_options(config: dict[str, Any]) -> dict[str, str]:
     """Return the options of a run that differ from the defaults for its weights."""
-    usual = TrainConfig().with_defaults("", config.get("weights") != "none")
+    usual = TrainConfig(unfreeze=config.get("unfreeze")).with_defaults("", config.get("weights") != "none")
     defaults = {entry.name: getattr(usual, entry.name) for entry in fields(usual)}
     return {
         flag_name(name): str(value) for name, value in config.items()

@@ -123,8 +123,9 @@ class Search:
     """What all trials of one process have in common."""
 
     def __init__(self, chosen: Chosen, data: PreparedData, folder: Path, trials: int, deadline: float) -> None:
-        pretrained = chosen.config.weights != "none"
-        self.config = chosen.config.with_defaults(chosen.spec.finetune_from, pretrained)
+        unfreeze = chosen.spec.default_unfreeze(data.modality.options().get("image_size"))
+        config = chosen.config.with_defaults(unfreeze, chosen.config.weights != "none")
+        self.config = dataclasses.replace(config, layer_decay=chosen.config.layer_decay)  # if None, each trial's own
         self._spec, self._data, self._folder = chosen.spec.resolve(), data, folder
         self._trials, self._deadline = trials, deadline
         self._decoded: PreparedData | None = None  # in the image size of the last trial

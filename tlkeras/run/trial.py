@@ -47,8 +47,8 @@ def train_and_predict(
 
     keras.backend.clear_session()
     keras.utils.set_random_seed(config.seed)
-    options = config.with_defaults(spec.finetune_from, config.weights != "none")
-    options = dataclasses.replace(options, **data.modality.options())
+    config = dataclasses.replace(config, **data.modality.options())
+    options = config.with_defaults(spec.default_unfreeze(config.image_size), config.weights != "none")
     splits = split_data(data)
     model = build(options, spec, splits["train"])
     result = train_two_phases(

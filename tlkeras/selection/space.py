@@ -45,9 +45,8 @@ def suggest(trial: Any, config: TrainConfig, spec: BackboneSpec, modality: Modal
 def suggest_features(trial: Any, config: TrainConfig, spec: BackboneSpec, modality: Modality) -> dict[str, Any]:
     """Return the options to try that change the features, or what they are computed of."""
     stages = [stage.name for stage in spec.starts()][-3:]
-    changes: dict[str, Any] = {
-        "unfreeze": trial.suggest_categorical("unfreeze", list(dict.fromkeys([config.unfreeze, *stages, "none"])))
-    }
+    depths = list(dict.fromkeys([config.unfreeze, *stages, "all", "none"]))
+    changes: dict[str, Any] = {"unfreeze": trial.suggest_categorical("unfreeze", depths)}
     if modality.augmentable:
         augmentation = trial.suggest_categorical("augmentation", [GIVEN, *AUGMENTATION])
         if augmentation != GIVEN:

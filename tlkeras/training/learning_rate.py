@@ -13,7 +13,7 @@ from tlkeras.config.extensions import Extensions
 from tlkeras.config.fields import with_options
 from tlkeras.config.train import TrainingOptions
 from tlkeras.models.freezing import set_trainable
-from tlkeras.models.introspect import get_spec
+from tlkeras.models.introspect import default_unfreeze
 from tlkeras.progress import progress
 from tlkeras.training.checkpoint import assign_all, to_numpy
 from tlkeras.training.extensions import resolve_extensions
@@ -83,7 +83,7 @@ def find_learning_rates(
     """
     options = with_options(options or TrainingOptions(), changes, "find_learning_rates")
     train, validation = fit_to_model(model, train, validation)
-    options = options.with_defaults(get_spec(model).finetune_from)
+    options = options.with_defaults(default_unfreeze(model))
     options = options.for_examples(len(epoch_rows(train, options)))
     given = resolve_extensions(Extensions(loss=loss, augment=augment), train, options)
     before = to_numpy(model.weights)

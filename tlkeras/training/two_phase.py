@@ -22,7 +22,7 @@ from tlkeras.models.freezing import (
     first_trainable_index,
     set_trainable,
 )
-from tlkeras.models.introspect import get_backbone, get_spec, get_task
+from tlkeras.models.introspect import default_unfreeze, get_backbone, get_task
 from tlkeras.training.callbacks import HistoryLogger, Logs, LossNotFiniteError, RestoreBestWeights
 from tlkeras.training.checkpoint import Checkpoint, Checkpoints, assign_all, to_numpy
 from tlkeras.training.extensions import resolve_extensions
@@ -136,7 +136,7 @@ def train_two_phases(
     check_values(options)
     options.check_task(get_task(model))
     train, validation = fit_to_model(model, train, validation)
-    options = options.with_defaults(get_spec(model).finetune_from)
+    options = options.with_defaults(default_unfreeze(model))
     options = options.for_examples(len(epoch_rows(train, options)))
     given = resolve_extensions(Extensions(callbacks, loss, metrics, augment=augment), train, options)
     # [part: fine-tuning]
