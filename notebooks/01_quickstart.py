@@ -42,10 +42,9 @@ tlkeras.image_grid(images, labels, columns=10)
 # then the backbone too. The backbone is a small MobileNetV2 whose weights come with the repository.
 #
 # Digits look nothing like the photographs that these weights were trained on, so most options below differ from
-# the defaults: all layers are trained (`unfreeze`), fast (`finetune_learning_rate`), the first as fast as the last
-# (`layer_decay`), and no image is mirrored (`flip`). The same options are in `configs/digits.yaml`. For photographs
-# of your own the defaults are a good start: `tlkeras.train(data="photos")`, which downloads MobileNetV2's
-# ImageNet weights once.
+# the defaults: the backbone learns fast (`finetune_learning_rate`), and no image is mirrored (`flip`). The same
+# options are in `configs/digits.yaml`. For photographs of your own the defaults are a good start:
+# `tlkeras.train(data="photos")`, which downloads MobileNetV2's ImageNet weights once.
 
 # %%
 run = tlkeras.train(
@@ -56,9 +55,7 @@ run = tlkeras.train(
     flip="none",
     frozen_epochs=3,
     finetune_epochs=12,
-    unfreeze="all",
     finetune_learning_rate=1e-3,
-    layer_decay=1.0,
     run_dir="saved_models/quickstart",
     overwrite=True,
 )

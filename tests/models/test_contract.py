@@ -254,7 +254,7 @@ def check_both_phases(spec: BackboneSpec, model: keras.Model, images: np.ndarray
 
     monkeypatch.setattr("tlkeras.training.callbacks.score", score)
     data = SplitData(images, np.arange(4), TARGETS)
-    result = train_two_phases(model, data, data, OPTIONS)
+    result = train_two_phases(model, data, data, OPTIONS, unfreeze=spec.finetune_from)
     assert (result.kept, result.epoch, len(result.history)) == ("finetune", 2, 2)
     assert hashes(model.weights) == seen[2]
     for unfreeze, before, after in (("none", *seen[:2]), (spec.finetune_from, *seen[1:])):

@@ -12,6 +12,7 @@ from tlkeras.models.introspect import (
     backbone_name,
     backbone_title,
     decoded_input,
+    default_unfreeze,
     get_backbone,
     get_spec,
     get_task,
@@ -31,6 +32,14 @@ def test_the_backbone_and_its_spec(model):
     assert get_backbone(model).name == backbone_name(model) == "Tiny"
     assert get_spec(model) == BACKBONES["Tiny"]
     assert backbone_title(model) == "Tiny at 8 px"
+
+
+def test_phase_2_unfreezes_all_layers_of_small_images(model, tiny):
+    assert default_unfreeze(model) == "all"  # 8 px, and Tiny's own size is 16
+    assert default_unfreeze(build_classifier(tiny, 3, weights="none", image_size=9)) == "stage3"
+    assert BACKBONES["MobileNetV2"].default_unfreeze(112) == "all"
+    assert BACKBONES["MobileNetV2"].default_unfreeze(113) == "block_13"
+    assert BACKBONES["MobileNetV2"].default_unfreeze(None) == "block_13"  # no images
 
 
 @pytest.mark.parametrize("task", ["single_label", "multi_label", "regression"])

@@ -29,14 +29,25 @@ def config(colored, tmp_path, monkeypatch) -> TrainConfig:
     return TrainConfig(data="photos", run_dir="run", **CONFIG)
 
 
-def backbone() -> keras.Model:
+def backbone(size: int | None = 16) -> keras.Model:
     keras.utils.set_random_seed(1)
-    layers = [keras.Input((16, 16, 3)), keras.layers.Conv2D(4, 3, name="low"), keras.layers.Conv2D(4, 3, name="high")]
+    layers = [
+        keras.Input((size, size, 3)),
+        keras.layers.Conv2D(4, 3, name="low"),
+        keras.layers.Conv2D(4, 3, name="high"),
+    ]
     return keras.Sequential(layers, name="mine")
 
 
 def mirrored(images: np.ndarray) -> np.ndarray:
     return images[:, :, ::-1]
+
+
+@pytest.mark.parametrize(("size", "unfreeze", "decay"), [(16, "25%", 0.8), (None, "all", 1.0)])
+def test_all_layers_of_images_far_below_the_models_size_are_trained(config, size, unfreeze, decay):
+    run = train(config, backbone=backbone(size))
+    options = yaml.safe_load((run / "config.yaml").read_text())
+    assert (options["unfreeze"], options["layer_decay"]) == (unfreeze, decay)
 
 
 def test_a_run_with_objects_of_ones_own(config, capsys):

@@ -53,7 +53,7 @@ def test_train_then_evaluate_and_predict_without_the_module(run_script, hub, col
     assert answer.err == "" and "weights of the module" in answer.out
     assert "Features (pooled)" in answer.out
     config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
-    assert (config["backbone"], config["weights"], config["unfreeze"]) == (handle, "module", "module")
+    assert (config["backbone"], config["weights"], config["unfreeze"]) == (handle, "module", "all")
     asked, hub.archive = len(hub.asked), None
     assert (asked > 0) == served
     shutil.rmtree(tmp_path / ("hub-cache" if served else "module"))

@@ -69,6 +69,13 @@ def test_a_head_with_statistics_of_its_own_is_restored_with_them(tiny, colored, 
     assert result.history[0]["val_loss"] == pytest.approx(evaluate(model, validation)[0], rel=1e-4)
 
 
+def test_layers_decay_where_only_the_top_is_unfrozen():
+    given, default = TrainingOptions(unfreeze="all"), TrainingOptions()
+    assert [default.with_defaults(name).layer_decay for name in ("conv2", "all")] == [0.8, 1.0]
+    assert given.with_defaults("conv2").layer_decay == default.with_defaults("conv2", pretrained=False).layer_decay == 1
+    assert TrainingOptions(unfreeze="all", layer_decay=0.9).with_defaults("conv2").layer_decay == 0.9
+
+
 def test_few_examples_are_fine_tuned_in_more_epochs(tiny, colored, monkeypatch):
     """300 steps, of which patience leaves out what brings nothing."""
     for count, *expected in ((30, 100, 17), (32, 75, 13), (3000, 10, 5)):
