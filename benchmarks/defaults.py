@@ -8,6 +8,7 @@ DATA is what `--data` takes; digits are run as configs/digits.yaml has them. Of 
 line of a run sees. What a run needs for validation it takes from the drawn images. Columns:
 
     default    what `train.py` does; of another checkout with --tlkeras
+    top        the same with --unfreeze block_13 --layer-decay 0.8, the default of larger images
     head       the same without phase 2
     adapt      the same with --batch-norm adapt
     auto       the same with --batch-norm auto
@@ -35,7 +36,7 @@ import numpy as np
 import yaml
 from arguments import at_least
 
-COLUMNS = ("default", "head", "adapt", "auto", "logistic", "full", "plain")
+COLUMNS = ("default", "top", "head", "adapt", "auto", "logistic", "full", "plain")
 MOST_TEST = 1500
 FULL_STEPS = 500
 ROOT = Path(__file__).parents[1]
@@ -144,13 +145,15 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     if column in ("logistic", "plain"):
         accuracy = {"logistic": logistic, "plain": plain}[column](chosen, train, test)
         return {"accuracy": accuracy} | counts
+    if column == "top":
+        chosen |= {"unfreeze": "block_13", "layer_decay": 0.8}
     if column == "head":
         chosen["finetune_epochs"] = 0
     if column in ("adapt", "auto"):
         chosen["batch_norm"] = column
     if column == "full":
         epochs = -(-FULL_STEPS // -(-len(train[1]) // 32))
-        chosen |= {"unfreeze": "all", "layer_decay": 1.0, "finetune_epochs": epochs, "patience": epochs}
+        chosen |= {"unfreeze": "all", "finetune_epochs": epochs, "patience": epochs}
     with tempfile.TemporaryDirectory() as folder:
         run = tlkeras.train(
             data={"train": train, "test": test}, run_dir=Path(folder, "run"), cache_gb=0.0, calibration="none", **chosen
