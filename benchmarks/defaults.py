@@ -3,7 +3,7 @@
     python benchmarks/defaults.py RESULTS DATA... --weights FILE
     python benchmarks/defaults.py RESULTS
 
-DATA is what `--data` takes; digits are run as configs/digits.yaml has them. Of each class as many images are drawn as
+DATA is what `--data` takes; digits are run as configs/digits.yaml has them, but for epochs as many as by default. Of each class as many images are drawn as
 `--sizes` says, or 70% of them where there are fewer; up to 1,500 of the others are the test, which nothing but the last
 line of a run sees. What a run needs for validation it takes from the drawn images. Columns:
 
@@ -100,7 +100,8 @@ def run_columns(options: argparse.Namespace, data: str, size: int, draw: int) ->
 
 def digits_options() -> dict[str, Any]:
     """Return the options of the example that runs without any."""
-    return yaml.safe_load((ROOT / "configs" / "digits.yaml").read_text())
+    options = yaml.safe_load((ROOT / "configs" / "digits.yaml").read_text())
+    return {name: value for name, value in options.items() if name != "finetune_epochs"}  # for the whole set
 
 
 def draw_images(data: str, size: int, draw: int, pixels: int) -> dict[str, np.ndarray]:
