@@ -3,9 +3,10 @@
     python benchmarks/defaults.py RESULTS DATA... --weights FILE
     python benchmarks/defaults.py RESULTS
 
-DATA is what `--data` takes; digits are run as configs/digits.yaml has them, but for epochs as many as by default. Of each class as many images are drawn as
-`--sizes` says, or 70% of them where there are fewer; up to 1,500 of the others are the test, which nothing but the last
-line of a run sees. What a run needs for validation it takes from the drawn images. Columns:
+DATA is what `--data` takes; digits are run as configs/digits.yaml has them, but for as many epochs as by default. Of
+each class as many images are drawn as `--sizes` says, or 70% of them where there are fewer; up to 1,500 of the others
+are the test, which nothing but the last line of a run sees. What a run needs for validation it takes from the drawn
+images. Columns:
 
     default    what `train.py` does; of another checkout with --tlkeras
     top        the same with --unfreeze block_13 --layer-decay 0.8, the default of larger images
