@@ -13,6 +13,7 @@ table is printed: median test accuracies over the draws, and in how many the cho
 
 import argparse
 import json
+import re
 import tempfile
 from pathlib import Path
 from statistics import median
@@ -37,17 +38,25 @@ def main() -> None:
     parser.add_argument("--draws", type=at_least(1), default=2)
     parser.add_argument("--image-size", type=at_least(32), default=128)
     options = parser.parse_args()
+    candidates = options.candidates.split(",")
+    if not all(re.fullmatch(r"[\w.-]+@\d+", one) for one in candidates):
+        parser.error("--candidates must be like MobileNetV2@128,ResNet50@128: each with its image size, no blanks")
     for draw in range(options.draws):
         for data in options.data:
             for size in options.sizes:
                 name = Path(data).resolve().name
-                done = {tuple(one[key] for key in ("set", "size", "draw")) for one in read(options.results)}
+                done = {tuple(one[key] for key in ("set", "size", "draw")) for one in same(options.results, candidates)}
                 if (name, size, draw) not in done:
                     result = {"set": name, "size": size, "draw": draw} | measure(options, data, size, draw)
                     with options.results.open("a") as file:
                         file.write(json.dumps(result) + "\n")
                     print(result, flush=True)
-    print_table(read(options.results))
+    print_table(same(options.results, candidates))
+
+
+def same(results: Path, candidates: list[str]) -> list[dict[str, Any]]:
+    """Return the results so far of these candidates."""
+    return [one for one in read(results) if list(one["accuracies"]) == candidates]
 
 
 def measure(options: argparse.Namespace, data: str, size: int, draw: int) -> dict[str, Any]:

@@ -43,11 +43,12 @@ def mirrored(images: np.ndarray) -> np.ndarray:
     return images[:, :, ::-1]
 
 
-@pytest.mark.parametrize(("size", "unfreeze", "decay"), [(16, "25%", 0.8), (None, "all", 1.0)])
-def test_all_layers_of_images_far_below_the_models_size_are_trained(config, size, unfreeze, decay):
-    run = train(config, backbone=backbone(size))
+@pytest.mark.parametrize("own", [True, False])
+def test_all_layers_are_trained_where_images_are_far_below_the_backbones_size(config, own):
+    given = {"backbone": backbone(None)} if own else {"backbone": "MobileNetV2-0.35", "weights": "bundled"}
+    run = train(config, image_size=32, **given)
     options = yaml.safe_load((run / "config.yaml").read_text())
-    assert (options["unfreeze"], options["layer_decay"]) == (unfreeze, decay)
+    assert (options["unfreeze"], options["layer_decay"]) == (("25%", 0.8) if own else ("all", 1.0))
 
 
 def test_a_run_with_objects_of_ones_own(config, capsys):

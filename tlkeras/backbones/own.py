@@ -22,6 +22,10 @@ class OwnModelSpec(BackboneSpec):
         """Return each layer as one to unfreeze from."""
         return tuple(Stage(name, name) for name in self.layers)
 
+    def default_unfreeze(self, image_size: int | None) -> str:
+        """Return the top, as nothing is known of the images that it was trained on."""
+        return self.finetune_from
+
     def resolve_weights(self, weights: str) -> str:
         """Return "own", the only weights there are; "imagenet", the default, stands for them too."""
         if weights not in ("imagenet", "own"):

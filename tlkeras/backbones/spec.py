@@ -62,7 +62,7 @@ class BackboneSpec:
         return self.weights_name or url.rpartition("/")[2], url
 
     def default_unfreeze(self, image_size: int | None) -> str:
-        """Return what phase 2 unfreezes by default: the top; all layers at half the pretraining's image size or less.
+        """Return what phase 2 unfreezes by default: the top; all layers at half its own image size or less.
 
         What the early layers look for has another size there (measured: `benchmarks/README.md`, defaults).
         """

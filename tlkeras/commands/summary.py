@@ -76,7 +76,9 @@ def describe_spec(spec: BackboneSpec) -> str:
         lines = [f"{name:<20} {stage.first_layer}"
                  for name, stage in zip(marked_stages(spec), spec.stages, strict=True)]  # fmt: skip
         lines.insert(0, f"{'stage':<20} first layer")
-        return "\n".join([*lines, f"Phase 2 unfreezes from * by default; about {spec.num_params:,} parameters."])
+        return "\n".join(
+            [*lines, f"Phase 2 unfreezes from *, or all (small images); about {spec.num_params:,} parameters."]
+        )
     load_tensorflow()
     from tlkeras.models.builders import build_classifier
 
@@ -103,5 +105,5 @@ def describe_stages(model: "keras.Model") -> str:
         trainable = set_trainable(model, stage.name).trainable - head
         first = layers[0].name if len(layers[0].name) <= room else f"…{layers[0].name[1 - room :]}"
         lines.append(f"{name:<{width}} {first:<{room}} {len(layers):>6} {params:>11,} {trainable:>19,}")
-    lines.append(f"Phase 2 unfreezes from * by default; the backbone has {backbone.count_params():,} parameters.")
+    lines.append(f"Phase 2 unfreezes from *, or all (small images); {backbone.count_params():,} parameters in all.")
     return "\n".join(lines)

@@ -82,8 +82,8 @@ class TrainingOptions(AugmentOptions, CacheOptions):
     batch_size: int = option(32, "examples per step", 1, 65536)
     frozen_epochs: int = option(10, "epochs of phase 1, in which only the head is trained", 1, 10000)
     finetune_epochs: int | None = option(
-        None, "epochs of phase 2, with the top of the backbone unfrozen; 0: none (default: 10, or as many as make "
-        f"{FINETUNE_STEPS} steps)", 0, 10000,
+        None, "epochs of phase 2, with the top of the backbone or all of it unfrozen; 0: none (default: 10, or as many as "
+        f"make {FINETUNE_STEPS} steps)", 0, 10000,
     )  # fmt: skip
     linear_probe: Literal["auto", "always", "never"] = option(
         "auto", "fit the head of phase 1 at once instead of training it, as the linear solution that cross-validation "
@@ -92,7 +92,7 @@ class TrainingOptions(AugmentOptions, CacheOptions):
     unfreeze: str | None = option(
         None, "what phase 2 unfreezes: a stage and all above it, a number of layers, a fraction (30%), all, or none "
         "(default: from the backbone's last downsampling on, see scripts/summary.py; all from random weights, or where "
-        "images have half the size of the pretraining or less)",
+        "images have half the backbone's own size or less)",
     )  # fmt: skip
     batch_norm: Literal[
         "source",
@@ -128,8 +128,8 @@ class TrainingOptions(AugmentOptions, CacheOptions):
     schedule: Literal["cosine", "constant"] = option("cosine", "learning rate after the warmup")
     warmup: float = option(0.1, "fraction of a phase in which the learning rate rises from zero", 0.0, 0.9)
     layer_decay: float | None = option(
-        None, "factor on the learning rate for each stage (not layer) further from the head (default: 0.8, or 1 where "
-        "all layers are unfrozen)", 0.01, 1.0,
+        None, "factor on the learning rate for each stage (not layer) further from the head (default: 0.8, or 1 with "
+        "all layers or random weights)", 0.01, 1.0,
     )  # fmt: skip
     weight_decay: float = option(1e-4, "decoupled weight decay; adam goes without", 0.0, 1.0)
     # [part: fine-tuning]
@@ -198,12 +198,12 @@ class TrainingOptions(AugmentOptions, CacheOptions):
         if self.batch_norm == "auto":
             raise UserError("batch_norm was auto, which only a training run decides; give source, adapt or train.")
         # [/part]
-        unfreeze = self.unfreeze or (unfreeze if pretrained else "all")
+        unfrozen = self.unfreeze or (unfreeze if pretrained else "all")
         defaults: dict[str, Any] = {
-            "unfreeze": unfreeze,
+            "unfreeze": unfrozen,
             "head_learning_rate": 1e-3 if pretrained else 1e-2,
             "finetune_learning_rate": 1e-4 if pretrained else 5e-4,
-            "layer_decay": 1.0 if unfreeze == "all" else 0.8,
+            "layer_decay": 0.8 if pretrained and unfrozen != "all" else 1.0,
         }
         return replace(self, **{name: value for name, value in defaults.items() if getattr(self, name) is None})
 

@@ -109,7 +109,8 @@ def make_config(config: TrainConfig | None, epochs: Any, options: dict[str, Any]
 
 def stored_params(config: TrainConfig, spec: BackboneSpec) -> int:
     """Return the parameters that model and three checkpoints take on the disk."""
-    unfreeze = config.unfreeze or ("all" if config.weights == "none" or len(spec.stages) == 1 else "")
+    everything = config.weights == "none" or len(spec.stages) == 1
+    unfreeze = config.unfreeze or ("all" if everything else spec.default_unfreeze(config.image_size))
     return (16 if unfreeze == "all" else 6) * spec.num_params
 
 

@@ -1,4 +1,4 @@
-"""Two-phase transfer learning: the head on a frozen backbone, then the top of the backbone at a lower learning rate."""
+"""Two-phase transfer learning: the head on a frozen backbone, then its top, or all of it, at a lower learning rate."""
 
 import dataclasses
 import logging
