@@ -82,8 +82,8 @@ class TrainingOptions(AugmentOptions, CacheOptions):
     batch_size: int = option(32, "examples per step", 1, 65536)
     frozen_epochs: int = option(10, "epochs of phase 1, in which only the head is trained", 1, 10000)
     finetune_epochs: int | None = option(
-        None, "epochs of phase 2, with the top of the backbone or all of it unfrozen; 0: none (default: 10, or as many as "
-        f"make {FINETUNE_STEPS} steps)", 0, 10000,
+        None, "epochs of phase 2, with the top of the backbone or all of it unfrozen; 0: none (default: 10, or as many "
+        f"as make {FINETUNE_STEPS} steps)", 0, 10000,
     )  # fmt: skip
     linear_probe: Literal["auto", "always", "never"] = option(
         "auto", "fit the head of phase 1 at once instead of training it, as the linear solution that cross-validation "
