@@ -10,6 +10,7 @@ images. Columns:
 
     default    what `train.py` does; of another checkout with --tlkeras
     top        the same with --unfreeze block_13 --layer-decay 0.8, the default of larger images
+    all        the same with --unfreeze all, the default of small images
     head       the same without phase 2
     adapt      the same with --batch-norm adapt
     auto       the same with --batch-norm auto
@@ -37,7 +38,7 @@ import numpy as np
 import yaml
 from arguments import at_least
 
-COLUMNS = ("default", "top", "head", "adapt", "auto", "logistic", "full", "plain")
+COLUMNS = ("default", "top", "all", "head", "adapt", "auto", "logistic", "full", "plain")
 MOST_TEST = 1500
 FULL_STEPS = 500
 ROOT = Path(__file__).parents[1]
@@ -149,6 +150,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         return {"accuracy": accuracy} | counts
     if column == "top":
         chosen |= {"unfreeze": "block_13", "layer_decay": 0.8}
+    if column == "all":
+        chosen["unfreeze"] = "all"
     if column == "head":
         chosen["finetune_epochs"] = 0
     if column in ("adapt", "auto"):
