@@ -27,7 +27,7 @@ from tlkeras.run.train import train
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 SMALL = ["--backbone", "MobileNetV2-0.35", "--weights", "bundled", "--image-size", "32", "--frozen-epochs", "1"]
-SMALL += ["--finetune-epochs", "1"]
+SMALL += ["--finetune-epochs", "1", "--unfreeze", "block_13"]
 WAIT = 120  # seconds
 
 
