@@ -21,7 +21,7 @@ from tlkeras.data.prepare import prepare_data
 from tlkeras.evaluation.cross_validation import FOLDS, out_of_fold_probabilities
 from tlkeras.modalities.image import opened
 from tlkeras.run.auto import SURE
-from tlkeras.run.choose import class_labels
+from tlkeras.run.folds import class_labels
 from tlkeras.runtime import load_tensorflow
 
 

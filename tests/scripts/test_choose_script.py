@@ -14,6 +14,7 @@ from tlkeras.config.train import TrainConfig
 from tlkeras.data.prepare import prepare_data
 from tlkeras.errors import UserError
 from tlkeras.run import choose as module
+from tlkeras.run import folds
 from tlkeras.run.trial import OutOfTime
 
 SMALL = ("--frozen-epochs", 1, "--finetune-epochs", 1, "--batch-size", 16)
@@ -34,25 +35,27 @@ def test_a_choice_is_a_table_a_plot_and_a_config(tiny, call, images, tmp_path, m
     train_and_predict = module.train_and_predict
 
     def spy(config, spec, data, *rest):
-        seen.extend(data.examples[row].name for rows in data.splits.values() for row in rows)
+        seen.append([{data.examples[row].name for row in rows} for rows in data.splits.values()])
         return train_and_predict(config, spec, data, *rest)
 
     monkeypatch.setattr(module, "train_and_predict", spy)
-    names = "Tiny@16,Tiny@24,Tiny@32"
+    names = "Tiny@16,Tiny@24,Tiny@32,Tiny@40"
     answer = call("choose.py", images, "--backbones", names, "--weights", "none", *SMALL, "--output", "out")
     assert answer.code == 0, answer.err
     assert all(len(line) <= 80 for line in table_lines(answer.out, "candidate"))
-    assert "After both phases" in answer.out and "is better than" in answer.out
+    assert "After both phases" in answer.out and "The probability to be the best is" in answer.out
     assert answer.out.endswith("scripts/train.py --config out/config.yaml\n")
     assert (tmp_path / "out" / "choice.png").stat().st_size > 5000
     result = json.loads((tmp_path / "out" / "choice.json").read_text())
-    assert len(result["candidates"]) == 3 and len(result["trained"]) == 2
+    assert len(result["candidates"]) == 4 and len(result["trained"]) == 3
+    assert [row["images"] for row in result["trained"]] == [51, 51, 51]  # in three folds
     assert result["best"] == result["trained"][0]["name"] and 0 <= result["probability"] <= 1
     config = parse_config(TrainConfig, None, ["--config", "out/config.yaml"])
     assert config.backbone == result["best"].partition("@")[0] and config.batch_size == 16
     test = prepare_data(str(images), tiny, 16).splits["test"]
     held_out = {prepare_data(str(images), tiny, 16).examples[row].name for row in test}
-    assert len(set(seen)) == 51 and not held_out & set(seen)
+    assert len(seen) == 9 and not any(train & validation for train, validation in seen)
+    assert all(len(train | validation) == 51 and not held_out & (train | validation) for train, validation in seen)
 
 
 def test_weights_that_are_not_to_be_had_are_named(call, images):
@@ -79,12 +82,29 @@ def test_a_finalist_that_fails_leaves_the_others(tiny, call, images, monkeypatch
     assert json.loads(answer.out)["best"] == "Tiny@24"
 
 
+def test_a_fold_that_is_late_does_not_count(tiny, call, images, monkeypatch):
+    calls, train_and_predict = iter(range(9)), module.train_and_predict
+
+    def late_in_the_second_fold(*given):
+        if next(calls) == 3:
+            raise OutOfTime
+        return train_and_predict(*given)
+
+    monkeypatch.setattr(module, "train_and_predict", late_in_the_second_fold)
+    names = "Tiny@16,Tiny@24"
+    answer = call("choose.py", images, "--backbones", names, "--weights", "none", *SMALL, "--output", "out", "--json")
+    assert answer.code == 0, answer.err
+    result = json.loads(answer.out)
+    first, second = (row["images"] for row in result["trained"])
+    assert first == second < 25 and not result["unfinished"]
+
+
 def test_thumbnails_of_many_images_are_made_in_pieces(tiny, images, monkeypatch):
     data = prepare_data(str(images), tiny, 16)
     rows = np.arange(len(data.examples))
-    whole = module.class_labels(data, rows)
-    monkeypatch.setattr(module, "DECODED", 7)
-    assert all((one == other).all() for one, other in zip(module.class_labels(data, rows), whole, strict=True))
+    whole = folds.class_labels(data, rows)
+    monkeypatch.setattr(folds, "DECODED", 7)
+    assert all((one == other).all() for one, other in zip(folds.class_labels(data, rows), whole, strict=True))
 
 
 def test_a_budget_is_kept(tiny, call, images, monkeypatch):
@@ -99,6 +119,13 @@ def test_a_budget_is_kept(tiny, call, images, monkeypatch):
     monkeypatch.setattr(module, "FEATURE_FRACTION", -1)
     answer = call(*given, "--budget", 10)
     assert answer.code == 2 and "is too short for any candidate" in answer.err
+
+
+def test_with_a_budget_all_are_trained_for_which_there_is_time(tiny, call, images):
+    names = "Tiny@16,Tiny@24,Tiny@32,Tiny@40"
+    answer = call("choose.py", images, "--backbones", names, "--weights", "none", *SMALL, "--budget", 10, "--json")
+    assert answer.code == 0, answer.err
+    assert len(json.loads(answer.out)["trained"]) == 4
 
 
 @pytest.mark.parametrize(
@@ -153,5 +180,6 @@ def test_a_search_is_resumed_and_a_killed_trial_has_failed(tiny, call, images, t
     assert losses == sorted(losses) and np.isfinite(losses).all()
     written = yaml.safe_load((tmp_path / "out" / "config.yaml").read_text())
     assert written == result["best"][0]["options"] and written["image_size"] == 16
+    assert "layer_decay" not in written  # it follows what a trial unfreezes
     refused = call(*given, "--trials", 3, "--seed", 1)
     assert refused.code == 2 and "started with another seed" in refused.err

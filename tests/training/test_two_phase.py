@@ -71,7 +71,7 @@ def test_a_head_with_statistics_of_its_own_is_restored_with_them(tiny, colored, 
 
 def test_layers_decay_where_only_the_top_is_unfrozen():
     given, default = TrainingOptions(unfreeze="all"), TrainingOptions()
-    assert [default.with_defaults(name).layer_decay for name in ("conv2", "all")] == [0.8, 1.0]
+    assert [default.with_defaults(name).layer_decay for name in ("conv2", "all", "ALL", "100%")] == [0.8, 1, 1, 1]
     assert given.with_defaults("conv2").layer_decay == default.with_defaults("conv2", pretrained=False).layer_decay == 1
     assert TrainingOptions(unfreeze="conv2").with_defaults("all", pretrained=False).layer_decay == 1
     assert TrainingOptions(unfreeze="all", layer_decay=0.9).with_defaults("conv2").layer_decay == 0.9

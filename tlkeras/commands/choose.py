@@ -1,4 +1,4 @@
-"""Choose the backbone for your images: candidates on few examples, the better half on more, the best two trained."""
+"""Choose the backbone for your images: candidates on few examples, the better half on more, the best three trained."""
 
 import contextlib
 import json
@@ -44,7 +44,7 @@ def as_text(result: dict[str, Any]) -> str:
         lines.append(f"{row_start(row, 21)}{row['loss']:>6.3f}{row['logme']:>7.2f}"
                      f"{row['parameters'] / 1e6:>7.1f}M{row['milliseconds']:>4.0f}{row['seconds']:>5.0f}")  # fmt: skip
     if result["trained"]:
-        lines += ["", f"After both phases, on validation {unit}:", ""]
+        lines += ["", f"After both phases, on {unit} that were held out:", ""]
         lines += [f"{row_start(row, 21)}{row['loss']:>6.3f}{row['seconds']:>24.0f}" for row in result["trained"]]
     lines += ["", *how_sure(result), f"Plot: {result['plot']}",
               f"Next: {command_line('train', '--config', result['config'])}"]  # fmt: skip
@@ -64,16 +64,14 @@ def row_start(row: dict[str, Any], width: int) -> str:
 
 
 def how_sure(result: dict[str, Any]) -> list[str]:
-    """Return how probably the best one is really the best of those that were left."""
-    last = result["finalists"]
+    """Return which one is the best, and how probably it is, of those that it was compared with."""
     parts = []
-    if result["probability"] is not None:
-        parts.append(f"by cross-validation {last[0]} is better than {last[1]} with a probability of "
-                     f"{result['probability']:.2f}")  # fmt: skip
-    if result["probability_trained"] is not None:
-        first, second = (row["name"] for row in result["trained"])
-        parts.append(f"after both phases {first} is better than {second} with {result['probability_trained']:.2f}")
-    return textwrap.wrap(f"Best: {result['best']}{': ' if parts else ''}{', and '.join(parts)}.", 80)
+    if (probability := result["probability"]) is not None:
+        parts.append(f"{probability:.2f} for {result['finalists'][0]} by its features")
+    if (probability := result["probability_trained"]) is not None:
+        parts.append(f"{probability:.2f} for {result['trained'][0]['name']} after both phases")
+    said = f"Best: {result['best']}."
+    return textwrap.wrap(f"{said} The probability to be the best is {', '.join(parts)}." if parts else said, 80)
 
 
 def search_text(result: dict[str, Any]) -> str:

@@ -203,7 +203,7 @@ class TrainingOptions(AugmentOptions, CacheOptions):
             "unfreeze": unfrozen,
             "head_learning_rate": 1e-3 if pretrained else 1e-2,
             "finetune_learning_rate": 1e-4 if pretrained else 5e-4,
-            "layer_decay": 0.8 if pretrained and unfrozen != "all" else 1.0,
+            "layer_decay": 0.8 if pretrained and unfrozen.lower() not in ("all", "100%") else 1.0,
         }
         return replace(self, **{name: value for name, value in defaults.items() if getattr(self, name) is None})
 

@@ -15,7 +15,7 @@ from tlkeras.data.prepare import PreparedData
 from tlkeras.data.quality import content_digests
 from tlkeras.errors import UserError
 from tlkeras.modalities.base import Modality
-from tlkeras.run.choose import class_labels
+from tlkeras.run.folds import class_labels
 from tlkeras.run.quiet import quiet
 from tlkeras.runtime import load_tensorflow
 

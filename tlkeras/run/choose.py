@@ -18,22 +18,20 @@ from tlkeras.backbones.spec import BackboneSpec
 from tlkeras.config.choose import ChooseConfig
 from tlkeras.config.fields import with_options
 from tlkeras.config.train import TrainConfig
-from tlkeras.data.duplicates import link, near_duplicates, without_crowds
 from tlkeras.data.prepare import PreparedData
 from tlkeras.data.sources import short_name
 from tlkeras.errors import UserError
 from tlkeras.io.atomic import write_atomic
-from tlkeras.modalities.base import SIDE
 from tlkeras.run.artifacts import write_json
 from tlkeras.run.folder import RUNS, log_file
+from tlkeras.run.folds import class_labels, validation_folds
 from tlkeras.run.job import Job, configure, prepare
 from tlkeras.run.quiet import quiet
 from tlkeras.run.trial import OutOfTime, decode_for, modality_of, stop_at, train_and_predict
 
 log = logging.getLogger("tlkeras")
-FEATURE_FRACTION = 0.5  # of the budget, for features; the rest is for both phases of the best two
+FEATURE_FRACTION = 0.5  # of the budget, for features; the rest is for both phases of the best
 PLOT = "choice.png"
-DECODED = 4096  # examples of which thumbnails are made at a time
 
 
 @dataclass(frozen=True)
@@ -46,10 +44,11 @@ class Chosen:
 
 
 def choose(config: ChooseConfig | None = None, /, **options: Any) -> dict[str, Any]:
-    """Rank backbones on images of one's own: candidates on few, the better half on more, the best two trained.
+    """Rank backbones on images of one's own: candidates on few, the better half on more, the best three trained.
 
     The method is successive halving (Jamieson and Talwalkar 2016, arXiv:1502.07943) over logistic regressions on
-    features, cross-validated on training images; the best two are then trained in both phases.
+    features, cross-validated on training images; the best three, or as many as fit into a budget, are then trained in
+    both phases, in three folds where there are fewer than 200 validation images.
 
     Args:
         config: all options; or give them by keyword.
@@ -78,7 +77,8 @@ def choose(config: ChooseConfig | None = None, /, **options: Any) -> dict[str, A
         ranked, last, late, sure = rank(chosen, data, config.seed, start + FEATURE_FRACTION * limit)
         if not last:
             raise UserError(f"--budget {config.budget} is too short for any candidate; give more minutes.")
-        finalists = [one for name in last for one in chosen if one.name == name]
+        names = last if config.budget is None else [row["name"] for row in ranked]  # the others, if there is time
+        finalists = [one for name in names for one in chosen if one.name == name]
         trained, sure_after, unfinished = train_finalists(finalists, data, ranked, start + limit)
     best = trained[0]["name"] if trained else last[0]
     result = {
@@ -137,35 +137,59 @@ def rank(
 def train_finalists(
     finalists: Sequence[Chosen], data: PreparedData, ranked: Sequence[dict[str, Any]], deadline: float
 ) -> tuple[list[dict[str, Any]], float | None, list[str]]:
-    """Train both phases of each; return what validation says, the best first, how sure that is, and the late ones."""
+    """Train both phases of each; return what held-out examples say, the best first, how sure that is, the late ones.
+
+    Each fold is trained by all of them before the next one, and one that not all have time for does not count.
+    """
     from tlkeras.selection.scores import best_probabilities, held_out_metrics
 
-    labels, _ = class_labels(data, data.splits["validation"])
-    names, outputs, seconds, late = list[str](), list[np.ndarray](), list[float](), list[str]()
-    for one in finalists:
-        begin = time.monotonic()
-        facts = next(row for row in ranked if row["name"] == one.name)
-        passes = one.config.views * len(data.splits["train"]) + len(labels)  # through the backbone, at the least
-        try:
-            if begin + passes * facts["seconds"] / facts["images"] > deadline:
-                raise OutOfTime
-            with quiet(f"Training {one.name}"):
-                spec = one.spec.resolve()
-                prepared = decode_for(one.config, spec, data)
-                outputs.append(train_and_predict(one.config, spec, prepared, [stop_at(deadline)]))
-        except OutOfTime:
-            late.append(one.name)
-            continue
-        except UserError as error:  # such as a loss that became infinite
-            log.warning("%s was not trained: %s", one.name, error)
-            continue
-        names.append(one.name)
-        seconds.append(round(time.monotonic() - begin, 2))
-    rows = [{"name": name, "seconds": taken, **held_out_metrics(given, labels)}
-            for name, taken, given in zip(names, seconds, outputs, strict=True)]  # fmt: skip
+    left, late, held_out = list(finalists), list[str](), list[np.ndarray]()
+    outputs: dict[str, list[np.ndarray]] = {one.name: [] for one in left}
+    seconds = dict.fromkeys(outputs, 0.0)
+    for number, fold in enumerate(validation_folds(data, finalists[0].config.seed)):
+        found, late_here = dict[str, np.ndarray](), list[str]()
+        for one in left:
+            begin = time.monotonic()
+            facts = next(row for row in ranked if row["name"] == one.name)
+            try:
+                found[one.name] = train_fold(one, data, fold, facts["seconds"] / facts["images"], deadline)
+            except OutOfTime:
+                late_here.append(one.name)
+            except UserError as error:  # such as a loss that became infinite
+                log.warning("%s was not trained: %s", one.name, error)
+            seconds[one.name] += time.monotonic() - begin
+        if number and late_here:
+            break
+        left, late = [one for one in left if one.name in found], late + late_here
+        held_out.append(fold[1])
+        for name, given in found.items():
+            outputs[name].append(given)
+    if not left:
+        return [], None, late
+    labels, _ = class_labels(data, np.concatenate(held_out))
+    whole = [np.concatenate(outputs[one.name]) for one in left]
+    rows = [{"name": one.name, "seconds": round(seconds[one.name], 2), **held_out_metrics(given, labels)}
+            for one, given in zip(left, whole, strict=True)]  # fmt: skip
     order = sorted(range(len(rows)), key=lambda row: (-rows[row]["accuracy"], rows[row]["loss"]))
-    sure = best_probabilities(outputs, labels)[order[0]] if len(rows) > 1 else None
+    sure = best_probabilities(whole, labels)[order[0]] if len(rows) > 1 else None
     return [rows[row] for row in order], sure, late
+
+
+def train_fold(
+    one: Chosen, data: PreparedData, fold: tuple[np.ndarray, np.ndarray], seconds: float, deadline: float
+) -> np.ndarray:
+    """Return the outputs `(n, K)` for what a fold holds out; `seconds` a feature pass takes for an example, at least.
+
+    Raise `OutOfTime` where training does not end in time, or cannot.
+    """
+    train, held_out = fold
+    if time.monotonic() + (one.config.views * len(train) + len(held_out)) * seconds > deadline:
+        raise OutOfTime
+    with quiet(f"Training {one.name}"):
+        spec = one.spec.resolve()
+        split = dataclasses.replace(data, splits={"train": train, "validation": held_out})
+        prepared = decode_for(one.config, spec, split)
+        return train_and_predict(one.config, spec, prepared, [stop_at(deadline)])
 
 
 def find_candidates(config: ChooseConfig) -> tuple[list[Chosen], list[str]]:
@@ -196,17 +220,6 @@ def load_data(candidate: Chosen, folder: Path) -> PreparedData:
     if data.task != "single_label" or len(data.classes) < 2:
         raise UserError(f"{data.name} has labels of another kind; a choice needs one class each, and two or more.")
     return data
-
-
-def class_labels(data: PreparedData, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return class indices of some rows, and their groups, in which copies are together, each `(n,)`."""
-    labels = np.array([data.classes.index(str(data.examples[row].label)) for row in rows])
-    digests = [data.digests[row] for row in rows]
-    parts = np.split(rows, range(DECODED, len(rows), DECODED))  # of which one is in memory
-    thumbnails = np.concatenate([data.modality.thumbnails(data.inputs[part], SIDE) for part in parts])
-    near = near_duplicates(thumbnails, digests)
-    groups = link(len(rows), without_crowds(near, len(rows)), digests, [data.examples[row].group for row in rows])
-    return labels, groups
 
 
 def changed_options(config: TrainConfig) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from filelock import FileLock
-from sklearn.model_selection import StratifiedGroupKFold
 
 from tlkeras.config.choose import ChooseConfig
 from tlkeras.config.train import TrainConfig
@@ -21,13 +20,13 @@ from tlkeras.errors import UserError
 from tlkeras.run.choose import (
     Chosen,
     changed_options,
-    class_labels,
     find_candidates,
     load_data,
     output_folder,
     write_config,
 )
 from tlkeras.run.folder import log_file
+from tlkeras.run.folds import validation_folds
 from tlkeras.run.quiet import quiet
 from tlkeras.run.trial import OutOfTime, decode_for, stop_at, train_and_predict
 
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tlkeras")
 DATABASE = "search.db"
-MIN_VALIDATION = 200  # examples; with fewer, training and validation examples are cross-validated
-FOLDS = 3
 # Seconds between the signs of life of a trial, and without one after which it has failed: its process was killed.
 HEARTBEAT, GRACE = 10, 60
 SHOWN = 5  # trials
@@ -209,19 +206,6 @@ def completed(study: "optuna.Study") -> list["optuna.trial.FrozenTrial"]:
     from optuna.trial import TrialState
 
     return sorted(study.get_trials(states=(TrialState.COMPLETE,)), key=lambda one: one.values)
-
-
-def validation_folds(data: PreparedData, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return rows to train on and rows held out, of training and validation examples.
-
-    A validation split that is large enough is held out once; else all are, in folds.
-    """
-    train, validation = data.splits["train"], data.splits["validation"]
-    if len(validation) >= MIN_VALIDATION:
-        return [(train, validation)]
-    rows = np.concatenate([train, validation])
-    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(rows, *class_labels(data, rows))
-    return [(rows[train], rows[held_out]) for train, held_out in folds]
 
 
 def pruning(trial: "optuna.Trial", first_step: int) -> Any:

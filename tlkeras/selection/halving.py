@@ -1,4 +1,4 @@
-"""Successive halving: all candidates on a few examples, the better half on more, and so on to the best two."""
+"""Successive halving: all candidates on a few examples, the better half on more, and so on to the best three."""
 
 import math
 import time
@@ -14,7 +14,7 @@ from tlkeras.selection.scores import held_out_metrics, logme
 
 MOST = 2000  # examples of the last round
 FIRST = 100  # of the first round, and ten of each class
-FINALISTS = 2
+FINALISTS = 3
 
 Features = Callable[[np.ndarray], np.ndarray]  # rows of examples (n,) to features (n, C)
 

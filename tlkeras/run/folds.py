@@ -1,0 +1,36 @@
+"""Which examples are trained on and which are held out while something is chosen: copies are on one side."""
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold
+
+from tlkeras.data.duplicates import link, near_duplicates, without_crowds
+from tlkeras.data.prepare import PreparedData
+from tlkeras.modalities.base import SIDE
+
+MIN_VALIDATION = 200  # examples; with fewer, training and validation examples are cross-validated
+FOLDS = 3
+DECODED = 4096  # examples of which thumbnails are made at a time
+
+
+def validation_folds(data: PreparedData, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return rows to train on and rows held out, of training and validation examples.
+
+    A validation split that is large enough is held out once; else all are, in folds.
+    """
+    train, validation = data.splits["train"], data.splits["validation"]
+    if len(validation) >= MIN_VALIDATION:
+        return [(train, validation)]
+    rows = np.concatenate([train, validation])
+    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(rows, *class_labels(data, rows))
+    return [(rows[train], rows[held_out]) for train, held_out in folds]
+
+
+def class_labels(data: PreparedData, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return class indices of some rows, and their groups, in which copies are together, each `(n,)`."""
+    labels = np.array([data.classes.index(str(data.examples[row].label)) for row in rows])
+    digests = [data.digests[row] for row in rows]
+    parts = np.split(rows, range(DECODED, len(rows), DECODED))  # of which one is in memory
+    thumbnails = np.concatenate([data.modality.thumbnails(data.inputs[part], SIDE) for part in parts])
+    near = near_duplicates(thumbnails, digests)
+    groups = link(len(rows), without_crowds(near, len(rows)), digests, [data.examples[row].group for row in rows])
+    return labels, groups
