@@ -1,5 +1,7 @@
 """Which examples are trained on and which are held out while something is chosen: copies are on one side."""
 
+import warnings
+
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
@@ -15,14 +17,20 @@ DECODED = 4096  # examples of which thumbnails are made at a time
 def validation_folds(data: PreparedData, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return rows to train on and rows held out, of training and validation examples.
 
-    A validation split that is large enough is held out once; else all are, in folds.
+    A validation split that is large enough is held out once; else all are, in folds, unless there is but one group.
     """
     train, validation = data.splits["train"], data.splits["validation"]
     if len(validation) >= MIN_VALIDATION:
         return [(train, validation)]
     rows = np.concatenate([train, validation])
-    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(rows, *class_labels(data, rows))
-    return [(rows[train], rows[held_out]) for train, held_out in folds]
+    labels, groups = class_labels(data, rows)
+    count = min(FOLDS, len(np.unique(groups)), np.bincount(labels).max())
+    if count < 2:
+        return [(train, validation)]
+    folds = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of classes with fewer examples than folds
+        return [(rows[train], rows[held_out]) for train, held_out in folds.split(rows, labels, groups)]
 
 
 def class_labels(data: PreparedData, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
