@@ -21,7 +21,7 @@ from tlkeras.data.prepare import prepare_data
 from tlkeras.evaluation.cross_validation import FOLDS, out_of_fold_probabilities
 from tlkeras.modalities.image import opened
 from tlkeras.run.auto import SURE
-from tlkeras.run.folds import class_labels
+from tlkeras.run.folds import class_labels, example_groups
 from tlkeras.runtime import load_tensorflow
 
 
@@ -37,7 +37,8 @@ def main() -> None:
     spec = get_backbone_spec(options.backbone)
     config = TrainConfig(backbone=options.backbone, weights=options.weights, image_size=options.image_size)
     data = prepare_data(str(options.data), spec, options.image_size)
-    labels, groups = class_labels(data, np.arange(len(data.examples)))
+    rows = np.arange(len(data.examples))
+    labels, groups = class_labels(data, rows), example_groups(data, rows)
     shapes = [shape_of(example) for example in data.examples]
     print(f"{len(labels):,} images, {dict(Counter(np.array(data.classes)[labels].tolist()))}; longer by shorter side: "
           f"median {np.median(shapes):.2f}, 95% below {np.percentile(shapes, 95):.2f}")  # fmt: skip

@@ -13,7 +13,8 @@ def held_out(monkeypatch):
     """Return `held_out(labels, groups, validation)`: the folds, where so many last examples are for validation."""
 
     def split(labels, groups, validation=1):
-        monkeypatch.setattr(folds, "class_labels", lambda data, rows: (np.array(labels)[rows], np.array(groups)[rows]))
+        monkeypatch.setattr(folds, "class_labels", lambda data, rows: np.array(labels)[rows])
+        monkeypatch.setattr(folds, "example_groups", lambda data, rows: np.array(groups)[rows])
         train, rest = np.split(np.arange(len(labels)), [-validation])
         return folds.validation_folds(SimpleNamespace(splits={"train": train, "validation": rest}), seed=0)
 

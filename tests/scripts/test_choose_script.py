@@ -1,6 +1,7 @@
 """choose.py: a ranking, and options that train.py takes; --search continues where it was stopped."""
 
 import json
+import shutil
 import sqlite3
 
 import numpy as np
@@ -13,6 +14,7 @@ from tlkeras.cli import parse_config
 from tlkeras.config.train import TrainConfig
 from tlkeras.data.prepare import prepare_data
 from tlkeras.errors import UserError
+from tlkeras.models.introspect import get_backbone
 from tlkeras.run import choose as module
 from tlkeras.run import folds
 from tlkeras.run.trial import OutOfTime
@@ -82,6 +84,24 @@ def test_a_finalist_that_fails_leaves_the_others(tiny, call, images, monkeypatch
     assert json.loads(answer.out)["best"] == "Tiny@24"
 
 
+def test_the_best_one_by_features_is_chosen_where_it_had_no_time(tiny, call, images, monkeypatch):
+    names, train_and_predict = [], module.train_and_predict
+
+    def late_at_first(config, *rest):
+        names.append(config.image_size)
+        if len(names) == 1:
+            raise OutOfTime
+        return train_and_predict(config, *rest)
+
+    monkeypatch.setattr(module, "train_and_predict", late_at_first)
+    answer = call("choose.py", images, "--backbones", "Tiny@16,Tiny@24", "--weights", "none", *SMALL, "--output", "out",
+                  "--json")  # fmt: skip
+    assert answer.code == 0, answer.err
+    result = json.loads(answer.out)
+    assert result["best"] == result["finalists"][0] == f"Tiny@{names[0]}" == result["unfinished"][0]
+    assert result["trained"][0]["name"] == f"Tiny@{names[-1]}"
+
+
 def test_a_fold_that_is_late_does_not_count(tiny, call, images, monkeypatch):
     calls, train_and_predict = iter(range(9)), module.train_and_predict
 
@@ -102,9 +122,9 @@ def test_a_fold_that_is_late_does_not_count(tiny, call, images, monkeypatch):
 def test_thumbnails_of_many_images_are_made_in_pieces(tiny, images, monkeypatch):
     data = prepare_data(str(images), tiny, 16)
     rows = np.arange(len(data.examples))
-    whole = folds.class_labels(data, rows)
+    whole = folds.example_groups(data, rows)
     monkeypatch.setattr(folds, "DECODED", 7)
-    assert all((one == other).all() for one, other in zip(folds.class_labels(data, rows), whole, strict=True))
+    assert (folds.example_groups(data, rows) == whole).all()
 
 
 def test_a_budget_is_kept(tiny, call, images, monkeypatch):
@@ -140,12 +160,42 @@ def test_with_a_budget_all_are_trained_for_which_there_is_time(tiny, call, image
         (("digits", "--search", "--backbones", "ResNet50"), "Both --search and --backbones"),
         (("digits", "--search", "--backbone", "MobileNetV2,ResNet50"), "a search is of one backbone"),
         (("digits", "--budget", "0"), "--budget was 0"),
+        (("digits", "--output", "notes.txt/choice"), "notes.txt is a file"),
     ],
 )
 def test_mistakes_are_sentences(call, tmp_path, options, said):
+    (tmp_path / "notes.txt").touch()
     answer = call("choose.py", *options)
     assert answer.code == 2 and said in answer.err and answer.err.count("\n") == 1
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("command", ["choose.py", "train.py --resize auto"])
+def test_a_class_of_one_image_and_its_copies_is_a_sentence(tiny, call, made, tmp_path, command):
+    folder = tmp_path / "photos"
+    shutil.copytree(made({"green": 20, "red": 6}), folder)
+    first, *others = sorted((folder / "red").iterdir())
+    for path in others:
+        shutil.copy(first, path)
+    script, *words = command.split()
+    options = (
+        ["--backbones", "Tiny@16,Tiny@24"] if script == "choose.py" else ["--backbone", "Tiny", "--image-size", 16]
+    )
+    weights = tmp_path / "tiny.weights.h5"
+    get_backbone(tlkeras.build_classifier("Tiny", 2, weights="none")).save_weights(weights)
+    answer = call(script, "--data", folder, *words, *options, "--weights", weights, *SMALL)
+    assert answer.code == 2 and "neither copies nor of one group" in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_what_the_last_trial_of_a_search_says(tiny, call, images, monkeypatch):
+    def fail(*_):
+        raise UserError("Training failed: the training loss became nan in epoch 3.")
+
+    monkeypatch.setattr("tlkeras.run.search.train_and_predict", fail)
+    answer = call("choose.py", images, "--search", "--backbone", "Tiny", "--image-size", 16, "--weights", "none",
+                  *SMALL, "--output", "out", "--trials", 2)  # fmt: skip
+    assert answer.code == 2 and "No trial came to its end. The last one said: Training failed" in answer.err
 
 
 def test_in_python_a_choice_is_no_search():

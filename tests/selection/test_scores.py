@@ -61,3 +61,4 @@ def test_each_beginning_holds_the_classes_in_their_proportions():
         expected = np.array([600, 300, 30]) * size / 930
         assert np.abs(np.bincount(labels[order[:size]], minlength=3) - expected).max() <= 1.5
     assert (order != stratified_order(labels, seed=2)).any()
+    assert np.bincount(labels[order[:6]]).tolist() == [2, 2, 2]  # a rare one is not left out

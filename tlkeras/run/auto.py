@@ -15,7 +15,7 @@ from tlkeras.data.prepare import PreparedData
 from tlkeras.data.quality import content_digests
 from tlkeras.errors import UserError
 from tlkeras.modalities.base import Modality
-from tlkeras.run.folds import class_labels
+from tlkeras.run.folds import class_labels, example_groups
 from tlkeras.run.quiet import quiet
 from tlkeras.runtime import load_tensorflow
 
@@ -52,28 +52,31 @@ def compare(option: str, ways: Sequence[Way], spec: BackboneSpec, data: Prepared
     import keras
 
     from tlkeras.selection.extractor import Extractor
-    from tlkeras.selection.halving import MOST, Candidate, measure
+    from tlkeras.selection.halving import MOST, Candidate, count_folds, measure
     from tlkeras.selection.scores import best_probabilities, stratified_order
 
     names = [name for name, *_ in ways]
     rows = np.concatenate([data.splits["train"], data.splits["validation"]])
-    labels, groups = class_labels(data, rows)
+    labels = class_labels(data, rows)
     if min(np.bincount(labels, minlength=len(data.classes))) < 2:
         raise UserError(f"--{option} auto needs two images of each class beside the test split; give one of "
                         f"{', '.join(names)}.")  # fmt: skip
-    examples, order = [data.examples[row] for row in rows], stratified_order(labels, ways[0][1].seed)[:MOST]
+    order = stratified_order(labels, ways[0][1].seed)[:MOST]
+    rows, labels = rows[order], labels[order]
+    examples, groups = [data.examples[row] for row in rows], example_groups(data, rows)
+    folds = count_folds(labels, groups)
     found = [Candidate(name, Extractor(config, spec, modality, examples)) for name, config, modality in ways]
     with quiet(f"Comparing {', '.join(names)}"):
         for one in found:
-            measure(one, order, labels[order], groups[order])
+            measure(one, labels, groups, folds)
     keras.backend.clear_session()  # so that the run is the one that it would be without this
     first, best = found[0], min(found[1:], key=lambda one: one.rank)
     outputs = [one.probabilities for one in (best, first) if one.probabilities is not None]
-    sure = best_probabilities(outputs, labels[order])[0]
+    sure = best_probabilities(outputs, labels)[0]
     better = best.metrics["accuracy"] > first.metrics["accuracy"] and sure >= SURE
     chosen = best.name if better else first.name
     scores = ", ".join(f"{one.name} {one.metrics['accuracy']:.3f}" for one in found)
     log.info("%s: %s. A linear model on features, cross-validated on %s: %s (%s better than %s with probability "
-             "%.2f).", option.capitalize(), chosen, data.modality.count_noun(len(order)), scores, best.name,
+             "%.2f).", option.capitalize(), chosen, data.modality.count_noun(len(rows)), scores, best.name,
              first.name, sure)  # fmt: skip
     return chosen

@@ -24,7 +24,7 @@ from tlkeras.errors import UserError
 from tlkeras.io.atomic import write_atomic
 from tlkeras.run.artifacts import write_json
 from tlkeras.run.folder import RUNS, log_file
-from tlkeras.run.folds import class_labels, validation_folds
+from tlkeras.run.folds import class_labels, example_groups, validation_folds
 from tlkeras.run.job import Job, configure, prepare
 from tlkeras.run.quiet import quiet
 from tlkeras.run.trial import OutOfTime, decode_for, modality_of, stop_at, train_and_predict
@@ -70,21 +70,24 @@ def choose(config: ChooseConfig | None = None, /, **options: Any) -> dict[str, A
     if config.search:
         raise UserError("search was True; choose() ranks backbones. Give choose.py --search on the command line.")
     limit = math.inf if config.budget is None else 60 * config.budget
-    chosen, missing = find_candidates(config)
     folder = output_folder(config)
+    chosen, missing = find_candidates(config)
     with tempfile.TemporaryDirectory() as name, log_file(Path(name, "log.txt")):
         data = load_data(chosen[0], Path(name))
+        chosen, unavailable = resolved(chosen)
         ranked, last, late, sure = rank(chosen, data, config.seed, start + FEATURE_FRACTION * limit)
         if not last:
             raise UserError(f"--budget {config.budget} is too short for any candidate; give more minutes.")
         names = last if config.budget is None else [row["name"] for row in ranked]  # the others, if there is time
         finalists = [one for name in names for one in chosen if one.name == name]
         trained, sure_after, unfinished = train_finalists(finalists, data, ranked, start + limit)
-    best = trained[0]["name"] if trained else last[0]
+    # What had no time to be trained is not worse than what had.
+    best = trained[0]["name"] if trained and last[0] not in unfinished else last[0]
     result = {
-        "data": config.data, "unit": data.modality.plural, "missing": missing, "late": late, "candidates": ranked,
-        "finalists": last, "probability": sure, "trained": trained, "probability_trained": sure_after,
-        "unfinished": unfinished, "best": best, "config": str(folder / "config.yaml"), "plot": str(folder / PLOT),
+        "data": config.data, "unit": data.modality.plural, "missing": missing + unavailable, "late": late,
+        "candidates": ranked, "finalists": last, "probability": sure, "trained": trained,
+        "probability_trained": sure_after, "unfinished": unfinished, "best": best,
+        "config": str(folder / "config.yaml"), "plot": str(folder / PLOT),
         "minutes": round((time.monotonic() - start) / 60, 2),
     }  # fmt: skip
     from tlkeras.selection.plots import plot_choice
@@ -99,8 +102,9 @@ def output_folder(config: ChooseConfig) -> Path:
     """Return the folder of the results, which is made with the first of them; refuse a file."""
     name = f"{'search' if config.search else 'choice'}-{short_name(config.data)}"
     folder = Path(config.output).expanduser() if config.output else RUNS / name
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"--output {folder} is a file; give a folder.")
+    above = next(path for path in (folder, *folder.parents) if path.exists())
+    if not above.is_dir():
+        raise UserError(f"--output was {config.output}, and {above} is a file. Give a folder.")
     return folder
 
 
@@ -109,27 +113,27 @@ def rank(
 ) -> tuple[list[dict[str, Any]], list[str], list[str], float | None]:
     """Return what was measured of each candidate, the finalists, the late ones, and how sure it is that one is best."""
     from tlkeras.selection.extractor import Extractor
-    from tlkeras.selection.halving import Candidate, halve
+    from tlkeras.selection.halving import MOST, Candidate, halve
     from tlkeras.selection.scores import best_probabilities, stratified_order
 
     rows = data.splits["train"]
-    labels, groups = class_labels(data, rows)
-    examples = [data.examples[row] for row in rows]
-    extractors = {}
-    for one in chosen:
-        spec = one.spec.resolve()
-        extractors[one.name] = Extractor(one.config, spec, modality_of(one.config, spec, data), examples)
+    rows = rows[stratified_order(class_labels(data, rows), seed)[:MOST]]
+    labels, examples = class_labels(data, rows), [data.examples[row] for row in rows]
+    extractors = {one.name: Extractor(one.config, one.spec, modality_of(one.config, one.spec, data), examples)
+                  for one in chosen}  # fmt: skip
     candidates = [Candidate(name, extractor) for name, extractor in extractors.items()]
-    order = stratified_order(labels, seed)
-    last, late = halve(candidates, labels, groups, order, deadline)
+    last, late = halve(candidates, labels, example_groups(data, rows), deadline)
     measured = [one for one in candidates if one.metrics]
     for one in measured:
-        one.metrics |= {"parameters": extractors[one.name].parameters, "seconds": round(one.seconds, 2),
-                        "milliseconds": round(extractors[one.name].milliseconds, 2)}  # fmt: skip
+        extractor = extractors[one.name]
+        one.metrics |= {
+            "parameters": extractor.parameters, "milliseconds": round(extractor.milliseconds, 2),
+            "throughput": round(extractor.throughput, 1), "seconds": round(one.seconds, 2),
+        }  # fmt: skip
     measured.sort(key=lambda one: (-one.metrics["images"], *one.rank))
     sure = None
     if len(last) > 1:
-        labels = labels[order[: last[0].metrics["images"]]]
+        labels = labels[: last[0].metrics["images"]]
         sure = best_probabilities([one.probabilities for one in last if one.probabilities is not None], labels)[0]
     return [{"name": one.name, **one.metrics} for one in measured], [one.name for one in last], late, sure
 
@@ -152,7 +156,7 @@ def train_finalists(
             begin = time.monotonic()
             facts = next(row for row in ranked if row["name"] == one.name)
             try:
-                found[one.name] = train_fold(one, data, fold, facts["seconds"] / facts["images"], deadline)
+                found[one.name] = train_fold(one, data, fold, facts["throughput"], deadline)
             except OutOfTime:
                 late_here.append(one.name)
             except UserError as error:  # such as a loss that became infinite
@@ -166,7 +170,7 @@ def train_finalists(
             outputs[name].append(given)
     if not left:
         return [], None, late
-    labels, _ = class_labels(data, np.concatenate(held_out))
+    labels = class_labels(data, np.concatenate(held_out))
     whole = [np.concatenate(outputs[one.name]) for one in left]
     rows = [{"name": one.name, "seconds": round(seconds[one.name], 2), **held_out_metrics(given, labels)}
             for one, given in zip(left, whole, strict=True)]  # fmt: skip
@@ -176,20 +180,18 @@ def train_finalists(
 
 
 def train_fold(
-    one: Chosen, data: PreparedData, fold: tuple[np.ndarray, np.ndarray], seconds: float, deadline: float
+    one: Chosen, data: PreparedData, fold: tuple[np.ndarray, np.ndarray], throughput: float, deadline: float
 ) -> np.ndarray:
-    """Return the outputs `(n, K)` for what a fold holds out; `seconds` a feature pass takes for an example, at least.
+    """Return the outputs `(n, K)` for what a fold holds out; features are computed at so many examples a second.
 
     Raise `OutOfTime` where training does not end in time, or cannot.
     """
     train, held_out = fold
-    if time.monotonic() + (one.config.views * len(train) + len(held_out)) * seconds > deadline:
+    if time.monotonic() + (one.config.views * len(train) + len(held_out)) / throughput > deadline:
         raise OutOfTime
     with quiet(f"Training {one.name}"):
-        spec = one.spec.resolve()
         split = dataclasses.replace(data, splits={"train": train, "validation": held_out})
-        prepared = decode_for(one.config, spec, split)
-        return train_and_predict(one.config, spec, prepared, [stop_at(deadline)])
+        return train_and_predict(one.config, one.spec, decode_for(one.config, one.spec, split), [stop_at(deadline)])
 
 
 def find_candidates(config: ChooseConfig) -> tuple[list[Chosen], list[str]]:
@@ -206,6 +208,20 @@ def find_candidates(config: ChooseConfig) -> tuple[list[Chosen], list[str]]:
             reasons.append(error)
     if not found:
         raise UserError(f"No weights of {', '.join(missing)} are to be had. {reasons[0]}")
+    return found, missing
+
+
+def resolved(chosen: Sequence[Chosen]) -> tuple[list[Chosen], list[str]]:
+    """Return the candidates with all that is known of them, downloaded where it must be, and the names of others."""
+    found, missing = list[Chosen](), list[str]()
+    for one in chosen:
+        try:
+            found.append(dataclasses.replace(one, spec=one.spec.resolve()))
+        except UserError as error:
+            log.warning("%s was left out: %s", one.name, error)
+            missing.append(one.name)
+    if not found:
+        raise UserError(f"No weights of {', '.join(missing)} are to be had.")
     return found, missing
 
 

@@ -7,6 +7,7 @@ import math
 import tempfile
 import time
 import warnings
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +50,8 @@ def search(config: ChooseConfig, number: int = 0) -> dict[str, Any]:
     """
     start = time.monotonic()
     deadline = math.inf if config.budget is None else start + 60 * config.budget
-    (chosen,), _ = find_candidates(dataclasses.replace(config, backbones=config.backbone))
     folder = output_folder(config)
+    (chosen,), _ = find_candidates(dataclasses.replace(config, backbones=config.backbone))
     with tempfile.TemporaryDirectory() as name, log_file(Path(name, "log.txt")):
         data = load_data(chosen, Path(name))
         searched = Search(chosen, data, folder, config.trials, deadline)
@@ -67,7 +68,9 @@ def search(config: ChooseConfig, number: int = 0) -> dict[str, Any]:
             raise type(stop)(f"its trials are in {folder / DATABASE}; the same command resumes it.") from None
     done = completed(study)
     if not done:
-        raise UserError("No trial came to its end. Give --budget more minutes, or leave it out.")
+        reasons = [one.user_attrs["reason"] for one in study.trials if "reason" in one.user_attrs]
+        hint = f"The last one said: {reasons[-1]}" if reasons else "Give --budget more minutes, or leave it out."
+        raise UserError(f"No trial came to its end. {hint}")
     states = [one.state.name.lower() for one in study.trials]
     return {
         "data": config.data, "unit": data.modality.plural, "backbone": chosen.spec.name,
@@ -120,10 +123,10 @@ class Search:
     """What all trials of one process have in common."""
 
     def __init__(self, chosen: Chosen, data: PreparedData, folder: Path, trials: int, deadline: float) -> None:
-        unfreeze = chosen.spec.default_unfreeze(data.modality.options().get("image_size"))
+        self._spec, self._data, self._folder = chosen.spec.resolve(), data, folder
+        unfreeze = self._spec.default_unfreeze(data.modality.options().get("image_size"))
         config = chosen.config.with_defaults(unfreeze, chosen.config.weights != "none")
         self.config = dataclasses.replace(config, layer_decay=chosen.config.layer_decay)  # if None, each trial's own
-        self._spec, self._data, self._folder = chosen.spec.resolve(), data, folder
         self._trials, self._deadline = trials, deadline
         self._decoded: PreparedData | None = None  # in the image size of the last trial
         self.folds = validation_folds(data, self.config.seed)
@@ -151,10 +154,11 @@ class Search:
 
         from tlkeras.data.pipeline import make_targets, oversample
         from tlkeras.evaluation.calibration import fit, log_losses
-        from tlkeras.selection.space import FIRST, suggest
+        from tlkeras.selection.space import FIRST, suggest, suggest_features
 
-        wide = trial.number >= max(FIRST, self._trials // 2)
-        options = suggest(trial, self.config, self._spec, self._data.modality, wide)
+        options = suggest(trial, self.config)
+        if trial.number >= max(FIRST, self._trials // 2):
+            options = suggest_features(trial, options, self._spec, self._data.modality, self._adaptable)
         trial.set_user_attr("options", changed_options(options))
         data = self._decode(options)
         targets = make_targets(data.examples, data.task, data.classes)
@@ -172,12 +176,24 @@ class Search:
                 with quiet(f"Trial {trial.number}"):
                     outputs[held_out] = train_and_predict(options, self._spec, split, callbacks, [metric])
             except UserError as error:  # such as a loss that became infinite
+                trial.set_user_attr("reason", str(error))
                 raise optuna.TrialPruned(str(error)) from error
         rows = np.concatenate([held_out for _, held_out in self.folds])
         outputs, targets = outputs[rows], targets[rows]
         trial.set_user_attr("accuracy", float((outputs.argmax(axis=1) == targets.argmax(axis=1)).mean()))
         calibrated = fit(outputs, targets, data.task).apply(outputs)
         return float(log_losses(calibrated, targets, data.task).mean())
+
+    @cached_property
+    def _adaptable(self) -> bool:
+        """Return whether the backbone has statistics of pretraining that can be adapted."""
+        from tlkeras.data.pipeline import split_data
+        from tlkeras.models.batch_norm import batch_norm_layers
+        from tlkeras.run.train import build
+
+        config = dataclasses.replace(self.config, **self._data.modality.options())
+        model = build(config, self._spec, split_data(self._data)["train"])
+        return config.weights != "none" and bool(batch_norm_layers(model))
 
     def _decode(self, options: TrainConfig) -> PreparedData:
         """Return the data in the image size of a trial."""
@@ -196,6 +212,7 @@ class Search:
             write_config(TrainConfig(**done[0].user_attrs["options"]), self._folder)
         ended = "pruned" if trial.state == optuna.trial.TrialState.PRUNED else "stopped by --budget"
         said = f"{ended} after {len(trial.intermediate_values)} epochs"
+        said = trial.user_attrs.get("reason", said)
         if "accuracy" in trial.user_attrs:
             said = f"log loss {trial.value:.4f}, accuracy {trial.user_attrs['accuracy']:.3f}"
         log.info("Trial %d: %s; best: trial %d, %.4f.", trial.number, said, done[0].number, done[0].value)

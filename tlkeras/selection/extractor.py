@@ -30,21 +30,29 @@ class Extractor:
         self, config: TrainConfig, spec: BackboneSpec, modality: Modality, examples: Sequence[Example]
     ) -> None:
         self._config, self._spec, self._modality, self._examples = config, spec, modality, examples
-        self.parameters, self.milliseconds = 0, 0.0
+        self.parameters, self.milliseconds, self._seconds, self._count = 0, 0.0, 0.0, 0
+
+    @property
+    def throughput(self) -> float:
+        """Return examples a second through the backbone; building and decoding do not count."""
+        return self._count / self._seconds
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """Return features `(n, C)` of some examples `(n,)`."""
         inputs = decode_all([self._examples[row] for row in rows], self._modality, 1.0).inputs
-        if not self.parameters:
-            self._build(inputs)
         data = SplitData(inputs, np.arange(len(rows)), np.zeros((len(rows), 1), "float32"), type(self._modality))
         job = ExtractionJob(data, self._config, False)
+        if not self.parameters:
+            self._build(inputs, next(job.batches())[:1])
         arrays = [np.empty(shape, "float32") for shape in job.shapes(self._below)]
+        start = time.perf_counter()
         job.fill(self._engine, arrays, f"Computing features of {self._spec.name}")
+        self._seconds += time.perf_counter() - start
+        self._count += len(rows)
         return arrays[0]
 
-    def _build(self, inputs: Rows) -> None:
-        """Make the engine for decoded examples `(N, …)`, and time it on one."""
+    def _build(self, inputs: Rows, one: np.ndarray) -> None:
+        """Make the engine for decoded examples `(N, …)`, and time it on one `(1, …)`."""
         size = self._modality.options().get("image_size")
         model = build_classifier(self._spec, 2, weights=self._config.weights, image_size=size,
                                  pooling=self._config.pooling)  # fmt: skip
@@ -57,6 +65,6 @@ class Extractor:
         seconds = []
         for _ in range(2 * CALLS):
             start = time.perf_counter()
-            self._engine([inputs[:1].astype("float32")])
+            self._engine([one])
             seconds.append(time.perf_counter() - start)
         self.milliseconds = 1000 * statistics.median(seconds[CALLS:])

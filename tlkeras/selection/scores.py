@@ -70,9 +70,13 @@ def best_probabilities(outputs: Sequence[np.ndarray], labels: np.ndarray) -> lis
 
 
 def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
-    """Return a random order `(N,)` of which each beginning holds the classes `(N,)` in nearly their proportions."""
+    """Return a random order `(N,)` of which each beginning holds the classes `(N,)` in nearly their proportions.
+
+    Two of each class come first: a rare one is in every beginning.
+    """
     rng, places = np.random.default_rng(seed), np.empty(len(labels))
     for one in np.unique(labels):
         rows = np.flatnonzero(labels == one)
-        places[rows] = (rng.permutation(len(rows)) + rng.random()) / len(rows)
+        order = rng.permutation(len(rows))
+        places[rows] = np.where(order < 2, -1, (order + rng.random()) / len(rows))
     return np.argsort(places, kind="stable")
