@@ -76,9 +76,9 @@ def prepare(job: Job, config: Any, spec: BackboneSpec, path: Path, folder: Path,
     spec = found.spec
     check_applicable(config, "modality", found.modality.name, f"{found.listing.name} holds {found.modality.plural}")
     check_unfreeze(config, spec)  # again, for a backbone that was not known before
-    check_space(folder, job.stored_params(config, spec))
-    dataclasses.replace(config, task=found.listing.task).check()
     options = found.modality.options()
+    check_space(folder, job.stored_params(dataclasses.replace(config, **options), spec))
+    dataclasses.replace(config, task=found.listing.task).check()
     spec.check_weights(config.weights, options.get("image_size", 0))
     # [part: devices]
     from tlkeras.run.devices import choose_devices
