@@ -38,25 +38,31 @@ def main() -> None:
     parser.add_argument("--draws", type=at_least(1), default=2)
     parser.add_argument("--image-size", type=at_least(32), default=128)
     options = parser.parse_args()
-    candidates = options.candidates.split(",")
-    if not all(re.fullmatch(r"[\w.-]+@\d+", one) for one in candidates):
+    if not all(re.fullmatch(r"[\w.-]+@\d+", one) for one in options.candidates.split(",")):
         parser.error("--candidates must be like MobileNetV2@128,ResNet50@128: each with its image size, no blanks")
     for draw in range(options.draws):
         for data in options.data:
             for size in options.sizes:
                 name = Path(data).resolve().name
-                done = {tuple(one[key] for key in ("set", "size", "draw")) for one in same(options.results, candidates)}
+                done = {tuple(one[key] for key in ("set", "size", "draw")) for one in same(options)}
                 if (name, size, draw) not in done:
-                    result = {"set": name, "size": size, "draw": draw} | measure(options, data, size, draw)
+                    result = {"set": name, "size": size, "draw": draw, **settings(options)}
+                    result |= measure(options, data, size, draw)
                     with options.results.open("a") as file:
                         file.write(json.dumps(result) + "\n")
                     print(result, flush=True)
-    print_table(same(options.results, candidates))
+    print_table(same(options))
 
 
-def same(results: Path, candidates: list[str]) -> list[dict[str, Any]]:
-    """Return the results so far of these candidates."""
-    return [one for one in read(results) if list(one["accuracies"]) == candidates]
+def settings(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what all results of a table have in common."""
+    return {"candidates": options.candidates, "weights": options.weights, "image_size": options.image_size}
+
+
+def same(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the results so far with these settings."""
+    wanted = settings(options)
+    return [one for one in read(options.results) if {key: one.get(key) for key in wanted} == wanted]
 
 
 def measure(options: argparse.Namespace, data: str, size: int, draw: int) -> dict[str, Any]:
