@@ -155,7 +155,7 @@ def test_with_a_budget_all_are_trained_for_which_there_is_time(tiny, call, image
         (("digits", "--backbones", ","), "--backbones was ,"),
         (("digits", "--backbones", "MobilNetV2"), "Did you mean MobileNetV2"),
         (("digits", "--backbones", "MobileNetV2@8"), "needs at least 32 pixels"),
-        (("digits", "--backbones", "ResNet50", "--weights", "bundled"), "No weights of ResNet50 are to be had"),
+        (("digits", "--backbones", "ResNet50", "--weights", "bundled"), "No weights of ResNet50 are available"),
         (("digits", "--task", "regression"), "give one class each"),
         (("digits", "--search", "--backbones", "ResNet50"), "Both --search and --backbones"),
         (("digits", "--search", "--backbone", "MobileNetV2,ResNet50"), "a search is of one backbone"),

@@ -18,7 +18,7 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 @pytest.fixture
 def config(monkeypatch):
-    """Options and a backbone whose weights are to be had up to 96 pixels."""
+    """Options and a backbone whose weights are available up to 96 pixels."""
 
     def check_weights(self, weights, image_size):
         if image_size > 96:

@@ -34,7 +34,7 @@ def as_text(result: dict[str, Any]) -> str:
 
     unit, lines = result["unit"], list[str]()
     if result["missing"]:
-        lines += named("Left out, as their weights are not to be had", result["missing"])
+        lines += named("Left out, as their weights are not available", result["missing"])
     if late := [*result["late"], *(f"{name} (both phases)" for name in result["unfinished"])]:
         lines += named("Left out, as the budget is too short", late)
     lines += [f"{unit.capitalize()} are training {unit}, each predicted by a logistic regression on others:", "",

@@ -36,7 +36,7 @@ PLOT = "choice.png"
 
 @dataclass(frozen=True)
 class Chosen:
-    """A candidate whose weights are to be had."""
+    """A candidate whose weights are available."""
 
     name: str
     config: TrainConfig
@@ -59,7 +59,7 @@ def choose(config: ChooseConfig | None = None, /, **options: Any) -> dict[str, A
         "interval_95" and "images"; "best"; the paths "config", which `train.py --config` takes, and "plot".
 
     Raises:
-        UserError: for a mistake in options or data, no candidate whose weights are to be had, or too short a budget.
+        UserError: for a mistake in options or data, no candidate whose weights are available, or too short a budget.
 
     Example:
         >>> result = tlkeras.choose(data="photos", backbones="MobileNetV2,ResNet50", budget=10)
@@ -195,7 +195,7 @@ def train_fold(
 
 
 def find_candidates(config: ChooseConfig) -> tuple[list[Chosen], list[str]]:
-    """Return the candidates whose weights are to be had, and the names of the others."""
+    """Return the candidates whose weights are available, and the names of the others."""
     found, missing, reasons = list[Chosen](), list[str](), list[UserError]()
     for name, backbone, size in config.candidates():
         wanted = dataclasses.replace(config.training(), backbone=backbone, image_size=size)
@@ -207,7 +207,7 @@ def find_candidates(config: ChooseConfig) -> tuple[list[Chosen], list[str]]:
             missing.append(name)
             reasons.append(error)
     if not found:
-        raise UserError(f"No weights of {', '.join(missing)} are to be had. {reasons[0]}")
+        raise UserError(f"No weights of {', '.join(missing)} are available. {reasons[0]}")
     return found, missing
 
 
@@ -221,7 +221,7 @@ def resolved(chosen: Sequence[Chosen]) -> tuple[list[Chosen], list[str]]:
             log.warning("%s was left out: %s", one.name, error)
             missing.append(one.name)
     if not found:
-        raise UserError(f"No weights of {', '.join(missing)} are to be had.")
+        raise UserError(f"No weights of {', '.join(missing)} are available.")
     return found, missing
 
 
