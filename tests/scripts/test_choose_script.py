@@ -1,5 +1,6 @@
 """choose.py: a ranking, and options that train.py takes; --search continues where it was stopped."""
 
+import dataclasses
 import json
 import shutil
 import sqlite3
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 import tlkeras
+from tlkeras.backbones.registry import get_backbone_spec
 from tlkeras.cli import parse_config
 from tlkeras.config.train import TrainConfig
 from tlkeras.data.prepare import prepare_data
@@ -67,6 +69,16 @@ def test_weights_that_are_not_to_be_had_are_named(call, images):
     result = json.loads(answer.out)
     assert result["missing"] == ["ResNet50", "VGG16"] and result["best"] == "MobileNetV2-0.35@32"
     assert result["probability"] is None and [row["name"] for row in result["trained"]] == ["MobileNetV2-0.35@32"]
+
+
+def test_a_backbone_for_something_else_is_left_out(tiny, images, caplog):
+    data, spec = prepare_data(str(images), tiny, 16), get_backbone_spec("Tiny")
+    given = [module.Chosen(name, TrainConfig(), dataclasses.replace(spec, modality=name)) for name in ("image", "text")]
+    found, missing = module.resolved(given, data)
+    assert [one.name for one in found] == ["image"] and missing == ["text"]
+    assert "text was left out: it does not take images." in caplog.text
+    with pytest.raises(UserError, match="No weights of text are available"):
+        module.resolved(given[1:], data)
 
 
 def test_a_finalist_that_fails_leaves_the_others(tiny, call, images, monkeypatch):

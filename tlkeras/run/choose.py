@@ -74,7 +74,7 @@ def choose(config: ChooseConfig | None = None, /, **options: Any) -> dict[str, A
     chosen, missing = find_candidates(config)
     with tempfile.TemporaryDirectory() as name, log_file(Path(name, "log.txt")):
         data = load_data(chosen[0], Path(name))
-        chosen, unavailable = resolved(chosen)
+        chosen, unavailable = resolved(chosen, data)
         ranked, last, late, sure = rank(chosen, data, config.seed, start + FEATURE_FRACTION * limit)
         if not last:
             raise UserError(f"--budget {config.budget} is too short for any candidate; give more minutes.")
@@ -211,12 +211,15 @@ def find_candidates(config: ChooseConfig) -> tuple[list[Chosen], list[str]]:
     return found, missing
 
 
-def resolved(chosen: Sequence[Chosen]) -> tuple[list[Chosen], list[str]]:
+def resolved(chosen: Sequence[Chosen], data: PreparedData) -> tuple[list[Chosen], list[str]]:
     """Return the candidates with all that is known of them, downloaded where it must be, and the names of others."""
     found, missing = list[Chosen](), list[str]()
     for one in chosen:
         try:
-            found.append(dataclasses.replace(one, spec=one.spec.resolve()))
+            spec = one.spec.resolve()
+            if spec.modality not in (None, data.modality.name):
+                raise UserError(f"it does not take {data.modality.plural}.")
+            found.append(dataclasses.replace(one, spec=spec))
         except UserError as error:
             log.warning("%s was left out: %s", one.name, error)
             missing.append(one.name)
