@@ -29,6 +29,12 @@ def images(made):
     return made({"blue": 20, "green": 20, "red": 20})
 
 
+def tiny_weights(folder):
+    """Write weights of the tiny backbone, as if it had been pretrained, and return their path."""
+    get_backbone(tlkeras.build_classifier("Tiny", 2, weights="none")).save_weights(folder / "tiny.weights.h5")
+    return folder / "tiny.weights.h5"
+
+
 def table_lines(out, first):
     """Return the lines from a word to the command to run next, which is as long as the path of the project."""
     return out.partition(first)[2].partition("\nNext: ")[0].splitlines()
@@ -193,11 +199,18 @@ def test_a_class_of_one_image_and_its_copies_is_a_sentence(tiny, call, made, tmp
     options = (
         ["--backbones", "Tiny@16,Tiny@24"] if script == "choose.py" else ["--backbone", "Tiny", "--image-size", 16]
     )
-    weights = tmp_path / "tiny.weights.h5"
-    get_backbone(tlkeras.build_classifier("Tiny", 2, weights="none")).save_weights(weights)
-    answer = call(script, "--data", folder, *words, *options, "--weights", weights, *SMALL)
+    answer = call(script, "--data", folder, *words, *options, "--weights", tiny_weights(tmp_path), *SMALL)
     assert answer.code == 2 and "neither copies nor of one group" in answer.err
     assert "Traceback" not in answer.err
+
+
+def test_the_second_half_of_a_search_tries_statistics_of_the_target(tiny, call, images, tmp_path, monkeypatch):
+    monkeypatch.setattr("tlkeras.selection.space.FIRST", 0)
+    answer = call("choose.py", images, "--search", "--backbone", "Tiny", "--image-size", 16, "--weights",
+                  tiny_weights(tmp_path), *SMALL, "--output", "out", "--trials", 2)  # fmt: skip
+    assert answer.code == 0, answer.err
+    first, second = optuna.load_study(study_name="search", storage=f"sqlite:///{tmp_path / 'out' / 'search.db'}").trials
+    assert "batch_norm" in second.params and "batch_norm" not in first.params
 
 
 def test_what_the_last_trial_of_a_search_says(tiny, call, images, monkeypatch):

@@ -120,6 +120,18 @@ def test_a_table_of_texts_is_evaluated_on_its_own_test_lines(run_script, reviews
     assert moved.code == 2 and "are missing from the data" in moved.err
 
 
+# [part: choose]
+@pytest.mark.slow
+def test_modules_for_texts_are_compared(run_script, reviews, handle, tmp_path):
+    copy = tmp_path / "others"
+    shutil.copytree(handle.removeprefix("hub:"), copy)
+    answer = run_script("choose.py", reviews[0], "--backbones", f"{handle},hub:{copy}", "--frozen-epochs", 1,
+                        "--finetune-epochs", 1, "--output", "out", cwd=tmp_path)  # fmt: skip
+    assert answer.code == 0 and "Best: hub:" in answer.out, answer.err
+    assert len(json.loads((tmp_path / "out" / "choice.json").read_text())["trained"]) == 2
+
+
+# [/part]
 @pytest.mark.slow
 def test_audio_from_training_to_predictions(run_script, tmp_path):
     import tensorflow as tf
@@ -201,17 +213,3 @@ def test_texts_for_a_run_on_images(call, trained, reviews):
     assert answer.code == 2 and "Nothing was given for PATH" in answer.err
     answer = call("evaluate.py", trained.path, "--data", reviews[1])
     assert answer.code == 2 and "takes images, and" in answer.err and "holds texts" in answer.err
-
-
-# [part: choose]
-@pytest.mark.slow
-def test_modules_for_texts_are_compared(run_script, reviews, handle, tmp_path):
-    copy = tmp_path / "others"
-    shutil.copytree(handle.removeprefix("hub:"), copy)
-    answer = run_script("choose.py", reviews[0], "--backbones", f"{handle},hub:{copy}", "--frozen-epochs", 1,
-                        "--finetune-epochs", 1, "--output", "out", cwd=tmp_path)  # fmt: skip
-    assert answer.code == 0 and "Best: hub:" in answer.out, answer.err
-    assert len(json.loads((tmp_path / "out" / "choice.json").read_text())["trained"]) == 2
-
-
-# [/part]

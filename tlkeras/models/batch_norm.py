@@ -52,19 +52,14 @@ def adapt_batch_norm(model: keras.Model, images: np.ndarray, fraction: float = 0
         raise UserError(f"{name} has no BatchNormalization layers to adapt. Leave --batch-norm out.")
 
 
-def batch_norm_layers(model: keras.Model) -> list[keras.layers.BatchNormalization]:
-    """Return the BatchNormalization layers of a model's backbone."""
-    return [layer for layer in flatten_layers(get_backbone(model))
-            if isinstance(layer, keras.layers.BatchNormalization)]  # fmt: skip
-
-
 def blend_statistics(model: keras.Model, images: np.ndarray, fraction: float) -> bool:
     """Blend the statistics of images into those of the backbone's layers; return whether there are such layers.
 
     Passes in training mode, in which each layer normalizes what really reaches it; the momentum is such that the moving
     statistics become the means over equally large batches.
     """
-    backbone, layers = get_backbone(model), batch_norm_layers(model)
+    backbone = get_backbone(model)
+    layers = [layer for layer in flatten_layers(backbone) if isinstance(layer, keras.layers.BatchNormalization)]
     if not layers:
         return False
     scale = keras.Model(model.input, nested_io(model, backbone)[0])
@@ -89,8 +84,9 @@ def set_statistics_momentum(model: keras.Model, steps: int) -> None:
     Keras' MobileNetV2 looks back a thousand steps, in which a small dataset would never arrive at its statistics.
     """
     looked_back = min(max(STATISTICS_FRACTION * steps, MIN_STATISTICS_STEPS), MAX_STATISTICS_STEPS)
-    for layer in batch_norm_layers(model):
-        layer.momentum = momentum(looked_back)
+    for layer in flatten_layers(get_backbone(model)):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = momentum(looked_back)
 
 
 def momentum(steps: float) -> float:

@@ -187,13 +187,16 @@ class Search:
     @cached_property
     def _adaptable(self) -> bool:
         """Return whether the backbone has statistics of pretraining that can be adapted."""
+        from keras.layers import BatchNormalization
+
         from tlkeras.data.pipeline import split_data
-        from tlkeras.models.batch_norm import batch_norm_layers
+        from tlkeras.models.introspect import get_backbone
+        from tlkeras.models.keras_private import flatten_layers
         from tlkeras.run.train import build
 
         config = dataclasses.replace(self.config, **self._data.modality.options())
-        model = build(config, self._spec, split_data(self._data)["train"])
-        return config.weights != "none" and bool(batch_norm_layers(model))
+        layers = flatten_layers(get_backbone(build(config, self._spec, split_data(self._data)["train"])))
+        return config.weights != "none" and any(isinstance(layer, BatchNormalization) for layer in layers)
 
     def _decode(self, options: TrainConfig) -> PreparedData:
         """Return the data in the image size of a trial."""
