@@ -77,7 +77,7 @@ def test_a_candidate_that_fails_is_left_out_and_the_last_one_raises(caplog):
     ("labels", "groups", "folds"),
     [([0] * 5 + [1], range(6), None), ([0, 0, 1, 1], [0, 0, 0, 1], None), ([0, 1, 2], range(3), None),
      ([0] * 9, range(9), None), ([0, 0, 0, 1, 1], range(5), 2), ([0] * 5 + [1] * 4 + [2], range(10), 4),
-     ([0, 1] * 9, range(18), 5)],
+     ([0] * 5 + [1] * 4 + [2] * 2, range(11), 2), ([0, 1] * 9, range(18), 5)],
 )  # fmt: skip
 def test_classes_need_two_examples_that_are_no_copies(labels, groups, folds):
     labels, groups = np.array(labels), np.array(groups)

@@ -81,13 +81,14 @@ def halve(
 
 def count_folds(labels: np.ndarray, groups: np.ndarray) -> int:
     """Return in how many folds classes and groups `(n,)` are told apart; refuse less than two classes of two groups."""
-    smallest = sorted(len(np.unique(groups[labels == one])) for one in np.unique(labels))[:-1]  # but the largest
-    if not smallest or smallest[-1] < 2:
+    counts = [len(np.unique(groups[labels == one])) for one in np.unique(labels)]
+    counts = [count for count in counts if count > 1]  # a class of one group is held out or trained on, not both
+    if len(counts) < 2:
         raise UserError(
             "Features are compared by cross-validation. It needs two classes with two examples each that are neither "
             f"copies nor of one group, and there are fewer among {len(labels):,} examples. Give more."
         )
-    return min(FOLDS, smallest[-1])
+    return min(FOLDS, *counts)
 
 
 def measure(candidate: Candidate, labels: np.ndarray, groups: np.ndarray, folds: int) -> None:
