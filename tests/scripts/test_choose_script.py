@@ -53,7 +53,7 @@ def test_a_choice_is_a_table_a_plot_and_a_config(tiny, call, images, tmp_path, m
     answer = call("choose.py", images, "--backbones", names, "--weights", "none", *SMALL, "--output", "out")
     assert answer.code == 0, answer.err
     assert all(len(line) <= 80 for line in table_lines(answer.out, "candidate"))
-    assert "After both phases" in answer.out and "The probability to be the best is" in answer.out
+    assert "After both phases" in answer.out and "The probability of being the best is" in answer.out
     assert answer.out.endswith("scripts/train.py --config out/config.yaml\n")
     assert (tmp_path / "out" / "choice.png").stat().st_size > 5000
     result = json.loads((tmp_path / "out" / "choice.json").read_text())

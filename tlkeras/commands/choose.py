@@ -71,7 +71,7 @@ def how_sure(result: dict[str, Any]) -> list[str]:
     if (probability := result["probability_trained"]) is not None:
         parts.append(f"{probability:.2f} for {result['trained'][0]['name']} after both phases")
     said = f"Best: {result['best']}."
-    return textwrap.wrap(f"{said} The probability to be the best is {', '.join(parts)}." if parts else said, 80)
+    return textwrap.wrap(f"{said} The probability of being the best is {', '.join(parts)}." if parts else said, 80)
 
 
 def search_text(result: dict[str, Any]) -> str:

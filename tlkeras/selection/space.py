@@ -13,8 +13,8 @@ from tlkeras.modalities.base import Modality
 FIRST = 5  # trials at least that leave the features as they are
 # Minimum area of a crop, and color jitter.
 AUGMENTATION = {"none": (1.0, 0.0), "light": (0.85, 0.1), "medium": (0.7, 0.2), "strong": (0.4, 0.4)}
-SMOOTHING = (0.0, 0.05, 0.1, 0.2)
 MIXING = {"none": (0.0, 0.0), "mixup": (0.2, 0.0), "cutmix": (0.0, 1.0)}  # alphas
+SMOOTHING = (0.0, 0.05, 0.1, 0.2)  # of labels
 SIZES = (0.75, 1.0, 1.25)  # of the given image size
 GRID = 32  # pixels, of which image sizes are multiples
 GIVEN = "as given"
